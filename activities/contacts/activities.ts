@@ -1,0 +1,42 @@
+import type { SnapshotId } from '../../workflows/model/snapshots.ts';
+import type { SiteSettings } from '../settings.ts';
+import type { ContinuityActivities } from '../types.ts';
+import { running } from '../vault/activities.ts';
+import { openSnapshot } from '../vault/open.ts';
+import { openBulk } from './bulk.ts';
+import {
+  compareScratch,
+  dropScratch,
+  restoreScratch,
+  scratchName,
+  type ScratchServer,
+  type ScratchWork,
+} from './scratch.ts';
+
+type DataActivities = Pick<ContinuityActivities, 'restore-scratch' | 'compare-scratch' | 'drop-scratch'>;
+
+/** The data half of a continuity test: a scratch database beside the customer's own, from the vault of this site. */
+export function createContinuityDataActivities(settings: SiteSettings): DataActivities {
+  const bulk = openBulk(settings);
+  const server = (customer: string): ScratchServer => ({
+    database: bulk.database(customer),
+    url: bulk.customer(customer).databaseUrl,
+  });
+  const work = async (id: SnapshotId): Promise<ScratchWork> => {
+    const { heartbeat, signal } = running();
+    const { keys } = bulk.customer(id.customer);
+    const opened = await openSnapshot({ vault: bulk.vault, keys, publicKeys: settings.publicKeys, id, signal });
+    return { records: opened.records(), heartbeat, signal };
+  };
+  return {
+    async 'restore-scratch'({ run, snapshot }) {
+      return restoreScratch(server(snapshot.customer), run, await work(snapshot));
+    },
+    async 'compare-scratch'({ run, snapshot }) {
+      return compareScratch(server(snapshot.customer), run, await work(snapshot));
+    },
+    async 'drop-scratch'({ run, customer }) {
+      await dropScratch(bulk.database(customer), scratchName(run));
+    },
+  };
+}

@@ -1,0 +1,159 @@
+-- What Tandem keeps in a customer's contact database at each site. Safe to repeat.
+create schema if not exists tandem;
+
+-- Whose database this is. One row: an address that points at the wrong database is found out before anything is written.
+create table if not exists tandem.identity (
+  one boolean primary key default true check (one),
+  customer text not null,
+  site text not null,
+  version integer not null
+);
+
+-- Where each user belongs. The same at both sites.
+create table if not exists tandem.home (
+  username text primary key,
+  site text not null
+);
+
+-- The fencing token: the newest epoch this site knows, and the move that claimed it.
+create table if not exists tandem.epoch (
+  customer text primary key,
+  number bigint not null check (number >= 0),
+  site text not null,
+  move text not null,
+  at timestamptz not null default now()
+);
+
+-- The right to serve: one row a half (the users whose home is `half`). No row, or an epoch older than the newest one = closed.
+create table if not exists tandem.serving (
+  customer text not null,
+  half text not null,
+  site text not null,
+  epoch bigint not null,
+  at timestamptz not null default now(),
+  primary key (customer, half)
+);
+
+-- Which snapshot a user's rows here come from. Written in the transaction that writes the rows.
+create table if not exists tandem.ledger (
+  username text primary key,
+  served_by text not null,
+  gen bigint not null,
+  seq bigint not null,
+  record_id bytea not null,
+  epoch bigint not null,
+  applied_at timestamptz not null default now()
+);
+
+-- The newest snapshot of each site that the standby copy here holds whole.
+create table if not exists tandem.applied (
+  customer text not null,
+  site text not null,
+  gen bigint not null,
+  seq bigint not null,
+  manifest text not null,
+  at timestamptz not null default now(),
+  primary key (customer, site)
+);
+
+-- Local versions that stood in the way of a snapshot's, sealed as records: nothing is dropped in silence.
+create table if not exists tandem.conflict (
+  id bigint generated always as identity primary key,
+  username text not null,
+  record bytea not null,
+  because text not null,
+  at timestamptz not null default now()
+);
+
+-- Moves. One live move a customer.
+create table if not exists tandem.move (
+  move text primary key,
+  customer text not null,
+  kind text not null,
+  workflow_id text not null,
+  phase text not null,
+  input jsonb not null,
+  started_at timestamptz not null,
+  ended_at timestamptz
+);
+create unique index if not exists one_live_move on tandem.move (customer) where ended_at is null;
+
+-- What a move did, as a hash chain: hash = sha256(previous hash || canonical JSON of all else in the line).
+create table if not exists tandem.journal (
+  customer text not null,
+  move text not null,
+  seq integer not null,
+  key text not null,
+  kind text not null,
+  at timestamptz not null,
+  body text not null,
+  hash bytea not null,
+  primary key (move, seq),
+  unique (move, key)
+);
+
+-- Snapshots this site has taken and pulled: high-water marks, so that a vault rolled back is noticed.
+create table if not exists tandem.high_water (
+  customer text not null,
+  site text not null,
+  gen bigint not null,
+  seq bigint not null,
+  primary key (customer, site)
+);
+
+-- Whether this site may serve a user now. Fails closed: an unknown user, a missing row or an older epoch is "no".
+create or replace function tandem.may_serve(who text) returns boolean
+language sql stable as $$
+  select coalesce((
+    select s.site = i.site and s.epoch = e.number
+      from tandem.identity i
+      join tandem.home h on h.username = who
+      join tandem.serving s on s.customer = i.customer and s.half = h.site
+      join tandem.epoch e on e.customer = i.customer
+  ), false)
+$$;
+
+-- The users this site serves now, by the same rule.
+create or replace view tandem.served as
+  select h.username, h.site as half
+    from tandem.identity i
+    join tandem.serving s on s.customer = i.customer and s.site = i.site
+    join tandem.epoch e on e.customer = i.customer and e.number = s.epoch
+    join tandem.home h on h.site = s.half;
+
+-- What the peer may do here: see who serves, and close this site under a newer epoch. Nothing else.
+create or replace function tandem.observe(out customer text, out half text, out site text, out epoch bigint, out newest bigint, out claimed_by text, out move text, out open boolean)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move, s.site = i.site and s.epoch = e.number
+    from tandem.identity i
+    join tandem.serving s on s.customer = i.customer
+    join tandem.epoch e on e.customer = i.customer
+$$;
+
+-- Takes a newer epoch and leaves every serving row behind it: closed at once, in one transaction. Refuses an older one.
+create or replace function tandem.fence(for_customer text, epoch_number bigint, claiming_site text, claiming_move text)
+returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
+declare held tandem.epoch%rowtype;
+begin
+  select * into held from tandem.epoch e where e.customer = for_customer for update;
+  if not found then
+    return query select 'unknown-customer', 0::bigint;
+  elsif held.number = epoch_number and held.site = claiming_site and held.move = claiming_move then
+    return query select 'closed', held.number;
+  elsif held.number >= epoch_number then
+    return query select 'refused', held.number;
+  else
+    update tandem.epoch e set number = epoch_number, site = claiming_site, move = claiming_move, at = now() where e.customer = for_customer;
+    return query select 'closed', epoch_number;
+  end if;
+end $$;
+
+revoke all on function tandem.observe() from public;
+revoke all on function tandem.fence(text, bigint, text, text) from public;
+do $$ begin
+  if exists (select from pg_roles where rolname = 'tandem_peer') then
+    grant usage on schema tandem to tandem_peer;
+    grant execute on function tandem.observe() to tandem_peer;
+    grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
+  end if;
+end $$;

@@ -1,0 +1,72 @@
+import { readFile } from 'node:fs/promises';
+import { failure } from '../../workflows/model/failures.ts';
+import type { ApplyCounts, SnapshotCounts } from '../../workflows/model/snapshots.ts';
+import type { UserRecord } from '../vault/record.ts';
+import { sha256 } from '../vault/signed.ts';
+import { compareSnapshot } from './compare.ts';
+import { Database } from './database.ts';
+import { restoreSnapshot } from './restore.ts';
+
+/** Nothing without this prefix is ever created or dropped here. */
+export const SCRATCH_PREFIX = 'tandem_test_';
+
+const LIMITS = { connections: 2, connectMs: 5000, statementMs: 300_000 };
+
+/** Where scratch databases are made: the server of a customer's contact database, by a role that may create databases. */
+export interface ScratchServer {
+  database: Database;
+  /** The URL of that database. */
+  url: string;
+}
+
+export interface ScratchWork {
+  records: AsyncIterable<UserRecord>;
+  heartbeat: (progress: Record<string, number>) => void;
+  signal: AbortSignal;
+}
+
+/** The scratch database of one run: the same for every attempt. */
+export const scratchName = (run: string): string => SCRATCH_PREFIX + sha256(run).slice(0, 24);
+
+/** Creates the scratch database of a run anew and restores the records into it, by the code of a real restore. */
+export async function restoreScratch(server: ScratchServer, run: string, work: ScratchWork): Promise<ApplyCounts> {
+  const name = scratchName(run);
+  await dropScratch(server.database, name);
+  await server.database.query(
+    `create database ${checked(name)} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'`,
+  );
+  return inScratch(server, name, async (scratch) => {
+    await scratch.query(await readFile(new URL('schema/scratch.sql', import.meta.url), 'utf8'));
+    return restoreSnapshot({ database: scratch, guard: null, ledger: null, ...work });
+  });
+}
+
+/** Compares the whole scratch database with the records. A row too many is a mismatch, like one too few. */
+export async function compareScratch(
+  server: ScratchServer,
+  run: string,
+  work: ScratchWork,
+): Promise<{ counts: SnapshotCounts; mismatches: number }> {
+  return inScratch(server, scratchName(run), (scratch) => compareSnapshot({ database: scratch, whole: true, ...work }));
+}
+
+/** Fine when there is none. Refuses every name that no run of a test has. */
+export async function dropScratch(database: Database, name: string): Promise<void> {
+  await database.query(`drop database if exists ${checked(name)} with (force)`);
+}
+
+function checked(name: string): string {
+  if (/^tandem_test_[0-9a-f]{24}$/.test(name)) return name;
+  throw failure('database-refused', `database ${JSON.stringify(name)}: not the name of a scratch database`);
+}
+
+async function inScratch<T>(server: ScratchServer, name: string, work: (scratch: Database) => Promise<T>): Promise<T> {
+  const url = new URL(server.url);
+  url.pathname = `/${checked(name)}`;
+  const scratch = new Database(`${server.database.name}, scratch ${name}`, url.href, LIMITS);
+  try {
+    return await work(scratch);
+  } finally {
+    await scratch.close();
+  }
+}

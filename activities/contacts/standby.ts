@@ -1,0 +1,233 @@
+import type { PoolClient } from 'pg';
+import { failure } from '../../workflows/model/failures.ts';
+import type { ApplyCounts, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import type { Keyring } from '../settings.ts';
+import { keyOf, recordKeys, type RecordKeys } from '../vault/keys.ts';
+import { buildPacks } from '../vault/pack-writer.ts';
+import { hasRows, makeRecord, noRows, type UserRecord } from '../vault/record.ts';
+import { batches } from './batches.ts';
+import type { Database } from './database.ts';
+import { requireIdentity } from './prepare.ts';
+import { addRecords, noApplyCounts, replaceUsers } from './restore.ts';
+import { readUsers } from './rows.ts';
+import { deleteUsers, enterLedger, forgetRosterVersions } from './writer.ts';
+
+export interface StandbyRequest {
+  database: Database;
+  /** This site. */
+  site: string;
+  snapshot: SnapshotSummary;
+  records: AsyncIterable<UserRecord>;
+  keys: Keyring;
+  heartbeat: (progress: { users: number; written: number }) => void;
+  signal: AbortSignal;
+}
+
+interface LedgerEntry {
+  served_by: string;
+  seq: number;
+  epoch: number;
+  recordId: Buffer;
+}
+
+/** What becomes of one user of the snapshot. */
+type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
+
+/**
+ * Brings the dormant copy of the users served at the snapshot's site up to it, by the standby rule of the vault: under
+ * locks of epoch and serving rows, a user is written only when the epoch is current, he is served there, and the
+ * snapshot is newer than what the ledger says. Rows without a ledger entry are held. A local version that the ledger
+ * does not explain is saved as a conflict first. Repeatable: what was applied is found equal.
+ *
+ * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's.
+ */
+export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts> {
+  const { database, snapshot } = request;
+  const counts = noApplyCounts();
+  await database.connection((client) => requireIdentity(client, snapshot.customer, request.site));
+  for await (const batch of batches(request.records)) {
+    request.signal.throwIfAborted();
+    await applyBatch(request, batch, counts);
+    request.heartbeat({ users: counts.users, written: counts.written });
+  }
+  await removeGone(request, counts);
+  await database.transaction(async (client) => {
+    await lockRights(client, database.name, snapshot);
+    await client.query(
+      `insert into tandem.applied as a (customer, site, gen, seq, manifest) values ($1, $2, $3, $4, $5)
+       on conflict (customer, site) do update
+         set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, at = now() where excluded.seq > a.seq`,
+      [snapshot.customer, snapshot.site, snapshot.gen, snapshot.seq, snapshot.manifest],
+    );
+  });
+  return counts;
+}
+
+/** The newest snapshot of a site that the standby copy holds whole; null when none was applied. */
+export async function appliedSnapshot(database: Database, customer: string, site: string): Promise<SnapshotId | null> {
+  const [row] = await database.query<{ gen: string; seq: string }>(
+    'select gen::text, seq::text from tandem.applied where customer = $1 and site = $2',
+    [customer, site],
+  );
+  return row ? { customer, site, gen: Number(row.gen), seq: Number(row.seq) } : null;
+}
+
+async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: ApplyCounts): Promise<void> {
+  const { database, snapshot, keys } = request;
+  const ring = ringKeys(keys);
+  const names = batch.map(({ username }) => username);
+  const verdicts = await database.transaction(async (client) => {
+    const halves = await lockRights(client, database.name, snapshot);
+    const served = await servedThere(client, names, halves);
+    const ledger = await readLedger(client, names);
+    const here = await readUsers(client, names);
+    const judged = batch.map((record) => {
+      const local = makeRecord(record.username, here.get(record.username) ?? noRows(), ring[0]);
+      const entry = ledger.get(record.username);
+      const verdict = served.has(record.username) ? judge(record, local, entry, snapshot, ring) : 'held';
+      return { record, local, verdict };
+    });
+    const conflicts = judged.filter(({ verdict }) => verdict === 'write-over-conflict').map(({ local }) => local);
+    await saveConflicts(client, request, conflicts);
+    const written = judged.filter(({ verdict }) => verdict.startsWith('write')).map(({ record }) => record);
+    await replaceUsers(client, written);
+    const settled = judged.filter(({ verdict }) => verdict !== 'held').map(({ record }) => record);
+    await enterLedger(client, settled, { snapshot, epoch: snapshot.epoch });
+    return { settled, written: written.length, conflicts: conflicts.length };
+  });
+  addRecords(counts, verdicts.settled, verdicts.written);
+  counts.held += batch.length - verdicts.settled.length;
+  counts.conflicts += verdicts.conflicts;
+}
+
+function judge(
+  record: UserRecord,
+  local: UserRecord,
+  entry: LedgerEntry | undefined,
+  snapshot: SnapshotSummary,
+  ring: RecordKeys[],
+): Verdict {
+  // Numbers of different sites cannot be compared; their epochs can.
+  if (entry && (entry.served_by === snapshot.site ? entry.seq > snapshot.seq : entry.epoch > snapshot.epoch)) {
+    return 'held';
+  }
+  if (local.bytes.equals(record.bytes)) return 'equal';
+  if (!entry) return hasRows(local.rows) ? 'held' : 'write';
+  return explains(entry, local, ring) ? 'write' : 'write-over-conflict';
+}
+
+/** Whether the ledger's entry is about these rows, under any key of the ring: a key may have been changed since. */
+function explains(entry: LedgerEntry, local: UserRecord, ring: RecordKeys[]): boolean {
+  return ring.some(({ recordId }) => recordId(local.bytes).equals(entry.recordId));
+}
+
+/** The current key's first. */
+function ringKeys(keys: Keyring): [RecordKeys, ...RecordKeys[]] {
+  const others = [...keys.ring].filter(([id]) => id !== keys.current).map(([, key]) => recordKeys(key));
+  return [recordKeys(keyOf(keys, keys.current, 'standby copy')), ...others];
+}
+
+/** Locks epoch and serving rows, and tells which halves the snapshot's site serves by what is known here. */
+async function lockRights(client: PoolClient, name: string, snapshot: SnapshotSummary): Promise<string[]> {
+  const { rows: epochs } = await client.query<{ number: string }>(
+    'select number::text from tandem.epoch where customer = $1 for share',
+    [snapshot.customer],
+  );
+  const number = Number(epochs[0]?.number ?? Number.NaN);
+  if (!(snapshot.epoch >= number)) {
+    throw failure(
+      'epoch-superseded',
+      `${name}: snapshot ${snapshot.seq} of ${snapshot.site} has epoch ${snapshot.epoch}, ${number} is known here`,
+    );
+  }
+  const { rows } = await client.query<{ half: string; site: string; epoch: string }>(
+    'select half, site, epoch::text from tandem.serving where customer = $1 for share',
+    [snapshot.customer],
+  );
+  return rows.filter((r) => r.site === snapshot.site && Number(r.epoch) <= snapshot.epoch).map(({ half }) => half);
+}
+
+async function servedThere(client: PoolClient, names: string[], halves: string[]): Promise<Set<string>> {
+  const { rows } = await client.query<{ username: string }>(
+    'select username from tandem.home where username = any($1) and site = any($2) for share',
+    [names, halves],
+  );
+  return new Set(rows.map(({ username }) => username));
+}
+
+async function readLedger(client: PoolClient, names: string[]): Promise<Map<string, LedgerEntry>> {
+  const { rows } = await client.query<{
+    username: string;
+    served_by: string;
+    seq: string;
+    epoch: string;
+    record_id: Buffer;
+  }>('select username, served_by, seq::text, epoch::text, record_id from tandem.ledger where username = any($1)', [
+    names,
+  ]);
+  return new Map(
+    rows.map((r) => [
+      r.username,
+      { served_by: r.served_by, seq: Number(r.seq), epoch: Number(r.epoch), recordId: r.record_id },
+    ]),
+  );
+}
+
+/** Keeps local versions aside, each sealed as a pack of generation 0 with one record. */
+async function saveConflicts(client: PoolClient, request: StandbyRequest, locals: UserRecord[]): Promise<void> {
+  const { snapshot, site, keys } = request;
+  const because = `not what the ledger says; replaced by snapshot ${snapshot.seq} of ${snapshot.site}`;
+  const place = { customer: snapshot.customer, site, gen: 0 };
+  for (const local of locals) {
+    for await (const { bytes } of buildPacks(one(local), keys, place, snapshot.epoch)) {
+      await client.query('insert into tandem.conflict (username, record, because) values ($1, $2, $3)', [
+        local.username,
+        bytes,
+        because,
+      ]);
+    }
+  }
+}
+
+async function* one(record: UserRecord): AsyncGenerator<UserRecord> {
+  yield await Promise.resolve(record);
+}
+
+const REMOVE_USERS = 500;
+
+/** Removes users who are in the ledger under that site, absent from the newer snapshot, and gone from the directory. */
+async function removeGone(request: StandbyRequest, counts: ApplyCounts): Promise<void> {
+  const { database, snapshot, keys } = request;
+  const ring = ringKeys(keys);
+  for (;;) {
+    request.signal.throwIfAborted();
+    const removed = await database.transaction(async (client) => {
+      await lockRights(client, database.name, snapshot);
+      const { rows } = await client.query<{ username: string }>(
+        `select l.username from tandem.ledger l
+          where l.served_by = $1 and l.seq < $2 and not exists (select from tandem.home h where h.username = l.username)
+          limit ${REMOVE_USERS}`,
+        [snapshot.site, snapshot.seq],
+      );
+      const names = rows.map(({ username }) => username);
+      if (names.length === 0) return 0;
+      const ledger = await readLedger(client, names);
+      const here = await readUsers(client, names);
+      const changed = names
+        .map((name) => makeRecord(name, here.get(name) ?? noRows(), ring[0]))
+        .filter((local) => {
+          const entry = ledger.get(local.username);
+          return entry && hasRows(local.rows) && !explains(entry, local, ring);
+        });
+      await saveConflicts(client, request, changed);
+      counts.conflicts += changed.length;
+      await deleteUsers(client, names);
+      await forgetRosterVersions(client, names);
+      await client.query('delete from tandem.ledger where username = any($1)', [names]);
+      return names.length;
+    });
+    if (removed === 0) return;
+    counts.removed += removed;
+    request.heartbeat({ users: counts.users, written: counts.written });
+  }
+}

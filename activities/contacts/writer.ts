@@ -1,0 +1,121 @@
+import type { PoolClient } from 'pg';
+import type { SnapshotId } from '../../workflows/model/snapshots.ts';
+import { noCounts, count, type Row, type UserRecord } from '../vault/record.ts';
+
+/** Where written rows come from: entered in the ledger in the same transaction. */
+export interface LedgerSource {
+  snapshot: SnapshotId;
+  /** The epoch of the snapshot. */
+  epoch: number;
+}
+
+const deletes = [
+  'delete from privacy_default_list where username = any($1)',
+  'delete from privacy_list_data d using privacy_list l where l.id = d.id and l.username = any($1)',
+  'delete from privacy_list where username = any($1)',
+  'delete from rostergroups where username = any($1)',
+  'delete from rosterusers where username = any($1)',
+];
+
+/** Removes all contacts and ACLs of users. Answers with the number of rows. */
+export async function deleteUsers(client: PoolClient, usernames: readonly string[]): Promise<number> {
+  let removed = 0;
+  for (const sql of deletes) removed += (await client.query(sql, [usernames])).rowCount ?? 0;
+  return removed;
+}
+
+/**
+ * Makes clients read the whole roster again: they would otherwise be told "not modified" about rows that changed
+ * underneath. The table is the service's own, and not every service has it.
+ */
+export async function forgetRosterVersions(client: PoolClient, usernames: readonly string[]): Promise<void> {
+  const { rows } = await client.query<{ there: boolean }>(`select to_regclass('roster_version') is not null as there`);
+  if (rows[0]?.there) await client.query('delete from roster_version where username = any($1)', [usernames]);
+}
+
+/** Inserts the rows of users that have none. Lists get new ids; a default is written after the lists it may name. */
+export async function insertUsers(client: PoolClient, records: readonly UserRecord[]): Promise<void> {
+  const rows = (kind: keyof UserRecord['rows']): Row[] =>
+    records.flatMap(({ username, rows: of }) => of[kind].map((row) => [username, ...row]));
+  await insert(
+    client,
+    'rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)',
+    ['text', 'text', 'text', 'text', 'text', 'text', 'text', 'text', 'text'],
+    rows('contacts'),
+  );
+  await insert(client, 'rostergroups (username, jid, grp)', ['text', 'text', 'text'], rows('groups'));
+  const ids = await insertLists(client, rows('lists'));
+  await insert(
+    client,
+    `privacy_list_data (id, t, value, action, ord, match_all, match_iq, match_message, match_presence_in, match_presence_out)`,
+    ['bigint', 'text', 'text', 'text', 'numeric', 'bool', 'bool', 'bool', 'bool', 'bool'],
+    rows('items').map(
+      ([username = null, name = null, t = null, value = null, action = null, ord = null, flags = null]) => [
+        ids.get(listName(username, name)) ?? null,
+        t,
+        value,
+        action,
+        ord,
+        ...flagColumns(flags),
+      ],
+    ),
+  );
+  await insert(client, 'privacy_default_list (username, name)', ['text', 'text'], rows('defaults'));
+}
+
+const flagColumns = (flags: string | null): Row =>
+  (flags ?? '-----').split('').map((flag) => (flag === '-' ? null : flag));
+
+const listName = (username: string | null, name: string | null): string => JSON.stringify([username, name]);
+
+async function insertLists(client: PoolClient, lists: readonly Row[]): Promise<Map<string, string>> {
+  if (lists.length === 0) return new Map();
+  const { rows } = await client.query<{ id: string; username: string; name: string }>(
+    `insert into privacy_list (username, name) select * from unnest($1::text[], $2::text[]) returning id::text, username, name`,
+    [lists.map(([username]) => username), lists.map(([, name]) => name)],
+  );
+  return new Map(rows.map(({ id, username, name }) => [listName(username, name), id]));
+}
+
+/** One array per column: as fast as COPY at this size, and a rejected value ends the statement, not the connection. */
+async function insert(client: PoolClient, into: string, types: readonly string[], rows: readonly Row[]): Promise<void> {
+  if (rows.length === 0) return;
+  const columns = types.map((type, i) => `$${i + 1}::${type}[]`).join(', ');
+  await client.query(
+    `insert into ${into} select * from unnest(${columns})`,
+    types.map((_, i) => rows.map((row) => row[i] ?? null)),
+  );
+}
+
+/** Notes which snapshot the rows of users come from. An entry that says so already is not touched. */
+export async function enterLedger(
+  client: PoolClient,
+  records: readonly UserRecord[],
+  { snapshot, epoch }: LedgerSource,
+): Promise<void> {
+  if (records.length === 0) return;
+  await client.query(
+    `insert into tandem.ledger as l (username, served_by, gen, seq, record_id, epoch)
+     select u.username, $3, $4, $5, u.record_id, $6 from unnest($1::text[], $2::bytea[]) u (username, record_id)
+     on conflict (username) do update
+       set served_by = excluded.served_by, gen = excluded.gen, seq = excluded.seq, record_id = excluded.record_id,
+           epoch = excluded.epoch, applied_at = now()
+       where (l.served_by, l.gen, l.seq, l.record_id) is distinct from
+             (excluded.served_by, excluded.gen, excluded.seq, excluded.record_id)`,
+    [
+      records.map(({ username }) => username),
+      records.map(({ recordId }) => recordId),
+      snapshot.site,
+      snapshot.gen,
+      snapshot.seq,
+      epoch,
+    ],
+  );
+}
+
+/** Rows of the records, for the counts of what was done. */
+export function countRecords(records: readonly UserRecord[]): ReturnType<typeof noCounts> {
+  const counts = noCounts();
+  for (const { rows } of records) count(counts, rows);
+  return counts;
+}

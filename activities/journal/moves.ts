@@ -1,0 +1,90 @@
+import type { PoolClient } from 'pg';
+import { failure } from '../../workflows/model/failures.ts';
+import type { FailoverInput, JournalEntry } from '../../workflows/model/moves.ts';
+import { canonicalJson } from '../../workflows/model/plan.ts';
+import type { Timestamp } from '../../workflows/model/snapshots.ts';
+import { requireIdentity } from '../contacts/prepare.ts';
+import { checkInput } from '../services/input.ts';
+import type { OwnSite } from '../services/site.ts';
+import type { ClaimResult } from '../types.ts';
+import { appendJournal } from './chain.ts';
+
+/** Names a key in the vault and a file on disk, so nothing else may be in it. */
+export function checkMove(move: unknown): asserts move is string {
+  if (typeof move !== 'string' || !/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/.test(move)) {
+    throw failure(
+      'input-invalid',
+      `move ${JSON.stringify(move)}: up to 128 letters, digits, dots, dashes and underscores are allowed`,
+    );
+  }
+}
+
+interface MoveRow {
+  move: string;
+  workflow_id: string;
+  phase: string;
+  ended_at: Date | null;
+}
+
+/**
+ * Takes the customer's one slot for a move, or names the move that holds it. A repeated claim finds its own. The input
+ * is checked first: what cannot be planned never holds the slot.
+ */
+export async function claimMove(
+  site: OwnSite,
+  claim: { input: FailoverInput; move: string; workflowId: string; at: Timestamp },
+): Promise<ClaimResult> {
+  const { input, move, workflowId, at } = claim;
+  checkMove(move);
+  const { customer } = checkInput(site, input, Date.parse(at));
+  return site.database(customer.id).transaction(async (client) => {
+    await requireIdentity(client, customer.id, site.settings.site);
+    // Waits for a claim that is under way, and then finds it: the index admits one live move.
+    await client.query(
+      `insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at)
+       values ($1, $2, 'failover', $3, 'declared', $4, $5) on conflict do nothing`,
+      [move, customer.id, workflowId, canonicalJson(input), at],
+    );
+    const { rows } = await client.query<MoveRow>(
+      `select move, workflow_id, phase, ended_at from tandem.move
+        where move = $1 or (customer = $2 and ended_at is null) order by move = $1 desc`,
+      [move, customer.id],
+    );
+    const [holder] = rows;
+    if (!holder) throw failure('database-unreachable', `slot of ${customer.id}: the move that held it has just ended`);
+    if (holder.move !== move)
+      return { claimed: false, move: holder.move, workflowId: holder.workflow_id, phase: holder.phase };
+    if (holder.ended_at)
+      throw failure('move-ended', `move ${move}: ended ${holder.phase} at ${holder.ended_at.toISOString()}`);
+    return { claimed: true };
+  });
+}
+
+/**
+ * Appends entries to the journals of their moves, all or none, each once; answers the hash of the newest line, hex
+ * (empty when there is no entry). An entry of kind `phase` also moves the phase that the slot shows.
+ */
+export async function writeJournal(site: OwnSite, entries: readonly JournalEntry[]): Promise<{ head: string }> {
+  const [first] = entries;
+  if (!first) return { head: '' };
+  if (entries.some((e) => e.customer !== first.customer || e.move !== first.move)) {
+    throw failure('input-invalid', `journal of move ${first.move}: entries of another move among them`);
+  }
+  return site.database(first.customer).transaction(async (client) => {
+    for (const entry of entries) {
+      await appendJournal(client, entry);
+      if (entry.kind === 'phase') await showPhase(client, entry);
+    }
+    const { rows } = await client.query<{ hash: Buffer }>(
+      'select hash from tandem.journal where move = $1 order by seq desc limit 1',
+      [first.move],
+    );
+    return { head: rows[0]?.hash.toString('hex') ?? '' };
+  });
+}
+
+async function showPhase(client: PoolClient, { move, body }: JournalEntry): Promise<void> {
+  if (typeof body['phase'] !== 'string')
+    throw failure('input-invalid', `journal of move ${move}: an entry of kind phase names none`);
+  await client.query('update tandem.move set phase = $2 where move = $1 and ended_at is null', [move, body['phase']]);
+}

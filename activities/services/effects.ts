@@ -1,0 +1,40 @@
+import type { PoolClient } from 'pg';
+import type { StepInput, StepKey, StepResult } from '../../workflows/model/moves.ts';
+import type { Database } from '../contacts/database.ts';
+import { appendJournal, findLine } from '../journal/chain.ts';
+
+/** An effect's own line in the journal: by the step's key, so that it is told from the lines of the run. */
+export const effectKey = ({ customer, epoch, step, round }: StepKey): string =>
+  `effect/${customer}/${epoch.number}/${step}/${round}`;
+
+/** What an earlier attempt of this step and round has done; null when none came to its end. */
+export async function doneBefore(database: Database, { key }: StepInput): Promise<StepResult | null> {
+  return database.connection((client) => readEffect(client, key));
+}
+
+export async function readEffect(client: PoolClient, key: StepKey): Promise<StepResult | null> {
+  const line = await findLine(client, key.epoch.move, effectKey(key));
+  return line ? (line.body['result'] as StepResult) : null;
+}
+
+/**
+ * Writes what a step did into the journal, in the transaction of its effect. When two attempts run at once, the first
+ * one's line stands and is what both answer.
+ */
+export async function noteEffect(client: PoolClient, { key, act }: StepInput, result: StepResult): Promise<StepResult> {
+  const { customer, epoch, step, round } = key;
+  // The lock of appendJournal, taken early: else both attempts find no line.
+  await client.query('select from tandem.move where move = $1 for update', [epoch.move]);
+  const before = await readEffect(client, key);
+  if (before) return before;
+  const body = { act, step, round, epoch, result };
+  await appendJournal(client, {
+    customer,
+    move: epoch.move,
+    key: effectKey(key),
+    kind: 'step',
+    at: new Date().toISOString(),
+    body,
+  });
+  return result;
+}

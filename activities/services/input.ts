@@ -1,0 +1,86 @@
+import { failure } from '../../workflows/model/failures.ts';
+import type { FailoverInput } from '../../workflows/model/moves.ts';
+import type { CustomerSettings } from '../settings.ts';
+import type { OwnSite } from './site.ts';
+
+/** What is older is not a disaster that begins now but a mistyped date. */
+const OLDEST_DISRUPTION_MS = 30 * 24 * 3_600_000;
+/** Between the clock of whoever typed the time and the clock of the run. */
+const CLOCK_SLACK_MS = 60_000;
+/** Signed, kept in histories and read aloud. */
+const LONGEST_TEXT = 500;
+
+const known = ['customer', 'from', 'disruptedAt', 'recoveryPoint', 'reason', 'requestedBy', 'isolation'];
+/** The form that `toISOString` prints, and the shorter ones people type: always with a zone, or it means another time elsewhere. */
+const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
+
+/**
+ * Reads what an operator typed, perhaps into Temporal UI by hand. Every fault is reported at once, in one failure. `now`
+ * is the declaration, in ms: the same input is judged the same however late an attempt runs.
+ */
+export function checkInput(
+  site: OwnSite,
+  input: FailoverInput,
+  now: number,
+): { input: FailoverInput; customer: CustomerSettings } {
+  const typed: unknown = input;
+  if (typeof typed !== 'object' || typed === null || Array.isArray(typed)) {
+    throw failure(
+      'input-invalid',
+      `input: ${Array.isArray(typed) ? 'a list' : JSON.stringify(typed)}; an object is expected`,
+    );
+  }
+  const fields = typed as Record<string, unknown>;
+  const faults = Object.keys(fields)
+    .filter((key) => !known.includes(key))
+    .map((key) => `${JSON.stringify(key.slice(0, 60))}: unknown field; allowed: ${known.join(', ')}`);
+  for (const key of ['customer', 'from', 'reason', 'requestedBy']) faults.push(...textFaults(fields, key, true));
+  faults.push(...textFaults(fields, 'isolation', false));
+  const disruptedAt = time(fields, 'disruptedAt', faults);
+  const recoveryPoint = time(fields, 'recoveryPoint', faults);
+  if (disruptedAt !== null && disruptedAt > now + CLOCK_SLACK_MS) {
+    faults.push(`disruptedAt: ${iso(disruptedAt)} is ahead of the declaration at ${iso(now)}`);
+  }
+  if (disruptedAt !== null && disruptedAt < now - OLDEST_DISRUPTION_MS) {
+    faults.push(`disruptedAt: ${iso(disruptedAt)} is over 30 days before the declaration at ${iso(now)}`);
+  }
+  if (recoveryPoint !== null && recoveryPoint > now + CLOCK_SLACK_MS) {
+    faults.push(`recoveryPoint: ${iso(recoveryPoint)} is ahead of the declaration at ${iso(now)}`);
+  }
+  if (faults.length > 0) throw failure('input-invalid', `input: ${faults.join('; ')}`, { faults });
+  return { input, customer: direction(site, input) };
+}
+
+/** The customer, when this site can take over for it from the site that is named lost. */
+function direction(site: OwnSite, { customer: id, from }: FailoverInput): CustomerSettings {
+  const customer = site.customer(id);
+  if (from === customer.peer) return customer;
+  const own = site.settings.site;
+  const seen = from === own ? 'is this site itself' : `is no site of ${id}: ${customer.sites.join(', ')}`;
+  throw failure('wrong-direction', `from ${JSON.stringify(from)}: ${seen}; ${own} takes over from ${customer.peer}`);
+}
+
+function textFaults(fields: Record<string, unknown>, key: string, required: boolean): string[] {
+  const value = fields[key];
+  if (value === undefined) return required ? [`${key}: is missing`] : [];
+  if (typeof value !== 'string') return [`${key}: ${kindOf(value)}; a text is expected`];
+  if (value.trim() === '') return [`${key}: is empty`];
+  if (value.length > LONGEST_TEXT) return [`${key}: ${value.length} characters; at most ${LONGEST_TEXT} are allowed`];
+  return /\p{Cc}/u.test(value.replaceAll(/[\n\t]/g, ' ')) || !value.isWellFormed()
+    ? [`${key}: holds control characters`]
+    : [];
+}
+
+function time(fields: Record<string, unknown>, key: string, faults: string[]): number | null {
+  const value = fields[key];
+  if (value === undefined) return null;
+  const ms = typeof value === 'string' && TIME.test(value) ? Date.parse(value) : NaN;
+  if (!Number.isNaN(ms)) return ms;
+  const seen = typeof value === 'string' ? JSON.stringify(value.slice(0, 60)) : kindOf(value);
+  faults.push(`${key}: ${seen}; a time such as 2026-03-01T04:05:06Z is expected`);
+  return null;
+}
+
+const kindOf = (value: unknown): string =>
+  value === null ? 'null' : Array.isArray(value) ? 'a list' : `a ${typeof value}`;
+const iso = (ms: number): string => new Date(ms).toISOString();

@@ -1,0 +1,113 @@
+import { loadRunbook } from '../../runbooks/load.ts';
+import { failure } from '../../workflows/model/failures.ts';
+import type { FailoverInput } from '../../workflows/model/moves.ts';
+import { canonicalJson, type Approver, type Decisions, type Isolation, type Plan } from '../../workflows/model/plan.ts';
+import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
+import { observeSource, sawClosed } from '../probes/source.ts';
+import type { CustomerSettings } from '../settings.ts';
+import { highestEpoch } from '../vault/epochs.ts';
+import { sha256 } from '../vault/signed.ts';
+import { checkInput } from './input.ts';
+import type { OwnSite } from './site.ts';
+import { chooseSource } from './sources.ts';
+
+/** Two people, always (DESIGN 4). */
+const APPROVALS_NEEDED = 2;
+
+/**
+ * Looks at the world and binds the runbook to it. What the lost site is asked has limits, so this takes seconds however
+ * it is lost. The same world gives the same decisions: no time is in them but those of the input and the snapshot.
+ */
+export async function makePlan(
+  site: OwnSite,
+  { input: typed, move, declaredAt }: { input: FailoverInput; move: string; declaredAt: Timestamp },
+  { runbookFile, signal }: { runbookFile?: string; signal?: AbortSignal } = {},
+): Promise<Plan> {
+  const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
+  const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
+  const [runbook, seen, held, claimed, users, chosen] = await Promise.all([
+    loadRunbook(runbookFile),
+    observeSource(site.settings, customer, signal),
+    heldEpoch(site, customer.id),
+    highestEpoch(site.vault, customer.id, signal),
+    usersOf(site, customer),
+    chooseSource(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal),
+  ]);
+  const { source, notTaken } = chosen;
+  const isolation: Isolation = {
+    verdict: seen.verdict,
+    observers: seen.observers,
+    statement: input.isolation?.trim() ?? null,
+  };
+  const { rpoMs, rtoMs } = customer.objectives;
+  const lossMs = ageMs(source.point, Date.parse(disruptedAt));
+  const decisions: Decisions = {
+    format: 1,
+    kind: 'failover',
+    customer: customer.id,
+    from: input.from,
+    to: site.settings.site,
+    move,
+    epoch: 1 + Math.max(held, claimed, seen.claimed, seen.epoch?.number ?? 0),
+    reason: input.reason,
+    disruptedAt,
+    runbook: { name: runbook.name, digest: runbook.digest },
+    steps: runbook.steps,
+    isolation,
+    recoveryPoint: source.point,
+    acceptedLossMs: lossMs > rpoMs ? lossMs : null,
+    users,
+    approvers: approvers(site.settings.operators),
+    approvalsNeeded: APPROVALS_NEEDED,
+  };
+  return {
+    decisions,
+    digest: sha256(canonicalJson(decisions)),
+    source,
+    notTaken,
+    rpoMs,
+    rtoMs,
+    targetRtoMs: customer.target.rtoMs,
+    blockers: blockers(customer, isolation),
+    madeAt: new Date().toISOString(),
+  };
+}
+
+/** Everybody whom the run may have to listen to: those who approve, and those who may only retry a step or stop it. */
+function approvers(operators: readonly Approver[]): Approver[] {
+  return operators
+    .filter((o) => o.roles.some((role) => role !== 'declare'))
+    .map(({ id, key, roles }) => ({ id, key, roles: roles.toSorted() }))
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+function blockers({ peer }: CustomerSettings, isolation: Isolation): Plan['blockers'] {
+  const { verdict, observers, statement } = isolation;
+  if (verdict === 'serving') {
+    const who = observers.filter((o) => o.saw === 'serving').map((o) => o.name);
+    return [{ kind: 'source-serves', text: `${peer} serves: its ${who.join(', ')} says so` }];
+  }
+  if (verdict === 'dead' || statement !== null || sawClosed(observers)) return [];
+  const seen = observers.map((o) => `${o.name} ${o.saw}`).join(', ');
+  return [
+    {
+      kind: 'isolation-unknown',
+      text: `nobody knows whether ${peer} still serves (${seen}): state how it is cut off, by whom, when`,
+    },
+  ];
+}
+
+async function heldEpoch(site: OwnSite, customer: string): Promise<number> {
+  const rows = await site
+    .database(customer)
+    .query<{ number: string }>('select number from tandem.epoch where customer = $1', [customer]);
+  if (!rows[0]) throw failure('database-wrong', `${customer}: the database of ${site.settings.site} holds no epoch`);
+  return Number(rows[0].number);
+}
+
+async function usersOf(site: OwnSite, { id, peer }: CustomerSettings): Promise<number> {
+  const rows = await site
+    .database(id)
+    .query<{ users: string }>('select count(*) as users from tandem.home where site = $1', [peer]);
+  return Number(rows[0]?.users ?? 0);
+}

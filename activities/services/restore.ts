@@ -1,0 +1,46 @@
+import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import { lockEpoch, restoreSnapshot } from '../contacts/restore.ts';
+import { doneBefore, noteEffect } from './effects.ts';
+import type { OwnSite } from './site.ts';
+import { withPlannedSnapshot } from './snapshot.ts';
+
+export interface LongWork {
+  heartbeat: (progress: Record<string, number>) => void;
+  signal: AbortSignal;
+}
+
+/**
+ * Brings contacts and ACLs of the lost half to the plan's snapshot, in transactions that lock the step's epoch first. A
+ * repeat finds what is done equal, and only writes the rest.
+ */
+export async function restoreContacts(
+  site: OwnSite,
+  input: StepInput,
+  { heartbeat, signal }: LongWork,
+): Promise<StepResult> {
+  const { key, plan } = input;
+  const database = site.database(key.customer);
+  const done = await doneBefore(database, input);
+  if (done) return done;
+  // A step of an old move is refused before anything is fetched.
+  await database.transaction((client) => lockEpoch(client, database.name, key.customer, key.epoch));
+  const result = await withPlannedSnapshot(site, plan, signal, async ({ opened, records, seen, homes }) => {
+    const counts = await restoreSnapshot({
+      database,
+      records,
+      guard: { customer: key.customer, epoch: key.epoch },
+      ledger: { snapshot: plan.source.snapshot, epoch: opened.manifest.epoch },
+      heartbeat,
+      signal,
+    });
+    const without = homes.size - seen.users;
+    return {
+      summary: `${counts.users} users are as of ${opened.manifest.point}: ${counts.written} were brought there, ${counts.users - counts.written} stood there already${without > 0 ? `; ${without} have no record` : ''}`,
+      facts: { ...counts, withoutRecord: without, elsewhere: seen.elsewhere },
+    };
+  });
+  return database.transaction(async (client) => {
+    await lockEpoch(client, database.name, key.customer, key.epoch);
+    return noteEffect(client, input, result);
+  });
+}

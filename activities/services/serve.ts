@@ -1,0 +1,42 @@
+import { failure } from '../../workflows/model/failures.ts';
+import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import { lockEpoch } from '../contacts/restore.ts';
+import { noteEffect, readEffect } from './effects.ts';
+import type { OwnSite } from './site.ts';
+
+/**
+ * Gives this site the right to serve the users of the lost half, from this transaction on: the point of no return. A
+ * repeat answers the time of the first.
+ */
+export async function serveUsers(site: OwnSite, input: StepInput): Promise<StepResult> {
+  const { key, plan } = input;
+  const { id } = site.customer(key.customer);
+  const own = site.settings.site;
+  const half = plan.decisions.from;
+  const database = site.database(id);
+  return database.transaction(async (client) => {
+    await lockEpoch(client, database.name, id, key.epoch);
+    const done = await readEffect(client, key);
+    if (done) return done;
+    const { rowCount } = await client.query(
+      `insert into tandem.serving as s (customer, half, site, epoch) values ($1, $2, $3, $4)
+       on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()
+         where s.epoch < excluded.epoch or (s.epoch = excluded.epoch and s.site = excluded.site)`,
+      [id, half, own, key.epoch.number],
+    );
+    if (rowCount !== 1)
+      throw failure(
+        'epoch-superseded',
+        `${id}: the right to serve ${half} is held under a newer epoch than ${key.epoch.number}`,
+      );
+    const { rows } = await client.query<{ users: string }>(
+      'select count(*) as users from tandem.home where site = $1',
+      [half],
+    );
+    const users = Number(rows[0]?.users ?? 0);
+    return noteEffect(client, input, {
+      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}`,
+      facts: { half, users, epoch: key.epoch.number, servedAt: new Date().toISOString() },
+    });
+  });
+}

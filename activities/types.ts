@@ -1,0 +1,78 @@
+import type { ContinuityTestInput, TestReceipt, Turn } from '../workflows/model/continuity.ts';
+import type { FailoverInput, FailoverReport, JournalEntry, StepInput, StepResult } from '../workflows/model/moves.ts';
+import type { Act, Plan } from '../workflows/model/plan.ts';
+import type {
+  ApplyCounts,
+  Receipt,
+  SnapshotCounts,
+  SnapshotId,
+  SnapshotSummary,
+  Timestamp,
+} from '../workflows/model/snapshots.ts';
+
+/** What the workflows call: the promise of each activity. Workflows import these types and nothing else from here. */
+
+export interface SnapshotActivities {
+  /**
+   * Reads all users served here in one read transaction and writes a snapshot into this site's own vault, manifest
+   * last. Safe to repeat: an attempt that died leaves garbage, never a listed snapshot. Heartbeats.
+   */
+  'take-snapshot'(input: { customer: string }): Promise<SnapshotSummary>;
+  /** Tells the peer that there is something to pull. Never fails for a silent peer: it looks by itself. */
+  'nudge-standby'(input: { customer: string }): Promise<{ nudged: boolean; because: string }>;
+}
+
+export interface StandbyActivities {
+  /** Copies what is new in the peer's vault into this one, newest first. A silent peer is an answer, not a failure. */
+  'pull-snapshots'(input: { customer: string }): Promise<PullResult>;
+  /** Opens every byte of a pulled snapshot in this vault and signs a receipt for it. */
+  'verify-snapshot'(input: { snapshot: SnapshotId }): Promise<Receipt>;
+  /** Applies a covered snapshot to this site's dormant standby copy, by the rule of the vault. */
+  'apply-standby'(input: { snapshot: SnapshotId }): Promise<ApplyCounts>;
+}
+
+export interface PullResult {
+  peer: 'reached' | 'unreachable';
+  because: string;
+  pulled: SnapshotSummary[];
+  /** The newest snapshot of the peer that this vault holds without a receipt; null when all is verified. */
+  unverified: SnapshotSummary | null;
+  /** The newest covered snapshot that the standby copy does not hold yet. */
+  unapplied: SnapshotId | null;
+}
+
+export interface FailoverActivities extends Record<Act, (input: StepInput) => Promise<StepResult>> {
+  /** Takes the customer's one slot, or names the move that holds it. */
+  'claim-move'(input: { input: FailoverInput; move: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
+  /** Looks at the world and binds the runbook to it. The same world gives the same digest. */
+  'make-plan'(input: { input: FailoverInput; move: string; declaredAt: Timestamp }): Promise<Plan>;
+  /** Appends to the hash chain of the move, once per key; returns the newest hash, hex. */
+  'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string }>;
+  /** Seals the evidence in the vault and on disk, and frees the slot. */
+  'close-move'(input: {
+    report: Omit<FailoverReport, 'journalHead'>;
+  }): Promise<{ report: FailoverReport; path: string; vaultKey: string }>;
+}
+
+export type ClaimResult = { claimed: true } | { claimed: false; move: string; workflowId: string; phase: string };
+
+export interface ContinuityActivities {
+  /** Whose turn it is by the receipts of both sites, and the snapshot to prove. */
+  'plan-test'(input: {
+    test: ContinuityTestInput;
+    at: Timestamp;
+  }): Promise<{ site: string; turn: Turn; snapshot: SnapshotId | null; point: Timestamp | null }>;
+  /** Restores into a scratch database of this run. A repeated attempt starts from an empty one. Heartbeats. */
+  'restore-scratch'(input: { run: string; snapshot: SnapshotId }): Promise<ApplyCounts>;
+  /** Compares the scratch database row by row with the vault's records. */
+  'compare-scratch'(input: {
+    run: string;
+    snapshot: SnapshotId;
+  }): Promise<{ counts: SnapshotCounts; mismatches: number }>;
+  /** Drops the scratch database; fine when there is none. */
+  'drop-scratch'(input: { run: string; customer: string }): Promise<void>;
+  'write-test-receipt'(input: { receipt: TestReceipt }): Promise<{ vaultKey: string }>;
+}
+
+export interface SiteActivities
+  extends SnapshotActivities, StandbyActivities, FailoverActivities, ContinuityActivities {}

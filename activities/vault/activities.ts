@@ -1,0 +1,91 @@
+import { Context } from '@temporalio/activity';
+import { openBulk, type Bulk } from '../contacts/bulk.ts';
+import { applyStandby } from '../contacts/standby.ts';
+import type { SiteSettings } from '../settings.ts';
+import type { SnapshotActivities, StandbyActivities } from '../types.ts';
+import { openSnapshot } from './open.ts';
+import { pullSnapshots } from './pull.ts';
+import { S3Vault } from './s3.ts';
+import { takeSnapshot } from './snapshot.ts';
+import { verifySnapshot } from './verify.ts';
+
+/** Heartbeat and cancellation of the activity that runs: the only place where the data half knows of Temporal. */
+export function running(): { heartbeat: (progress: Record<string, number>) => void; signal: AbortSignal } {
+  const context = Context.current();
+  return { heartbeat: (progress) => context.heartbeat(progress), signal: context.cancellationSignal };
+}
+
+export function createSnapshotActivities(settings: SiteSettings): Pick<SnapshotActivities, 'take-snapshot'> {
+  const { site, signingKey, publicKeys } = settings;
+  const bulk = openBulk(settings);
+  return {
+    async 'take-snapshot'({ customer }) {
+      const { keys, snapshots } = bulk.customer(customer);
+      return takeSnapshot({
+        vault: bulk.vault,
+        database: bulk.database(customer),
+        customer,
+        site,
+        keys,
+        signingKey,
+        publicKeys,
+        maxAgeMs: snapshots.budgetMs,
+        ...running(),
+      });
+    },
+  };
+}
+
+export function createStandbyActivities(settings: SiteSettings): StandbyActivities {
+  const { site, signingKey, publicKeys } = settings;
+  const bulk = openBulk(settings);
+  const { vault } = bulk;
+  return {
+    async 'pull-snapshots'({ customer }) {
+      return withPeer(settings, bulk, customer, (peer) =>
+        pullSnapshots({
+          own: vault,
+          peer,
+          database: bulk.database(customer),
+          site,
+          customer,
+          publicKeys,
+          ...running(),
+        }),
+      );
+    },
+    async 'verify-snapshot'({ snapshot: id }) {
+      const { keys } = bulk.customer(id.customer);
+      return verifySnapshot({ vault, site, id, keys, signingKey, publicKeys, ...running() });
+    },
+    async 'apply-standby'({ snapshot: id }) {
+      const { keys } = bulk.customer(id.customer);
+      const { heartbeat, signal } = running();
+      const opened = await openSnapshot({ vault, keys, publicKeys, id, signal });
+      return applyStandby({
+        database: bulk.database(id.customer),
+        site,
+        snapshot: opened.summary,
+        records: opened.records(),
+        keys,
+        heartbeat,
+        signal,
+      });
+    },
+  };
+}
+
+/** Connections to a peer are made for one pull and closed after it: those that hang hold up nothing else (DESIGN 3). */
+async function withPeer<T>(
+  settings: SiteSettings,
+  bulk: Bulk,
+  customer: string,
+  work: (peer: S3Vault) => Promise<T>,
+): Promise<T> {
+  const peer = new S3Vault(bulk.peerVault(settings, customer));
+  try {
+    return await work(peer);
+  } finally {
+    peer.close();
+  }
+}

@@ -1,0 +1,151 @@
+import type { KeyObject } from 'node:crypto';
+import { failureKind, failureText } from '../../workflows/model/failures.ts';
+import type { Coverage, Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import { compareIds, manifestId, receiptKey, receiptPrefix, sitePrefix, type SignedManifest } from './manifest.ts';
+import { readManifest } from './open.ts';
+import { digits } from './pack-reader.ts';
+import type { Vault } from './port.ts';
+import { oldestValid } from './signed.ts';
+
+/** One direction of one customer: snapshots that `site` took, as they lie in a vault. */
+export interface Shelf {
+  vault: Vault;
+  customer: string;
+  /** The site that took the snapshots. */
+  site: string;
+  publicKeys: ReadonlyMap<string, KeyObject>;
+  signal?: AbortSignal;
+}
+
+export interface Catalog {
+  /** Newest first. */
+  snapshots: SnapshotSummary[];
+  /** Manifests that no signature vouches for, and why. They are not snapshots. */
+  faults: { id: SnapshotId; because: string }[];
+}
+
+/** The ids of manifests that a vault holds, newest first, whether they are valid or not. From generation `since` on. */
+export async function listIds(shelf: Shelf, since = 0): Promise<SnapshotId[]> {
+  const { vault, customer, site, signal } = shelf;
+  const prefix = sitePrefix(customer, site);
+  const ids: SnapshotId[] = [];
+  // A key below a generation begins with its number and a slash, so this stands right before them.
+  const after = since > 0 ? `${prefix}${digits(since)}` : undefined;
+  for await (const { key } of vault.list(prefix, { ...(after && { after }), ...(signal && { signal }) })) {
+    const id = manifestId(customer, site, key);
+    if (id) ids.push(id);
+  }
+  return ids.toSorted((a, b) => compareIds(b, a));
+}
+
+/** Snapshots of a site in a vault, newest first, at most `limit`. */
+export async function listSnapshots(shelf: Shelf, limit = 500): Promise<Catalog> {
+  const catalog: Catalog = { snapshots: [], faults: [] };
+  for (const id of (await listIds(shelf)).slice(0, limit)) {
+    const found = await validManifest(shelf, id);
+    if ('because' in found) catalog.faults.push(found);
+    else catalog.snapshots.push(found.summary);
+  }
+  return catalog;
+}
+
+/** The newest snapshot whose manifest holds; null when there is none. */
+export async function newestSnapshot(shelf: Shelf, since = 0): Promise<SignedManifest | null> {
+  for (const id of await listIds(shelf, since)) {
+    const found = await validManifest(shelf, id);
+    if (!('because' in found)) return found;
+  }
+  return null;
+}
+
+async function validManifest(
+  shelf: Shelf,
+  id: SnapshotId,
+): Promise<SignedManifest | { id: SnapshotId; because: string }> {
+  try {
+    return (await readManifest({ ...shelf, id })) ?? { id, because: 'it is not there' };
+  } catch (error) {
+    const kind = failureKind(error);
+    if (kind === 'signature-invalid' || kind === 'snapshot-damaged' || kind === 'snapshot-format') {
+      return { id, because: failureText(error) };
+    }
+    throw error;
+  }
+}
+
+/** The ids for which a site has written receipts in a vault, newest first, whether they are valid or not. */
+export async function receiptIds(shelf: Shelf, coveredBy: string): Promise<SnapshotId[]> {
+  const { vault, customer, site, signal } = shelf;
+  const prefix = receiptPrefix(customer, coveredBy, site);
+  const ids: SnapshotId[] = [];
+  for await (const { key } of vault.list(prefix, signal && { signal })) {
+    const match = /^(\d{10})-(\d{10})\.json$/.exec(key.slice(prefix.length));
+    if (match) ids.push({ customer, site, gen: Number(match[1]), seq: Number(match[2]) });
+  }
+  return ids.toSorted((a, b) => compareIds(b, a));
+}
+
+/** The receipt that a site has signed for a snapshot; null when there is none. A forged one is `signature-invalid`. */
+export async function readReceipt(shelf: Shelf, coveredBy: string, id: SnapshotId): Promise<Receipt | null> {
+  const key = receiptKey(coveredBy, id);
+  const versions = await shelf.vault.versions(key, shelf.signal && { signal: shelf.signal });
+  const own = new Map([...shelf.publicKeys].filter(([site]) => site === coveredBy));
+  const receipt = oldestValid<Receipt>('receipt', own, versions, `vault ${shelf.vault.site}: ${key}`)?.document;
+  if (!receipt || receipt.site !== coveredBy || receipt.format !== 1) return null;
+  const { customer, site, gen, seq } = receipt.snapshot;
+  return customer === id.customer && site === id.site && gen === id.gen && seq === id.seq ? receipt : null;
+}
+
+/** A snapshot that counts: covered by a signed receipt for the very manifest that lies in the same vault. */
+export interface Covered {
+  receipt: Receipt;
+  summary: SnapshotSummary;
+}
+
+/** Covered snapshots in the vault of the covering site, newest first. Read as far as they are asked for. */
+export async function* coveredSnapshots(shelf: Shelf, coveredBy: string): AsyncGenerator<Covered> {
+  for (const id of await receiptIds(shelf, coveredBy)) {
+    const receipt = await validReceipt(shelf, coveredBy, id);
+    const found = receipt && (await validManifest(shelf, id));
+    if (found && !('because' in found) && found.summary.manifest === receipt.manifest) {
+      yield { receipt, summary: found.summary };
+    }
+  }
+}
+
+export async function newestCovered(shelf: Shelf, coveredBy: string): Promise<Covered | null> {
+  for await (const covered of coveredSnapshots(shelf, coveredBy)) return covered;
+  return null;
+}
+
+async function validReceipt(shelf: Shelf, coveredBy: string, id: SnapshotId): Promise<Receipt | null> {
+  try {
+    return await readReceipt(shelf, coveredBy, id);
+  } catch (error) {
+    if (failureKind(error) === 'signature-invalid') return null; // A forged receipt covers nothing.
+    throw error;
+  }
+}
+
+/**
+ * How well users served at `site` are protected, from the vaults that can be reached: `source` is the vault of that
+ * site, `cover` its peer's. A vault that does not answer is given as null, and then counts for nothing.
+ */
+export async function coverage(
+  who: { customer: string; site: string; peer: string; publicKeys: ReadonlyMap<string, KeyObject> },
+  vaults: { source: Vault | null; cover: Vault | null },
+  signal?: AbortSignal,
+): Promise<Coverage> {
+  const { customer, site, peer, publicKeys } = who;
+  const shelf = (vault: Vault): Shelf => ({ vault, customer, site, publicKeys, ...(signal && { signal }) });
+  const covered = vaults.cover && (await newestCovered(shelf(vaults.cover), peer));
+  const since = covered?.summary.gen ?? 0;
+  const found = await Promise.all(
+    [vaults.source, vaults.cover].map(async (vault) => vault && newestSnapshot(shelf(vault), since)),
+  );
+  const newest = found
+    .flatMap((f) => (f ? [f.summary] : []))
+    .toSorted((a, b) => compareIds(b, a))
+    .at(0);
+  return { customer, site, newest: newest ?? null, covered: covered?.receipt ?? null };
+}

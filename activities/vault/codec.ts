@@ -1,0 +1,44 @@
+import { promisify } from 'node:util';
+import * as zlib from 'node:zlib';
+import { damaged } from './bytes.ts';
+
+/** First byte of an open frame. Node may still call its zstd experimental: where there is none, brotli is written. */
+const codecs = { zstd: 1, brotli: 2 } as const;
+
+/** Fast and nearly as small as higher levels on such data. */
+const ZSTD_LEVEL = 3;
+const BROTLI_QUALITY = 1;
+
+const brotli = promisify(zlib.brotliCompress);
+const unbrotli = promisify(zlib.brotliDecompress);
+const zstd = promisify((zlib.zstdCompress as typeof zlib.zstdCompress | undefined) ?? absent);
+const unzstd = promisify((zlib.zstdDecompress as typeof zlib.zstdDecompress | undefined) ?? absent);
+
+export const hasZstd = typeof zlib.zstdCompress === 'function';
+
+export async function compress(
+  plain: Buffer,
+  codec: keyof typeof codecs = hasZstd ? 'zstd' : 'brotli',
+): Promise<Buffer> {
+  const packed =
+    codec === 'zstd'
+      ? await zstd(plain, { params: { [zlib.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } })
+      : await brotli(plain, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } });
+  return Buffer.concat([Buffer.of(codecs[codec]), packed]);
+}
+
+/** Undoes `compress`. More than `limit` bytes, or an unknown codec, is `snapshot-damaged`. */
+export async function decompress(packed: Buffer, limit: number, where: string): Promise<Buffer> {
+  const body = packed.subarray(1);
+  try {
+    if (packed[0] === codecs.zstd && hasZstd) return await unzstd(body, { maxOutputLength: limit });
+    if (packed[0] === codecs.brotli) return await unbrotli(body, { maxOutputLength: limit });
+  } catch (error) {
+    throw damaged(where, error instanceof Error ? error.message : String(error));
+  }
+  throw damaged(where, `codec ${packed[0]}, which this Node.js does not have`);
+}
+
+function absent(_bytes: Buffer, _options: object, done: (error: Error, bytes: Buffer) => void): void {
+  done(new Error('this Node.js has no zstd'), Buffer.alloc(0));
+}

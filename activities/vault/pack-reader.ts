@@ -1,0 +1,150 @@
+import { failureKind } from '../../workflows/model/failures.ts';
+import type { Keyring } from '../settings.ts';
+import { damaged } from './bytes.ts';
+import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
+import {
+  decodeFooter,
+  decodeHead,
+  FOOTER_FRAME,
+  FrameSeal,
+  HEAD_BYTES,
+  TRAILER_BYTES,
+  type Entry,
+  type Footer,
+  type PackPlace,
+} from './pack.ts';
+import type { Vault } from './port.ts';
+import { decodeRecord, type UserRecord } from './record.ts';
+import { sha256 } from './signed.ts';
+
+/** Bounds what a footer may unfold to: 350,000 records, far more than fit into a pack. */
+const FOOTER_LIMIT = 16 << 20;
+
+/** A pack as a manifest names it. */
+export interface PackRef {
+  sha256: string;
+  bytes: number;
+  /** Length of the sealed footer, which stands before the trailer. */
+  footer: number;
+  keyId: string;
+}
+
+/** Where a pack's bytes come from: memory, or ranged reads of a vault. */
+export interface PackBytes {
+  where: string;
+  size: number;
+  footer: number;
+  range(offset: number, length: number): Promise<Buffer>;
+  /** Whether the bytes are those that were stored, by their hash. */
+  intact(): Promise<boolean>;
+}
+
+/** An open pack: its footer has been read and authenticated. */
+export interface OpenPack {
+  footer: Footer;
+  keys: RecordKeys;
+  frame(number: number): Promise<Buffer>;
+  /** A record of the footer, checked against its two ids. `frame` is given when it is open already. */
+  record(entry: Entry, frame?: Buffer): Promise<UserRecord>;
+}
+
+export function rangesOf(bytes: Buffer, footer: number, where: string): PackBytes {
+  return {
+    where,
+    size: bytes.length,
+    footer,
+    range: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
+    intact: () => Promise.resolve(true),
+  };
+}
+
+/**
+ * Opens a pack by its footer. `key-missing` and `key-wrong` name the key; bytes that are not those stored are
+ * `snapshot-damaged`; a newer version is `snapshot-format`.
+ */
+export async function openPack(source: PackBytes, keys: Keyring, place: PackPlace, keyId: string): Promise<OpenPack> {
+  const { where } = source;
+  const head = decodeHead(await source.range(0, Math.min(HEAD_BYTES, source.size)), where);
+  if (head.keyId !== keyId) throw damaged(where, 'its header names another key than its manifest');
+  const trailer = await source.range(source.size - TRAILER_BYTES, TRAILER_BYTES);
+  if (trailer.length !== TRAILER_BYTES || trailer.readUInt32BE() !== source.footer) {
+    throw damaged(where, 'its trailer and its manifest do not agree');
+  }
+  const sealed = await source.range(source.size - TRAILER_BYTES - source.footer, source.footer);
+  const seal = new FrameSeal(keys, place, head, where);
+  const footer = await openFooter(source, seal, sealed);
+  const recordIds = recordKeys(keyOf(keys, keyId, where));
+
+  const frame = async (number: number): Promise<Buffer> => {
+    const span = footer.frames[number];
+    if (!span) throw damaged(where, `frame ${number} of ${footer.frames.length}`);
+    try {
+      const bytes = await seal.open('data', number, await source.range(span.offset, span.length), span.plain);
+      if (bytes.length === span.plain) return bytes;
+    } catch (error) {
+      // The footer opened with this key, so the key is right and the frame is not.
+      if (failureKind(error) !== 'key-wrong') throw error;
+    }
+    throw damaged(where, `frame ${number} at ${span.offset} does not open`);
+  };
+  const record = async (entry: Entry, open?: Buffer): Promise<UserRecord> => {
+    const bytes = (open ?? (await frame(entry.frame))).subarray(entry.offset, entry.offset + entry.length);
+    const at = `${where}: record at ${entry.offset} of frame ${entry.frame}`;
+    if (bytes.length !== entry.length) throw damaged(at, 'it ends outside its frame');
+    const found = decodeRecord(bytes, recordIds, at);
+    if (!found.recordId.equals(entry.recordId)) throw damaged(at, 'its id is not that of the footer');
+    if (!recordIds.userKey(found.username).equals(entry.userKey)) throw damaged(at, 'it belongs to another user');
+    return found;
+  };
+  return { footer, keys: recordIds, frame, record };
+}
+
+async function openFooter(source: PackBytes, seal: FrameSeal, sealed: Buffer): Promise<Footer> {
+  try {
+    return decodeFooter(await seal.open('footer', FOOTER_FRAME, sealed, FOOTER_LIMIT), source.where);
+  } catch (error) {
+    if (failureKind(error) === 'key-wrong' && !(await source.intact())) {
+      throw damaged(source.where, 'its bytes are not those that were stored');
+    }
+    throw error;
+  }
+}
+
+export const packKey = (place: PackPlace, hash: string): string =>
+  `${place.customer}/${place.site}/${digits(place.gen)}/packs/${hash}`;
+
+/** Ten digits, so that the byte order of keys is the order of numbers. */
+export const digits = (number: number): string => String(number).padStart(10, '0');
+
+/** A pack whole, from the oldest version whose hash is right. None is `snapshot-damaged`, and names the pack. */
+export async function fetchPack(vault: Vault, place: PackPlace, ref: PackRef, signal?: AbortSignal): Promise<Buffer> {
+  const key = packKey(place, ref.sha256);
+  const options = signal && { signal };
+  const oldest = await vault.read(key, undefined, options);
+  if (oldest && sha256(oldest) === ref.sha256) return oldest;
+  const versions = await vault.versions(key, options);
+  const good = versions.find((bytes) => sha256(bytes) === ref.sha256);
+  if (good) return good;
+  const what = oldest ? `${oldest.length} bytes of another hash, ${ref.bytes} expected` : 'it is not there';
+  throw damaged(`vault ${vault.site}: ${key}`, what);
+}
+
+/** A pack by ranged reads: one user costs a header, a footer and a frame. */
+export function rangesIn(vault: Vault, place: PackPlace, ref: PackRef): PackBytes {
+  const key = packKey(place, ref.sha256);
+  const where = `vault ${vault.site}: ${key}`;
+  return {
+    where,
+    size: ref.bytes,
+    footer: ref.footer,
+    range: async (offset, length) => {
+      const bytes = await vault.read(key, { offset, length });
+      if (!bytes) throw damaged(where, 'it is not there');
+      return bytes;
+    },
+    intact: async () => {
+      const oldest = await vault.read(key);
+      return oldest !== null && sha256(oldest) === ref.sha256;
+    },
+  };
+}

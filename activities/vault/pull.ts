@@ -1,0 +1,167 @@
+import type { KeyObject } from 'node:crypto';
+import { failureKind, failureText } from '../../workflows/model/failures.ts';
+import type { SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import type { Database } from '../contacts/database.ts';
+import { raiseHighWater, readHighWater } from '../contacts/high-water.ts';
+import { appliedSnapshot } from '../contacts/standby.ts';
+import type { PullResult } from '../types.ts';
+import { damaged } from './bytes.ts';
+import { listIds, newestCovered, newestSnapshot, receiptIds, type Shelf } from './catalog.ts';
+import { compareIds, manifestKey, type SignedManifest } from './manifest.ts';
+import { readManifest } from './open.ts';
+import { fetchPack, packKey } from './pack-reader.ts';
+import type { Vault } from './port.ts';
+import { LOCK_MS } from './snapshot.ts';
+
+export interface PullRequest {
+  /** This site's vault and database. */
+  own: Vault;
+  database: Database;
+  site: string;
+  customer: string;
+  /** The peer's vault, with rights to read. */
+  peer: Vault;
+  publicKeys: ReadonlyMap<string, KeyObject>;
+  heartbeat: (progress: { snapshots: number; packs: number }) => void;
+  signal: AbortSignal;
+}
+
+/** The newest come first, so that coverage comes soonest; older ones than these are not worth the link any more. */
+const NEWEST = 3;
+
+/**
+ * Copies what is new in the peer's vault into this one, byte for byte under the same keys, manifest last, newest first.
+ * A peer that does not answer is an answer. A newest number below what this site has seen before is a rollback, and
+ * `snapshot-damaged`; a damaged snapshot is named in `because`, and fails the pull when there is nothing else to go on
+ * with.
+ */
+export async function pullSnapshots(request: PullRequest): Promise<PullResult> {
+  const { customer, peer, own, publicKeys, signal } = request;
+  const shelf: Shelf = { vault: own, customer, site: peer.site, publicKeys, signal };
+  const pulled: SnapshotSummary[] = [];
+  const faults: Error[] = [];
+  let reached: PullResult['peer'] = 'reached';
+  try {
+    await copyNewest(request, shelf, pulled, faults);
+  } catch (error) {
+    if (failureKind(error) !== 'vault-unreachable' || !failureText(error).startsWith(`vault ${peer.site}:`))
+      throw error;
+    reached = 'unreachable';
+    faults.push(error as Error);
+  }
+  const rest = await leftToDo(request, shelf);
+  const [first] = faults;
+  if (first && reached === 'reached' && pulled.length === 0 && !rest.unverified && !rest.unapplied) throw first;
+  const because = faults.map(failureText).join('; ') || `${pulled.length} new at ${peer.site}`;
+  return { peer: reached, because, pulled, ...rest };
+}
+
+async function copyNewest(
+  request: PullRequest,
+  shelf: Shelf,
+  pulled: SnapshotSummary[],
+  faults: Error[],
+): Promise<void> {
+  const { customer, peer, publicKeys, database, signal } = request;
+  const seen = await highWater(request, shelf);
+  const there = await listIds({ ...shelf, vault: peer }, seen?.gen);
+  const held = new Set((await listIds(shelf, seen?.gen)).map(({ seq }) => seq));
+  const good: SnapshotId[] = [];
+  for (const id of there) {
+    if (good.length === NEWEST) break;
+    try {
+      const found = await readManifest({ vault: peer, id, publicKeys, signal });
+      if (!found) continue;
+      good.push(id);
+      if (held.has(id.seq)) continue;
+      await copySnapshot(request, found, pulled.length);
+      await raiseHighWater(database, id);
+      pulled.push(found.summary);
+    } catch (error) {
+      if (!isFault(error)) throw error;
+      faults.push(error);
+    }
+  }
+  if (seen && !good.some((id) => compareIds(id, seen) >= 0)) {
+    throw damaged(
+      `vault ${peer.site}: ${customer}/${peer.site}`,
+      `rolled back: number ${seen.seq} has been seen, and neither it nor a newer one is there`,
+    );
+  }
+}
+
+/** Something is wrong with a snapshot itself, and not with the way to it. */
+function isFault(error: unknown): error is Error {
+  const kind = failureKind(error);
+  return kind === 'snapshot-damaged' || kind === 'signature-invalid' || kind === 'snapshot-format';
+}
+
+/** The newest snapshot of the peer that this site has ever seen: by its database, and by its own receipts. */
+async function highWater({ database, customer, site, peer }: PullRequest, shelf: Shelf): Promise<SnapshotId | null> {
+  const marks = [await readHighWater(database, customer, peer.site), (await receiptIds(shelf, site))[0] ?? null];
+  return marks.flatMap((mark) => mark ?? []).toSorted((a, b) => compareIds(b, a))[0] ?? null;
+}
+
+async function copySnapshot(request: PullRequest, found: SignedManifest, snapshots: number): Promise<void> {
+  const { own, peer, signal } = request;
+  const { manifest, bytes } = found;
+  await checkNeighbours(request, found);
+  const store = async (key: string, body: Buffer): Promise<void> => {
+    const result = await own.put(key, body, { lockUntil: new Date(Date.now() + LOCK_MS), signal });
+    if (result === 'taken')
+      throw damaged(`vault ${own.site}: ${key}`, `other bytes stand there than in vault ${peer.site}`);
+  };
+  for (const [index, ref] of manifest.packs.entries()) {
+    signal.throwIfAborted();
+    await store(packKey(manifest, ref.sha256), await fetchPack(peer, manifest, ref, signal));
+    request.heartbeat({ snapshots, packs: index + 1 });
+  }
+  await store(manifestKey(manifest), bytes);
+}
+
+/**
+ * Links to the manifests right before and after it. Newest come first, so the one before is mostly not held here yet: it
+ * is then read from the peer, else a broken link would be noticed late, and blamed on the good one before it.
+ */
+async function checkNeighbours(
+  { own, peer, publicKeys, signal }: PullRequest,
+  { manifest, summary }: SignedManifest,
+): Promise<void> {
+  const { customer, site, seq } = manifest;
+  const read = (vault: Vault, n: number): Promise<SignedManifest | null> =>
+    readManifest({ vault, id: { customer, site, gen: n, seq: n }, publicKeys, signal });
+  const before = (await read(own, seq - 1)) ?? (await readOrNone(() => read(peer, seq - 1)));
+  const after = await read(own, seq + 1);
+  const broken =
+    (before && manifest.previous !== before.summary.manifest) ||
+    (after && after.manifest.previous !== summary.manifest);
+  if (broken) throw damaged(`vault of ${site}: ${manifestKey(manifest)}`, 'it breaks the chain of manifests');
+}
+
+/** A neighbour that no signature vouches for says nothing about this one; it is named when its own turn comes. */
+async function readOrNone(read: () => Promise<SignedManifest | null>): Promise<SignedManifest | null> {
+  try {
+    return await read();
+  } catch (error) {
+    if (isFault(error)) return null;
+    throw error;
+  }
+}
+
+/** What this vault holds of the peer's and still has to be verified, or applied. */
+async function leftToDo(
+  { database, customer, site, peer }: PullRequest,
+  shelf: Shelf,
+): Promise<Pick<PullResult, 'unverified' | 'unapplied'>> {
+  const covered = await newestCovered(shelf, site);
+  const newest = await newestSnapshot(shelf, covered?.summary.gen);
+  const unverified = newest && (!covered || compareIds(newest.manifest, covered.summary) > 0) ? newest.summary : null;
+  const applied = await appliedSnapshot(database, customer, peer.site);
+  const [row] = await database.query<{ number: string }>('select number::text from tandem.epoch where customer = $1', [
+    customer,
+  ]);
+  // A snapshot from before a move will never be applied: there is no use in offering it again and again.
+  const current = covered && covered.summary.epoch >= Number(row?.number ?? 0);
+  const newer = covered && (!applied || compareIds(covered.summary, applied) > 0);
+  return { unverified, unapplied: current && newer ? covered.receipt.snapshot : null };
+}

@@ -1,0 +1,45 @@
+import type { Command } from 'commander';
+import { duration } from '../../workflows/model/rto.ts';
+import { readConfiguration, type CustomerConfiguration } from '../config/configuration.ts';
+import { settingsFor } from '../config/settings.ts';
+import type { Context } from './print.ts';
+
+export function register(program: Command, { out, config }: Context): void {
+  const group = program.command('config').description('the configuration');
+  group
+    .command('check')
+    .description('read it whole and say what was understood, or everything that is wrong')
+    .option('--site <site>', "also read that site's secrets, as its worker would")
+    .action(async ({ site }: { site?: string }) => {
+      const configuration = await readConfiguration(config());
+      if (site !== undefined) await settingsFor(configuration, site, { reportsFolder: '' });
+      const customers = [...configuration.customers.values()];
+      const operators = configuration.operators.map(({ id, roles }) => ({ id, roles }));
+      out.answer(
+        {
+          file: configuration.file,
+          sites: [...configuration.sites.keys()],
+          customers: customers.map(({ id, sites }) => ({ id, sites })),
+          operators,
+        },
+        [
+          `${configuration.file}: no faults.`,
+          ...[...configuration.sites.values()].map(
+            (s) => `site ${s.site}: Temporal ${s.temporal.address}, vault ${s.vault.endpoint}/${s.vault.bucket}`,
+          ),
+          ...customers.flatMap(describe),
+          ...operators.map((o) => `operator ${o.id}: ${o.roles.join(', ')}`),
+          ...(site === undefined ? [] : [`The secrets of ${site} can be read.`]),
+        ],
+      );
+    });
+}
+
+function describe(c: CustomerConfiguration): string[] {
+  const { everyMs, betweenMs, budgetMs } = c.snapshots;
+  return [
+    `customer ${c.id}: ${c.domain} at ${c.sites.join(' and ')}, options ${c.options.join(', ') || 'none'}`,
+    `  RPO ${duration(c.objectives.rpoMs)}, RTO ${duration(c.objectives.rtoMs)}; target RTO ${duration(c.target.rtoMs)}`,
+    `  snapshots every ${duration(everyMs)}, between every ${duration(betweenMs)}, budget ${duration(budgetMs)}`,
+  ];
+}

@@ -1,0 +1,92 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+import { exits, Printer, type Context } from './print.ts';
+
+/** The command line: a file per verb, loaded only when it is called. */
+
+type Register = (program: Command, context: Context) => void;
+
+const verbs: Record<string, { about: string; load: () => Promise<{ register: Register }> }> = {
+  dev: { about: 'the embedded two-site stack: up, down, status, reset', load: () => import('./dev.ts') },
+  demo: {
+    about: 'the whole story on real servers: protect, lose a site, fail over, verify',
+    load: () => import('./demo.ts'),
+  },
+  worker: { about: "run one site's worker", load: () => import('./worker.ts') },
+  schedules: { about: 'the schedules of a site: apply, list', load: () => import('./schedules.ts') },
+  config: { about: 'the configuration: check', load: () => import('./config.ts') },
+  keys: { about: 'keys of operators, sites and customers: new', load: () => import('./keys.ts') },
+  status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
+  snapshot: { about: 'snapshots: now, list', load: () => import('./snapshot.ts') },
+  failover: { about: 'a lost site: start, watch, approve, retry, abort, report', load: () => import('./failover.ts') },
+  test: { about: 'continuity tests: start', load: () => import('./test.ts') },
+};
+
+function stateFolder(): string {
+  return process.env['TANDEM_STATE'] ?? join(process.cwd(), '.tandem', 'dev');
+}
+
+function configurationFile(given: string | undefined): string {
+  const named = given ?? process.env['TANDEM_CONFIG'];
+  if (named !== undefined) return named;
+  return existsSync('tandem.yaml') ? 'tandem.yaml' : join(stateFolder(), 'tandem.yaml');
+}
+
+function createProgram(): Command {
+  return new Command('tandem')
+    .description('Keeps a two-site communications service alive when a site is lost.')
+    .option('--config <file>', 'tandem.yaml (default: TANDEM_CONFIG, ./tandem.yaml, the embedded stack’s)')
+    .option('--json', 'print one JSON object per answer')
+    .helpCommand(false)
+    .showSuggestionAfterError(true)
+    .configureOutput({ outputError: () => undefined })
+    .addHelpText('after', '\nExit codes: 0 done, 1 failed, 2 usage, 3 held (an operator is needed).');
+}
+
+async function main(argv: string[]): Promise<void> {
+  const ending = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ending.abort());
+  const program = createProgram();
+  const json = (): boolean => argv.includes('--json');
+  const out = new Printer(json);
+  const context: Context = {
+    config: () => configurationFile(program.opts<{ config?: string }>().config),
+    state: stateFolder,
+    json,
+    signal: ending.signal,
+    out,
+  };
+  const called = argv.find((word, i) => !word.startsWith('-') && argv[i - 1] !== '--config');
+  for (const [name, { about, load }] of Object.entries(verbs)) {
+    if (name === called) (await load()).register(program, context);
+    else program.command(name, { noHelp: false }).description(about);
+  }
+  try {
+    for (const command of [program, ...descendants(program)])
+      command.exitOverride().configureOutput({ outputError: () => undefined });
+    await program.parseAsync(argv, { from: 'user' });
+  } catch (error) {
+    process.exitCode = usageOrFault(error, out);
+  }
+}
+
+function descendants(command: Command): Command[] {
+  return command.commands.flatMap((c) => [c, ...descendants(c)]);
+}
+
+function usageOrFault(error: unknown, out: Printer): number {
+  if (!(error instanceof CommanderError)) {
+    out.fault(error);
+    return exits.failed;
+  }
+  if (error.exitCode === 0) return exits.done; // --help
+  if (error.code === 'commander.help') return exits.usage; // A group without its verb: help was printed.
+  const [first = '', ...more] = error.message.replace(/^error: /, '').split('\n');
+  out.fault(
+    Object.assign(new Error(first), { try: more.join(' ').trim() || '`tandem --help`, or `tandem VERB --help`.' }),
+  );
+  return exits.usage;
+}
+
+await main(process.argv.slice(2));

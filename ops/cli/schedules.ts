@@ -1,0 +1,62 @@
+import type { Client } from '@temporalio/client';
+import type { Command } from 'commander';
+import type { SiteSettings } from '../../activities/settings.ts';
+import { applySchedule, describeSchedule, drift, schedulesOf, type Desired } from '../schedules.ts';
+import { table, type Context } from './print.ts';
+import { openConfiguration, siteOf } from './site.ts';
+
+export function register(program: Command, context: Context): void {
+  const { out } = context;
+  const group = program.command('schedules').description('what runs by itself, at each site');
+
+  const each = async (
+    named: string | undefined,
+    work: (client: Client, want: Desired, site: string) => Promise<void>,
+  ): Promise<void> => {
+    const configuration = await openConfiguration(context);
+    for (const site of named === undefined ? configuration.sites.keys() : [named]) {
+      const at = siteOf(configuration, site);
+      const client = await at.client();
+      try {
+        for (const want of schedulesAt(await at.settings())) await work(client, want, site);
+      } finally {
+        await client.connection.close();
+      }
+    }
+  };
+
+  group
+    .command('apply')
+    .description('make the schedules what the configuration says')
+    .option('--site <site>', 'only this site')
+    .action(async ({ site }: { site?: string }) => {
+      await each(site, async (client, want, at) => {
+        const was = await applySchedule(client, want);
+        out.answer(
+          { site: at, schedule: want.scheduleId, was },
+          `${at}  ${want.scheduleId}: was ${was}${was === 'as configured' || was === 'paused' ? ', left as it is' : ', now as configured'}`,
+        );
+      });
+    });
+
+  group
+    .command('list')
+    .description('the schedules, their next runs, and how they differ from the configuration')
+    .option('--site <site>', 'only this site')
+    .action(async ({ site }: { site?: string }) => {
+      const rows: string[][] = [['site', 'schedule', 'state', 'next run (UTC)', 'last run (UTC)']];
+      await each(site, async (client, want, at) => {
+        const have = await describeSchedule(client, want.scheduleId);
+        const state = drift(want, have);
+        const next = have?.info.nextActionTimes[0]?.toISOString() ?? null;
+        const last = have?.info.recentActions.at(-1)?.takenAt.toISOString() ?? null;
+        if (context.json()) out.answer({ site: at, schedule: want.scheduleId, state, next, last }, '');
+        rows.push([at, want.scheduleId, state, next?.slice(0, 16) ?? '-', last?.slice(0, 16) ?? '-']);
+      });
+      if (!context.json()) out.answer(null, table(rows));
+    });
+}
+
+function schedulesAt(settings: SiteSettings): Desired[] {
+  return [...settings.customers.values()].flatMap((customer) => schedulesOf(customer, settings.site));
+}

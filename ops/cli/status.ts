@@ -1,0 +1,182 @@
+import type { Command } from 'commander';
+import type { Client } from '@temporalio/client';
+import { Database } from '../../activities/contacts/database.ts';
+import { duration } from '../../workflows/model/rto.ts';
+import { ageMs } from '../../workflows/model/snapshots.ts';
+import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
+import { coverageOf, openVaults, type Direction } from '../coverage.ts';
+import { failoverHandle } from '../moves.ts';
+import { connectClient } from '../temporal.ts';
+import { scheduleIds } from '../../workflows/model/names.ts';
+import { describeSchedule } from '../schedules.ts';
+import { exits, table, type Context } from './print.ts';
+import { customerOf, openConfiguration, siteOf } from './site.ts';
+
+interface HalfStatus {
+  customer: string;
+  /** The users whose home is this site. */
+  half: string;
+  /** Where they are served, by the newest epoch that any site knows; null when no database answers. */
+  servedAt: string | null;
+  point: string | null;
+  ageMs: number | null;
+  rpoMs: number;
+  state: 'protected' | 'UNPROTECTED' | 'BEYOND THE RPO';
+}
+
+interface SiteStatus {
+  site: string;
+  temporal: 'answers' | 'silent';
+  failover: string | null;
+  nextTest: string | null;
+}
+
+export function register(program: Command, context: Context): void {
+  program
+    .command('status')
+    .description('protection and running moves, on one screen')
+    .option('--customer <id>', 'only this one')
+    .action(async ({ customer }: { customer?: string }) => {
+      const configuration = await openConfiguration(context);
+      const customers =
+        customer === undefined ? [...configuration.customers.values()] : [customerOf(configuration, customer)];
+      const all = await Promise.all(customers.map((c) => statusOf(configuration, c)));
+      for (const one of all) show(context, one);
+    });
+}
+
+async function statusOf(
+  configuration: Configuration,
+  customer: CustomerConfiguration,
+): Promise<{ halves: HalfStatus[]; sites: SiteStatus[] }> {
+  const [seen, rows, sites] = await Promise.all([
+    Promise.allSettled(customer.sites.map((site) => directions(configuration, customer, site))),
+    Promise.allSettled(customer.sites.map((site) => servingRows(configuration, customer, site))),
+    Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
+  ]);
+  // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
+  const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
+  const serving = rows.flatMap((r) => (r.status === 'fulfilled' ? r.value : [])).toSorted((a, b) => b.epoch - a.epoch);
+  return {
+    halves: customer.sites.map((half) =>
+      halfStatus(customer, half, serving.find((r) => r.half === half) ?? null, covered),
+    ),
+    sites,
+  };
+}
+
+interface ServingRow {
+  half: string;
+  site: string;
+  epoch: number;
+  at: Date;
+}
+
+/** Who serves each half, as a site's own database says; nothing when it does not answer. */
+async function servingRows(
+  configuration: Configuration,
+  customer: CustomerConfiguration,
+  site: string,
+): Promise<ServingRow[]> {
+  const found = (await siteOf(configuration, site).settings()).customers.get(customer.id);
+  if (!found) return [];
+  const database = new Database(`database of ${customer.id} at ${site}`, found.databaseUrl, {
+    connections: 1,
+    connectMs: 3000,
+    statementMs: 3000,
+  });
+  try {
+    return await database.query<ServingRow>(
+      'select half, site, epoch::int as epoch, at from tandem.serving where customer = $1',
+      [customer.id],
+    );
+  } finally {
+    await database.close();
+  }
+}
+
+async function directions(
+  configuration: Configuration,
+  customer: CustomerConfiguration,
+  site: string,
+): Promise<Direction[]> {
+  const settings = await siteOf(configuration, site).settings();
+  const vaults = openVaults(settings);
+  try {
+    return await coverageOf(settings, vaults, customer.id);
+  } finally {
+    vaults.close();
+  }
+}
+
+/** Users are protected by snapshots of the site that serves them, taken since it does, and covered by its peer. */
+function halfStatus(
+  customer: CustomerConfiguration,
+  half: string,
+  serving: ServingRow | null,
+  seen: Direction[],
+): HalfStatus {
+  const servedAt = serving?.site ?? null;
+  const moved = serving !== null && serving.site !== half;
+  const points = seen.filter((d) => d.site === (servedAt ?? half) && d.covered).map((d) => d.covered?.point ?? '');
+  const since = moved ? serving.at.getTime() : 0;
+  const counted = points.filter((point) => Date.parse(point) >= since);
+  const point = counted.toSorted().at(-1) ?? null;
+  const age = point === null ? null : ageMs(point, Date.now());
+  const state = age === null ? 'UNPROTECTED' : age > customer.objectives.rpoMs ? 'BEYOND THE RPO' : 'protected';
+  return { customer: customer.id, half, servedAt, point, ageMs: age, rpoMs: customer.objectives.rpoMs, state };
+}
+
+async function siteStatus(
+  configuration: Configuration,
+  customer: CustomerConfiguration,
+  site: string,
+): Promise<SiteStatus> {
+  const temporal = configuration.sites.get(site)?.temporal;
+  let client: Client;
+  try {
+    client = await connectClient(temporal ?? { address: '', namespace: '' }, 3000);
+  } catch {
+    return { site, temporal: 'silent', failover: null, nextTest: null };
+  }
+  try {
+    const test = await describeSchedule(client, scheduleIds.continuityTest(customer.id));
+    const failover = await failoverHandle(client, customer.id)
+      .query<{ phase: string; waitsFor: string }>('status')
+      .then(
+        (s) => `${s.phase}, waits for ${s.waitsFor}`,
+        () => null,
+      ); // None was ever started here, or its worker is away.
+    return { site, temporal: 'answers', failover, nextTest: test?.info.nextActionTimes[0]?.toISOString() ?? null };
+  } finally {
+    await client.connection.close();
+  }
+}
+
+function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites: SiteStatus[] }): void {
+  const rows = halves.map((h) => [
+    h.customer,
+    h.half,
+    h.servedAt ?? 'unknown',
+    h.state,
+    h.point ?? '-',
+    h.ageMs === null ? '-' : `${duration(h.ageMs)} of ${duration(h.rpoMs)}`,
+  ]);
+  out.answer({ halves, sites }, [
+    ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
+    '',
+    ...sites.map(
+      (s) =>
+        `${s.site}: Temporal ${s.temporal}; ${s.failover === null ? 'no failover' : `failover ${s.failover}`}; next continuity test ${s.nextTest?.slice(0, 10) ?? '-'}`,
+    ),
+  ]);
+  const open = halves.find((h) => h.state !== 'protected');
+  if (!open) return;
+  process.exitCode = exits.failed;
+  const silent = sites.find((s) => s.temporal === 'silent');
+  out.next(
+    silent
+      ? `bring ${silent.site} back, as the peer of ${open.servedAt ?? open.half}`
+      : `tandem snapshot now --site ${open.servedAt ?? open.half}`,
+  );
+}

@@ -1,0 +1,70 @@
+import { readFile } from 'node:fs/promises';
+import type { Approver } from '../../workflows/model/plan.ts';
+import { Fault } from '../fault.ts';
+import { Source } from '../../runbooks/yaml.ts';
+import { parse } from './parse.ts';
+
+/** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
+export interface Configuration {
+  file: string;
+  /** Relative files are relative to this. */
+  folder: string;
+  sites: ReadonlyMap<string, SiteConfiguration>;
+  customers: ReadonlyMap<string, CustomerConfiguration>;
+  operators: readonly Approver[];
+}
+
+/** Where a secret lies. It is never written in the configuration itself. */
+export type SecretReference = ({ file: string } | { env: string }) & { at: string; path: string };
+
+export interface SiteConfiguration {
+  site: string;
+  temporal: { address: string; namespace: string; ui: string };
+  listen: string;
+  vault: { endpoint: string; region: string; bucket: string; writer: AccountReference; reader: AccountReference };
+  /** OpenSSH line. */
+  publicKey: string;
+  privateKey: SecretReference;
+}
+
+export interface AccountReference {
+  accessKeyId: SecretReference;
+  secretAccessKey: SecretReference;
+}
+
+export interface CustomerConfiguration {
+  id: string;
+  domain: string;
+  sites: readonly [string, string];
+  databases: ReadonlyMap<string, { url: SecretReference; peerUrl: SecretReference }>;
+  currentKey: string;
+  keys: ReadonlyMap<string, SecretReference>;
+  options: readonly string[];
+  objectives: { rpoMs: number; rtoMs: number };
+  target: { rpoMs: number; rtoMs: number };
+  snapshots: { everyMs: number; betweenMs: number; budgetMs: number };
+  continuityTest: { month: number; day: number; hour: number };
+  limits: { contacts: number };
+}
+
+/** Reads and checks the whole file; one fault tells everything that is wrong with it. */
+export async function readConfiguration(file: string): Promise<Configuration> {
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    throw new Fault(
+      `configuration ${file}: ${code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`}`,
+      'Name it with `--config FILE`; `tandem dev up` writes one for the embedded stack.',
+    );
+  }
+  const source = new Source(file, text);
+  const configuration = source.faults.length === 0 ? parse(source, file) : null;
+  if (configuration && source.faults.length === 0) return configuration;
+  const list = source.faults.map((f) => `  ${f.at}: ${f.path ? `${f.path}: ` : ''}${f.text}`);
+  throw new Fault(
+    `configuration ${file}: ${list.length} ${list.length === 1 ? 'fault' : 'faults'}\n${list.join('\n')}`,
+    '`tandem config check` reads it again; nothing was started.',
+  );
+}

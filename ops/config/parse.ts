@@ -1,0 +1,250 @@
+import { dirname } from 'node:path';
+import { duration } from '../../workflows/model/rto.ts';
+import { roles, type Approver } from '../../workflows/model/plan.ts';
+import { cadenceHolds } from '../../workflows/model/snapshots.ts';
+import { publicKeyOf, rawHex } from '../keys.ts';
+import type {
+  AccountReference,
+  Configuration,
+  CustomerConfiguration,
+  SecretReference,
+  SiteConfiguration,
+} from './configuration.ts';
+import type { Cursor, Source } from '../../runbooks/yaml.ts';
+
+/** The rules of `tandem.yaml`. Every fault is noted where it stands, and reading goes on: all are reported at once. */
+
+const HOUR = 3_600_000;
+/** What the service promises (SERVICE): a customer may have better, never worse. */
+const PROMISED = { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR };
+const options = ['third-party-federation', 'public-im', 'content-archiving', 'external-av'] as const;
+
+export function parse(source: Source, file: string): Configuration {
+  const top = source.root.fields(['sites', 'customers', 'operators']);
+  const sites = new Map(top.sites.entries('site').map(([site, at]) => [site, siteOf(site, at)]));
+  const known = [...sites.keys()];
+  const customers = new Map(top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, known)]));
+  const operators = top.operators.entries('operator').map(([id, at]) => operatorOf(id, at));
+  unique(
+    top.sites,
+    [...sites.values()].map((s) => [`${s.vault.endpoint}/${s.vault.bucket}`, s.site]),
+    'the same vault',
+  );
+  unique(
+    top.sites,
+    [...sites.values()].map((s) => [s.publicKey, s.site]),
+    'the same signing key',
+  );
+  unique(
+    top.sites,
+    [...sites.values()].map((s) => [s.temporal.address, s.site]),
+    'the same Temporal service',
+  );
+  unique(
+    top.operators,
+    operators.map((o) => [o.key, o.id]),
+    'the same key',
+  );
+  enoughOperators(top.operators, operators);
+  return { file, folder: dirname(file), sites, customers, operators };
+}
+
+/** Two names for one thing: each site, operator or database must be its own. */
+function unique(at: Cursor, pairs: [string, string][], what: string): void {
+  const first = new Map<string, string>();
+  for (const [value, name] of pairs) {
+    const other = first.get(value);
+    if (other !== undefined && value !== '') at.fault(`${other} and ${name} have ${what}; each needs its own`);
+    first.set(value, name);
+  }
+}
+
+function enoughOperators(at: Cursor, operators: Approver[]): void {
+  const may = operators.filter((o) => o.roles.includes('approve') || o.roles.includes('commander'));
+  if (may.length >= 2 && may.some((o) => o.roles.includes('commander'))) return;
+  at.fault(
+    `${may.length} may approve, ${may.filter((o) => o.roles.includes('commander')).length} of them commander; a failover takes two, one of them a commander`,
+  );
+}
+
+const hostPort = (v: string): boolean => /^[^\s:/]+:\d{1,5}$/.test(v) && Number(v.split(':')[1]) < 65_536;
+const loopback = (host: string): boolean => /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(host);
+
+function endpoint(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const url = new URL(value);
+  return url.protocol === 'https:' || (url.protocol === 'http:' && loopback(url.hostname));
+}
+
+function siteOf(site: string, at: Cursor): SiteConfiguration {
+  const { temporal, worker, vault, signing } = at.fields(['temporal', 'worker', 'vault', 'signing']);
+  const t = temporal.fields(['address', 'namespace', 'ui']);
+  const w = worker.fields(['listen']);
+  const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'reader']);
+  const s = signing.fields(['public-key', 'private-key']);
+  const publicKey = s['public-key'].text(
+    'an OpenSSH line is expected: ssh-ed25519 AAAA…',
+    (k) => publicKeyOf(k) !== null,
+  );
+  return {
+    site,
+    temporal: {
+      address: t.address.text('host:port is expected', hostPort),
+      namespace: t.namespace.text('a namespace is expected'),
+      ui: t.ui.text('an http(s) address is expected', (u) => URL.canParse(u)),
+    },
+    listen: w.listen.text('host:port is expected', hostPort),
+    vault: {
+      endpoint: v.endpoint.text('https is expected; http is allowed on loopback only', endpoint),
+      region: v.region.text('a region is expected, such as us-east-1'),
+      bucket: v.bucket.text('a bucket name is expected', (b) => /^[a-z0-9][a-z0-9.-]{2,62}$/.test(b)),
+      writer: accountOf(v.writer),
+      reader: accountOf(v.reader),
+    },
+    publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
+    privateKey: secretOf(s['private-key']),
+  };
+}
+
+function accountOf(at: Cursor): AccountReference {
+  const fields = at.fields(['access-key-id', 'secret-access-key']);
+  return { accessKeyId: secretOf(fields['access-key-id']), secretAccessKey: secretOf(fields['secret-access-key']) };
+}
+
+/** A reference to a secret. A literal is refused, and not repeated: it may be one. */
+function secretOf(at: Cursor): SecretReference {
+  const place = { at: at.source.at(at.node?.range?.[0] ?? 0), path: at.path.join('.') };
+  if (!at.present || at.seen() !== 'a map') {
+    at.fault('a secret is never written here: { file: PATH } or { env: NAME } is allowed');
+    return { env: '', ...place };
+  }
+  const { file, env } = at.fields(['file', 'env']);
+  if (file.present === env.present) {
+    at.fault('exactly one of file and env is allowed');
+    return { env: '', ...place };
+  }
+  return file.present
+    ? { file: file.text('a path is expected'), ...place }
+    : {
+        env: env.text('the name of an environment variable is expected', (v) => /^[A-Z][A-Z0-9_]*$/.test(v)),
+        ...place,
+      };
+}
+
+const customerKeys = [
+  'domain',
+  'sites',
+  'databases',
+  'keys',
+  'options',
+  'objectives',
+  'target',
+  'snapshots',
+  'continuity-test',
+  'limits',
+] as const;
+
+function customerOf(id: string, at: Cursor, known: string[]): CustomerConfiguration {
+  const f = at.fields(customerKeys);
+  const sites = sitesOf(f.sites, known);
+  const { currentKey, keys } = keysOf(f.keys);
+  return {
+    id,
+    domain: f.domain.text('a domain is expected, such as contoso.example', (d) =>
+      /^[a-z0-9-]+(\.[a-z0-9-]+)+$/.test(d),
+    ),
+    sites,
+    databases: databasesOf(f.databases, sites),
+    currentKey,
+    keys,
+    options: f.options.present ? f.options.items().map((item) => item.oneOf(options)) : [],
+    ...timesOf(f),
+    limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
+  };
+}
+
+function sitesOf(at: Cursor, known: string[]): readonly [string, string] {
+  const items = at.items();
+  const named = items.map((item) => item.oneOf(known));
+  const [first = '', second = ''] = named;
+  if (items.length !== 2)
+    at.fault(`${items.length} sites; exactly two are expected: the pair that stands in for each other`);
+  else if (first === second) at.fault(`${first} twice; a site cannot stand in for itself`);
+  return [first, second];
+}
+
+function databasesOf(at: Cursor, sites: readonly [string, string]): CustomerConfiguration['databases'] {
+  const fields = at.fields(sites);
+  const found = new Map<string, { url: SecretReference; peerUrl: SecretReference }>();
+  for (const [site, place] of Object.entries(fields)) {
+    const { url, 'peer-url': peerUrl } = place.fields(['url', 'peer-url']);
+    found.set(site, { url: secretOf(url), peerUrl: secretOf(peerUrl) });
+  }
+  const source = (s: SecretReference): string => ('file' in s ? `file ${s.file}` : `env ${s.env}`);
+  unique(
+    at,
+    [...found].map(([site, d]) => [source(d.url), site]),
+    'the same database',
+  );
+  return found;
+}
+
+function keysOf(at: Cursor): { currentKey: string; keys: ReadonlyMap<string, SecretReference> } {
+  const { current, ring } = at.fields(['current', 'ring']);
+  const keys = new Map(ring.entries('key').map(([id, place]) => [id, secretOf(place)]));
+  return { currentKey: keys.size > 0 ? current.oneOf([...keys.keys()]) : '', keys };
+}
+
+type Times = Pick<CustomerConfiguration, 'objectives' | 'target' | 'snapshots' | 'continuityTest'>;
+
+function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
+  const of = <K extends string>(at: Cursor, keys: readonly K[]): Record<K, Cursor> | null =>
+    at.present ? at.fields(keys) : null;
+  const o = of(f.objectives, ['rpo', 'rto']);
+  const t = of(f.target, ['rpo', 'rto']);
+  const s = of(f.snapshots, ['every', 'between', 'budget']);
+  const c = of(f['continuity-test'], ['month', 'day', 'hour']);
+  const objectives = {
+    rpoMs: o?.rpo.duration(PROMISED.rpoMs) ?? PROMISED.rpoMs,
+    rtoMs: o?.rto.duration(PROMISED.rtoMs) ?? PROMISED.rtoMs,
+  };
+  const target = { rpoMs: t?.rpo.duration(3 * HOUR) ?? 3 * HOUR, rtoMs: t?.rto.duration(HOUR / 2) ?? HOUR / 2 };
+  const snapshots = {
+    everyMs: s?.every.duration(8 * HOUR) ?? 8 * HOUR,
+    betweenMs: s?.between.duration(2 * HOUR) ?? 2 * HOUR,
+    budgetMs: s?.budget.duration(HOUR / 2) ?? HOUR / 2,
+  };
+  if (objectives.rpoMs > PROMISED.rpoMs) o?.rpo.fault(`${o.rpo.seen()}; the service promises 8h: only less is allowed`);
+  if (objectives.rtoMs > PROMISED.rtoMs)
+    o?.rto.fault(`${o.rto.seen()}; the service promises 24h: only less is allowed`);
+  if (target.rpoMs > objectives.rpoMs)
+    t?.rpo.fault(`${t.rpo.seen()}; a target beyond the promise of ${duration(objectives.rpoMs)} is none`);
+  if (target.rtoMs > objectives.rtoMs)
+    t?.rto.fault(`${t.rto.seen()}; a target beyond the promise of ${duration(objectives.rtoMs)} is none`);
+  if (snapshots.betweenMs > snapshots.everyMs)
+    s?.between.fault(`${s.between.seen()}; it stands between the full reads, so it is not longer than every`);
+  const { betweenMs, budgetMs } = snapshots;
+  if (!cadenceHolds(betweenMs, budgetMs, objectives.rpoMs)) {
+    const sum = duration(2 * betweenMs + budgetMs);
+    (s ? f.snapshots : f.objectives).fault(
+      `2 × between (${duration(betweenMs)}) + budget (${duration(budgetMs)}) = ${sum}; at most the rpo of ${duration(objectives.rpoMs)} is allowed, or one failed run breaks it`,
+    );
+  }
+  return {
+    objectives,
+    target,
+    snapshots,
+    continuityTest: {
+      month: c?.month.integer(1, 12, 3) ?? 3,
+      day: c?.day.integer(1, 28, 10) ?? 10,
+      hour: c?.hour.integer(0, 23, 2) ?? 2,
+    },
+  };
+}
+
+function operatorOf(id: string, at: Cursor): Approver {
+  const { key, roles: given } = at.fields(['key', 'roles']);
+  const line = key.text('an OpenSSH line is expected: ssh-ed25519 AAAA…', (k) => publicKeyOf(k) !== null);
+  const publicKey = publicKeyOf(line);
+  return { id, key: publicKey ? rawHex(publicKey) : '', roles: given.items().map((item) => item.oneOf(roles)) };
+}

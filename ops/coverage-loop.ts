@@ -1,0 +1,39 @@
+import type { SiteSettings } from '../activities/settings.ts';
+import { coverageOf, openVaults } from './coverage.ts';
+import type { SiteMetrics } from './metrics.ts';
+import { pause } from './temporal.ts';
+
+const EVERY_MS = 30_000;
+
+const seconds = (at: string | undefined): number => (at === undefined ? 0 : Date.parse(at) / 1000);
+
+/**
+ * Keeps the metrics of protection true while the worker lives. It watches coverage, not runs: what a schedule failed to
+ * do shows here as an age that grows.
+ */
+export async function watchCoverage(
+  settings: SiteSettings,
+  metrics: SiteMetrics,
+  signal: AbortSignal,
+  say: (line: string) => void,
+): Promise<void> {
+  const vaults = openVaults(settings);
+  try {
+    while (!signal.aborted) {
+      for (const customer of settings.customers.values()) {
+        metrics.rpoSeconds.set({ customer: customer.id }, customer.objectives.rpoMs / 1000);
+        try {
+          for (const { site, newest, covered } of await coverageOf(settings, vaults, customer.id)) {
+            metrics.recoveryPoint.set({ customer: customer.id, site, state: 'local' }, seconds(newest?.point));
+            metrics.recoveryPoint.set({ customer: customer.id, site, state: 'covered' }, seconds(covered?.point));
+          }
+        } catch (error) {
+          say(`coverage of ${customer.id} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+        }
+      }
+      await pause(EVERY_MS, signal);
+    }
+  } finally {
+    vaults.close();
+  }
+}

@@ -1,0 +1,130 @@
+import { access, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { Fault } from '../fault.ts';
+import { choosePorts, isFree, type PortName, type Ports } from './ports.ts';
+import { findProcesses, killMarked, lives, logPath, stopProcess, type ProcessRecord } from './processes.ts';
+
+/** Looking at a stack, and ending it, whatever has become of the command that started it. */
+
+export const processNames = ['postgres', 'vault', 'temporal', 'ui', 'worker'] as const;
+export type ProcessName = (typeof processNames)[number];
+
+/** The port whose answer shows that a process is up. */
+export const portOf: Record<ProcessName, PortName> = {
+  postgres: 'postgres',
+  vault: 'vault',
+  temporal: 'temporal',
+  ui: 'ui',
+  worker: 'worker',
+};
+
+export async function livingProcesses(folder: string): Promise<ProcessRecord[]> {
+  const found: ProcessRecord[] = [];
+  for (const record of await findProcesses(folder)) if (await lives(record)) found.push(record);
+  return found;
+}
+
+/** What is running where; for `status`. Health is whether the process answers at its port. */
+export interface ProcessStatus {
+  site: string;
+  name: string;
+  state: 'running' | 'not answering' | 'dead' | 'not started';
+  pid: number | null;
+  port: number;
+  log: string;
+}
+
+export async function status(at: string): Promise<ProcessStatus[]> {
+  const folder = resolve(at);
+  const ports = await knownPorts(folder);
+  const records = await findProcesses(folder);
+  const all = Object.entries(ports).flatMap(([site, of]) =>
+    processNames.map((name) => ({ site, name, port: of[portOf[name]] })),
+  );
+  return Promise.all(
+    all.map(async ({ site, name, port }) => {
+      const record = records.find((r) => r.site === site && r.name === name);
+      const alive = record !== undefined && (await lives(record));
+      const state = !record ? 'not started' : !alive ? 'dead' : (await isFree(port)) ? 'not answering' : 'running';
+      return { site, name, state, pid: alive ? record.pid : null, port, log: logPath(folder, site, name) } as const;
+    }),
+  );
+}
+
+async function knownPorts(folder: string): Promise<Ports> {
+  const exists = await access(join(folder, 'ports.json')).then(
+    () => true,
+    () => false,
+  );
+  return exists ? choosePorts(folder, []) : {};
+}
+
+/** Stops everything that is left of the stack, in order, also after the command that started it was killed. */
+export async function down(at: string): Promise<number> {
+  const folder = resolve(at);
+  const living = await livingProcesses(folder);
+  await stopAll(folder, living);
+  for (const record of await findProcesses(folder)) await stopProcess(folder, record, 'SIGTERM', 0); // Forgets the dead.
+  return living.length;
+}
+
+/** Workers first, so that none waits for a service that is gone; PostgreSQL last. */
+export async function stopAll(folder: string, records: ProcessRecord[]): Promise<void> {
+  const stop = async (signal: NodeJS.Signals, graceMs: number, ...names: ProcessName[]): Promise<void> => {
+    const these = records.filter((r) => names.some((name) => name === r.name));
+    await Promise.all(these.map((record) => stopProcess(folder, record, signal, graceMs)));
+  };
+  await stop('SIGTERM', 15_000, 'worker', 'ui');
+  await stop('SIGTERM', 15_000, 'temporal', 'vault');
+  await stop('SIGINT', 20_000, 'postgres'); // Its "fast" shutdown: it does not wait for clients.
+}
+
+/** Stops the stack and deletes its folder. Refuses a folder that is not a stack's. */
+export async function reset(at: string): Promise<void> {
+  const folder = resolve(at);
+  if (
+    !(await access(folder).then(
+      () => true,
+      () => false,
+    ))
+  )
+    return;
+  if (
+    !(await access(join(folder, 'ports.json')).then(
+      () => true,
+      () => false,
+    ))
+  ) {
+    throw new Fault(
+      `${folder}: not the folder of an embedded stack (no ports.json in it)`,
+      'Name the right folder, or delete this one by hand.',
+    );
+  }
+  await down(folder);
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** Ends a whole site with SIGKILL, as a lost data center ends, and returns when its ports are closed. */
+export async function killSite(at: string, site: string): Promise<void> {
+  const folder = resolve(at);
+  await killMarked(folder, site);
+  const ports = Object.values((await knownPorts(folder))[site] ?? {});
+  for (const deadline = Date.now() + 10_000; ; await new Promise((r) => setTimeout(r, 20))) {
+    const open = await Promise.all(ports.map(async (port) => !(await isFree(port))));
+    if (!open.includes(true)) return;
+    if (Date.now() > deadline)
+      throw new Fault(`site ${site}: a port is still open 10 s after SIGKILL`, '`tandem dev status` names what runs.');
+  }
+}
+
+/** Ends one process of the stack; for tests of what outlives it. */
+export async function killProcess(
+  at: string,
+  site: string,
+  name: ProcessName,
+  signal: NodeJS.Signals = 'SIGKILL',
+): Promise<void> {
+  const folder = resolve(at);
+  const record = (await livingProcesses(folder)).find((r) => r.site === site && r.name === name);
+  if (record) await stopProcess(folder, record, signal, 10_000);
+}

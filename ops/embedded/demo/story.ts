@@ -1,0 +1,238 @@
+import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
+import type { SiteSettings } from '../../../activities/settings.ts';
+import type { ClosedMove, FailoverStatus } from '../../../workflows/model/moves.ts';
+import { readConfiguration } from '../../config/configuration.ts';
+import { settingsFor } from '../../config/settings.ts';
+import { Fault } from '../../fault.ts';
+import { loadPrivateKey } from '../../keys.ts';
+import { failoverStatus, followFailover, sendVerb, signVerb, startFailover, type FailoverHandle } from '../../moves.ts';
+import { snapshotNow, standbyNow } from '../../snapshots.ts';
+import { connectClient } from '../../temporal.ts';
+import { startTest } from '../../tests.ts';
+import { operatorKeyPath } from '../configuration.ts';
+import { createPeople, editPeople } from '../people/people.ts';
+import { killSite, status } from '../control.ts';
+import { up, type Stack } from '../stack.ts';
+import { compareWitness, makeWitness } from './witness.ts';
+
+/** The product's story on real servers: protect, lose a site, fail over, verify, evidence. */
+
+export const stages = [
+  'setup',
+  'sites-up',
+  'users-created',
+  'covered',
+  'changed',
+  'site-lost',
+  'declared',
+  'approved',
+  'fenced',
+  'restored',
+  'serving',
+  'verified',
+  'closed',
+  'test-passed',
+] as const;
+export type Stage = (typeof stages)[number];
+
+export interface DemoReport {
+  stage: 'report';
+  users: number;
+  usersRestored: number;
+  contactsRestored: number;
+  aclItemsRestored: number;
+  recoveryPointAgeMs: number;
+  rtoMs: number;
+  mismatches: number;
+  reportPath: string;
+  temporalUi: string;
+}
+
+export interface DemoOptions {
+  folder: string;
+  users: number;
+  seed: string;
+  tell: (stage: Stage, facts: Record<string, string | number | boolean>) => void;
+  say: (line: string) => void;
+  signal: AbortSignal;
+}
+
+const LOST = 'east';
+const SURVIVOR = 'west';
+
+/** A failover of the demo's size takes seconds; one that has not ended by then waits for somebody. */
+const FAILOVER_LIMIT_MS = 180_000;
+
+interface Scene {
+  options: DemoOptions;
+  stack: Stack;
+  customer: string;
+  settings: SiteSettings;
+  client: (site: string) => Promise<Client>;
+}
+
+/** Tells the whole story; leaves the stack running for the caller to stop. */
+export async function tellStory(options: DemoOptions): Promise<DemoReport> {
+  const { tell, folder } = options;
+  tell('setup', { folder });
+  const stack = await up({ folder, workers: true, say: options.say });
+  tell('sites-up', { processes: (await status(folder)).length, ui: stack.sites[SURVIVOR]?.uiUrl ?? '' });
+  const configuration = await readConfiguration(stack.configuration);
+  const settings = await settingsFor(configuration, SURVIVOR, { reportsFolder: join(folder, 'reports') });
+  const clients = new Map<string, Client>();
+  const client = async (site: string): Promise<Client> => {
+    const temporal = configuration.sites.get(site)?.temporal;
+    const found = clients.get(site) ?? (temporal && (await connectClient(temporal)));
+    if (!found)
+      throw new Fault(
+        `site ${site}: not in ${stack.configuration}`,
+        'Run the demo again: it makes its own configuration.',
+      );
+    clients.set(site, found);
+    return found;
+  };
+  const scene: Scene = { options, stack, customer: stack.customer, settings, client };
+  try {
+    await protect(scene);
+    const lostAt = await loseSite(scene);
+    const { closed, mismatches } = await failOver(scene, lostAt);
+    await proveOnceMore(scene);
+    return reportOf(scene, closed, mismatches);
+  } finally {
+    await Promise.all([...clients.values()].map((c) => c.connection.close()));
+  }
+}
+
+function urlOf({ stack }: Scene, site: string): string {
+  return stack.sites[site]?.databaseUrl ?? '';
+}
+
+/** Users at both sites, their data covered in both directions, then changes that no snapshot has. */
+async function protect(scene: Scene): Promise<void> {
+  const { options, customer, settings, client } = scene;
+  const { tell, users, seed } = options;
+  const created = await createPeople({
+    seed,
+    users,
+    customer,
+    sites: [LOST, SURVIVOR],
+    urls: { [LOST]: urlOf(scene, LOST), [SURVIVOR]: urlOf(scene, SURVIVOR) },
+  });
+  tell('users-created', { users, contacts: sum(created, 'contacts'), aclItems: sum(created, 'aclItems') });
+  const of = settings.customers.get(customer);
+  if (!of)
+    throw new Fault(`customer ${customer}: not at ${SURVIVOR}`, 'Run the demo again: it makes its own configuration.');
+  await makeWitness(urlOf(scene, LOST), urlOf(scene, SURVIVOR), LOST);
+  const [lost, survivor] = await Promise.all([
+    snapshotNow(await client(LOST), LOST, of),
+    snapshotNow(await client(SURVIVOR), SURVIVOR, of),
+  ]);
+  await Promise.all([standbyNow(await client(SURVIVOR), SURVIVOR, of), standbyNow(await client(LOST), LOST, of)]);
+  tell('covered', {
+    [`${LOST}Point`]: lost.point,
+    [`${SURVIVOR}Point`]: survivor.point,
+    bytes: lost.bytes + survivor.bytes,
+  });
+  tell('changed', {
+    users: await editPeople({ seed, url: urlOf(scene, LOST), site: LOST, users: Math.max(1, Math.ceil(users / 100)) }),
+  });
+}
+
+function sum(counts: Record<string, { contacts: number; aclItems: number }>, what: 'contacts' | 'aclItems'): number {
+  return Object.values(counts).reduce((total, c) => total + c[what], 0);
+}
+
+/** Kills the site as a lost data center ends, and makes sure that nothing of it is left. */
+async function loseSite({ options, stack }: Scene): Promise<string> {
+  const lostAt = new Date().toISOString();
+  await killSite(stack.folder, LOST);
+  const left = (await status(stack.folder)).filter((p) => p.site === LOST && p.pid !== null);
+  if (left.length > 0)
+    throw new Fault(`site ${LOST}: ${left.map((p) => p.name).join(', ')} still run`, '`tandem dev down` ends them.');
+  options.tell('site-lost', { site: LOST, processesLeft: left.length });
+  return lostAt;
+}
+
+async function failOver(scene: Scene, disruptedAt: string): Promise<{ closed: ClosedMove; mismatches: number }> {
+  const { options, customer, client } = scene;
+  const { tell } = options;
+  const handle = await startFailover(await client(SURVIVOR), SURVIVOR, {
+    customer,
+    from: LOST,
+    disruptedAt,
+    reason: 'demo: every process of the site was killed',
+    requestedBy: 'operator-1',
+    isolation: 'its processes were killed and its ports are closed; checked by the demo',
+  });
+  tell('declared', { workflow: handle.workflowId });
+  await until(handle, options, (s) => s.phase === 'approving');
+  for (const operator of ['operator-1', 'operator-2']) {
+    const key = await loadPrivateKey(operatorKeyPath(scene.stack.folder, operator));
+    await sendVerb(handle, signVerb(await failoverStatus(handle), { verb: 'approve', operator, key }));
+  }
+  tell('approved', { by: 'operator-1, operator-2' });
+  const done = (act: string) => (s: FailoverStatus) =>
+    s.steps.some((step) => step.act === act && step.state === 'done');
+  const told = [
+    ['fence-site', 'fenced'],
+    ['restore-contacts', 'restored'],
+    ['serve-users', 'serving'],
+    ['probe', 'verified'],
+  ] as const;
+  for (const [act, stage] of told) {
+    const { steps } = await until(handle, options, done(act));
+    tell(stage, { summary: steps.find((step) => step.act === act)?.summary ?? '' });
+  }
+  const closed = await handle.result();
+  const mismatches = await compareWitness(urlOf(scene, SURVIVOR), LOST);
+  tell('closed', { outcome: closed.report.outcome, mismatches });
+  return { closed, mismatches };
+}
+
+/** Follows the run to a point of the story; a run that ends or is held before it is the story's failure. */
+async function until(
+  handle: FailoverHandle,
+  { signal }: DemoOptions,
+  point: (s: FailoverStatus) => boolean,
+): Promise<FailoverStatus> {
+  const deadline = AbortSignal.any([signal, AbortSignal.timeout(FAILOVER_LIMIT_MS)]);
+  const held = (s: FailoverStatus): boolean =>
+    s.steps.some((step) => step.state === 'held') || (s.plan?.blockers.length ?? 0) > 0;
+  const last = await followFailover(handle, () => undefined, {
+    enough: (s) => point(s) || held(s),
+    everyMs: 50,
+    signal: deadline,
+  });
+  if (point(last)) return last;
+  throw new Fault(
+    `failover: ${last.phase}, waits for ${last.waitsFor}`,
+    'Run the demo with --keep and look at Temporal UI.',
+  );
+}
+
+/** A continuity test at the survivor: what it holds of the lost site can be restored once more, from nothing. */
+async function proveOnceMore({ options, customer, client }: Scene): Promise<void> {
+  const test = await startTest(await client(SURVIVOR), SURVIVOR, customer);
+  if (!test.held) throw new Fault(`continuity test: not held, ${test.because}`, 'Run the demo again.');
+  options.tell('test-passed', {
+    outcome: test.receipt.outcome,
+    users: test.receipt.counts.users,
+    contacts: test.receipt.counts.contacts,
+  });
+}
+
+function reportOf({ options, stack }: Scene, { report, path }: ClosedMove, mismatches: number): DemoReport {
+  return {
+    stage: 'report',
+    users: options.users,
+    usersRestored: report.restored?.users ?? 0,
+    contactsRestored: report.restored?.contacts ?? 0,
+    aclItemsRestored: report.restored?.aclItems ?? 0,
+    recoveryPointAgeMs: report.recoveryPointAgeMs ?? -1,
+    rtoMs: report.rtoMs ?? -1,
+    mismatches: mismatches + (report.mismatches ?? 1),
+    reportPath: path,
+    temporalUi: `${stack.sites[SURVIVOR]?.uiUrl ?? ''}/namespaces/tandem/workflows`,
+  };
+}

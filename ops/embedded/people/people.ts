@@ -1,0 +1,218 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { Readable } from 'node:stream';
+import { Client } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import { Database } from '../../../activities/contacts/database.ts';
+import { prepareContactDatabase } from '../../../activities/contacts/prepare.ts';
+import { personOf, usernameOf, type Cell, type LifeOptions, type Person } from './life.ts';
+
+export interface PeopleOptions {
+  seed: string;
+  users: number;
+  customer: string;
+  sites: readonly [string, string];
+  /** Contact databases by site, as the role that owns them. */
+  urls: Record<string, string>;
+  contacts?: LifeOptions['contacts'];
+}
+
+export interface PeopleCounts {
+  users: number;
+  contacts: number;
+  groups: number;
+  aclItems: number;
+}
+
+const BATCH = 1000;
+
+const columns = {
+  users: 'username, password, serverkey, salt, iterationcount',
+  'tandem.home': 'username, site',
+  rosterusers: 'username, jid, nick, subscription, ask, askmessage, server, subscribe, type',
+  rostergroups: 'username, jid, grp',
+  privacy_list: 'username, name, id',
+  privacy_list_data:
+    'id, t, value, action, ord, match_all, match_iq, match_message, match_presence_in, match_presence_out',
+  privacy_default_list: 'username, name',
+} as const;
+type Table = keyof typeof columns;
+
+/** The contact tables and schema `tandem`, in an empty database or one that has them. */
+export async function prepareTables(
+  url: string,
+  customer: string,
+  site: string,
+  sites: readonly [string, string],
+): Promise<void> {
+  const database = new Database(`contacts of ${customer} at ${site}`, url, {
+    connections: 1,
+    connectMs: 5000,
+    statementMs: 60_000,
+  });
+  try {
+    const tables = await readFile(new URL('ejabberd.sql', import.meta.url), 'utf8');
+    await database.query(tables);
+    await prepareContactDatabase(database, customer, site, sites);
+  } finally {
+    await database.close();
+  }
+}
+
+/**
+ * Fills both sites: accounts and homes of everybody at both, contacts and ACLs at each user's home. All of a site in one
+ * transaction. Answers what each site holds.
+ */
+export async function createPeople(options: PeopleOptions): Promise<Record<string, PeopleCounts>> {
+  const counts = await Promise.all(
+    options.sites.map(async (site, half) => [site, await fillSite(options, site, half)] as const),
+  );
+  return Object.fromEntries(counts);
+}
+
+async function fillSite(options: PeopleOptions, site: string, half: number): Promise<PeopleCounts> {
+  const { customer, sites, users, seed, urls, contacts } = options;
+  const url = urls[site] ?? '';
+  await prepareTables(url, customer, site, sites);
+  const life: LifeOptions = { seed, users, domain: `${customer}.example`, ...(contacts !== undefined && { contacts }) };
+  const counts: PeopleCounts = { users: 0, contacts: 0, groups: 0, aclItems: 0 };
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query('begin');
+    // Ids of the same list differ between the sites, as they do in life.
+    const ids = { next: 1000 + half * 4001 };
+    for (let first = 0; first < users; first += BATCH) {
+      const people = Array.from({ length: Math.min(BATCH, users - first) }, (_, i) => personOf(first + i, life));
+      await load(client, people, sites, half, ids, counts);
+    }
+    await client.query("select setval(pg_get_serial_sequence('privacy_list', 'id'), $1)", [ids.next]);
+    await client.query('commit');
+    await client.query('analyze');
+    return counts;
+  } finally {
+    await client.end();
+  }
+}
+
+async function load(
+  client: Client,
+  people: Person[],
+  sites: readonly string[],
+  half: number,
+  ids: { next: number },
+  counts: PeopleCounts,
+): Promise<void> {
+  const here = people.filter((p) => p.home === half);
+  await copy(
+    client,
+    'users',
+    people.map((p) => [p.username, ...credentials(p.username)]),
+  );
+  await copy(
+    client,
+    'tandem.home',
+    people.map((p) => [p.username, sites[p.home] ?? '']),
+  );
+  await copy(
+    client,
+    'rosterusers',
+    here.flatMap((p) => p.rosterusers),
+  );
+  await copy(
+    client,
+    'rostergroups',
+    here.flatMap((p) => p.rostergroups),
+  );
+  const lists: Cell[][] = [];
+  const items: Cell[][] = [];
+  for (const person of here) {
+    const first = ids.next;
+    lists.push(...person.privacy_list.map((row, place) => [...row, first + place]));
+    items.push(
+      ...person.privacy_list_data.map(([place, ...row]) => [typeof place === 'number' ? first + place : null, ...row]),
+    );
+    ids.next += person.privacy_list.length;
+  }
+  await copy(client, 'privacy_list', lists);
+  await copy(client, 'privacy_list_data', items);
+  await copy(
+    client,
+    'privacy_default_list',
+    here.flatMap((p) => p.privacy_default_list),
+  );
+  counts.users += here.length;
+  counts.contacts += here.reduce((sum, p) => sum + p.rosterusers.length, 0);
+  counts.groups += here.reduce((sum, p) => sum + p.rostergroups.length, 0);
+  counts.aclItems += items.filter(([id]) => id !== null).length;
+}
+
+/** Stand-ins for SCRAM keys: nobody signs in with them, but accounts have them at both sites. */
+function credentials(username: string): Cell[] {
+  const part = (what: string): string => createHash('sha256').update(`${what}/${username}`).digest('base64');
+  return [part('stored'), part('server'), part('salt').slice(0, 24), 4096];
+}
+
+async function copy(client: Client, table: Table, rows: Cell[][]): Promise<void> {
+  if (rows.length === 0) return;
+  const text = rows.map((row) => `${row.map(cellText).join('\t')}\n`).join('');
+  await pipeline(
+    Readable.from([Buffer.from(text)]),
+    client.query(copyFrom(`copy ${table} (${columns[table]}) from stdin`)),
+  );
+}
+
+/** COPY's text format: its own escapes, and \N for NULL. */
+function cellText(cell: Cell): string {
+  if (cell === null) return '\\N';
+  const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+  return String(cell).replaceAll(/[\\\t\n\r]/g, (c) => escapes[c] ?? c);
+}
+
+/** Lets users of one half change something, as they do between two snapshots: a contact less, one more, a name, a block. */
+export async function editPeople({
+  seed,
+  url,
+  site,
+  users,
+}: {
+  seed: string;
+  url: string;
+  site: string;
+  users: number;
+}): Promise<number> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query('begin');
+    const { rows } = await client.query<{ username: string }>(
+      'select username from tandem.home where site = $1 order by md5($2 || username) limit $3',
+      [site, seed, users],
+    );
+    const names = rows.map((r) => r.username);
+    await client.query(
+      'delete from rosterusers r using (select username, min(jid) as jid from rosterusers where username = any($1) group by 1) f where (r.username, r.jid) = (f.username, f.jid)',
+      [names],
+    );
+    await client.query(`update rosterusers set nick = nick || ' (new)' where username = any($1)`, [names]);
+    await client.query(
+      `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+         select u, 'late-' || $2 || '@partner.example', 'late', 'B', 'N', '', 'N', '', 'item' from unnest($1::text[]) u on conflict do nothing`,
+      [names, usernameOf(users)],
+    );
+    await client.query(
+      `insert into privacy_list (username, name) select u, 'Blocked contacts' from unnest($1::text[]) u on conflict do nothing`,
+      [names],
+    );
+    await client.query(
+      `insert into privacy_list_data (id, t, value, action, ord, match_all, match_iq, match_message, match_presence_in, match_presence_out)
+         select id, 'j', 'late@evil.example', 'd', 0, true, false, false, false, false from privacy_list where username = any($1) and name = 'Blocked contacts'`,
+      [names],
+    );
+    await client.query('commit');
+    return names.length;
+  } finally {
+    await client.end();
+  }
+}

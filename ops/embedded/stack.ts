@@ -1,0 +1,191 @@
+import { mkdir } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Fault } from '../fault.ts';
+import { CUSTOMER, configurationPath, writeConfiguration } from './configuration.ts';
+import { locked } from './lock.ts';
+import { choosePorts, requireFree, type PortName, type Ports } from './ports.ts';
+import { livingProcesses, stopAll, type ProcessName } from './control.ts';
+import { contactsDatabase, preparePostgres, startPostgres } from './postgres.ts';
+import { startProcess, type ProcessRecord } from './processes.ts';
+import { databaseUrl, vaultUser, type VaultUser } from './secrets.ts';
+import { findServers, type Servers } from './servers.mjs';
+import { answersHttp, prepareTemporalDatabases, startTemporal, startUi } from './temporal.ts';
+import { prepareVault, startVault } from './vault.ts';
+
+/** Two whole sites on one machine: a PostgreSQL, a vault, a Temporal service with its UI and a worker each. */
+
+export interface StackOptions {
+  /** Everything the stack keeps lies in this folder. */
+  folder: string;
+  sites?: string[];
+  workers: boolean;
+  /** For the test rig: workflows whose clock can be moved. */
+  timeSkipping?: boolean;
+  say?: (line: string) => void;
+}
+
+export interface SiteAddresses {
+  ports: Record<PortName, number>;
+  databaseUrl: string;
+  peerUrl: string;
+  superuserUrl: string;
+  temporalAddress: string;
+  uiUrl: string;
+  workerUrl: string;
+  vault: { endpoint: string; root: VaultUser; writer: VaultUser; reader: VaultUser };
+}
+
+export interface Stack {
+  folder: string;
+  configuration: string;
+  customer: string;
+  sites: Record<string, SiteAddresses>;
+}
+
+const DEFAULT_SITES = ['east', 'west'];
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+/** Starts what is not running yet. When it fails, what it started is stopped again. */
+export async function up(options: StackOptions): Promise<Stack> {
+  const folder = resolve(options.folder);
+  const sites = options.sites ?? DEFAULT_SITES;
+  const servers = findServers();
+  await mkdir(folder, { recursive: true });
+  return locked(folder, async () => {
+    const running = await livingProcesses(folder);
+    const ports = await choosePorts(folder, sites);
+    await writeConfiguration(folder, ports);
+    await requireFree(portsToTake(sites, ports, running, options.workers));
+    try {
+      await whole(sites.map((site) => startSite(folder, site, ports, servers, running, options)));
+    } catch (error) {
+      const before = new Set(running.map((r) => r.pid));
+      await stopAll(
+        folder,
+        (await livingProcesses(folder)).filter((r) => !before.has(r.pid)),
+      );
+      throw error;
+    }
+    return addresses(folder, ports);
+  });
+}
+
+const owners: Record<PortName, ProcessName> = {
+  postgres: 'postgres',
+  vault: 'vault',
+  temporal: 'temporal',
+  'temporal-http': 'temporal',
+  'temporal-history': 'temporal',
+  'temporal-matching': 'temporal',
+  'temporal-worker': 'temporal',
+  'membership-frontend': 'temporal',
+  'membership-history': 'temporal',
+  'membership-matching': 'temporal',
+  'membership-worker': 'temporal',
+  'temporal-metrics': 'temporal',
+  ui: 'ui',
+  worker: 'worker',
+};
+
+function portsToTake(
+  sites: string[],
+  ports: Ports,
+  running: ProcessRecord[],
+  workers: boolean,
+): { site: string; name: PortName; port: number }[] {
+  const isUp = (site: string, name: ProcessName): boolean => running.some((r) => r.site === site && r.name === name);
+  return sites.flatMap((site) =>
+    Object.entries(ports[site] ?? {})
+      .map(([name, port]) => ({ site, name: name as PortName, port }))
+      .filter(({ name }) => !isUp(site, owners[name]) && (workers || name !== 'worker')),
+  );
+}
+
+/** Waits for all of them, also when one has failed: nothing may be started behind the back of the clean-up. */
+async function whole(tasks: Promise<void>[]): Promise<void> {
+  const failed = (await Promise.allSettled(tasks)).find((t) => t.status === 'rejected');
+  if (failed) throw failed.reason;
+}
+
+async function startSite(
+  folder: string,
+  site: string,
+  all: Ports,
+  servers: Servers,
+  running: ProcessRecord[],
+  options: StackOptions,
+): Promise<void> {
+  const ports = all[site];
+  if (!ports) throw new Fault(`site ${site}: has no ports in ${folder}`, '`tandem dev reset`, then `tandem dev up`.');
+  const say = options.say ?? (() => undefined);
+  const missing = (name: ProcessName): boolean => !running.some((r) => r.site === site && r.name === name);
+  const vault = async (): Promise<void> => {
+    if (missing('vault')) await startVault(folder, site, ports.vault, servers.versitygw);
+    await prepareVault(folder, site, ports.vault);
+    say(`${site}: vault at 127.0.0.1:${ports.vault}`);
+  };
+  const temporal = async (): Promise<void> => {
+    if (missing('postgres')) await startPostgres(folder, site, ports.postgres);
+    await preparePostgres(folder, site, ports.postgres);
+    say(`${site}: PostgreSQL at 127.0.0.1:${ports.postgres}`);
+    if (missing('temporal')) {
+      await prepareTemporalDatabases(folder, site, ports, servers);
+      await startTemporal(folder, site, ports, servers, options.timeSkipping ?? false);
+    }
+    if (missing('ui')) await startUi(folder, site, ports, servers);
+    await answersHttp(folder, site, 'temporal', `http://127.0.0.1:${ports['temporal-http']}/api/v1/cluster-info`);
+  };
+  const worker = async (): Promise<void> => {
+    // It waits for the others by itself, and has its own start-up to do meanwhile.
+    if (options.workers && missing('worker')) await startWorker(folder, site);
+  };
+  await whole([vault(), temporal(), worker()]);
+  await whole([
+    ...(options.workers ? [answersHttp(folder, site, 'worker', `http://127.0.0.1:${ports.worker}/ready`)] : []),
+    answersHttp(folder, site, 'ui', `http://127.0.0.1:${ports.ui}/`),
+  ]);
+  say(`${site}: Temporal UI at http://127.0.0.1:${ports.ui}`);
+}
+
+/** Starts a site's worker; `up` waits for it to be ready, this does not. */
+export async function startWorker(folder: string, site: string): Promise<ProcessRecord> {
+  return startProcess(folder, {
+    site,
+    name: 'worker',
+    command: process.execPath,
+    // Small heaps: bulk data has no place in this process. The arenas of malloc would cost more than they give.
+    args: [
+      '--max-semi-space-size=8',
+      join(root, 'ops', 'cli', 'main.ts'),
+      'worker',
+      '--site',
+      site,
+      '--config',
+      configurationPath(folder),
+    ],
+    env: { MALLOC_ARENA_MAX: '2' },
+  });
+}
+
+async function addresses(folder: string, ports: Ports): Promise<Stack> {
+  const sites: Record<string, SiteAddresses> = {};
+  for (const [site, at] of Object.entries(ports)) {
+    const [rootUser, writer, reader] = await Promise.all([
+      vaultUser(folder, site, 'root'),
+      vaultUser(folder, site, 'writer'),
+      vaultUser(folder, site, 'reader'),
+    ]);
+    sites[site] = {
+      ports: at,
+      databaseUrl: await databaseUrl(folder, site, 'tandem', at.postgres, contactsDatabase),
+      peerUrl: await databaseUrl(folder, site, 'tandem_peer', at.postgres, contactsDatabase),
+      superuserUrl: await databaseUrl(folder, site, 'postgres', at.postgres, 'postgres'),
+      temporalAddress: `127.0.0.1:${at.temporal}`,
+      uiUrl: `http://127.0.0.1:${at.ui}`,
+      workerUrl: `http://127.0.0.1:${at.worker}`,
+      vault: { endpoint: `http://127.0.0.1:${at.vault}`, root: rootUser, writer, reader },
+    };
+  }
+  return { folder, configuration: configurationPath(folder), customer: CUSTOMER, sites };
+}

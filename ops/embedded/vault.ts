@@ -1,0 +1,119 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
+import { Fault } from '../fault.ts';
+import { startProcess, untilHealthy } from './processes.ts';
+import { vaultUser, type VaultUser } from './secrets.ts';
+
+const READY_LIMIT_MS = 15_000;
+export const REGION = 'us-east-1';
+
+export const bucketOf = (site: string): string => `tandem-${site}`;
+
+/** Starts a site's S3 server on loopback, with its accounts. */
+export async function startVault(folder: string, site: string, port: number, command: string): Promise<void> {
+  const at = join(folder, 'data', site);
+  for (const name of ['vault', 'vault-versions', 'vault-accounts'])
+    await mkdir(join(at, name), { recursive: true, mode: 0o700 });
+  const root = await vaultUser(folder, site, 'root');
+  const account = ({ accessKeyId, secretAccessKey }: VaultUser) => ({
+    access: accessKeyId,
+    secret: secretAccessKey,
+    role: 'user',
+    userID: 0,
+    groupID: 0,
+    projectID: 0,
+  });
+  const writer = await vaultUser(folder, site, 'writer');
+  const reader = await vaultUser(folder, site, 'reader');
+  const accounts = { accessAccounts: { [writer.accessKeyId]: account(writer), [reader.accessKeyId]: account(reader) } };
+  // Its own file, before it runs: the server's account command would take the secrets as arguments, for all to see.
+  await writeFile(join(at, 'vault-accounts', 'users.json'), JSON.stringify(accounts), { mode: 0o600 });
+  await startProcess(folder, {
+    site,
+    name: 'vault',
+    command,
+    args: [
+      '--port',
+      `127.0.0.1:${port}`,
+      '--health',
+      '/health',
+      '--iam-dir',
+      join(at, 'vault-accounts'),
+      '--quiet',
+      'posix',
+      '--versioning-dir',
+      join(at, 'vault-versions'),
+      join(at, 'vault'),
+    ],
+    env: { ROOT_ACCESS_KEY: root.accessKeyId, ROOT_SECRET_KEY: root.secretAccessKey },
+  });
+}
+
+/** Waits until it answers, then makes the bucket, with Object Lock and the rights of its accounts. */
+export async function prepareVault(folder: string, site: string, port: number): Promise<void> {
+  const healthy = (): Promise<boolean> =>
+    fetch(`http://127.0.0.1:${port}/health`, { signal: AbortSignal.timeout(2000) }).then(
+      (r) => r.ok,
+      () => false,
+    );
+  await untilHealthy(folder, site, 'vault', READY_LIMIT_MS, healthy);
+  const root = await vaultUser(folder, site, 'root');
+  const [writer, reader] = await Promise.all([vaultUser(folder, site, 'writer'), vaultUser(folder, site, 'reader')]);
+  await makeBucket({ endpoint: `http://127.0.0.1:${port}`, bucket: bucketOf(site), root, writer, reader });
+}
+
+export interface BucketSpec {
+  endpoint: string;
+  bucket: string;
+  root: VaultUser;
+  writer: VaultUser;
+  reader: VaultUser;
+}
+
+/**
+ * A bucket as a vault needs it: versioned, locked, and with least rights. The site's own account may add, but never
+ * delete a version or shorten a lock; the peer's may look, and nothing else (VAULT, rule 1).
+ */
+export async function makeBucket({ endpoint, bucket, root, writer, reader }: BucketSpec): Promise<void> {
+  const s3 = new S3Client({ endpoint, region: REGION, forcePathStyle: true, credentials: root, maxAttempts: 3 });
+  const look = ['s3:GetObject', 's3:GetObjectVersion', 's3:GetObjectRetention'];
+  const browse = [
+    's3:ListBucket',
+    's3:ListBucketVersions',
+    's3:GetBucketVersioning',
+    's3:GetBucketObjectLockConfiguration',
+  ];
+  const allow = (user: VaultUser, actions: string[], resource: string) => ({
+    Effect: 'Allow',
+    Principal: { AWS: user.accessKeyId },
+    Action: actions,
+    Resource: resource,
+  });
+  const objects = `arn:aws:s3:::${bucket}/*`;
+  const whole = `arn:aws:s3:::${bucket}`;
+  const policy = {
+    Version: '2012-10-17',
+    Statement: [
+      allow(writer, [...look, 's3:PutObject', 's3:PutObjectRetention'], objects),
+      allow(writer, browse, whole),
+      allow(reader, look, objects),
+      allow(reader, browse, whole),
+    ],
+  };
+  try {
+    await s3
+      .send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: true }))
+      .catch((error: Error) => {
+        if (!['BucketAlreadyOwnedByYou', 'BucketAlreadyExists'].includes(error.name)) throw error;
+      });
+    await s3.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(policy) }));
+  } catch (error) {
+    throw new Fault(
+      `vault ${endpoint}/${bucket}: ${error instanceof Error ? `${error.name}: ${error.message}` : String(error)}`,
+      'Look at the log of the vault: `tandem dev status` names it.',
+    );
+  } finally {
+    s3.destroy();
+  }
+}

@@ -1,0 +1,67 @@
+import { createServer, type Server } from 'node:http';
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { Fault } from './fault.ts';
+
+/** What a worker tells about its site. Times are Unix seconds, as Prometheus has them, so that ages never go stale. */
+export class SiteMetrics {
+  readonly registry = new Registry();
+  readonly recoveryPoint: Gauge<'customer' | 'site' | 'state'>;
+  readonly rpoSeconds: Gauge<'customer'>;
+  readonly build: Gauge<'site' | 'build'>;
+
+  constructor() {
+    const registers = [this.registry];
+    collectDefaultMetrics({ register: this.registry });
+    this.recoveryPoint = new Gauge({
+      name: 'tandem_recovery_point_timestamp_seconds',
+      help: 'Newest recovery point of the users served at `site`, by state: local (its own vault has it) or covered (its peer has verified it). 0 = none.',
+      labelNames: ['customer', 'site', 'state'],
+      registers,
+    });
+    this.rpoSeconds = new Gauge({
+      name: 'tandem_rpo_seconds',
+      help: 'The promised RPO.',
+      labelNames: ['customer'],
+      registers,
+    });
+    this.build = new Gauge({
+      name: 'tandem_worker_build',
+      help: 'The build this worker runs.',
+      labelNames: ['site', 'build'],
+      registers,
+    });
+  }
+}
+
+/** Serves `/ready` (200 once the site is prepared, else 503 with the reason) and `/metrics`. */
+export async function serveMetrics(
+  listen: string,
+  metrics: SiteMetrics,
+  readiness: () => string | null,
+): Promise<Server> {
+  const at = listen.lastIndexOf(':');
+  const server = createServer((request, response) => {
+    const reply = async (): Promise<[number, string, string]> => {
+      if (request.url === '/metrics') return [200, metrics.registry.contentType, await metrics.registry.metrics()];
+      if (request.url !== '/ready') return [404, 'text/plain', 'Try /ready or /metrics\n'];
+      const missing = readiness();
+      return missing === null ? [200, 'text/plain', 'ready\n'] : [503, 'text/plain', `${missing}\n`];
+    };
+    reply().then(
+      ([status, type, body]) => response.writeHead(status, { 'content-type': type }).end(body),
+      (error: unknown) => response.writeHead(500).end(String(error)),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) =>
+      reject(
+        new Fault(
+          `worker address ${listen}: ${error.message}`,
+          'Another worker of this site may be running; or change `worker.listen` of this site.',
+        ),
+      ),
+    );
+    server.listen(Number(listen.slice(at + 1)), listen.slice(0, at), resolve);
+  });
+  return server;
+}

@@ -1,0 +1,134 @@
+import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto';
+import {
+  WorkflowExecutionAlreadyStartedError,
+  WorkflowNotFoundError,
+  WorkflowUpdateFailedError,
+  type Client,
+  type WorkflowHandle,
+} from '@temporalio/client';
+import { SIGNATURE_LIFE_MS, signedText, type SignedVerb, type Verb } from '../workflows/model/approvals.ts';
+import { failureText } from '../workflows/model/failures.ts';
+import type { ClosedMove, FailoverInput, FailoverStatus, VerbAnswer } from '../workflows/model/moves.ts';
+import { failoverId, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import { endPhases } from '../workflows/model/phases.ts';
+import { Fault } from './fault.ts';
+import { pause } from './temporal.ts';
+
+/** The failover of a customer, as operators and tests drive it. */
+
+export type FailoverHandle = WorkflowHandle<(input: FailoverInput) => Promise<ClosedMove>>;
+
+export function failoverHandle(client: Client, customer: string): FailoverHandle {
+  return client.workflow.getHandle<(input: FailoverInput) => Promise<ClosedMove>>(failoverId(customer));
+}
+
+/** Declares a site lost. A customer has one failover at a time: a second start names the one that runs. */
+export async function startFailover(client: Client, site: string, input: FailoverInput): Promise<FailoverHandle> {
+  try {
+    await client.workflow.start<(input: FailoverInput) => Promise<ClosedMove>>('failover', {
+      workflowId: failoverId(input.customer),
+      taskQueue: taskQueue(site),
+      args: [input],
+      typedSearchAttributes: [{ key: searchAttributes.customer, value: input.customer }],
+      staticSummary: `${input.customer}: ${input.from} is lost, ${site} takes over`,
+      staticDetails: `Declared by ${input.requestedBy}: ${input.reason}`,
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    throw new Fault(
+      `failover of ${input.customer}: one is already running`,
+      `\`tandem failover watch --customer ${input.customer}\` shows where it stands.`,
+    );
+  }
+  return failoverHandle(client, input.customer);
+}
+
+/** What the run says of itself; also of one that has ended, for as long as Temporal keeps it. */
+export async function failoverStatus(handle: FailoverHandle): Promise<FailoverStatus> {
+  try {
+    return await handle.query<FailoverStatus>('status');
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) throw noFailover(handle.workflowId.slice('failover/'.length));
+    throw error;
+  }
+}
+
+export function noFailover(customer: string): Fault {
+  return new Fault(
+    `failover of ${customer}: none is known to this site's Temporal service`,
+    `\`tandem failover start --customer ${customer} --from SITE --reason TEXT\` declares one; \`tandem failover report\` reads the vault.`,
+  );
+}
+
+export interface VerbRequest {
+  verb: Verb;
+  operator: string;
+  key: KeyObject;
+  step?: string;
+  because?: string;
+  /** Now, by the run's clock, in ms: signatures live an hour from then. */
+  now?: number;
+}
+
+/** Signs a verb over what the run says of itself. The operator has read this status: its digest is what he signs. */
+export function signVerb(
+  status: Pick<FailoverStatus, 'customer' | 'plan' | 'steps'>,
+  request: VerbRequest,
+): SignedVerb {
+  const { verb, operator, key, step, because, now = Date.now() } = request;
+  const round = status.steps.find((s) => s.id === step)?.round;
+  const v = {
+    verb,
+    operator,
+    digest: status.plan?.digest ?? '',
+    ...(step !== undefined && { step, round: (round ?? 0) + 1 }),
+    ...(because !== undefined && { because }),
+    nonce: randomBytes(16).toString('hex'),
+    expires: new Date(now + SIGNATURE_LIFE_MS).toISOString(),
+  };
+  const text = signedText({ customer: status.customer, epoch: status.plan?.decisions.epoch ?? null }, v);
+  return { ...v, signature: sign(null, Buffer.from(text), key).toString('hex') };
+}
+
+/** Sends a signed verb. Its id is the hash of what was signed, so that an answer that got lost does not apply it twice. */
+export async function sendVerb(handle: FailoverHandle, v: SignedVerb): Promise<VerbAnswer> {
+  const updateId = createHash('sha256').update(JSON.stringify(v)).digest('hex');
+  try {
+    return await handle.executeUpdate<VerbAnswer, [SignedVerb]>(v.verb, { args: [v], updateId });
+  } catch (error) {
+    if (error instanceof WorkflowUpdateFailedError) {
+      throw new Fault(
+        `${v.verb} refused: ${failureText(error)}`,
+        `\`tandem failover watch --customer ${handle.workflowId.slice('failover/'.length)}\` shows the plan and what is asked.`,
+      );
+    }
+    if (error instanceof WorkflowNotFoundError) throw noFailover(handle.workflowId.slice('failover/'.length));
+    throw error;
+  }
+}
+
+/**
+ * Follows a run and hands on every status in which something changed, until it has ended or `enough` says so. A worker
+ * that restarts meanwhile is waited for.
+ */
+export async function followFailover(
+  handle: FailoverHandle,
+  seen: (status: FailoverStatus) => void,
+  {
+    enough = () => false,
+    everyMs = 250,
+    signal,
+  }: { enough?: (status: FailoverStatus) => boolean; everyMs?: number; signal?: AbortSignal } = {},
+): Promise<FailoverStatus> {
+  let last = '';
+  for (;;) {
+    const status = await failoverStatus(handle);
+    const now = JSON.stringify(status);
+    if (now !== last) seen(status);
+    last = now;
+    if (endPhases.includes(status.phase) || enough(status) || signal?.aborted) return status;
+    // A run that failed before it had a phase to end in has no more to say.
+    if ((await handle.describe()).status.name !== 'RUNNING') return failoverStatus(handle);
+    await pause(everyMs, signal);
+  }
+}

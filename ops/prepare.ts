@@ -1,0 +1,30 @@
+import type { Client } from '@temporalio/client';
+import { Database } from '../activities/contacts/database.ts';
+import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
+import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
+import { applySchedule, schedulesOf } from './schedules.ts';
+
+const LIMITS = { connections: 1, connectMs: 5000, statementMs: 30_000 };
+
+/**
+ * Prepares all that a site needs beyond its namespace, safe to repeat: the schema in each customer's database, and the
+ * schedules. A database of another site or customer is refused before anything is written.
+ */
+export async function prepareSite(settings: SiteSettings, client: Client, say: (line: string) => void): Promise<void> {
+  for (const customer of settings.customers.values()) {
+    await prepareDatabase(settings.site, customer);
+    for (const want of schedulesOf(customer, settings.site)) {
+      const was = await applySchedule(client, want);
+      if (was !== 'as configured') say(`schedule ${want.scheduleId} was ${was}`);
+    }
+  }
+}
+
+async function prepareDatabase(site: string, customer: CustomerSettings): Promise<void> {
+  const database = new Database(`database of ${customer.id} at ${site}`, customer.databaseUrl, LIMITS);
+  try {
+    await prepareContactDatabase(database, customer.id, site, customer.sites);
+  } finally {
+    await database.close();
+  }
+}

@@ -1,0 +1,166 @@
+import { ScheduleOverlapPolicy, type Client, type ScheduleOptions, type ScheduleDescription } from '@temporalio/client';
+import type { CustomerSettings } from '../activities/settings.ts';
+import type { ContinuityTestInput } from '../workflows/model/continuity.ts';
+import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import type { SnapshotInput } from '../workflows/snapshot.ts';
+import type { StandbyInput } from '../workflows/standby.ts';
+
+const MINUTE = 60_000;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+/** How often the peer's vault is looked at when nobody nudges. */
+const STANDBY_EVERY_MS = 5 * MINUTE;
+
+/** A yearly test that could not start, because its site was down, is still worth starting two months later. */
+const TEST_CATCH_UP_MS = 60 * DAY;
+const TEST_TIMEOUT_MS = 12 * HOUR;
+
+type Action = { workflowType: string; args: unknown[] };
+export type Desired = ScheduleOptions & { action: Action & { type: 'startWorkflow' } };
+
+/** What a schedule of Tandem's is made of; the rest is the same for all (DESIGN 3). */
+interface Plan {
+  id: string;
+  note: string;
+  spec: ScheduleOptions['spec'];
+  action: Action;
+  catchUpMs: number;
+  timeoutMs: number;
+}
+
+/** The schedules of one customer at one of its sites. All times are UTC. */
+export function schedulesOf(customer: CustomerSettings, site: string): Desired[] {
+  const { id, objectives, snapshots, continuityTest, sites } = customer;
+  const { everyMs, betweenMs, budgetMs } = snapshots;
+  const snapshotInput: SnapshotInput = { customer: id, budgetMs };
+  const standbyInput: StandbyInput = { customer: id, budgetMs };
+  const testInput: ContinuityTestInput = { customer: id, kind: 'isolated', startedBy: 'schedule' };
+  const snapshotRun = {
+    catchUpMs: objectives.rpoMs,
+    timeoutMs: 2 * budgetMs,
+    action: { workflowType: 'snapshot', args: [snapshotInput] },
+  };
+  // The second site holds its test six months after the first, so that both directions are proved every year.
+  const month = sites[0] === site ? continuityTest.month : ((continuityTest.month + 5) % 12) + 1;
+  const plans: Plan[] = [
+    {
+      ...snapshotRun,
+      id: scheduleIds.snapshotEvery(id),
+      note: 'the full read that the RPO promises',
+      spec: { intervals: [{ every: everyMs }] },
+    },
+    {
+      ...snapshotRun,
+      id: scheduleIds.snapshotBetween(id),
+      note: 'between the full reads, so that one failed run does not break the RPO',
+      // Half a period off, so that it never starts together with the full read.
+      spec: { intervals: [{ every: betweenMs, offset: betweenMs / 2 }] },
+    },
+    {
+      id: scheduleIds.standby(id),
+      note: `pulls what the peer of ${site} has protected`,
+      spec: { intervals: [{ every: STANDBY_EVERY_MS }] },
+      action: { workflowType: 'standby', args: [standbyInput] },
+      catchUpMs: objectives.rpoMs,
+      timeoutMs: 2 * budgetMs,
+    },
+    {
+      id: scheduleIds.continuityTest(id),
+      note: `the yearly continuity test of ${site}`,
+      spec: {
+        calendars: [{ month: monthName(month), dayOfMonth: continuityTest.day, hour: continuityTest.hour, minute: 0 }],
+      },
+      action: { workflowType: 'continuity-test', args: [testInput] },
+      catchUpMs: TEST_CATCH_UP_MS,
+      timeoutMs: TEST_TIMEOUT_MS,
+    },
+  ];
+  return plans.map((plan) => desired(plan, id, site));
+}
+
+function desired({ id, note, spec, action, catchUpMs, timeoutMs }: Plan, customer: string, site: string): Desired {
+  return {
+    scheduleId: id,
+    spec: { ...spec, timezone: 'UTC' },
+    action: {
+      type: 'startWorkflow',
+      ...action,
+      workflowId: id,
+      taskQueue: taskQueue(site),
+      // One hung run would stop all later ones in silence.
+      workflowExecutionTimeout: timeoutMs,
+      typedSearchAttributes: [{ key: searchAttributes.customer, value: customer }],
+      staticSummary: note,
+    },
+    policies: { overlap: ScheduleOverlapPolicy.BUFFER_ONE, catchupWindow: catchUpMs },
+    state: { note },
+  };
+}
+
+const months = [
+  'JANUARY',
+  'FEBRUARY',
+  'MARCH',
+  'APRIL',
+  'MAY',
+  'JUNE',
+  'JULY',
+  'AUGUST',
+  'SEPTEMBER',
+  'OCTOBER',
+  'NOVEMBER',
+  'DECEMBER',
+] as const;
+
+function monthName(month: number): (typeof months)[number] {
+  return months[month - 1] ?? 'JANUARY';
+}
+
+/** What of a schedule decides when and what it starts, in one comparable form. */
+function essence(s: { spec: unknown; action: unknown; policies: unknown }): string {
+  const spec = s.spec as { intervals?: { every: unknown; offset?: unknown }[]; calendars?: Record<string, unknown>[] };
+  const action = s.action as {
+    workflowType: string;
+    args?: unknown[];
+    taskQueue: string;
+    workflowExecutionTimeout?: unknown;
+  };
+  const policies = s.policies as { overlap?: unknown; catchupWindow?: unknown };
+  const first = (value: unknown): unknown => (Array.isArray(value) ? (value[0] as { start: unknown }).start : value);
+  return JSON.stringify({
+    intervals: (spec.intervals ?? []).map((i) => [Number(i.every), Number(i.offset ?? 0)]),
+    calendars: (spec.calendars ?? []).map((c) => [c['month'], c['dayOfMonth'], c['hour']].map(first)),
+    starts: [action.workflowType, action.args ?? [], action.taskQueue, Number(action.workflowExecutionTimeout)],
+    overlap: policies.overlap,
+    catchUp: Number(policies.catchupWindow),
+  });
+}
+
+export type Drift = 'as configured' | 'missing' | 'changed by hand' | 'paused';
+
+/** How a schedule on the server differs from the configuration. */
+export function drift(want: Desired, have: ScheduleDescription | null): Drift {
+  if (have === null) return 'missing';
+  if (essence(want as never) !== essence(have)) return 'changed by hand';
+  return have.state.paused ? 'paused' : 'as configured';
+}
+
+export async function describeSchedule(client: Client, id: string): Promise<ScheduleDescription | null> {
+  try {
+    return await client.schedule.getHandle(id).describe();
+  } catch (error) {
+    if (error instanceof Error && error.name === 'ScheduleNotFoundError') return null;
+    throw error;
+  }
+}
+
+/** Makes a schedule what the configuration says. A pause is an operator's, and stays. */
+export async function applySchedule(client: Client, want: Desired): Promise<Drift> {
+  const found = drift(want, await describeSchedule(client, want.scheduleId));
+  if (found === 'missing') await client.schedule.create(want);
+  if (found === 'changed by hand') {
+    await client.schedule.getHandle(want.scheduleId).update(({ state }) => ({ ...want, state }));
+  }
+  return found;
+}

@@ -1,0 +1,42 @@
+import type { Client } from '@temporalio/client';
+import type { CustomerSettings } from '../activities/settings.ts';
+import type { SnapshotSummary } from '../workflows/model/snapshots.ts';
+import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import type { SnapshotInput } from '../workflows/snapshot.ts';
+import type { StandbyInput, StandbyResult } from '../workflows/standby.ts';
+
+/** Runs that an operator asks for, beside those of the schedules. */
+
+const stamp = (): string => new Date().toISOString().slice(0, 19);
+
+/** Takes a snapshot of what a site serves, and waits for it. */
+export async function snapshotNow(
+  client: Client,
+  site: string,
+  customer: Pick<CustomerSettings, 'id' | 'snapshots'>,
+): Promise<SnapshotSummary> {
+  return client.workflow.execute<(input: SnapshotInput) => Promise<SnapshotSummary>>('snapshot', {
+    workflowId: `snapshot/${customer.id}/now-${stamp()}`,
+    taskQueue: taskQueue(site),
+    args: [{ customer: customer.id, budgetMs: customer.snapshots.budgetMs }],
+    typedSearchAttributes: [{ key: searchAttributes.customer, value: customer.id }],
+    workflowExecutionTimeout: 2 * customer.snapshots.budgetMs,
+    staticSummary: 'asked for by an operator',
+  });
+}
+
+/** Lets a site pull and prove what its peer has, and waits for it. */
+export async function standbyNow(
+  client: Client,
+  site: string,
+  customer: Pick<CustomerSettings, 'id' | 'snapshots'>,
+): Promise<StandbyResult> {
+  return client.workflow.execute<(input: StandbyInput) => Promise<StandbyResult>>('standby', {
+    workflowId: `${scheduleIds.standby(customer.id)}/now-${stamp()}`,
+    taskQueue: taskQueue(site),
+    args: [{ customer: customer.id, budgetMs: customer.snapshots.budgetMs }],
+    typedSearchAttributes: [{ key: searchAttributes.customer, value: customer.id }],
+    workflowExecutionTimeout: 2 * customer.snapshots.budgetMs,
+    staticSummary: 'asked for by an operator',
+  });
+}

@@ -1,0 +1,102 @@
+import { Client, Connection } from '@temporalio/client';
+import proto from '@temporalio/proto';
+import { searchAttributes } from '../workflows/model/names.ts';
+import { Fault } from './fault.ts';
+
+export interface TemporalAddress {
+  address: string;
+  namespace: string;
+}
+
+/** A client, or one clear error within `timeoutMs`. */
+export async function connectClient({ address, namespace }: TemporalAddress, timeoutMs = 5000): Promise<Client> {
+  try {
+    const connection = await Connection.connect({ address, connectTimeout: timeoutMs });
+    return new Client({ connection, namespace });
+  } catch (error) {
+    throw new Fault(
+      `Temporal at ${address}: no answer within ${timeoutMs / 1000} s (${error instanceof Error ? error.message : String(error)})`,
+      '`tandem dev status` shows what runs in the embedded stack; its log tells why not.',
+    );
+  }
+}
+
+/** Waits `ms`, or until the signal says to stop. */
+export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(done, ms);
+    function done(): void {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', done);
+      resolve();
+    }
+    if (signal?.aborted) done();
+    else signal?.addEventListener('abort', done);
+  });
+}
+
+const RETENTION_SECONDS = 30 * 86_400;
+const ALREADY_EXISTS = 6;
+
+function grpcCode(error: unknown): number | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined;
+}
+
+/** Prepares an empty Temporal service, or finds it prepared: namespace and search attributes. Returns once both can be used. */
+export async function prepareNamespace(client: Client, namespace: string, signal?: AbortSignal): Promise<void> {
+  const { workflowService, operatorService } = client.connection as Connection;
+  try {
+    await workflowService.registerNamespace({
+      namespace,
+      workflowExecutionRetentionPeriod: { seconds: RETENTION_SECONDS as never },
+    });
+  } catch (error) {
+    if (grpcCode(error) !== ALREADY_EXISTS) throw error;
+  }
+  const wanted = Object.values(searchAttributes).map((key) => key.name);
+  const KEYWORD = proto.temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      const { customAttributes } = await operatorService.listSearchAttributes({ namespace });
+      const missing = wanted.filter((name) => !(name in (customAttributes ?? {})));
+      if (missing.length === 0) return;
+      await operatorService.addSearchAttributes({
+        namespace,
+        searchAttributes: Object.fromEntries(missing.map((name) => [name, KEYWORD])),
+      });
+    } catch (error) {
+      // A namespace just registered is unknown to other parts of the service for a moment.
+      if (signal?.aborted || attempt > 100) throw error;
+    }
+    await pause(100, signal);
+  }
+}
+
+/**
+ * Makes this build the one that new runs are given to. Without a current version runs hang with no error at all, so the
+ * worker is not ready before this has succeeded; it cannot before the service has seen the worker's first poll.
+ */
+export async function makeCurrent(
+  client: Client,
+  namespace: string,
+  deploymentName: string,
+  buildId: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const { workflowService } = client.connection as Connection;
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      await workflowService.setWorkerDeploymentCurrentVersion({
+        namespace,
+        deploymentName,
+        buildId,
+        ignoreMissingTaskQueues: true,
+        identity: 'tandem worker',
+      });
+      return;
+    } catch (error) {
+      if (signal?.aborted || attempt > 600) throw error;
+      await pause(100, signal);
+    }
+  }
+}

@@ -1,0 +1,128 @@
+import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
+import type { Client } from '@temporalio/client';
+import type { SiteSettings } from '../activities/settings.ts';
+import { taskQueue } from '../workflows/model/names.ts';
+import { siteActivities } from './activities.ts';
+import { buildWorkflows, type WorkflowBuild } from './build.ts';
+import { SteadyHeartbeat } from './heartbeats.ts';
+import { serveMetrics, SiteMetrics } from './metrics.ts';
+import { prepareSite } from './prepare.ts';
+import { watchCoverage } from './coverage-loop.ts';
+import { connectClient, makeCurrent, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
+
+export interface WorkerOptions {
+  settings: SiteSettings;
+  temporal: TemporalAddress;
+  /** `host:port` for /ready and /metrics. */
+  listen: string;
+  /** Ends the worker: it stops polling, lets activities end, and leaves. */
+  signal: AbortSignal;
+  say: (line: string) => void;
+}
+
+/** All workers of all sites are one deployment on their own Temporal service. */
+export const DEPLOYMENT = 'tandem';
+
+/** An activity that is asked to stop has this long to end what it writes. */
+const SHUTDOWN_GRACE = '10s';
+
+/**
+ * Runs one site's worker until the signal. It prepares its site first, also an empty one: schema, epochs, namespace,
+ * search attributes, schedules, the deployment's current version. Only then does /ready say so.
+ */
+export async function runWorker({ settings, temporal, listen, signal, say }: WorkerOptions): Promise<void> {
+  Runtime.install({
+    logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
+      say(`${level} ${message} ${meta ? JSON.stringify(meta) : ''}`),
+    ),
+  });
+  const metrics = new SiteMetrics();
+  let missing: string | null = 'starting';
+  const http = await serveMetrics(listen, metrics, () => missing);
+  try {
+    missing = 'bundling the workflows';
+    const build = await buildWorkflows();
+    metrics.build.set({ site: settings.site, build: build.buildId }, 1);
+    missing = `waiting for Temporal at ${temporal.address}`;
+    const client = await patiently(() => connectClient(temporal), say, signal);
+    missing = 'preparing the site';
+    await patiently(() => prepareNamespace(client, temporal.namespace, signal), say, signal);
+    await patiently(() => prepareSite(settings, client, say), say, signal);
+    const worker = await createWorker(settings, temporal, build);
+    const running = worker.run();
+    // Unheard, a failure of the worker would end the process before the line that explains it.
+    running.catch(() => undefined);
+    missing = 'making this build the current one';
+    await Promise.race([running, makeCurrent(client, temporal.namespace, DEPLOYMENT, build.buildId, signal)]);
+    missing = null;
+    say(
+      `ready: site ${settings.site}, build ${build.buildId}, queue ${taskQueue(settings.site)}, Temporal ${temporal.address}`,
+    );
+    const coverage = watchCoverage(settings, metrics, signal, say);
+    await until(signal, worker, running);
+    await coverage;
+    await closeClient(client);
+  } finally {
+    http.close();
+    http.closeAllConnections();
+  }
+}
+
+/** A site's worker, as production and the rig run it. Whoever runs it makes its build current, or it is given nothing. */
+export async function createWorker(
+  settings: SiteSettings,
+  temporal: TemporalAddress,
+  build: WorkflowBuild,
+): Promise<Worker> {
+  const connection = await NativeConnection.connect({ address: temporal.address });
+  return Worker.create({
+    connection,
+    namespace: temporal.namespace,
+    taskQueue: taskQueue(settings.site),
+    workflowBundle: build.workflowBundle,
+    activities: siteActivities(settings),
+    interceptors: { activity: [(context) => ({ inbound: new SteadyHeartbeat(context) })] },
+    // After a kill -9 the next worker is given the run's tasks after this, not after the default 10 s.
+    stickyQueueScheduleToStartTimeout: '1s',
+    shutdownGraceTime: SHUTDOWN_GRACE,
+    shutdownForceTime: '30s',
+    // Heartbeats may not be held back longer than a third of their time-out.
+    maxHeartbeatThrottleInterval: '2s',
+    workflowThreadPoolSize: 1,
+    maxCachedWorkflows: 50,
+    workerDeploymentOptions: {
+      useWorkerVersioning: true,
+      version: { deploymentName: DEPLOYMENT, buildId: build.buildId },
+      defaultVersioningBehavior: 'AUTO_UPGRADE',
+    },
+  });
+}
+
+async function until(signal: AbortSignal, worker: Worker, running: Promise<void>): Promise<void> {
+  const stop = (): void => worker.shutdown();
+  if (signal.aborted) stop();
+  else signal.addEventListener('abort', stop, { once: true });
+  await running;
+}
+
+/** Tries until it works: a worker that starts before its database or its Temporal service waits for them. */
+async function patiently<T>(work: () => Promise<T>, say: (line: string) => void, signal: AbortSignal): Promise<T> {
+  for (let wait = 250; ; wait = Math.min(2 * wait, 5000)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (signal.aborted || isFinal(error)) throw error;
+      say(`waiting: ${error instanceof Error ? error.message : String(error)}`);
+      await pause(wait, signal);
+    }
+  }
+}
+
+/** A failure that its table calls final, such as a database that belongs to another site, ends the start at once. */
+function isFinal(error: unknown): boolean {
+  return error instanceof Error && 'nonRetryable' in error && error.nonRetryable === true;
+}
+
+async function closeClient(client: Client): Promise<void> {
+  await client.connection.close();
+}

@@ -1,0 +1,125 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { failure } from '../workflows/model/failures.ts';
+import { acts, type Act, type OnFailure, type Runbook, type Step } from '../workflows/model/plan.ts';
+import { circles, onceActs, outOfOrder, safetyActs } from './order.ts';
+import { nearest, Source, type Cursor, type FileFault } from './yaml.ts';
+
+/** The runbook that is shipped: site lost. */
+export const failoverRunbook = fileURLToPath(new URL('failover.yaml', import.meta.url));
+
+/** More steps than anybody reads before signing; the history of one run stays small, too. */
+const MOST_STEPS = 50;
+/** One attempt that takes longer than the promised RTO of 24 h is none. */
+const LONGEST_TIMEOUT_MS = 24 * 3_600_000;
+
+/** What an attempt may take when the runbook does not say. */
+const usualTimeoutMs: Record<Act, number> = {
+  'advance-epoch': 30_000,
+  'fence-site': 30_000,
+  'restore-contacts': 1_800_000,
+  'serve-users': 30_000,
+  probe: 900_000,
+};
+
+const stepKeys = ['id', 'act', 'service', 'needs', 'timeout', 'on-failure'] as const;
+type StepFields = Record<(typeof stepKeys)[number], Cursor>;
+
+/** A runbook, or everything that is wrong with it, in the order of the file. `name` is what faults call the file. */
+export function parseRunbook(name: string, bytes: Uint8Array): { runbook: Runbook } | { faults: FileFault[] } {
+  const source = new Source(name, Buffer.from(bytes).toString('utf8'));
+  if (source.faults.length > 0) return { faults: source.faults };
+  const fields = source.root.fields(['kind', 'name', 'steps'] as const);
+  const runbook: Runbook = {
+    kind: fields.kind.oneOf(['failover'] as const),
+    name: fields.name.text('a name of 1 to 80 characters is allowed', (v) => v.trim() !== '' && v.length <= 80),
+    digest: createHash('sha256').update(bytes).digest('hex'),
+    steps: readSteps(fields.steps),
+  };
+  return source.faults.length > 0 ? { faults: source.faults.toSorted(byPlace) } : { runbook };
+}
+
+function byPlace(a: FileFault, b: FileFault): number {
+  const [lineA = 0, columnA = 0] = a.at.split(':').slice(-2).map(Number);
+  const [lineB = 0, columnB = 0] = b.at.split(':').slice(-2).map(Number);
+  return lineA - lineB || columnA - columnB;
+}
+
+/** Reads a runbook from disk; all its faults in one failure `runbook-invalid`. */
+export async function loadRunbook(file: string = failoverRunbook): Promise<Runbook> {
+  const parsed = parseRunbook(file, await readFile(file));
+  if ('runbook' in parsed) return parsed.runbook;
+  const lines = parsed.faults.map((f) => `${f.at}: ${f.path === '' ? '' : `${f.path}: `}${f.text}`);
+  throw failure(
+    'runbook-invalid',
+    `runbook: ${lines.length} fault${lines.length === 1 ? '' : 's'}\n${lines.join('\n')}`,
+  );
+}
+
+function readSteps(list: Cursor): Step[] {
+  const items = list.items();
+  if (items.length > MOST_STEPS) list.fault(`${items.length} steps; at most ${MOST_STEPS} are allowed`);
+  const read = items.map((item) => {
+    const fields: StepFields = item.fields(stepKeys);
+    const needs = fields.needs.present ? fields.needs.items() : [];
+    return { fields, needs, step: readStep(fields, needs) };
+  });
+  const steps = read.map((r) => r.step);
+  const at = (id: string): StepFields | undefined => read.find((r) => r.step.id === id)?.fields;
+  checkIds(read);
+  for (const circle of circles(steps))
+    at(circle[0] ?? '')?.needs.fault(`a circle, no step of it can start: ${circle.join(' → ')}`);
+  // What counts acts waits until every act could be read: a misspelt one would otherwise be two faults.
+  const actsRead = read.every((r) => acts.some((act) => JSON.stringify(act) === r.fields.act.seen()));
+  for (const act of actsRead ? onceActs : []) {
+    const [first, ...more] = read.filter((r) => r.step.act === act);
+    if (!first) list.fault(`no step with ${act}; a failover has one`);
+    for (const { fields } of more) fields.act.fault(`a second step with ${act}; a failover has one`);
+  }
+  const readable = list.source.faults.length === 0;
+  for (const { step, text } of readable ? outOfOrder(steps) : []) at(step)?.needs.fault(text);
+  return steps;
+}
+
+function readStep(fields: StepFields, needs: readonly Cursor[]): Step {
+  const act = fields.act.oneOf(acts);
+  const timeoutMs = fields.timeout.duration(usualTimeoutMs[act]);
+  if (timeoutMs > LONGEST_TIMEOUT_MS) fields.timeout.fault(`${fields.timeout.seen()}; at most 24h is allowed`);
+  const step: Step = {
+    id: fields.id.text('an id of small letters, digits and dashes, a letter first, is allowed', (v) =>
+      /^[a-z][a-z0-9-]{0,62}$/.test(v),
+    ),
+    act,
+    needs: needs.map((n) => n.text('the id of a step is expected')),
+    timeoutMs,
+    onFailure: readOnFailure(fields['on-failure'], act),
+  };
+  if (act === 'probe') return { ...step, service: fields.service.oneOf(['contacts'] as const) };
+  if (fields.service.present) fields.service.fault(`only a probe names a service, not ${act}`);
+  return step;
+}
+
+function readOnFailure(field: Cursor, act: Act): OnFailure {
+  if (!field.present) return 'hold';
+  const value = field.oneOf(['hold', 'continue'] as const);
+  if (value === 'continue' && safetyActs.includes(act)) {
+    field.fault(`"continue"; ${act} guards the users: a failed one is held`);
+  }
+  return value;
+}
+
+/** Ids are told apart, and needs name steps that exist, each once. */
+function checkIds(read: { fields: StepFields; needs: Cursor[]; step: Step }[]): void {
+  const ids = new Set<string>();
+  const all = [...new Set(read.map((r) => r.step.id))].filter((id) => id !== '');
+  for (const { fields, needs, step } of read) {
+    if (step.id !== '' && ids.has(step.id)) fields.id.fault(`${JSON.stringify(step.id)} stands here a second time`);
+    ids.add(step.id);
+    for (const [i, need] of step.needs.entries()) {
+      if (need === '') continue; // Told already: it is no text.
+      if (!all.includes(need)) needs[i]?.fault(`${JSON.stringify(need)} is no step; ${nearest(need, all)}`);
+      else if (step.needs.indexOf(need) !== i) needs[i]?.fault(`${JSON.stringify(need)} is named twice`);
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { readServed, type ReadRequest } from '../../activities/contacts/reader.ts';
+import { recordKeys } from '../../activities/vault/keys.ts';
+import { hasRows, type UserRecord } from '../../activities/vault/record.ts';
+import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await openWorld(200);
+});
+afterEach(() => world.drop());
+
+async function read(changes: Partial<ReadRequest> = {}, during?: () => Promise<unknown>): Promise<UserRecord[]> {
+  const request = {
+    database: world.databases.east,
+    customer: CUSTOMER,
+    site: 'east',
+    keys: recordKeys(Buffer.alloc(32)),
+    maxAgeMs: 30_000,
+    signal: quiet.signal,
+    ...changes,
+  };
+  return readServed(request, async (_point, records) => {
+    const found: UserRecord[] = [];
+    for await (const record of records) {
+      if (found.length === 0) await during?.();
+      found.push(record);
+    }
+    return found;
+  });
+}
+
+describe('a reading', () => {
+  it('refuses the database of another site or customer', async () => {
+    await expect(read({ site: 'west' })).rejects.toMatchObject({ type: 'database-wrong' });
+    await expect(read({ customer: 'other' })).rejects.toMatchObject({ type: 'database-wrong' });
+  });
+
+  it('names a table or column that is missing, and refuses the schema for several hosts', async () => {
+    await world.sql('east', 'alter table rosterusers add server_host text');
+    await expect(read()).rejects.toMatchObject({
+      type: 'database-refused',
+      message: expect.stringContaining('server_host') as string,
+    });
+    await world.sql('east', 'alter table privacy_list_data drop column match_iq');
+    await expect(read()).rejects.toMatchObject({
+      type: 'database-refused',
+      message: expect.stringContaining('privacy_list_data.match_iq') as string,
+    });
+    await world.sql('east', 'drop table rostergroups');
+    await expect(read()).rejects.toMatchObject({
+      type: 'database-refused',
+      message: expect.stringContaining('rostergroups.grp') as string,
+    });
+  });
+
+  it('is the only one of its customer', async () => {
+    let second: unknown;
+    await read({}, async () => {
+      second = await read().catch((error: unknown) => error);
+    });
+    expect(second).toMatchObject({ type: 'snapshot-running' });
+    expect(await read()).toHaveLength(100); // Nothing to unlock by hand.
+  });
+
+  it('ends when its time is over, whoever is slow', async () => {
+    const slow = read({ maxAgeMs: 300 }, () => new Promise((done) => setTimeout(done, 500)));
+    await expect(slow).rejects.toMatchObject({ type: 'snapshot-too-slow' });
+    const open = await world.sql(
+      'east',
+      `select from pg_stat_activity where datname = current_database() and state like 'idle in%'`,
+    );
+    expect(open).toHaveLength(0);
+  });
+
+  it('never mixes two points in time', async () => {
+    const [last] = await world.sql('east', `select max(username collate "C") as name from tandem.served`);
+    const records = await read({}, () =>
+      world.sql('east', `insert into rostergroups values ($1, 'later@x', 'Later')`, [last?.['name']]),
+    );
+    expect(records.flatMap(({ rows }) => rows.groups).filter(([jid]) => jid === 'later@x')).toEqual([]);
+  });
+
+  it('gives the users served here, each once, in byte order, also those without rows', async () => {
+    const records = await read();
+    const names = records.map(({ username }) => username);
+    const served = await world.sql('east', `select username from tandem.served order by username collate "C"`);
+    expect(names).toEqual(served.map((r) => r['username']));
+    expect(
+      names
+        .map((n) => Buffer.from(n))
+        .toSorted((x, y) => Buffer.compare(x, y))
+        .map(String),
+    ).toEqual(names);
+    expect(records.some(({ rows }) => !hasRows(rows))).toBe(true);
+    await world.sql('east', `update tandem.serving set site = 'west' where half = 'east'`);
+    expect(await read()).toEqual([]); // Serves nobody: has nobody to protect.
+  });
+
+  it('keeps NULL, blanks and long numbers as they stand', async () => {
+    const [first] = await world.sql('east', `select min(username collate "C") as name from tandem.served`);
+    const name = first?.['name'];
+    for (const table of ['rosterusers', 'privacy_default_list', 'privacy_list'])
+      await world.sql('east', `delete from ${table} where username = $1`, [name]);
+    await world.sql(
+      'east',
+      `insert into rosterusers values ($1, E'tab\\there\\\\"''', '', 'N', ' ', E'line\\nbreak', ' ', '', null)`,
+      [name],
+    );
+    await world.sql('east', `insert into privacy_list (username, name) values ($1, '😀')`, [name]);
+    await world.sql(
+      'east',
+      `insert into privacy_list_data select id, 'n', '', 'd', 10000000000000000000001.500, true, false, false, true, true from privacy_list where username = $1`,
+      [name],
+    );
+    const [record] = await read();
+    expect(record?.rows.contacts).toEqual([['tab\there\\"\'', '', 'N', ' ', 'line\nbreak', ' ', '', null]]);
+    expect(record?.rows.items).toEqual([['😀', 'n', '', 'd', '10000000000000000000001.5', 'tfftt']]);
+  });
+});

@@ -1,0 +1,142 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { appliedSnapshot, applyStandby } from '../../activities/contacts/standby.ts';
+import { openPack, rangesOf } from '../../activities/vault/pack-reader.ts';
+import type { ApplyCounts, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';
+import { copyRows, differences } from './same.ts';
+
+let world: World;
+beforeEach(async () => {
+  world = await openWorld(120);
+});
+afterEach(() => world.drop());
+
+async function apply(taken: SnapshotSummary): Promise<ApplyCounts> {
+  const opened = await world.open('east', taken);
+  return applyStandby({
+    database: world.databases.west,
+    site: 'west',
+    snapshot: opened.summary,
+    records: opened.records(),
+    keys: world.keys,
+    ...quiet,
+  });
+}
+
+const someone = async (half: string): Promise<string> => {
+  const [row] = await world.sql(
+    'east',
+    `select h.username from tandem.home h where site = $1 and (select count(*) from rosterusers r where r.username = h.username) > 3
+      order by 1 limit 1`,
+    [half],
+  );
+  return String(row?.['username']);
+};
+const addContact = (site: 'east' | 'west', username: string, jid: string) =>
+  world.sql(
+    site,
+    `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+     values ($1, $2, '', 'B', 'N', '', 'N', '', 'item')`,
+    [username, jid],
+  );
+const contactsOf = async (site: 'east' | 'west', username: string) =>
+  (await world.sql(site, 'select jid from rosterusers where username = $1 order by 1', [username])).map(
+    (r) => r['jid'],
+  );
+
+describe('the standby copy', () => {
+  it('never overwrites users who are served here', async () => {
+    const before = await copyRows(world, 'west', 'west');
+    await apply(await world.take('east'));
+    await world.sql('west', "update tandem.serving set site = 'west' where half = 'east'");
+    const mine = await copyRows(world, 'west', 'east');
+    const name = await someone('east');
+    await addContact('east', name, 'late@example');
+    expect(await apply(await world.take('east'))).toMatchObject({ users: 0, written: 0, held: 60 });
+    expect(await differences(world, 'west', 'east', mine)).toBe(0);
+    expect(await differences(world, 'west', 'west', before)).toBe(0);
+  });
+
+  it('refuses a snapshot of an older epoch than the newest known here', async () => {
+    const taken = await world.take('east');
+    await world.sql('west', "update tandem.epoch set number = 2, site = 'west', move = 'm'");
+    await expect(apply(taken)).rejects.toMatchObject({ type: 'epoch-superseded' });
+    expect(await appliedSnapshot(world.databases.west, CUSTOMER, 'east')).toBeNull();
+    expect(await world.sql('west', 'select from tandem.ledger')).toHaveLength(0);
+  });
+
+  it('holds rows that no ledger entry explains', async () => {
+    const name = await someone('east');
+    await addContact('west', name, 'unexplained@example');
+    expect(await apply(await world.take('east'))).toMatchObject({ users: 59, held: 1 });
+    expect(await contactsOf('west', name)).toEqual(['unexplained@example']);
+  });
+
+  it('never goes back to an older snapshot', async () => {
+    const first = await world.take('east');
+    const name = await someone('east');
+    await addContact('east', name, 'newer@example');
+    const second = await world.take('east');
+    await apply(second);
+    expect(await apply(first)).toMatchObject({ written: 0, held: 60 });
+    expect(await contactsOf('west', name)).toContain('newer@example');
+    expect(await appliedSnapshot(world.databases.west, CUSTOMER, 'east')).toMatchObject({ seq: 2 });
+  });
+
+  it('saves a local version that was changed behind its back, sealed, before it is replaced', async () => {
+    await apply(await world.take('east'));
+    const name = await someone('east');
+    await addContact('west', name, 'stray@example');
+    const before = await contactsOf('west', name);
+    expect(await apply(await world.take('east'))).toMatchObject({ written: 1, conflicts: 1, held: 0 });
+    expect(await contactsOf('west', name)).toEqual(await contactsOf('east', name));
+    const [conflict] = await world.sql('west', 'select username, record from tandem.conflict');
+    const bytes = conflict?.['record'] as Buffer;
+    expect(bytes.toString('latin1')).not.toContain('stray@example');
+    const footer = bytes.readUInt32BE(bytes.length - 4);
+    const place = { customer: CUSTOMER, site: 'west', gen: 0 };
+    const pack = await openPack(rangesOf(bytes, footer, 'conflict'), world.keys, place, 'k1');
+    const [entry] = pack.footer.entries;
+    if (!entry) throw new Error('no entry');
+    const { username, rows } = await pack.record(entry);
+    expect([username, rows.contacts.map(([jid]) => jid)]).toEqual([name, before]);
+  });
+
+  it('removes a user only when he is in the ledger, absent from the snapshot and gone from the directory', async () => {
+    await apply(await world.take('east'));
+    const name = await someone('east');
+    await world.sql('east', 'delete from tandem.home where username = $1', [name]);
+    expect(await apply(await world.take('east'))).toMatchObject({ users: 59, removed: 0 });
+    expect(await contactsOf('west', name)).not.toEqual([]);
+    await world.sql('west', 'delete from tandem.home where username = $1', [name]);
+    expect(await apply(await world.take('east'))).toMatchObject({ users: 59, removed: 1, conflicts: 0 });
+    expect(await contactsOf('west', name)).toEqual([]);
+  });
+
+  it('equals the source by plain SQL, writes only what differs, and makes clients read changed rosters again', async () => {
+    const copy = await copyRows(world, 'east', 'east');
+    const first = await apply(await world.take('east'));
+    expect(await differences(world, 'west', 'east', copy)).toBe(0);
+    const [counted] = await world.sql(
+      'east',
+      'select count(*)::int as n from rosterusers r join tandem.served using (username)',
+    );
+    expect(first).toMatchObject({ users: 60, contacts: counted?.['n'], held: 0, conflicts: 0, removed: 0 });
+    const name = await someone('east');
+    const other = (
+      await world.sql('west', `select username from tandem.home where site = 'east' and username <> $1 limit 1`, [name])
+    )[0];
+    await world.sql('west', 'insert into roster_version (username, version) values ($1, $3), ($2, $3)', [
+      name,
+      other?.['username'],
+      'v',
+    ]);
+    await addContact('east', name, 'new@example');
+    expect(await apply(await world.take('east'))).toMatchObject({ users: 60, written: 1 });
+    expect(await world.sql('west', 'select username from roster_version')).toEqual([other]);
+    expect(await differences(world, 'west', 'east', await copyRows(world, 'east', 'east'))).toBe(0);
+    expect(await world.sql('west', 'select distinct seq::int, served_by from tandem.ledger')).toEqual([
+      { seq: 2, served_by: 'east' },
+    ]);
+  });
+});

@@ -1,0 +1,215 @@
+import { readFile } from 'node:fs/promises';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { chainFault } from '../../activities/journal/chain.ts';
+import { closeMove, type JournalExport } from '../../activities/journal/close.ts';
+import { probeContacts } from '../../activities/probes/contacts.ts';
+import { advanceEpoch } from '../../activities/services/epoch.ts';
+import { fenceSite } from '../../activities/services/fence.ts';
+import { makePlan } from '../../activities/services/plan.ts';
+import { restoreContacts } from '../../activities/services/restore.ts';
+import { serveUsers } from '../../activities/services/serve.ts';
+import type { OwnSite } from '../../activities/services/site.ts';
+import { pullSnapshots } from '../../activities/vault/pull.ts';
+import { S3Vault } from '../../activities/vault/s3.ts';
+import { unseal } from '../../activities/vault/signed.ts';
+import { takeSnapshot } from '../../activities/vault/snapshot.ts';
+import { verifySnapshot } from '../../activities/vault/verify.ts';
+import { failureText } from '../../workflows/model/failures.ts';
+import type { FailoverInput, FailoverReport, StepInput } from '../../workflows/model/moves.ts';
+import type { Act, Plan } from '../../workflows/model/plan.ts';
+import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import {
+  blackHole,
+  CUSTOMER,
+  eastAt,
+  input,
+  kindOf,
+  makeWorld,
+  startMove,
+  type BlackHole,
+  type World,
+} from './world.ts';
+
+let world: World;
+let east: S3Vault;
+let hole: BlackHole;
+let lost: OwnSite;
+let move: string;
+const work = { heartbeat: () => undefined, signal: new AbortController().signal };
+const contact = (who: string, jid: string): string =>
+  `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+   values ('${who}', '${jid}', 'nick', 'B', 'N', '', 'N', '', 'item')`;
+
+beforeAll(async () => {
+  hole = await blackHole();
+});
+afterAll(() => hole.close());
+beforeEach(async () => {
+  world = await makeWorld();
+  east = new S3Vault(world.vaults.east);
+  const schema = await readFile(new URL('../../activities/contacts/schema/scratch.sql', import.meta.url), 'utf8');
+  for (const db of [world.eastDb, world.westDb]) await db.query(schema);
+  await world.eastDb.query(
+    `${contact('e1', 'a@x')}; ${contact('e1', 'b@x')}; ${contact('e2', 'a@x')}; ${contact('w1', 'old@x')}`,
+  );
+  await world.westDb.query(contact('w1', 'new@x'));
+  lost = world.westWith(eastAt(world, '127.0.0.1:1'));
+  move = await startMove(world);
+});
+afterEach(async () => {
+  east.close();
+  await world.close();
+});
+
+/** A snapshot of east, covered by west: the way it is in quiet times. */
+async function protect(covered = true): Promise<SnapshotSummary> {
+  const { publicKeys } = world.settings;
+  const { keys } = world.customer;
+  const common = { customer: CUSTOMER, keys, publicKeys, ...work };
+  const taken = await takeSnapshot({
+    ...common,
+    vault: east,
+    database: world.eastDb,
+    site: 'east',
+    signingKey: world.keys.east,
+    maxAgeMs: 60_000,
+  });
+  if (!covered) return taken;
+  const { vault } = world.west;
+  await pullSnapshots({ ...common, own: vault, peer: east, database: world.westDb, site: 'west' });
+  await verifySnapshot({ ...common, vault, site: 'west', id: taken, signingKey: world.keys.west });
+  return taken;
+}
+
+const plan = (change: Partial<FailoverInput> = {}, site = lost): Promise<Plan> =>
+  makePlan(site, { input: input(change), move, declaredAt: new Date().toISOString() });
+const step = (act: Act, made: Plan): StepInput => ({
+  key: { customer: CUSTOMER, epoch: { number: made.decisions.epoch, site: 'west', move }, step: act, round: 0 },
+  act,
+  plan: made,
+});
+const contacts = async (who: string): Promise<string[]> =>
+  (
+    await world.westDb.query<{ jid: string }>('select jid from rosterusers where username = $1 order by jid', [who])
+  ).map((r) => r.jid);
+
+async function upToServing(site = lost): Promise<Plan> {
+  const made = await plan({}, site);
+  await advanceEpoch(site, step('advance-epoch', made));
+  await fenceSite(site, step('fence-site', made));
+  await restoreContacts(site, step('restore-contacts', made), work);
+  await serveUsers(site, step('serve-users', made));
+  return made;
+}
+
+describe('restore-contacts never', () => {
+  it('writes a row before its epoch is claimed, or after another move has taken a newer one', async () => {
+    await protect();
+    const made = await plan();
+    expect(await kindOf(restoreContacts(lost, step('restore-contacts', made), work))).toBe('epoch-superseded');
+    await world.westDb.query("update tandem.epoch set number = $1, site = 'west', move = 'another'", [
+      made.decisions.epoch,
+    ]);
+    expect(await kindOf(restoreContacts(lost, step('restore-contacts', made), work))).toBe('epoch-superseded');
+    expect(await contacts('e1')).toEqual([]);
+  });
+
+  it('reads an older snapshot than was signed, or another one', async () => {
+    await protect();
+    const older = await plan();
+    await protect();
+    const made = await plan();
+    await advanceEpoch(lost, step('advance-epoch', made));
+    const swapped = { ...made, source: older.source };
+    expect(await kindOf(restoreContacts(lost, step('restore-contacts', swapped), work))).toBe('no-recovery-point');
+    const forged = { ...made, source: { ...made.source, manifest: older.source.manifest } };
+    expect(await kindOf(restoreContacts(lost, step('restore-contacts', forged), work))).toBe('snapshot-damaged');
+    expect(await contacts('e1')).toEqual([]);
+  });
+
+  it('touches users of its own half, although the snapshot has them', async () => {
+    await world.eastDb.query("update tandem.serving set site = 'east'"); // East has served both halves.
+    await protect();
+    const made = await upToServing();
+    expect(await contacts('w1')).toEqual(['new@x']);
+    const again = await restoreContacts(lost, step('restore-contacts', made), work);
+    expect(again.facts).toMatchObject({ users: 3, elsewhere: 2, withoutRecord: 0 });
+  });
+});
+
+describe('probe never passes', () => {
+  it('while a row differs, one is missing, or a user is not served; and names nobody', async () => {
+    await protect();
+    const made = await upToServing();
+    await world.westDb.query("update rosterusers set nick = 'x' where username = 'e1' and jid = 'a@x'");
+    await world.westDb.query("delete from rosterusers where username = 'e2'");
+    const told = await probeContacts(lost, step('probe', made), work).catch(failureText);
+    expect(told).toBe(`${CUSTOMER}: 0 of 3 users of east are not served here, 3 rows differ from the snapshot`);
+    await world.westDb.query("update tandem.serving set epoch = 0 where half = 'east'");
+    expect(await probeContacts(lost, step('probe', made), work).catch(failureText)).toContain('3 of 3 users');
+  });
+});
+
+describe('the acts of a failover', () => {
+  it('restore, serve and prove the lost half while every call to the lost site hangs', async () => {
+    await protect();
+    const hanging = world.westWith(eastAt(world, `127.0.0.1:${hole.port}`));
+    const made = await upToServing(hanging);
+    expect(await contacts('e1')).toEqual(['a@x', 'b@x']);
+    const limited = world.westWith({
+      ...eastAt(world, `127.0.0.1:${hole.port}`),
+      customer: { limits: { contacts: 1 } },
+    });
+    const probed = await probeContacts(limited, step('probe', made), work);
+    expect(probed.facts).toEqual({
+      users: 3,
+      unserved: 0,
+      compared: 3,
+      contacts: 3,
+      aclItems: 0,
+      mismatches: 0,
+      overLimit: 1,
+    });
+    const report = { customer: CUSTOMER, move, outcome: 'closed', endedAt: new Date().toISOString() } as FailoverReport;
+    const { vaultKey } = await closeMove(hanging, report);
+    const [bytes] = await world.west.vault.versions(vaultKey.replace('report.json', 'journal.json'));
+    const journal = unseal<JournalExport>(
+      'journal',
+      world.settings.publicKeys,
+      bytes ?? Buffer.alloc(0),
+      'journal',
+    ).document;
+    expect(chainFault({ customer: CUSTOMER, move }, journal.lines)).toBeNull();
+    expect(journal.lines.map((l) => l.key.split('/')[3] ?? l.key)).toEqual([
+      'advance-epoch',
+      'fence-site',
+      'restore-contacts',
+      'serve-users',
+      'probe',
+      'close',
+    ]);
+    expect(JSON.stringify(journal)).not.toMatch(/"e[123]"|[ab]@x/);
+  });
+
+  it('answer the same when they are repeated, each with one line', async () => {
+    await protect();
+    const made = await plan();
+    const once = await advanceEpoch(lost, step('advance-epoch', made));
+    const restored = await restoreContacts(lost, step('restore-contacts', made), work);
+    expect(await restoreContacts(lost, step('restore-contacts', made), work)).toEqual(restored);
+    expect(await advanceEpoch(lost, step('advance-epoch', made))).toEqual(once);
+    expect(await world.westDb.query('select from tandem.journal')).toHaveLength(2);
+  });
+
+  it('take the data from the vault of the lost site when that has something newer', async () => {
+    await protect();
+    await world.eastDb.query(contact('e3', 'late@x'));
+    await protect(false);
+    await world.eastDb.query('update tandem.serving set epoch = 0');
+    const made = await plan({}, world.west);
+    expect(made.source.from).toBe('source-vault');
+    await advanceEpoch(world.west, step('advance-epoch', made));
+    await restoreContacts(world.west, step('restore-contacts', made), work);
+    expect(await contacts('e3')).toEqual(['late@x']);
+  });
+});

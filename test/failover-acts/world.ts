@@ -1,0 +1,213 @@
+import { spawn } from 'node:child_process';
+import { generateKeyPairSync, randomBytes, randomUUID, type KeyObject } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Database } from '../../activities/contacts/database.ts';
+import { prepareContactDatabase } from '../../activities/contacts/prepare.ts';
+import { claimMove } from '../../activities/journal/moves.ts';
+import { openSite, type OwnSite } from '../../activities/services/site.ts';
+import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
+import type { FailoverInput, StepInput } from '../../workflows/model/moves.ts';
+import type { Act, Isolation, Plan } from '../../workflows/model/plan.ts';
+import { failureKind } from '../../workflows/model/failures.ts';
+import { scratchDatabase } from '../rig/databases.ts';
+import { scratchVaults, type ScratchVaults } from '../rig/vaults.ts';
+
+export const CUSTOMER = 'contoso';
+const HOUR = 3_600_000;
+
+/** Sites east and west of one customer, with databases and vaults of their own. West is the survivor: it acts. */
+export interface World {
+  west: OwnSite;
+  settings: SiteSettings;
+  customer: CustomerSettings;
+  eastDb: Database;
+  westDb: Database;
+  vaults: ScratchVaults;
+  keys: { east: KeyObject; west: KeyObject };
+  /** West again, with other settings; closed with the world. */
+  westWith(change: { customer?: Partial<CustomerSettings>; site?: Partial<SiteSettings> }): OwnSite;
+  close(): Promise<void>;
+}
+
+const limits = { connections: 4, connectMs: 5000, statementMs: 20_000 };
+
+export async function makeWorld(): Promise<World> {
+  const [east, west, vaults] = await Promise.all([scratchDatabase('east'), scratchDatabase('west'), scratchVaults()]);
+  const eastDb = new Database('east', east.url, limits);
+  const westDb = new Database('west', west.url, limits);
+  await prepareContactDatabase(eastDb, CUSTOMER, 'east', ['east', 'west']);
+  await prepareContactDatabase(westDb, CUSTOMER, 'west', ['east', 'west']);
+  for (const db of [eastDb, westDb]) {
+    await db.query(
+      "insert into tandem.home values ('e1', 'east'), ('e2', 'east'), ('e3', 'east'), ('w1', 'west'), ('w2', 'west')",
+    );
+  }
+  const [eastKeys, westKeys] = [generateKeyPairSync('ed25519'), generateKeyPairSync('ed25519')];
+  const reportsFolder = await mkdtemp(join(tmpdir(), 'tandem-reports-'));
+  const customer: CustomerSettings = {
+    id: CUSTOMER,
+    domain: 'contoso.example',
+    sites: ['east', 'west'],
+    peer: 'east',
+    databaseUrl: west.url,
+    peerDatabaseUrl: east.peerUrl,
+    keys: { current: 'k1', ring: new Map([['k1', randomBytes(32)]]) },
+    options: [],
+    objectives: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
+    target: { rpoMs: 3 * HOUR, rtoMs: HOUR / 2 },
+    snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2 },
+    continuityTest: { month: 3, day: 1, hour: 2 },
+    limits: { contacts: 250 },
+  };
+  const settings: SiteSettings = {
+    site: 'west',
+    vault: vaults.west,
+    peerVaults: new Map([['east', vaults.eastReader]]),
+    peerTemporals: new Map([['east', { address: '127.0.0.1:1', namespace: 'default' }]]),
+    signingKey: westKeys.privateKey,
+    publicKeys: new Map([
+      ['east', eastKeys.publicKey],
+      ['west', westKeys.publicKey],
+    ]),
+    customers: new Map([[CUSTOMER, customer]]),
+    operators: [
+      { id: 'bo', key: 'b0', roles: ['operate'] },
+      { id: 'al', key: 'a1', roles: ['commander', 'approve'] },
+      { id: 'di', key: 'd1', roles: ['declare'] },
+    ],
+    reportsFolder,
+  };
+  const sites: OwnSite[] = [openSite(settings)];
+  const [first] = sites;
+  if (!first) throw new Error('unreachable');
+  return {
+    west: first,
+    settings,
+    customer,
+    eastDb,
+    westDb,
+    vaults,
+    keys: { east: eastKeys.privateKey, west: westKeys.privateKey },
+    westWith({ customer: changed, site }) {
+      const opened = openSite({ ...settings, ...site, customers: new Map([[CUSTOMER, { ...customer, ...changed }]]) });
+      sites.push(opened);
+      return opened;
+    },
+    async close() {
+      await Promise.all([...sites.map((s) => s.close()), eastDb.close(), westDb.close()]);
+      await Promise.all([east.drop(), west.drop(), rm(reportsFolder, { recursive: true })]);
+    },
+  };
+}
+
+export const input = (change: Partial<FailoverInput> = {}): FailoverInput => ({
+  customer: CUSTOMER,
+  from: 'east',
+  reason: 'fire in the hall',
+  requestedBy: 'al',
+  isolation: 'power cut by the fire brigade, told by al',
+  ...change,
+});
+
+/** A move that holds the slot, as a failover has it before its first step. */
+export async function startMove(world: World, move: string = randomUUID()): Promise<string> {
+  const claim = await claimMove(world.west, {
+    input: input(),
+    move,
+    workflowId: `failover/${CUSTOMER}`,
+    at: new Date().toISOString(),
+  });
+  if (!claim.claimed) throw new Error(`slot held by ${claim.move}`);
+  return move;
+}
+
+export async function endMove(world: World, move: string): Promise<void> {
+  await world.westDb.query("update tandem.move set ended_at = now(), phase = 'aborted' where move = $1", [move]);
+}
+
+export const isolated: Isolation = {
+  verdict: 'unknown',
+  observers: [{ name: 'database', saw: 'unreachable' }],
+  statement: 'power cut by the fire brigade, told by al',
+};
+
+/** The input of one act, with as much of a plan as acts look at. */
+export function step(act: Act, move: string, epoch: number, isolation: Isolation = isolated, round = 0): StepInput {
+  const plan = { decisions: { from: 'east', to: 'west', move, epoch, isolation } } as Plan;
+  return { key: { customer: CUSTOMER, epoch: { number: epoch, site: 'west', move }, step: act, round }, act, plan };
+}
+
+/** How a promise fails: its kind, or the error's text when it is none of ours. */
+export async function kindOf(promise: Promise<unknown>): Promise<string> {
+  try {
+    await promise;
+    return 'no failure';
+  } catch (error) {
+    return failureKind(error) ?? String(error);
+  }
+}
+
+export interface BlackHole {
+  /** Accepts connections and never says a word. */
+  port: number;
+  close(): Promise<void>;
+}
+
+export async function blackHole(): Promise<BlackHole> {
+  const sockets = new Set<Socket>();
+  const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => undefined);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        for (const socket of sockets) socket.destroy();
+        server.close(() => resolve());
+      }),
+  };
+}
+
+/**
+ * A port whose packets are dropped: its process is stopped and its queue of connections full, so that the kernel answers
+ * no further SYN. The same everywhere, unlike an address that some networks answer for.
+ */
+export async function droppingPort(): Promise<BlackHole> {
+  const code = `require('net').createServer().listen({ host: '127.0.0.1', port: 0, backlog: 1 }, function () { console.log(this.address().port) })`;
+  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const port = await new Promise<number>((resolve) =>
+    child.stdout.once('data', (text: Buffer) => resolve(Number(text.toString()))),
+  );
+  child.kill('SIGSTOP');
+  const sockets: Socket[] = [];
+  const connects = (): Promise<boolean> =>
+    new Promise((resolve) => {
+      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => undefined);
+      sockets.push(socket);
+      setTimeout(() => resolve(false), 300);
+    });
+  while (await connects()) if (sockets.length > 20) throw new Error('the queue of connections does not fill');
+  const close = async (): Promise<void> => {
+    for (const socket of sockets) socket.destroy();
+    const gone = new Promise((resolve) => child.once('close', resolve));
+    child.kill('SIGKILL');
+    await gone;
+  };
+  return { port, close };
+}
+
+/** Settings that send every call to east to one address. */
+export function eastAt(world: World, host: string): Parameters<World['westWith']>[0] {
+  return {
+    customer: { peerDatabaseUrl: `postgres://tandem_peer:x@${host}/contacts` },
+    site: {
+      peerVaults: new Map([['east', { ...world.vaults.eastReader, endpoint: `http://${host}` }]]),
+      peerTemporals: new Map([['east', { address: host, namespace: 'default' }]]),
+    },
+  };
+}

@@ -1,0 +1,144 @@
+import { generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Client, Connection } from '@temporalio/client';
+import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker';
+import { inject } from 'vitest';
+import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
+import { createPeople } from '../../ops/embedded/people/people.ts';
+import { buildWorkflows } from '../../ops/build.ts';
+import { rawHex } from '../../ops/keys.ts';
+import { makeCurrent, prepareNamespace } from '../../ops/temporal.ts';
+import { createWorker, DEPLOYMENT } from '../../ops/worker.ts';
+import type { Approver } from '../../workflows/model/plan.ts';
+import { scratchDatabase, type Site } from './databases.ts';
+import { scratchVaults } from './vaults.ts';
+
+export const CUSTOMER = 'contoso';
+const HOUR = 3_600_000;
+const sites = ['east', 'west'] as const;
+
+/** Two sites with people, databases, vaults and namespaces of their own on the rig's servers, and real workers on demand. */
+export interface Region {
+  settings: Record<Site, SiteSettings>;
+  clients: Record<Site, Client>;
+  urls: Record<Site, string>;
+  operators: { id: string; key: KeyObject }[];
+  /** Loses a site for the other one: its addresses lead nowhere from now on. Workers see it when they are started. */
+  lose: (site: Site) => void;
+  /** Runs a site's worker until `stop`. Workers end with the region. */
+  work: (site: Site) => Promise<{ stop: () => Promise<void> }>;
+  close: () => Promise<void>;
+}
+
+Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
+const build = buildWorkflows();
+
+export async function openRegion({ users = 40 }: { users?: number } = {}): Promise<Region> {
+  const [east, west, vaults, reports] = await Promise.all([
+    scratchDatabase('east'),
+    scratchDatabase('west'),
+    scratchVaults(),
+    mkdtemp(join(tmpdir(), 'tandem-reports-')),
+  ]);
+  const databases = { east, west };
+  const urls = { east: east.url, west: west.url };
+  await createPeople({ seed: 'region', users, customer: CUSTOMER, sites, urls });
+  const pairs = { east: generateKeyPairSync('ed25519'), west: generateKeyPairSync('ed25519') };
+  const people = ['operator-1', 'operator-2', 'operator-3'].map((id) => ({ id, pair: generateKeyPairSync('ed25519') }));
+  const operators: Approver[] = people.map(({ id, pair }, i) => ({
+    id,
+    key: rawHex(pair.publicKey),
+    roles: i === 1 ? ['declare', 'approve', 'commander', 'operate'] : ['declare', 'approve', 'operate'],
+  }));
+  const namespace = `region-${randomBytes(5).toString('hex')}`;
+  const keys = { current: 'k1', ring: new Map([['k1', randomBytes(32)]]) };
+  const clients = { east: await clientAt('east', namespace), west: await clientAt('west', namespace) };
+  const readers: Record<Site, VaultAccess> = { east: vaults.eastReader, west: vaults.westReader };
+  const lost = new Set<Site>();
+  const gone = (site: Site): boolean => lost.has(site);
+  const settingsOf = (site: Site): SiteSettings => {
+    const peer = site === 'east' ? 'west' : 'east';
+    const reader = gone(peer) ? { ...readers[peer], endpoint: 'http://127.0.0.1:9' } : readers[peer];
+    const address = gone(peer) ? '127.0.0.1:9' : (inject('stack').sites[peer]?.temporalAddress ?? '');
+    const peerDatabaseUrl = gone(peer) ? 'postgresql://tandem_peer:x@127.0.0.1:9/contacts' : databases[peer].peerUrl;
+    return {
+      site,
+      vault: vaults[site],
+      peerVaults: new Map([[peer, reader]]),
+      peerTemporals: new Map([[peer, { address, namespace }]]),
+      signingKey: pairs[site].privateKey,
+      publicKeys: new Map(sites.map((s) => [s, pairs[s].publicKey])),
+      customers: new Map([[CUSTOMER, customerSettings(peer, urls[site], peerDatabaseUrl, keys)]]),
+      operators,
+      reportsFolder: reports,
+    };
+  };
+  const settings = { east: settingsOf('east'), west: settingsOf('west') };
+  const running: { stop: () => Promise<void> }[] = [];
+  return {
+    settings,
+    clients,
+    urls,
+    lose(site) {
+      lost.add(site);
+      for (const s of sites) settings[s] = settingsOf(s);
+    },
+    operators: people.map(({ id, pair }) => ({ id, key: pair.privateKey })),
+    async work(site) {
+      const { workflowBundle, buildId } = await build;
+      const address = inject('stack').sites[site]?.temporalAddress ?? '';
+      const worker = await createWorker(settings[site], { address, namespace }, { workflowBundle, buildId });
+      const started = stoppable(worker);
+      await makeCurrent(clients[site], namespace, DEPLOYMENT, buildId);
+      running.push(started);
+      return started;
+    },
+    async close() {
+      await Promise.all(running.map((r) => r.stop()));
+      await Promise.all([clients.east.connection.close(), clients.west.connection.close()]);
+      await Promise.all([east.drop(), west.drop(), rm(reports, { recursive: true })]);
+    },
+  };
+}
+
+function stoppable(worker: Worker): { stop: () => Promise<void> } {
+  const running = worker.run();
+  let stopped: Promise<void> | null = null;
+  const stop = async (): Promise<void> => {
+    worker.shutdown();
+    await running;
+  };
+  return { stop: () => (stopped ??= stop()) };
+}
+
+async function clientAt(site: Site, namespace: string): Promise<Client> {
+  const connection = await Connection.connect({ address: inject('stack').sites[site]?.temporalAddress ?? '' });
+  const client = new Client({ connection, namespace });
+  await prepareNamespace(client, namespace);
+  return client;
+}
+
+function customerSettings(
+  peer: Site,
+  databaseUrl: string,
+  peerDatabaseUrl: string,
+  keys: CustomerSettings['keys'],
+): CustomerSettings {
+  return {
+    id: CUSTOMER,
+    domain: 'contoso.example',
+    sites,
+    peer,
+    databaseUrl,
+    peerDatabaseUrl,
+    keys,
+    options: [],
+    objectives: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
+    target: { rpoMs: 3 * HOUR, rtoMs: HOUR / 2 },
+    snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2 },
+    continuityTest: { month: 3, day: 10, hour: 2 },
+    limits: { contacts: 250 },
+  };
+}

@@ -1,0 +1,136 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { failoverStatus, sendVerb, signVerb, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { taskQueue } from '../../workflows/model/names.ts';
+import type { ClosedMove, FailoverInput } from '../../workflows/model/moves.ts';
+import { approve, ask, cover, declaration, declare, reach, servable } from '../rig/failovers.ts';
+import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
+
+/** What must not start anything. One run waits for approval all the while, and is aborted at the end. */
+
+let region: Region;
+let handle: FailoverHandle;
+const [ONE, TWO] = [0, 1];
+
+beforeAll(async () => {
+  region = await openRegion();
+  const workers = await Promise.all([region.work('east'), region.work('west')]);
+  await cover(region);
+  await Promise.all(workers.map((w) => w.stop()));
+  region.lose('east');
+  await region.work('west');
+  handle = await declare(region);
+});
+afterAll(() => region.close());
+
+const operator = (i: number): Region['operators'][number] => {
+  const found = region.operators[i];
+  if (!found) throw new Error(`no operator ${i}`);
+  return found;
+};
+const refused = async (work: Promise<unknown>, why: RegExp): Promise<void> => {
+  await expect(work).rejects.toThrow(why);
+  const status = await failoverStatus(handle);
+  expect(status.phase).toBe('approving');
+  expect(status.steps.every((s) => s.state === 'waiting')).toBe(true);
+};
+
+describe('nothing starts', () => {
+  it('by an unknown key, or a key of somebody else', async () => {
+    const stranger = generateKeyPairSync('ed25519').privateKey;
+    await refused(approve(handle, { id: 'operator-9', key: stranger }), /is not an operator of this plan/);
+    await refused(approve(handle, { id: 'operator-1', key: stranger }), /does not hold under the key of operator-1/);
+  });
+
+  it('by a signature over another digest', async () => {
+    const status = await failoverStatus(handle);
+    const other = signVerb(
+      { ...status, plan: status.plan && { ...status.plan, digest: 'ab'.repeat(32) } },
+      { verb: 'approve', operator: 'operator-1', key: operator(ONE).key },
+    );
+    await refused(sendVerb(handle, other), /read it again/);
+  });
+
+  it('by one approval, nor by the same operator twice, nor by the same signature again', async () => {
+    const status = await failoverStatus(handle);
+    const first = signVerb(status, { verb: 'approve', operator: 'operator-1', key: operator(ONE).key });
+    await sendVerb(handle, first);
+    await refused(approve(handle, operator(ONE)), /has already signed/);
+    // The update's id is the hash of what was signed: sent again, it is answered again and applied once.
+    await sendVerb(handle, first);
+    const after = await failoverStatus(handle);
+    expect(after.approvals.map((a) => a.operator)).toEqual(['operator-1']);
+    expect(after.waitsFor).toMatch(/^1 of 2 signatures, one of them a commander/);
+    expect(await servable(region, 'west', 'east')).toBe(0);
+  });
+
+  it('by two who are no commander', async () => {
+    await approve(handle, operator(2));
+    expect((await failoverStatus(handle)).approvals).toHaveLength(2);
+    expect((await failoverStatus(handle)).phase).toBe('approving');
+  });
+
+  it('by a second run, under the same id or another', async () => {
+    await expect(startFailover(region.clients.west, 'west', declaration())).rejects.toThrow(/one is already running/);
+    const other = await region.clients.west.workflow.start<(input: FailoverInput) => Promise<ClosedMove>>('failover', {
+      workflowId: 'typed-by-hand',
+      taskQueue: taskQueue('west'),
+      args: [declaration()],
+    });
+    await expect(other.result()).rejects.toMatchObject({ cause: { type: 'move-running' } });
+    expect(await ask(region, 'west', 'select count(*)::int as n from tandem.move where ended_at is null')).toEqual([
+      { n: 1 },
+    ]);
+  });
+
+  it('and an abort leaves everything as it was, and frees the slot', async () => {
+    const status = await failoverStatus(handle);
+    await sendVerb(
+      handle,
+      signVerb(status, { verb: 'abort', operator: 'operator-1', key: operator(ONE).key, because: 'the light is back' }),
+    );
+    const { report } = await handle.result();
+    expect(report.outcome).toBe('aborted');
+    expect(await ask(region, 'west', 'select number::int, move from tandem.epoch')).toEqual([
+      { number: 1, move: 'provisioned' },
+    ]);
+    expect(await servable(region, 'west', 'west')).toBe(20);
+    expect(await servable(region, 'west', 'east')).toBe(0);
+  });
+});
+
+describe('an input is refused', () => {
+  const start = async (input: FailoverInput): Promise<unknown> =>
+    (await startFailover(region.clients.west, 'west', input)).result();
+  const cases: [string, Partial<FailoverInput>, string, RegExp][] = [
+    ['of an unknown customer', { customer: 'nobody' }, 'unknown-customer', /nobody/],
+    ['that names this site as the lost one', { from: 'west' }, 'wrong-direction', /west/],
+    ['with a time that is none', { disruptedAt: 'last night' }, 'input-invalid', /disruptedAt/],
+    ['without a reason', { reason: '' }, 'input-invalid', /reason/],
+  ];
+  it.each(cases)('%s, and holds no slot', async (_, change, type, text) => {
+    const error = await start(declaration(change)).then(
+      () => null,
+      (e: unknown) => e as { cause: { cause: { type: string; message: string } } },
+    );
+    expect(error?.cause.cause).toMatchObject({ type });
+    expect(error?.cause.cause.message).toMatch(text);
+    expect(await ask(region, 'west', 'select count(*)::int as n from tandem.move where ended_at is null')).toEqual([
+      { n: 0 },
+    ]);
+  });
+});
+
+describe('two approvals', () => {
+  it('move everybody, under a new epoch, and nobody twice', async () => {
+    const again = await declare(region);
+    await approve(again, operator(ONE));
+    await approve(again, operator(TWO));
+    const { report } = await again.result();
+    expect(report).toMatchObject({ outcome: 'closed', epoch: 2, mismatches: 0, customer: CUSTOMER });
+    expect(report.steps.map((s) => s.state)).toEqual(['done', 'done', 'done', 'done', 'done']);
+    expect(await servable(region, 'west', 'east')).toBe(20);
+    expect(await servable(region, 'west', 'west')).toBe(20);
+    await expect(reach(again, (s) => s.phase === 'closed')).resolves.toMatchObject({ phase: 'closed', next: null });
+  });
+});

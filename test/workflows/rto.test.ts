@@ -1,0 +1,89 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { failoverStatus, type FailoverHandle } from '../../ops/moves.ts';
+import { approve, cover, declare, reach, servable } from '../rig/failovers.ts';
+import { passTime } from '../rig/clock.ts';
+import { openRegion, type Region } from '../rig/region.ts';
+
+/** The 24-hour clock, on the real server. */
+
+const HOUR = 3_600_000;
+const MINUTE = 60_000;
+let region: Region;
+
+beforeAll(async () => {
+  region = await openRegion();
+  const workers = await Promise.all([region.work('east'), region.work('west')]);
+  await cover(region);
+  await Promise.all(workers.map((w) => w.stop()));
+  region.lose('east');
+  await region.work('west');
+});
+afterAll(() => region.close());
+
+/** A run whose clock the test moves, and the time it shows. */
+async function runWithClock(): Promise<{
+  handle: FailoverHandle;
+  pass: (ms: number) => Promise<void>;
+  now: () => number;
+}> {
+  const handle = await declare(region);
+  let passed = 0;
+  return {
+    handle,
+    async pass(ms) {
+      await passTime(region.clients.west, handle.workflowId, ms);
+      passed += ms;
+    },
+    now: () => Date.now() + passed,
+  };
+}
+
+const operator = (i: number): Region['operators'][number] => {
+  const found = region.operators[i];
+  if (!found) throw new Error(`no operator ${i}`);
+  return found;
+};
+
+describe('a failover that waits for approval', () => {
+  it('stays there with one approval at 10 h and another at 23 h 59 min, because the first has lapsed; then goes when it is renewed', async () => {
+    const { handle, pass, now } = await runWithClock();
+    await pass(10 * HOUR);
+    await approve(handle, operator(0), { now: now() });
+    expect((await failoverStatus(handle)).approvals).toHaveLength(1);
+    await pass(13 * HOUR + 58 * MINUTE);
+    const late = await failoverStatus(handle);
+    expect(late.approvals).toEqual([]);
+    expect(late.alarms.map((a) => a.text)).toEqual([
+      '50 % of the RTO target of 30 min 0 s is used',
+      '80 % of the RTO target of 30 min 0 s is used',
+      '95 % of the RTO target of 30 min 0 s is used',
+      'the RTO target of 30 min 0 s is over',
+      '50 % of the promised RTO of 24 h 00 min is used',
+      '80 % of the promised RTO of 24 h 00 min is used',
+      '95 % of the promised RTO of 24 h 00 min is used',
+    ]);
+    await approve(handle, operator(1), { now: now() });
+    expect((await failoverStatus(handle)).phase).toBe('approving');
+    expect(await servable(region, 'west', 'east')).toBe(0);
+    await approve(handle, operator(0), { now: now() });
+    const { report } = await handle.result();
+    expect(report.outcome).toBe('closed');
+    expect(report.rtoMs).toBeLessThan(24 * HOUR);
+    expect(report.rtoMs).toBeGreaterThan(23.9 * HOUR);
+  });
+});
+
+describe('a failover nobody approves', () => {
+  it('rings when the promised 24 h are over, goes on waiting, and ends after a week having changed nothing', async () => {
+    const { handle, pass } = await runWithClock();
+    await pass(24 * HOUR + MINUTE);
+    const late = await reach(handle, (s) => s.alarms.length === 8);
+    expect(late.phase).toBe('approving');
+    expect(late.alarms.at(-1)?.text).toBe('the promised RTO of 24 h 00 min is over');
+    expect(late.waitsFor).toMatch(/^2 of 2 signatures/);
+    await pass(6 * 24 * HOUR);
+    const { report } = await handle.result();
+    expect(report.outcome).toBe('aborted');
+    expect(report.epoch).toBeNull();
+  });
+});

@@ -1,0 +1,5 @@
+/** The workflows, under the names that Temporal UI shows. */
+export { continuityTest as 'continuity-test' } from './continuity-test.ts';
+export { failover } from './failover.ts';
+export { snapshot } from './snapshot.ts';
+export { standby } from './standby.ts';

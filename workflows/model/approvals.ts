@@ -1,0 +1,120 @@
+import { hashes, verify } from '@noble/ed25519';
+import { sha512 } from '@noble/hashes/sha2.js';
+import { hexToBytes } from '@noble/hashes/utils.js';
+import type { Approver, Role } from './plan.ts';
+
+// The workflow sandbox has no crypto; this implementation is synchronous, so that it works inside an update's validator.
+hashes.sha512 = sha512;
+
+/** A signature lives one hour (DESIGN 4): longer, and it would outlive the world it was given for. */
+export const SIGNATURE_LIFE_MS = 3_600_000;
+
+export type Verb = 'approve' | 'retry' | 'abort';
+
+/** What an operator sends. The text that was signed is not sent: it is made again from these and from the run's own state. */
+export interface SignedVerb {
+  verb: Verb;
+  operator: string;
+  /** The plan's digest that the operator has read, hex. */
+  digest: string;
+  /** Step and round, for `retry`. */
+  step?: string;
+  round?: number;
+  because?: string;
+  /** Chosen by the signer, 16 bytes or more, hex: no text is accepted twice. */
+  nonce: string;
+  /** ISO 8601, at most an hour ahead. */
+  expires: string;
+  /** Ed25519 over the text's UTF-8 bytes, hex. */
+  signature: string;
+}
+
+/** The text that is signed: readable, so that it can be read aloud and signed anywhere. */
+export function signedText(
+  context: { customer: string; epoch: number | null },
+  v: Omit<SignedVerb, 'signature'>,
+): string {
+  return [
+    `tandem/1 ${v.verb}`,
+    `customer: ${context.customer}`,
+    `epoch: ${context.epoch ?? '-'}`,
+    `plan: ${v.digest}`,
+    `step: ${v.step ?? '-'}`,
+    `round: ${v.round ?? 0}`,
+    `operator: ${v.operator}`,
+    `because: ${JSON.stringify(v.because ?? '')}`,
+    `nonce: ${v.nonce}`,
+    `expires: ${v.expires}`,
+    '',
+  ].join('\n');
+}
+
+/** Which role may do what. Two operators approve, one of them from `commander`. */
+const rights: Record<Verb, readonly Role[]> = {
+  approve: ['approve', 'commander'],
+  retry: ['operate', 'commander'],
+  abort: ['operate', 'approve', 'commander'],
+};
+
+export interface Claim {
+  customer: string;
+  epoch: number | null;
+  digest: string;
+  approvers: readonly Approver[];
+  usedNonces: ReadonlySet<string>;
+  /** Ms since the epoch, by the run's clock. */
+  now: number;
+}
+
+/** Why a signed verb is not accepted, in one sentence; null when it is. Fails closed: what cannot be read is refused. */
+export function refuse(claim: Claim, v: SignedVerb): string | null {
+  const operator = claim.approvers.find((a) => a.id === v.operator);
+  if (!operator)
+    return `${JSON.stringify(v.operator)} is not an operator of this plan: ${claim.approvers.map((a) => a.id).join(', ')}`;
+  if (!operator.roles.some((role) => rights[v.verb].includes(role))) {
+    return `${v.operator} may not ${v.verb}: it takes the role ${rights[v.verb].join(' or ')}`;
+  }
+  if (v.digest !== claim.digest)
+    return `signed for plan ${v.digest.slice(0, 12)}, the plan is ${claim.digest.slice(0, 12)}: read it again`;
+  if (!/^[0-9a-f]{32,128}$/.test(v.nonce)) return 'the nonce is not 16 bytes or more in hex';
+  if (claim.usedNonces.has(v.nonce)) return 'this signature was used before';
+  const expires = Date.parse(v.expires);
+  if (!(expires > claim.now))
+    return `the signature expired at ${v.expires}; now it is ${new Date(claim.now).toISOString()}`;
+  if (expires > claim.now + SIGNATURE_LIFE_MS + 60_000)
+    return `the signature lives until ${v.expires}: at most an hour is allowed`;
+  return holds(operator.key, signedText(claim, v), v.signature)
+    ? null
+    : `the signature does not hold under the key of ${v.operator}`;
+}
+
+function holds(key: string, text: string, signature: string): boolean {
+  try {
+    return verify(hexToBytes(signature), utf8(text), hexToBytes(key), { zip215: false }); // RFC 8032, strictly
+  } catch {
+    return false; // Not hex, not a point, wrong length: no signature at all.
+  }
+}
+
+/** The sandbox has TextEncoder only from a polyfill; the text's own alphabet is wider than ASCII because of `because`. */
+function utf8(text: string): Uint8Array {
+  return new TextEncoder().encode(text);
+}
+
+export interface Approval {
+  operator: string;
+  commander: boolean;
+  receivedAt: number;
+  expiresAt: number;
+}
+
+/** The approvals that live at `now`, one per operator. */
+export function living(approvals: readonly Approval[], now: number): Approval[] {
+  return approvals.filter((a) => a.expiresAt > now);
+}
+
+/** Two living signatures of different operators, one of them a commander's. */
+export function agreed(approvals: readonly Approval[], needed: number, now: number): boolean {
+  const alive = living(approvals, now);
+  return new Set(alive.map((a) => a.operator)).size >= needed && alive.some((a) => a.commander);
+}

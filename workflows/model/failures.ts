@@ -1,0 +1,108 @@
+import { ApplicationFailure } from '@temporalio/common';
+
+/**
+ * Every way in which Tandem says no, or gives up: whether trying the same again can help, and what the operator does
+ * next. Activities and workflows throw nothing else, so that one word is found in the history, the log and the metric.
+ */
+export const failures = {
+  'input-invalid': { retry: false, try: 'Correct the input and start again.' },
+  'runbook-invalid': { retry: false, try: 'Correct the runbook at the lines named, at both sites; then start again.' },
+  'journal-broken': {
+    retry: false,
+    try: 'Lines of the journal were changed or removed: keep this database as it is, and read it with a second person.',
+  },
+  'report-unwritable': {
+    retry: true,
+    try: 'Make room in the folder of reports of this site, or give the worker rights to it.',
+  },
+  'unknown-customer': { retry: false, try: '`tandem config check` lists the customers of this site.' },
+  'wrong-direction': { retry: false, try: 'Name the site that is lost in `from`; the peer of it must be this site.' },
+  'move-running': {
+    retry: false,
+    try: '`tandem failover watch` follows the run that holds the slot of this customer.',
+  },
+  'move-ended': { retry: false, try: '`tandem failover report` shows how the move ended; start a new one.' },
+  'source-serves': { retry: false, try: 'A site that answers is moved by a relocate, not by a failover.' },
+  'world-worse': { retry: false, try: 'Read the new plan: `tandem failover watch`, then approve it or abort.' },
+  'isolation-unknown': {
+    retry: false,
+    try: 'Abort, then start again with `isolation`: how the lost site was cut off, by whom, when.',
+  },
+  'epoch-superseded': {
+    retry: false,
+    try: '`tandem status` shows the move that holds the newer epoch; this one must not go on.',
+  },
+  'epoch-taken': { retry: false, try: 'Start again: the next free epoch is read anew.' },
+  'no-recovery-point': { retry: false, try: '`tandem snapshot list` shows what each vault holds.' },
+  'snapshot-damaged': {
+    retry: false,
+    try: 'Choose an older recovery point, or mend the vault: `tandem snapshot list`.',
+  },
+  'snapshot-format': { retry: false, try: 'Update Tandem at this site: the snapshot was made by a newer version.' },
+  'snapshot-superseded': {
+    retry: true,
+    try: 'Nothing to do: another run has written this number; the next attempt takes the next one.',
+  },
+  'snapshot-running': {
+    retry: true,
+    try: 'Nothing to do: another snapshot of this customer is being taken; this one follows it.',
+  },
+  'snapshot-too-slow': {
+    retry: true,
+    try: 'Look at the vault and at the disks: the read transaction is ended so that it cannot hold back vacuum.',
+  },
+  'key-missing': { retry: false, try: 'Add the key to the ring of this customer, in the configuration of this site.' },
+  'key-wrong': { retry: false, try: 'Compare the key of this id at both sites: `tandem config check`.' },
+  'signature-invalid': { retry: false, try: 'Compare the public keys of the sites in both configurations.' },
+  'vault-unreachable': { retry: true, try: 'Look at the vault and at its credentials: `tandem status`.' },
+  'vault-refused': { retry: false, try: 'Look at the rights of the credentials, and at the policy of the bucket.' },
+  'database-unreachable': { retry: true, try: 'Look at the database and at its address in the configuration.' },
+  'database-refused': {
+    retry: false,
+    try: 'Look at the rights of the role `tandem` in this database, and at its schema.',
+  },
+  'database-wrong': {
+    retry: false,
+    try: 'This database belongs to another site or customer: correct its address in the configuration.',
+  },
+  'clock-wrong': {
+    retry: true,
+    try: 'Set the clocks of the database, the vault and this machine by the same source of time.',
+  },
+  'source-unreachable': { retry: true, try: 'Nothing to do: no step waits on a lost site beyond its time limit.' },
+  'verification-failed': {
+    retry: true,
+    try: 'Read the differences in the journal, then `tandem failover retry` or stop.',
+  },
+  'restore-differs': {
+    retry: false,
+    try: 'Read the differences in the receipt; the snapshot or the restore is at fault.',
+  },
+  'disk-full': { retry: true, try: 'Make room on the disk of the database or the vault.' },
+} as const;
+
+export type FailureKind = keyof typeof failures;
+
+/**
+ * The one kind of error that workflows and activities throw. `message` reads "subject: observed, limit"; what to do is
+ * in the table above and travels in the details, because a history is read by people who have no source at hand.
+ */
+export function failure(kind: FailureKind, message: string, details: Record<string, unknown> = {}): ApplicationFailure {
+  const { retry, try: next } = failures[kind];
+  return ApplicationFailure.create({ type: kind, message, nonRetryable: !retry, details: [{ try: next, ...details }] });
+}
+
+/** The kind of a failure, also through the wrappers that Temporal puts around an activity's or a child's. */
+export function failureKind(error: unknown): FailureKind | undefined {
+  for (let e = error; e instanceof Error; e = e.cause) {
+    if (e instanceof ApplicationFailure && e.type && e.type in failures) return e.type as FailureKind;
+  }
+  return undefined;
+}
+
+/** The innermost message: what went wrong, without "Activity task failed". */
+export function failureText(error: unknown): string {
+  let text = String(error);
+  for (let e = error; e instanceof Error; e = e.cause) text = e.message || text;
+  return text;
+}

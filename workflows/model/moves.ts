@@ -1,0 +1,127 @@
+import type { Epoch } from './epoch.ts';
+import type { Phase } from './phases.ts';
+import type { Act, Plan } from './plan.ts';
+import type { ApplyCounts, Timestamp } from './snapshots.ts';
+
+/** Simple enough to be typed into Temporal UI (DESIGN 4). */
+export interface FailoverInput {
+  customer: string;
+  /** The lost site. */
+  from: string;
+  /** When it was lost; the declaration when it is not known. */
+  disruptedAt?: Timestamp;
+  /** Restore this point or older, instead of the newest. */
+  recoveryPoint?: Timestamp;
+  reason: string;
+  requestedBy: string;
+  /** How the lost site was cut off, by whom, when: asked for unless a machine has confirmed it. */
+  isolation?: string;
+}
+
+/** Keys an effect (DESIGN 4): `<customer>/<epoch>/<step>/<round>`. A retry by an operator raises `round`, an automatic one never. */
+export interface StepKey {
+  customer: string;
+  epoch: Epoch;
+  step: string;
+  round: number;
+}
+
+/** What an act hands back to the run: a line for people, and counts for the report. */
+export interface StepResult {
+  summary: string;
+  facts: Record<string, number | string | boolean | null>;
+}
+
+/** Everything an act may need. Acts load bulk data themselves; histories carry ids, counts and digests. */
+export interface StepInput {
+  key: StepKey;
+  act: Act;
+  plan: Plan;
+}
+
+export interface JournalEntry {
+  customer: string;
+  move: string;
+  /** Makes a repeated write of the same entry one entry. */
+  key: string;
+  kind: 'declared' | 'planned' | 'signed' | 'refused' | 'step' | 'alarm' | 'phase' | 'closed' | 'note';
+  at: Timestamp;
+  body: Record<string, unknown>;
+}
+
+export interface StepReport {
+  id: string;
+  act: Act;
+  state: 'waiting' | 'running' | 'held' | 'done' | 'failed' | 'skipped';
+  round: number;
+  startedAt: Timestamp | null;
+  endedAt: Timestamp | null;
+  summary: string;
+  facts: Record<string, number | string | boolean | null>;
+}
+
+/** The evidence of a failover, as JSON in the vault and on the operator's disk. */
+export interface FailoverReport {
+  format: 1;
+  customer: string;
+  move: string;
+  from: string;
+  to: string;
+  epoch: number | null;
+  outcome: 'closed' | 'closed-with-gaps' | 'aborted' | 'superseded';
+  reason: string;
+  requestedBy: string;
+  declaredAt: Timestamp;
+  disruptedAt: Timestamp;
+  approvedAt: Timestamp | null;
+  servedAt: Timestamp | null;
+  endedAt: Timestamp;
+  planDigest: string | null;
+  approvals: { operator: string; at: Timestamp }[];
+  recoveryPoint: Timestamp | null;
+  recoveryPointAgeMs: number | null;
+  /** From the disruption to the first user served at the survivor. */
+  rtoMs: number | null;
+  rtoPromiseMs: number | null;
+  steps: StepReport[];
+  restored: ApplyCounts | null;
+  /** Rows that differ between the survivor's database and the snapshot's records, over the users moved. */
+  mismatches: number | null;
+  alarms: { at: Timestamp; text: string }[];
+  /** SHA-256 of the last journal entry, hex: what the report stands on. */
+  journalHead: string;
+  notTested: string[];
+}
+
+/** What the query `status` answers: everything an operator's screen needs, and no name of a user. */
+export interface FailoverStatus {
+  customer: string;
+  move: string;
+  from: string;
+  to: string | null;
+  phase: Phase;
+  because: string;
+  /** One sentence: what the run waits for now. */
+  waitsFor: string;
+  /** The command that helps it on; null when nothing is asked of anybody. */
+  next: string | null;
+  declaredAt: Timestamp;
+  disruptedAt: Timestamp;
+  plan: Plan | null;
+  approvals: { operator: string; expiresAt: Timestamp }[];
+  steps: StepReport[];
+  alarms: { at: Timestamp; text: string }[];
+}
+
+/** What an update answers; small, because it is kept in the history. */
+export interface VerbAnswer {
+  phase: Phase;
+  waitsFor: string;
+}
+
+/** How a failover ends: the report, where people find it, and its key in the vault. */
+export interface ClosedMove {
+  report: FailoverReport;
+  path: string;
+  vaultKey: string;
+}

@@ -1,0 +1,21 @@
+import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+
+/** One queue a site: what runs here never waits for a worker there. */
+export const taskQueue = (site: string): string => `tandem-${site}`;
+
+export const failoverId = (customer: string): string => `failover/${customer}`;
+
+/** Schedule ids, per customer, on each site's own Temporal service. */
+export const scheduleIds = {
+  snapshotEvery: (customer: string) => `snapshot/${customer}/every`,
+  snapshotBetween: (customer: string) => `snapshot/${customer}/between`,
+  standby: (customer: string) => `standby/${customer}`,
+  continuityTest: (customer: string) => `continuity-test/${customer}`,
+} as const;
+
+/** Visible in Temporal UI's lists without a worker. */
+export const searchAttributes = {
+  customer: defineSearchAttributeKey('TandemCustomer', SearchAttributeType.KEYWORD),
+  phase: defineSearchAttributeKey('TandemPhase', SearchAttributeType.KEYWORD),
+  held: defineSearchAttributeKey('TandemHeld', SearchAttributeType.KEYWORD),
+} as const;

@@ -1,0 +1,97 @@
+/** Where a failover stands. Each phase is a promise to the operator; only a transition acts. */
+export type Phase =
+  | 'declared'
+  | 'planning'
+  | 'approving'
+  | 'moving'
+  | 'verifying'
+  | 'closed'
+  | 'closed-with-gaps'
+  | 'aborted'
+  | 'superseded';
+
+export type PhaseEvent =
+  | 'slot-claimed'
+  | 'plan-made'
+  | 'look-again'
+  | 'approved'
+  | 'world-worse'
+  | 'served'
+  | 'verified'
+  | 'left-gaps'
+  | 'abort-asked'
+  | 'nobody-approved'
+  | 'newer-epoch';
+
+export interface Transition {
+  from: Phase;
+  on: PhaseEvent;
+  to: Phase;
+  /** What the operator reads. */
+  because: string;
+}
+
+const before: Phase[] = ['declared', 'planning', 'approving', 'moving'];
+const running: Phase[] = [...before, 'verifying'];
+
+export const transitions: readonly Transition[] = [
+  { from: 'declared', on: 'slot-claimed', to: 'planning', because: 'this run holds the one slot of the customer' },
+  { from: 'planning', on: 'plan-made', to: 'approving', because: 'the plan stands; two operators read and sign it' },
+  {
+    from: 'approving',
+    on: 'look-again',
+    to: 'planning',
+    because: 'the plan could not be approved as it was; the world is looked at again',
+  },
+  { from: 'approving', on: 'approved', to: 'moving', because: 'two operators agreed' },
+  {
+    from: 'moving',
+    on: 'world-worse',
+    to: 'planning',
+    because: 'the world is worse than the plan that was signed; the signatures are void',
+  },
+  {
+    from: 'moving',
+    on: 'served',
+    to: 'verifying',
+    because: 'the survivor serves the users; what they find is checked',
+  },
+  {
+    from: 'verifying',
+    on: 'verified',
+    to: 'closed',
+    because: 'every step is done and the users have what the snapshot held',
+  },
+  { from: 'moving', on: 'left-gaps', to: 'closed-with-gaps', because: 'the run ended with steps that are not done' },
+  {
+    from: 'verifying',
+    on: 'left-gaps',
+    to: 'closed-with-gaps',
+    because: 'the users are served, and not every step is done',
+  },
+  {
+    from: 'approving',
+    on: 'nobody-approved',
+    to: 'aborted',
+    because: 'nobody approved within the limit; nothing was changed',
+  },
+  ...before.map((from): Transition => ({
+    from,
+    on: 'abort-asked',
+    to: 'aborted',
+    because: 'an operator stopped it before the fence; nobody was moved',
+  })),
+  ...running.map((from): Transition => ({
+    from,
+    on: 'newer-epoch',
+    to: 'superseded',
+    because: 'another move holds a newer epoch; this one changes nothing any more',
+  })),
+];
+
+export const endPhases: readonly Phase[] = ['closed', 'closed-with-gaps', 'aborted', 'superseded'];
+
+/** The transition that an event makes; null when the table has none, which the caller must treat as a fault. */
+export function transition(from: Phase, on: PhaseEvent): Transition | null {
+  return transitions.find((t) => t.from === from && t.on === on) ?? null;
+}

@@ -1,0 +1,110 @@
+import type { SnapshotId, Timestamp } from './snapshots.ts';
+
+/**
+ * What a runbook's step may do: a closed list, and the same word in the YAML, the type, the switch, the activity, the
+ * metric and the log.
+ */
+export const acts = ['advance-epoch', 'fence-site', 'restore-contacts', 'serve-users', 'probe'] as const;
+export type Act = (typeof acts)[number];
+
+/** What happens when a step has failed for good. */
+export type OnFailure = 'hold' | 'continue';
+
+export interface Step {
+  id: string;
+  act: Act;
+  needs: string[];
+  timeoutMs: number;
+  onFailure: OnFailure;
+  /** For `probe`: what is probed. */
+  service?: 'contacts';
+}
+
+export const roles = ['declare', 'approve', 'commander', 'operate'] as const;
+export type Role = (typeof roles)[number];
+
+export interface Approver {
+  id: string;
+  /** Raw Ed25519 public key, hex. */
+  key: string;
+  roles: Role[];
+}
+
+/** A runbook as parsed: the order people agree on. */
+export interface Runbook {
+  kind: 'failover';
+  name: string;
+  /** SHA-256 of the file's bytes, hex. */
+  digest: string;
+  steps: Step[];
+}
+
+/** How it is known that the source no longer serves. */
+export interface Isolation {
+  /** serving: one observer saw it serve. unknown: none did. dead: three observers, a witness among them. */
+  verdict: 'serving' | 'unknown' | 'dead';
+  /** `answers`: a part of the site is there, and cannot tell whether users are served. */
+  observers: { name: string; saw: 'serving' | 'closed' | 'answers' | 'unreachable' }[];
+  /** The declarer's words: how it was cut off, by whom, when. Part of what people sign. */
+  statement: string | null;
+}
+
+/** Where the data comes from (VAULT, "Covered, applied"). */
+export interface RecoverySource {
+  snapshot: SnapshotId;
+  manifest: string;
+  point: Timestamp;
+  from: 'source-vault' | 'own-vault';
+  users: number;
+  /** The standby copy already holds it. */
+  applied: boolean;
+}
+
+/** What people sign. Anything that would change their minds is in here; measures stand beside it. */
+export interface Decisions {
+  format: 1;
+  kind: 'failover';
+  customer: string;
+  from: string;
+  to: string;
+  move: string;
+  /** The epoch that `advance-epoch` will claim. */
+  epoch: number;
+  reason: string;
+  disruptedAt: Timestamp;
+  runbook: { name: string; digest: string };
+  steps: Step[];
+  isolation: Isolation;
+  /** The oldest recovery point that the approval allows. */
+  recoveryPoint: Timestamp;
+  /** Set when the newest recovery point breaks the RPO: the loss, in ms, that the approval accepts. */
+  acceptedLossMs: number | null;
+  users: number;
+  approvers: Approver[];
+  approvalsNeeded: number;
+}
+
+export interface Plan {
+  decisions: Decisions;
+  /** SHA-256 of the canonical JSON of the decisions, hex. */
+  digest: string;
+  source: RecoverySource;
+  /** Sources that were tried before the chosen one, and why they were not taken. */
+  notTaken: { from: string; because: string }[];
+  rpoMs: number;
+  rtoMs: number;
+  targetRtoMs: number;
+  /** Reasons for which this plan cannot be approved; empty when it can. */
+  blockers: { kind: 'source-serves' | 'isolation-unknown'; text: string }[];
+  madeAt: Timestamp;
+}
+
+/** JSON with sorted keys and no white space: the same decisions always give the same bytes. */
+export function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value) ?? 'null';
+  const entries = Object.entries(value)
+    .filter(([, v]) => v !== undefined)
+    .toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([k, v]) => `${JSON.stringify(k)}:${canonicalJson(v)}`).join(',')}}`;
+}

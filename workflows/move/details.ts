@@ -1,0 +1,80 @@
+import type { FailoverStatus } from '../model/moves.ts';
+import { duration } from '../model/rto.ts';
+
+type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
+
+/** One sentence: what the run waits for, in the words of the person it waits for. */
+export function waitsFor(s: Shown): string {
+  const held = s.steps.filter((step) => step.state === 'held');
+  if (held.length > 0) return `an operator: ${held.map((h) => `step ${h.id} is held: ${h.summary}`).join('; ')}`;
+  switch (s.phase) {
+    case 'declared':
+      return 'the slot of the customer in the database of the survivor';
+    case 'planning':
+      return 'the plan: observers of the lost site answer or time out';
+    case 'approving':
+      return approving(s);
+    case 'moving':
+    case 'verifying': {
+      const running = s.steps.filter((step) => step.state === 'running').map((step) => step.id);
+      return running.length > 0 ? `the steps ${running.join(', ')}` : 'the next step';
+    }
+    case 'closed':
+    case 'closed-with-gaps':
+    case 'aborted':
+    case 'superseded':
+      return 'nothing: it has ended';
+    default:
+      return s.phase satisfies never;
+  }
+}
+
+function approving(s: Shown): string {
+  const blockers = s.plan?.blockers ?? [];
+  if (blockers.length > 0) return `a plan that can be approved: ${blockers.map((b) => b.text).join('; ')}`;
+  const needed = s.plan?.decisions.approvalsNeeded ?? 2;
+  const have = s.approvals.map((a) => `${a.operator} until ${a.expiresAt.slice(11, 16)} UTC`);
+  const commanders = new Set(s.plan?.decisions.approvers.filter((a) => a.roles.includes('commander')).map((a) => a.id));
+  if (have.length >= needed) return 'the steps to begin';
+  const commander = s.approvals.some((a) => commanders.has(a.operator)) ? '' : ', one of them a commander';
+  return `${needed - have.length} of ${needed} signatures${commander}${have.length > 0 ? ` (signed: ${have.join(', ')})` : ''}`;
+}
+
+/** The exact command that helps the run on. */
+export function nextCommand(s: Shown): string | null {
+  const held = s.steps.find((step) => step.state === 'held');
+  if (held)
+    return `tandem failover retry --customer ${s.customer} --step ${held.id} --operator ID --key FILE --because TEXT`;
+  if (s.phase !== 'approving') return null;
+  if (s.plan && s.plan.blockers.length > 0)
+    return `tandem failover abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;
+  return `tandem failover approve --customer ${s.customer} --operator ID --key FILE`;
+}
+
+/** What Temporal UI shows of the run: phase, clock, what is held, what to do. Markdown. */
+export function details(s: FailoverStatus): string {
+  const plan = s.plan;
+  const lines = [
+    `**${s.phase}** — ${s.because}`,
+    '',
+    `Waits for: ${s.waitsFor}`,
+    ...(s.next ? ['', `Next: \`${s.next}\``] : []),
+    '',
+    `Site ${s.from} is lost since ${s.disruptedAt}${plan ? `; ${plan.decisions.users} users move to ${plan.decisions.to}` : ''}.`,
+  ];
+  if (plan) {
+    const rtoEnds = new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString();
+    const loss = duration(Date.parse(s.disruptedAt) - Date.parse(plan.source.point));
+    lines.push(
+      `The promised RTO of ${duration(plan.rtoMs)} ends at ${rtoEnds}.`,
+      `Recovery point ${plan.source.point}: ${loss} before the loss${plan.decisions.acceptedLossMs === null ? '' : ', MORE THAN THE RPO ALLOWS'}.`,
+      `Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}.`,
+      '',
+      '| step | act | state | |',
+      '| --- | --- | --- | --- |',
+      ...s.steps.map((step) => `| ${step.id} | ${step.act} | ${step.state} | ${step.summary.replaceAll('|', '/')} |`),
+    );
+  }
+  if (s.alarms.length > 0) lines.push('', ...s.alarms.map((a) => `Alarm ${a.at}: ${a.text}`));
+  return lines.join('\n');
+}

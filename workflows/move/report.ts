@@ -1,0 +1,55 @@
+import type { FailoverReport, StepReport } from '../model/moves.ts';
+import type { ApplyCounts } from '../model/snapshots.ts';
+import type { Run } from './run.ts';
+
+export type Outcome = FailoverReport['outcome'];
+
+/** Said in every report, so that nobody takes silence for success. */
+const NOT_TESTED = [
+  'sign-in of users at the survivor: the service itself is not probed, its database is',
+  'message archives and uploaded files of the lost site: they are not copied',
+  'shared rosters, private storage and vCards: they are in no snapshot',
+];
+
+/** The evidence as far as the run knows it; the journal's head is added where the journal is. */
+export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journalHead'> {
+  const { decisions, digest, source, rtoMs } = run.plan ?? { decisions: null, digest: null, source: null, rtoMs: null };
+  const done = (act: StepReport['act']): StepReport | undefined =>
+    run.steps.find((s) => s.act === act && s.state === 'done');
+  const disruptedAt = Date.parse(run.disruptedAt);
+  const verifiedAt = done('probe')?.endedAt ?? null;
+  const mismatches = run.steps.find((s) => s.act === 'probe')?.facts['mismatches'];
+  return {
+    format: 1,
+    customer: run.input.customer,
+    move: run.move,
+    from: run.input.from,
+    to: decisions?.to ?? '',
+    epoch: done('advance-epoch') ? (decisions?.epoch ?? null) : null,
+    outcome,
+    reason: run.input.reason,
+    requestedBy: run.input.requestedBy,
+    declaredAt: run.declaredAt,
+    disruptedAt: run.disruptedAt,
+    approvedAt: run.approvedAt,
+    servedAt: servedAt(done('serve-users')),
+    endedAt: new Date(Date.now()).toISOString(),
+    planDigest: digest,
+    approvals: run.approvals.map((a) => ({ operator: a.operator, at: new Date(a.receivedAt).toISOString() })),
+    recoveryPoint: source?.point ?? null,
+    recoveryPointAgeMs: source ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
+    rtoMs: verifiedAt ? Date.parse(verifiedAt) - disruptedAt : null,
+    rtoPromiseMs: rtoMs,
+    steps: run.steps,
+    restored: (done('restore-contacts')?.facts as ApplyCounts | undefined) ?? null,
+    mismatches: typeof mismatches === 'number' ? mismatches : null,
+    alarms: run.alarms,
+    notTested: NOT_TESTED,
+  };
+}
+
+/** The moment of the database's own commit, when the step tells it. */
+function servedAt(step: StepReport | undefined): string | null {
+  const told = step?.facts['servedAt'];
+  return typeof told === 'string' ? told : (step?.endedAt ?? null);
+}

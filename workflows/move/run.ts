@@ -1,0 +1,196 @@
+import {
+  allHandlersFinished,
+  condition,
+  setCurrentDetails,
+  upsertSearchAttributes,
+  workflowInfo,
+} from '@temporalio/workflow';
+import { agreed, living, type Approval } from '../model/approvals.ts';
+import { failure, failureText } from '../model/failures.ts';
+import type { ClosedMove, FailoverInput, FailoverStatus, JournalEntry, StepReport } from '../model/moves.ts';
+import { searchAttributes } from '../model/names.ts';
+import { transition, type Phase, type PhaseEvent } from '../model/phases.ts';
+import type { Plan } from '../model/plan.ts';
+import { alarms } from '../model/rto.ts';
+import { desk, record } from './activities.ts';
+import { details, nextCommand, waitsFor } from './details.ts';
+import { report, type Outcome } from './report.ts';
+
+const iso = (ms: number): string => new Date(ms).toISOString();
+
+/**
+ * The state of one failover, and the only place that changes it: phases by the table, journal lines in order, and what
+ * Temporal UI shows of both.
+ */
+export class Run {
+  readonly input: FailoverInput;
+  readonly move = workflowInfo().firstExecutionRunId;
+  readonly declaredAt = workflowInfo().startTime.toISOString();
+  phase: Phase = 'declared';
+  because = 'an operator declared the site lost';
+  plan: Plan | null = null;
+  approvals: Approval[] = [];
+  approvedAt: string | null = null;
+  usedNonces = new Set<string>();
+  steps: StepReport[] = [];
+  alarms: { at: string; text: string }[] = [];
+  /** Set by a signed abort or by a cancel from Temporal UI that came in time. */
+  abortAsked: string | null = null;
+  /** Steps for which an operator asked another round. */
+  retryAsked = new Set<string>();
+  /** Grows with everything that could end a wait. */
+  changes = 0;
+  private queue: JournalEntry[] = [];
+  private lines = 0;
+
+  constructor(input: FailoverInput) {
+    this.input = input;
+  }
+
+  get disruptedAt(): string {
+    return this.input.disruptedAt ?? this.declaredAt;
+  }
+
+  get currentPlan(): Plan {
+    if (!this.plan) throw failure('input-invalid', `${this.input.customer}: no plan in phase ${this.phase}`);
+    return this.plan;
+  }
+
+  step(id: string): StepReport {
+    const found = this.steps.find((s) => s.id === id);
+    if (!found) throw failure('input-invalid', `step ${id}: not in the plan`);
+    return found;
+  }
+
+  /** Nobody has been cut off or moved yet: the run may still be stopped without a trace (DESIGN 4). */
+  get mayAbort(): boolean {
+    const fence = this.steps.find((s) => s.act === 'fence-site');
+    return (
+      ['declared', 'planning', 'approving'].includes(this.phase) ||
+      (this.phase === 'moving' && fence?.state === 'waiting')
+    );
+  }
+
+  enter(event: PhaseEvent): void {
+    const next = transition(this.phase, event);
+    if (!next) throw failure('input-invalid', `phase ${this.phase}: ${event} leads nowhere`);
+    this.phase = next.to;
+    this.because = next.because;
+    this.write('phase', { phase: next.to, because: next.because });
+    this.show();
+  }
+
+  alarm(text: string): void {
+    this.alarms.push({ at: iso(Date.now()), text });
+    this.write('alarm', { text });
+    this.show();
+  }
+
+  write(kind: JournalEntry['kind'], body: Record<string, unknown>): void {
+    const { customer } = this.input;
+    this.queue.push({ customer, move: this.move, key: `${kind}/${this.lines}`, kind, at: iso(Date.now()), body });
+    this.lines += 1;
+  }
+
+  /** Brings the lines written so far into the journal. Nothing that people signed is acted on before it is there. */
+  async flush(): Promise<string> {
+    const entries = this.queue;
+    this.queue = [];
+    return (await record['write-journal']({ entries })).head;
+  }
+
+  /** Makes the run's state visible: current details for people, search attributes for lists. */
+  show(): void {
+    this.changes += 1;
+    const held = this.steps.filter((s) => s.state === 'held').map((s) => s.id);
+    upsertSearchAttributes([
+      { key: searchAttributes.customer, value: this.input.customer },
+      { key: searchAttributes.phase, value: this.phase },
+      { key: searchAttributes.held, value: held.length > 0 ? held.join(' ') : null },
+    ]);
+    setCurrentDetails(details(this.status()));
+  }
+
+  status(): FailoverStatus {
+    const { plan, phase, because, steps, alarms: rung, move, declaredAt, disruptedAt } = this;
+    const { customer, from } = this.input;
+    const approvals = living(this.approvals, Date.now()).map((a) => ({
+      operator: a.operator,
+      expiresAt: iso(a.expiresAt),
+    }));
+    const to = plan?.decisions.to ?? null;
+    const shown = {
+      customer,
+      move,
+      from,
+      to,
+      phase,
+      because,
+      declaredAt,
+      disruptedAt,
+      plan,
+      approvals,
+      steps,
+      alarms: rung,
+    };
+    return { ...shown, waitsFor: waitsFor(shown), next: nextCommand(shown) };
+  }
+
+  /** Takes the customer's one slot; a second run says which one holds it and ends. */
+  async claimSlot(): Promise<void> {
+    this.show();
+    const { workflowId } = workflowInfo();
+    const claim = await desk['claim-move']({ input: this.input, move: this.move, workflowId, at: this.declaredAt });
+    if (!claim.claimed) {
+      const { customer } = this.input;
+      throw failure(
+        'move-running',
+        `${customer}: move ${claim.move} (workflow ${claim.workflowId}, ${claim.phase}) holds the one slot`,
+      );
+    }
+    this.write('declared', { ...this.input });
+    this.enter('slot-claimed');
+  }
+
+  /** Binds the runbook to the world. The same decisions keep the signatures; other ones void them. */
+  async makePlan(): Promise<void> {
+    const plan = await desk['make-plan']({ input: this.input, move: this.move, declaredAt: this.declaredAt });
+    if (plan.digest !== this.plan?.digest) this.approvals = [];
+    this.plan = plan;
+    const waiting = { state: 'waiting', round: 0, startedAt: null, endedAt: null, summary: '', facts: {} } as const;
+    this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...waiting }));
+    this.write('planned', {
+      digest: plan.digest,
+      decisions: plan.decisions,
+      source: plan.source,
+      blockers: plan.blockers,
+    });
+    this.enter('plan-made');
+  }
+
+  get approvalsStand(): boolean {
+    const { decisions, blockers } = this.currentPlan;
+    return blockers.length === 0 && agreed(this.approvals, decisions.approvalsNeeded, Date.now());
+  }
+
+  /** The alarms that the clock has yet to ring; of those already past only the latest, which says it all. */
+  alarmsAhead(): { atMs: number; text: string }[] {
+    const { targetRtoMs, rtoMs } = this.currentPlan;
+    const all = alarms(Date.parse(this.disruptedAt), targetRtoMs, rtoMs);
+    const past = all.filter((a) => a.atMs <= Date.now());
+    return [...past.slice(-1), ...all.filter((a) => a.atMs > Date.now())];
+  }
+
+  async close(outcome: Outcome): Promise<ClosedMove> {
+    await condition(allHandlersFinished, '1m'); // An answer on its way is given before the run is gone.
+    await this.flush();
+    return record['close-move']({ report: report(this, outcome) });
+  }
+
+  /** Ends a run that could not even be planned: the slot is freed, and the cause is what Temporal UI shows. */
+  async giveUp(error: unknown): Promise<void> {
+    this.alarm(`given up: ${failureText(error)}`);
+    this.because = failureText(error);
+    await this.close('aborted');
+  }
+}
