@@ -1,18 +1,19 @@
 import type { Client } from '@temporalio/client';
 import { Database } from '../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
+import { obeyNewerEpoch } from '../activities/services/obey.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { applySchedule, schedulesOf } from './schedules.ts';
 
 const LIMITS = { connections: 1, connectMs: 5000, statementMs: 30_000 };
 
 /**
- * Prepares all that a site needs beyond its namespace, safe to repeat: the schema in each customer's database, and the
- * schedules. A database of another site or customer is refused before anything is written.
+ * Prepares all that a site needs beyond its namespace, safe to repeat: the schema in each customer's database, the newest
+ * epoch that its peer has claimed, and the schedules. A database of another site or customer is refused before anything is written.
  */
 export async function prepareSite(settings: SiteSettings, client: Client, say: (line: string) => void): Promise<void> {
   for (const customer of settings.customers.values()) {
-    await prepareDatabase(settings.site, customer);
+    await prepareDatabase(settings, customer, say);
     for (const want of schedulesOf(customer, settings.site)) {
       const was = await applySchedule(client, want);
       if (was !== 'as configured') say(`schedule ${want.scheduleId} was ${was}`);
@@ -20,10 +21,17 @@ export async function prepareSite(settings: SiteSettings, client: Client, say: (
   }
 }
 
-async function prepareDatabase(site: string, customer: CustomerSettings): Promise<void> {
+async function prepareDatabase(
+  settings: SiteSettings,
+  customer: CustomerSettings,
+  say: (line: string) => void,
+): Promise<void> {
+  const { site } = settings;
   const database = new Database(`database of ${customer.id} at ${site}`, customer.databaseUrl, LIMITS);
   try {
     await prepareContactDatabase(database, customer.id, site, customer.sites);
+    const newer = await obeyNewerEpoch(settings, customer.id, database);
+    if (newer) say(`${customer.id}: ${newer.site} has claimed epoch ${newer.number}; this site is closed`);
   } finally {
     await database.close();
   }

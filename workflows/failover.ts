@@ -1,4 +1,4 @@
-import { CancellationScope, isCancellation, setWorkflowOptions, sleep } from '@temporalio/workflow';
+import { CancellationScope, condition, isCancellation, setWorkflowOptions, sleep } from '@temporalio/workflow';
 import { failure } from './model/failures.ts';
 import type { ClosedMove, FailoverInput } from './model/moves.ts';
 import { agree } from './move/agree.ts';
@@ -69,7 +69,7 @@ async function agreeByTheClock(run: Run, clock: CancellationScope): Promise<'agr
 }
 
 async function ring(run: Run): Promise<void> {
-  while (run.plan === null) await sleep(1000);
+  await condition(() => run.plan !== null); // Ends with the run's scope at the latest.
   for (const { atMs, text } of run.alarmsAhead()) {
     if (atMs > Date.now()) await sleep(atMs - Date.now(), { summary: text });
     run.alarm(text);

@@ -86,15 +86,25 @@ async function openReading(client: PoolClient, request: ReadRequest): Promise<Re
   if (!locks[0]?.free) throw failure('snapshot-running', `${database.name}: a snapshot of ${customer} is being taken`);
   await requireIdentity(client, customer, site);
   const { schema, postgres } = await describeTables(client, database.name);
-  const { rows } = await client.query<{ at: Date; wal: string; epoch: string | null; ownerless: string }>(
+  const { rows } = await client.query<{
+    at: Date;
+    wal: string;
+    epoch: string | null;
+    ownerless: string;
+    closed: boolean;
+  }>(
     `select case when pg_is_in_recovery() then coalesce(least(pg_last_xact_replay_timestamp(), now()), now()) else now() end as at,
             case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end::text as wal,
             (select number from tandem.epoch where customer = $1)::text as epoch,
-            (select count(*) from privacy_list_data where id is null)::text as ownerless`,
+            (select count(*) from privacy_list_data where id is null)::text as ownerless,
+            exists (select from tandem.home) and not exists (select from tandem.served) as closed`,
     [customer],
   );
   const [row] = rows;
   if (!row || row.epoch === null) throw failure('database-wrong', `${database.name}: no epoch of ${customer}`);
+  // An empty snapshot of a closed site would be the newest one, and cover nobody.
+  if (row.closed)
+    throw failure('serves-nobody', `${database.name}: serves no user of ${customer} under epoch ${row.epoch}`);
   const aheadMs = row.at.getTime() - Date.now();
   if (aheadMs > CLOCK_TOLERANCE_MS) {
     throw failure('clock-wrong', `${database.name}: its clock is ${Math.round(aheadMs / 1000)} s ahead, limit 120 s`);

@@ -43,3 +43,25 @@ export async function claimEpoch(
   const document = held?.document ?? { number, site: '?', move: '?' };
   return document.site === site && document.move === move ? null : document;
 }
+
+/** The highest epoch that a site has claimed in its vault, under its own signature; null when there is none. */
+export async function newestClaim(
+  vault: Vault,
+  settings: SiteSettings,
+  customer: string,
+  signal?: AbortSignal,
+): Promise<Epoch | null> {
+  const number = await highestEpoch(vault, customer, signal);
+  if (number === 0) return null;
+  const key = epochKey(customer, number);
+  const own = new Map([...settings.publicKeys].filter(([site]) => site === vault.site));
+  const claim = oldestValid<Epoch & { customer: string }>(
+    'epoch',
+    own,
+    await vault.versions(key, signal ? { signal } : {}),
+    key,
+  );
+  const document = claim?.document;
+  if (document?.number !== number || document.customer !== customer || document.site !== vault.site) return null;
+  return { number, site: document.site, move: document.move };
+}

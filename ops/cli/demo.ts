@@ -1,9 +1,9 @@
 import { join } from 'node:path';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
 import { tellStory, type DemoReport, type Stage } from '../embedded/demo/story.ts';
 import { down, reset } from '../embedded/control.ts';
-import { exits, type Context } from './print.ts';
+import { exits, wholeNumber, type Context } from './print.ts';
 
 /** The stages in words; what is measured follows each. */
 const words: Record<Stage, string> = {
@@ -22,13 +22,6 @@ const words: Record<Stage, string> = {
   closed: 'The failover is closed; its evidence is sealed in the vault',
   'test-passed': 'A continuity test restored the same snapshot from nothing, and it was equal',
 };
-
-function wholeNumber(text: string): number {
-  const n = Number(text);
-  if (!Number.isInteger(n) || n < 2 || n > 1_000_000)
-    throw new InvalidArgumentError('a whole number from 2 to 1,000,000 is allowed.');
-  return n;
-}
 
 export function register(program: Command, context: Context): void {
   program

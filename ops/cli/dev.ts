@@ -2,8 +2,9 @@ import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
 import { CUSTOMER } from '../embedded/configuration.ts';
 import { down, reset, status } from '../embedded/control.ts';
-import { up } from '../embedded/stack.ts';
-import { exits, table, type Context } from './print.ts';
+import { createPeople, hasPeople } from '../embedded/people/people.ts';
+import { up, type Stack } from '../embedded/stack.ts';
+import { exits, table, wholeNumber, type Context } from './print.ts';
 
 export function register(program: Command, { out, state }: Context): void {
   const dev = program.command('dev').description('the embedded two-site stack, on loopback');
@@ -11,15 +12,18 @@ export function register(program: Command, { out, state }: Context): void {
   dev
     .command('up')
     .description('start what is not running yet')
-    .action(async () => {
+    .option('--users <n>', 'fill an empty stack with made-up users, half of them at each site', wholeNumber)
+    .action(async ({ users }: { users?: number }) => {
       const started = Date.now();
       const stack = await up({ folder: state(), workers: true, say: (line) => out.say(`  ${line}`) });
+      const took = duration(Date.now() - started);
+      if (users !== undefined) await populate(stack, users, (line) => out.say(line));
       const uis = Object.fromEntries(Object.entries(stack.sites).map(([site, at]) => [site, at.uiUrl]));
       const lines = Object.entries(uis).map(
         ([site, url]) => `  ${site}: Temporal UI ${url}/namespaces/tandem/workflows`,
       );
       out.answer({ folder: stack.folder, configuration: stack.configuration, uis, ms: Date.now() - started }, [
-        `Two sites are up after ${duration(Date.now() - started)}; configuration ${stack.configuration}, customer ${CUSTOMER}.`,
+        `Two sites are up after ${took}; configuration ${stack.configuration}, customer ${CUSTOMER}.`,
         ...lines,
       ]);
       out.next('tandem status');
@@ -63,4 +67,17 @@ export function register(program: Command, { out, state }: Context): void {
       await reset(state());
       out.answer({ deleted: state() }, `Deleted ${state()}.`);
     });
+}
+
+/** Users are made once: what lives in a stack already is never touched. */
+async function populate(stack: Stack, users: number, say: (line: string) => void): Promise<void> {
+  const [[first, one] = [], [second, two] = []] = Object.entries(stack.sites);
+  if (!first || !one || !second || !two) return;
+  if (await hasPeople(one.databaseUrl)) {
+    say('Users live here already; none were made.');
+    return;
+  }
+  const urls = { [first]: one.databaseUrl, [second]: two.databaseUrl };
+  await createPeople({ seed: 'tandem', users, customer: stack.customer, sites: [first, second], urls });
+  say(`Made ${users} users.`);
 }

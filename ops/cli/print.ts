@@ -1,3 +1,4 @@
+import { InvalidArgumentError } from 'commander';
 import { failureText } from '../../workflows/model/failures.ts';
 
 /** How a command ends (DESIGN 7). */
@@ -69,4 +70,12 @@ export function table(rows: string[][]): string[] {
       .join('  ')
       .trimEnd(),
   );
+}
+
+/** A number of users, as an option's value. */
+export function wholeNumber(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 2 || n > 1_000_000)
+    throw new InvalidArgumentError('a whole number from 2 to 1,000,000 is allowed.');
+  return n;
 }

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { access, chown, mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
@@ -145,6 +145,18 @@ export async function preparePostgres(folder: string, site: string, port: number
     }
   } finally {
     await admin.end();
+  }
+  await makeContactTables(await databaseUrl(folder, site, 'tandem', port, contactsDatabase));
+}
+
+/** The tables of the service, where no ejabberd makes them. */
+export async function makeContactTables(url: string): Promise<void> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(await readFile(new URL('people/ejabberd.sql', import.meta.url), 'utf8'));
+  } finally {
+    await client.end();
   }
 }
 

@@ -1,6 +1,8 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { failoverStatus, sendVerb, signVerb, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { prepareSite } from '../../ops/prepare.ts';
+import { snapshotNow } from '../../ops/snapshots.ts';
 import { taskQueue } from '../../workflows/model/names.ts';
 import type { ClosedMove, FailoverInput } from '../../workflows/model/moves.ts';
 import { approve, ask, cover, declaration, declare, reach, servable } from '../rig/failovers.ts';
@@ -132,5 +134,22 @@ describe('two approvals', () => {
     expect(await servable(region, 'west', 'east')).toBe(20);
     expect(await servable(region, 'west', 'west')).toBe(20);
     await expect(reach(again, (s) => s.phase === 'closed')).resolves.toMatchObject({ phase: 'closed', next: null });
+  });
+});
+
+describe('the lost site, when it returns', () => {
+  it('takes over the newer epoch before anything else, and serves and protects nobody', async () => {
+    // By its own database it would still serve its half: nobody could tell it.
+    expect(await servable(region, 'east', 'east')).toBe(20);
+    await prepareSite(region.settings.east, region.clients.east, () => undefined);
+    expect(await servable(region, 'east', 'east')).toBe(0);
+    expect(await ask(region, 'east', 'select number::int, site from tandem.epoch')).toEqual([
+      { number: 2, site: 'west' },
+    ]);
+    await region.work('east');
+    const customer = region.settings.east.customers.get(CUSTOMER);
+    if (!customer) throw new Error('no customer');
+    const taking = snapshotNow(region.clients.east, 'east', customer);
+    await expect(taking).rejects.toMatchObject({ cause: { cause: { type: 'serves-nobody' } } });
   });
 });

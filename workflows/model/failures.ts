@@ -47,6 +47,10 @@ export const failures = {
     retry: true,
     try: 'Nothing to do: another snapshot of this customer is being taken; this one follows it.',
   },
+  'serves-nobody': {
+    retry: false,
+    try: 'Nothing to do while the users are served elsewhere: that site protects them. `tandem status` shows where.',
+  },
   'snapshot-too-slow': {
     retry: true,
     try: 'Look at the vault and at the disks: the read transaction is ended so that it cannot hold back vacuum.',

@@ -68,6 +68,7 @@ export function details(s: FailoverStatus): string {
     lines.push(
       `The promised RTO of ${duration(plan.rtoMs)} ends at ${rtoEnds}.`,
       `Recovery point ${plan.source.point}: ${loss} before the loss${plan.decisions.acceptedLossMs === null ? '' : ', MORE THAN THE RPO ALLOWS'}.`,
+      `Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
       `Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}.`,
       '',
       '| step | act | state | |',

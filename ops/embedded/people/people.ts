@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import { Readable } from 'node:stream';
 import { Client } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { Database } from '../../../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../../../activities/contacts/prepare.ts';
+import { makeContactTables } from '../postgres.ts';
 import { personOf, usernameOf, type Cell, type LifeOptions, type Person } from './life.ts';
 
 export interface PeopleOptions {
@@ -46,14 +46,13 @@ export async function prepareTables(
   site: string,
   sites: readonly [string, string],
 ): Promise<void> {
+  await makeContactTables(url);
   const database = new Database(`contacts of ${customer} at ${site}`, url, {
     connections: 1,
     connectMs: 5000,
     statementMs: 60_000,
   });
   try {
-    const tables = await readFile(new URL('ejabberd.sql', import.meta.url), 'utf8');
-    await database.query(tables);
     await prepareContactDatabase(database, customer, site, sites);
   } finally {
     await database.close();
@@ -212,6 +211,18 @@ export async function editPeople({
     );
     await client.query('commit');
     return names.length;
+  } finally {
+    await client.end();
+  }
+}
+
+/** Whether anybody lives in this contact database. */
+export async function hasPeople(url: string): Promise<boolean> {
+  const client = new Client({ connectionString: url });
+  await client.connect();
+  try {
+    const { rows } = await client.query<{ some: boolean }>('select exists (select from users) as some');
+    return rows[0]?.some ?? false;
   } finally {
     await client.end();
   }

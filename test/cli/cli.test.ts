@@ -1,0 +1,149 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+
+const main = fileURLToPath(new URL('../../ops/cli/main.ts', import.meta.url));
+let folder: string;
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tandem-cli-'));
+});
+afterAll(() => rm(folder, { recursive: true, force: true }));
+
+interface Said {
+  code: number | null;
+  out: string;
+  err: string;
+}
+
+/** Types a command line, as an operator would, with the rig's configuration. */
+function tandem(args: string[], env: Record<string, string> = {}): Promise<Said> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, [main, ...args], {
+      cwd: folder,
+      env: { ...process.env, TANDEM_CONFIG: inject('stack').configuration, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const said = { code: null, out: '', err: '' } as Said;
+    child.stdout.on('data', (chunk: Buffer) => (said.out += chunk.toString()));
+    child.stderr.on('data', (chunk: Buffer) => (said.err += chunk.toString()));
+    child.once('close', (code) => resolve({ ...said, code }));
+  });
+}
+
+describe('wrong words', () => {
+  const cases: [string, string[], number, RegExp][] = [
+    ['an unknown verb, with the near one', ['faylover'], 2, /unknown command 'faylover'\nTry: .*failover/],
+    ['an unknown verb of a group', ['failover', 'aprove'], 2, /unknown command 'aprove'/],
+    ['a missing option', ['failover', 'start'], 2, /required option '--from <site>'/],
+    ['a number that is none', ['demo', '--users', 'many'], 2, /a whole number from 2 to 1,000,000/],
+    [
+      'an unknown customer',
+      ['snapshot', 'now', '--site', 'east', '--customer', 'nobody'],
+      1,
+      /customer "nobody": not in .*\nTry: Known customers: contoso/,
+    ],
+    [
+      'an unknown site',
+      ['snapshot', 'list', '--site', 'north'],
+      1,
+      /site "north": not in .*\nTry: Known sites: east, west/,
+    ],
+    [
+      'a site that is not the customer’s',
+      ['failover', 'start', '--from', 'north', '--reason', 'x', '--requested-by', 'y'],
+      1,
+      /contoso is at east and west/,
+    ],
+    [
+      'a time that is none',
+      ['failover', 'start', '--from', 'east', '--reason', 'x', '--requested-by', 'y', '--disrupted-at', 'night'],
+      1,
+      /"night": is no time/,
+    ],
+    ['a configuration that is not there', ['--config', 'nowhere.yaml', 'status'], 1, /nowhere\.yaml: does not exist/],
+    [
+      'a test of a kind nobody knows',
+      ['test', 'start', '--site', 'west', '--kind', 'live'],
+      1,
+      /only isolated tests are known/,
+    ],
+    ['a worker of an unknown site', ['worker', '--site', 'north'], 1, /site "north"/],
+  ];
+  it.each(cases)('%s: one error and what to try', async (_, args, code, text) => {
+    const said = await tandem(args);
+    expect(said.err).toMatch(text);
+    expect(said.err).toMatch(/^Error: .+\nTry: .+\n$/);
+    expect(said.code).toBe(code);
+  });
+
+  it('are one JSON line for programs', async () => {
+    const { err } = await tandem(['--json', 'snapshot', 'list', '--site', 'north']);
+    expect(JSON.parse(err)).toMatchObject({
+      error: expect.stringContaining('north') as string,
+      try: expect.any(String) as string,
+    });
+  });
+});
+
+describe('keys', () => {
+  it('are made for their owner alone, and never overwritten', async () => {
+    const file = join(folder, 'me.pem');
+    const made = await tandem(['keys', 'new', 'operator', '--id', 'operator-7', '--out', file]);
+    expect(made.out).toMatch(/operator-7: \{ key: "ssh-ed25519 AAAA/);
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+    const pem = await readFile(file, 'utf8');
+    const again = await tandem(['keys', 'new', 'operator', '--out', file]);
+    expect(again).toMatchObject({ code: 1, err: expect.stringContaining('exists already') as string });
+    expect(await readFile(file, 'utf8')).toBe(pem);
+  });
+
+  it('are encrypted with a passphrase, and do not open without it', async () => {
+    const file = join(folder, 'locked.pem');
+    const approve = ['failover', 'approve', '--site', 'west', '--operator', 'operator-1', '--key', file];
+    await tandem(['keys', 'new', 'operator', '--out', file], { TANDEM_PASSPHRASE: 'correct horse' });
+    expect(await readFile(file, 'utf8')).toContain('ENCRYPTED');
+    expect((await tandem(approve)).err).toMatch(/is encrypted\nTry: .*--passphrase-file/);
+    expect((await tandem(approve, { TANDEM_PASSPHRASE: 'wrong' })).err).toMatch(/this passphrase does not open it/);
+  });
+
+  it('that others can read, or that are none, are refused', async () => {
+    const file = join(folder, 'open.pem');
+    await writeFile(file, 'no key', { mode: 0o644 });
+    const approve = ['failover', 'approve', '--site', 'west', '--operator', 'operator-1', '--key'];
+    expect((await tandem([...approve, file])).err).toMatch(/others than its owner can read it/);
+    expect((await tandem([...approve, join(folder, 'gone.pem')])).err).toMatch(/does not exist/);
+  });
+});
+
+describe('help and the configuration', () => {
+  it('every verb has help, and a group without its verb shows it', async () => {
+    for (const verb of [
+      'dev',
+      'demo',
+      'worker',
+      'schedules',
+      'config',
+      'keys',
+      'status',
+      'snapshot',
+      'failover',
+      'test',
+    ]) {
+      const { out, code } = await tandem([verb, '--help']);
+      expect(out).toMatch(/^Usage: tandem /);
+      expect(code).toBe(0);
+    }
+    expect((await tandem(['failover'])).code).toBe(2);
+  });
+
+  it('is read whole, with the secrets of a site when asked', async () => {
+    const { out, code } = await tandem(['config', 'check', '--site', 'west']);
+    expect(out).toMatch(/no faults/);
+    expect(out).toMatch(/The secrets of west can be read/);
+    expect(code).toBe(0);
+  });
+});
