@@ -81,6 +81,11 @@ describe('a reading', () => {
     expect(records.flatMap(({ rows }) => rows.groups).filter(([jid]) => jid === 'later@x')).toEqual([]);
   });
 
+  it('of a site that serves nobody is refused: it would be the newest one, and cover nobody', async () => {
+    await world.sql('east', `update tandem.serving set site = 'west' where half = 'east'`);
+    await expect(read()).rejects.toMatchObject({ type: 'serves-nobody' });
+  });
+
   it('gives the users served here, each once, in byte order, also those without rows', async () => {
     const records = await read();
     const names = records.map(({ username }) => username);
@@ -93,8 +98,6 @@ describe('a reading', () => {
         .map(String),
     ).toEqual(names);
     expect(records.some(({ rows }) => !hasRows(rows))).toBe(true);
-    await world.sql('east', `update tandem.serving set site = 'west' where half = 'east'`);
-    expect(await read()).toEqual([]); // Serves nobody: has nobody to protect.
   });
 
   it('keeps NULL, blanks and long numbers as they stand', async () => {
