@@ -14,10 +14,10 @@ import type {
 
 export interface SnapshotActivities {
   /**
-   * Reads all users served here in one read transaction and writes a snapshot into this site's own vault, manifest
-   * last. Safe to repeat: an attempt that died leaves garbage, never a listed snapshot. Heartbeats.
+   * Reads the users served here in one read transaction, all of them (by default) or those that changed, and writes a
+   * snapshot into this site's own vault, manifest last. Safe to repeat: an attempt that died leaves garbage, never a listed snapshot. Heartbeats.
    */
-  'take-snapshot'(input: { customer: string }): Promise<SnapshotSummary>;
+  'take-snapshot'(input: { customer: string; read?: 'all' | 'changes' }): Promise<SnapshotSummary>;
   /** Tells the peer that there is something to pull. Never fails for a silent peer: it looks by itself. */
   'nudge-standby'(input: { customer: string }): Promise<{ nudged: boolean; because: string }>;
 }

@@ -33,25 +33,24 @@ interface Plan {
 export function schedulesOf(customer: CustomerSettings, site: string): Desired[] {
   const { id, objectives, snapshots, continuityTest, sites } = customer;
   const { everyMs, betweenMs, budgetMs } = snapshots;
-  const snapshotInput: SnapshotInput = { customer: id, budgetMs };
   const standbyInput: StandbyInput = { customer: id, budgetMs };
   const testInput: ContinuityTestInput = { customer: id, kind: 'isolated', startedBy: 'schedule' };
-  const snapshotRun = {
+  const snapshotRun = (read: NonNullable<SnapshotInput['read']>): Omit<Plan, 'id' | 'note' | 'spec'> => ({
     catchUpMs: objectives.rpoMs,
     timeoutMs: 2 * budgetMs,
-    action: { workflowType: 'snapshot', args: [snapshotInput] },
-  };
+    action: { workflowType: 'snapshot', args: [{ customer: id, budgetMs, read } satisfies SnapshotInput] },
+  });
   // The second site holds its test six months after the first, so that both directions are proved every year.
   const month = sites[0] === site ? continuityTest.month : ((continuityTest.month + 5) % 12) + 1;
   const plans: Plan[] = [
     {
-      ...snapshotRun,
+      ...snapshotRun('all'),
       id: scheduleIds.snapshotEvery(id),
       note: 'the full read that the RPO promises',
       spec: { intervals: [{ every: everyMs }] },
     },
     {
-      ...snapshotRun,
+      ...snapshotRun('changes'),
       id: scheduleIds.snapshotBetween(id),
       note: 'between the full reads, so that one failed run does not break the RPO',
       // Half a period off, so that it never starts together with the full read.

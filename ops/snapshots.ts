@@ -14,11 +14,12 @@ export async function snapshotNow(
   client: Client,
   site: string,
   customer: Pick<CustomerSettings, 'id' | 'snapshots'>,
+  read: 'all' | 'changes' = 'all',
 ): Promise<SnapshotSummary> {
   return client.workflow.execute<(input: SnapshotInput) => Promise<SnapshotSummary>>('snapshot', {
     workflowId: `snapshot/${customer.id}/now-${stamp()}`,
     taskQueue: taskQueue(site),
-    args: [{ customer: customer.id, budgetMs: customer.snapshots.budgetMs }],
+    args: [{ customer: customer.id, budgetMs: customer.snapshots.budgetMs, read }],
     typedSearchAttributes: [{ key: searchAttributes.customer, value: customer.id }],
     workflowExecutionTimeout: 2 * customer.snapshots.budgetMs,
     staticSummary: 'asked for by an operator',

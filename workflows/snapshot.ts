@@ -7,6 +7,8 @@ export interface SnapshotInput {
   customer: string;
   /** How long a run may take before it is ended with its cause, in ms. */
   budgetMs: number;
+  /** `all` (the default) reads every row and checks the ledger; `changes` reads the users that the ledger says differ. */
+  read?: 'all' | 'changes';
 }
 
 /** Copies the contacts and ACLs of the users served here into this site's own vault, and tells the peer. */
@@ -19,7 +21,7 @@ export async function snapshot(input: SnapshotInput): Promise<SnapshotSummary> {
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry: { initialInterval: '2s', backoffCoefficient: 2, maximumInterval: '1m' },
   });
-  const taken = await acts['take-snapshot']({ customer: input.customer });
+  const taken = await acts['take-snapshot']({ customer: input.customer, ...(input.read && { read: input.read }) });
   const { nudged, because } = await acts['nudge-standby']({ customer: input.customer });
   const { users, contacts, aclItems } = taken.counts;
   setCurrentDetails(

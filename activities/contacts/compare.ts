@@ -1,5 +1,5 @@
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
-import { count, encodedRows, noCounts, noRows, type UserRecord } from '../vault/record.ts';
+import { count, encodedRows, encodeRecord, noCounts, noRows, type UserRecord } from '../vault/record.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { readUsers } from './rows.ts';
@@ -26,10 +26,10 @@ export async function compareSnapshot(
     request.signal.throwIfAborted();
     const names = batch.map(({ username }) => username);
     const here = await request.database.connection((client) => readUsers(client, names));
-    for (const { username, rows } of batch) {
-      const found = here.get(username) ?? noRows();
+    for (const { username, bytes } of batch) {
+      const found = encodeRecord(username, here.get(username) ?? noRows());
       count(counts, found);
-      mismatches += difference(encodedRows(found), encodedRows(rows));
+      if (!found.equals(bytes)) mismatches += difference(encodedRows(found), encodedRows(bytes));
     }
     request.heartbeat({ users: counts.users, mismatches });
   }

@@ -13,6 +13,7 @@ const refusals: Record<string, FailureKind> = {
 /** Turns an error of the driver into a failure that says which database, and whether to try again. */
 export function databaseFailure(error: unknown, name: string): Error {
   if (failureKind(error)) return error as Error;
+  if (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError) return error; // Ours.
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const kind = refusals[code] ?? refusals[code.slice(0, 2)] ?? 'database-unreachable';
   const text =

@@ -2,67 +2,84 @@ import type { PoolClient } from 'pg';
 import { noRows, type Row, type UserRows } from '../vault/record.ts';
 
 /**
- * How the rows of users are read from ejabberd's tables: one query per kind, whose first column is the user's name.
- * `users` is an item of FROM called `u`, with a column `username`. Values are taken as the server prints them.
+ * How the rows of users are read from ejabberd's tables: one query per kind, in the order of a record's kinds, whose
+ * first column is the user's name. Values are taken as the server prints them.
  */
 export interface RowQuery {
   kind: keyof UserRows;
-  sql: (users: string) => string;
-  /** The record's columns of one row of the answer. */
-  row: (values: Row) => Row;
+  /** The user's name. */
+  user: string;
+  columns: string;
+  from: string;
+  /** The table that is read in parts, and what it is called in `from`. */
+  table: string;
+  alias: string;
+  /** What a digest is made of, where it differs from `columns`: types that hash faster than they print. */
+  digest?: string;
 }
 
-const tail = (values: Row): Row => values.slice(1);
-const flags = ['all', 'iq', 'message', 'presence_in', 'presence_out']
-  .map((name) => `case d.match_${name} when true then 't' when false then 'f' else '-' end`)
-  .join(' || ');
+const flags = ['all', 'iq', 'message', 'presence_in', 'presence_out'];
 
 export const rowQueries: readonly RowQuery[] = [
   {
     kind: 'contacts',
-    sql: (users) =>
-      `select r.username, r.jid, r.nick, r.subscription, r.ask, r.askmessage, r.server, r.subscribe, r.type
-         from ${users} join rosterusers r on r.username = u.username`,
-    row: tail,
+    user: 'r.username',
+    columns: 'r.jid, r.nick, r.subscription, r.ask, r.askmessage, r.server, r.subscribe, r.type',
+    from: 'rosterusers r',
+    table: 'rosterusers',
+    alias: 'r',
   },
   {
     kind: 'groups',
-    sql: (users) => `select r.username, r.jid, r.grp from ${users} join rostergroups r on r.username = u.username`,
-    row: tail,
+    user: 'g.username',
+    columns: 'g.jid, g.grp',
+    from: 'rostergroups g',
+    table: 'rostergroups',
+    alias: 'g',
   },
   {
     kind: 'lists',
-    sql: (users) => `select l.username, l.name from ${users} join privacy_list l on l.username = u.username`,
-    row: tail,
+    user: 'l.username',
+    columns: 'l.name',
+    from: 'privacy_list l',
+    table: 'privacy_list',
+    alias: 'l',
   },
   {
     kind: 'items',
-    sql: (users) =>
-      `select l.username, l.name, d.t, d.value, d.action, trim_scale(d.ord)::text, ${flags}
-         from ${users} join privacy_list l on l.username = u.username join privacy_list_data d on d.id = l.id`,
-    row: tail,
+    user: 'l.username',
+    columns: `l.name, d.t, d.value, d.action, trim_scale(d.ord)::text, ${flags
+      .map((name) => `case d.match_${name} when true then 't' when false then 'f' else '-' end`)
+      .join(' || ')}`,
+    from: 'privacy_list_data d join privacy_list l on l.id = d.id',
+    table: 'privacy_list_data',
+    alias: 'd',
+    digest: `l.name, d.t, d.value, d.action, d.ord, ${flags.map((name) => `d.match_${name}`).join(', ')}`,
   },
   {
     kind: 'defaults',
-    sql: (users) => `select p.username, p.name from ${users} join privacy_default_list p on p.username = u.username`,
-    row: tail,
+    user: 'p.username',
+    columns: 'p.name',
+    from: 'privacy_default_list p',
+    table: 'privacy_default_list',
+    alias: 'p',
   },
 ];
 
 /** Keeps every value as the text the server sent: numbers of any length, blanks of char(1), no dates made up. */
-export const asText = { getTypeParser: () => (value: string | Buffer) => String(value) };
+const asText = { getTypeParser: () => (value: string | Buffer) => String(value) };
 
 /** The rows of a few users, in one statement per kind. Users without rows have an entry too. */
 export async function readUsers(client: PoolClient, usernames: readonly string[]): Promise<Map<string, UserRows>> {
   const found = new Map(usernames.map((username) => [username, noRows()]));
-  for (const query of rowQueries) {
+  for (const { kind, user, columns, from } of rowQueries) {
     const { rows } = await client.query<Row>({
-      text: query.sql('unnest($1::text[]) u (username)'),
+      text: `select ${user}, ${columns} from ${from} where ${user} = any($1)`,
       values: [usernames],
       rowMode: 'array',
       types: asText,
     });
-    for (const values of rows) found.get(values[0] ?? '')?.[query.kind].push(query.row(values));
+    for (const values of rows) found.get(values[0] ?? '')?.[kind].push(values.slice(1));
   }
   return found;
 }

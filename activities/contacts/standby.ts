@@ -92,7 +92,7 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
     const written = judged.filter(({ verdict }) => verdict.startsWith('write')).map(({ record }) => record);
     await replaceUsers(client, written);
     const settled = judged.filter(({ verdict }) => verdict !== 'held').map(({ record }) => record);
-    await enterLedger(client, settled, { snapshot, epoch: snapshot.epoch });
+    await enterLedger(client, settled, { snapshot, epoch: snapshot.epoch, keys });
     return { settled, written: written.length, conflicts: conflicts.length };
   });
   addRecords(counts, verdicts.settled, verdicts.written);
@@ -112,7 +112,7 @@ function judge(
     return 'held';
   }
   if (local.bytes.equals(record.bytes)) return 'equal';
-  if (!entry) return hasRows(local.rows) ? 'held' : 'write';
+  if (!entry) return hasRows(local.bytes) ? 'held' : 'write';
   return explains(entry, local, ring) ? 'write' : 'write-over-conflict';
 }
 
@@ -217,7 +217,7 @@ async function removeGone(request: StandbyRequest, counts: ApplyCounts): Promise
         .map((name) => makeRecord(name, here.get(name) ?? noRows(), ring[0]))
         .filter((local) => {
           const entry = ledger.get(local.username);
-          return entry && hasRows(local.rows) && !explains(entry, local, ring);
+          return entry && hasRows(local.bytes) && !explains(entry, local, ring);
         });
       await saveConflicts(client, request, changed);
       counts.conflicts += changed.length;

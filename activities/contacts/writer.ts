@@ -1,12 +1,16 @@
 import type { PoolClient } from 'pg';
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
+import type { Keyring } from '../settings.ts';
 import { noCounts, count, type Row, type UserRecord } from '../vault/record.ts';
+import { digestsHere, digestUsers } from './digests.ts';
 
 /** Where written rows come from: entered in the ledger in the same transaction. */
 export interface LedgerSource {
   snapshot: SnapshotId;
   /** The epoch of the snapshot. */
   epoch: number;
+  /** The customer's keys: digests of what was written are entered under the current one. */
+  keys: Keyring;
 }
 
 const deletes = [
@@ -91,24 +95,28 @@ async function insert(client: PoolClient, into: string, types: readonly string[]
 export async function enterLedger(
   client: PoolClient,
   records: readonly UserRecord[],
-  { snapshot, epoch }: LedgerSource,
+  { snapshot, epoch, keys }: LedgerSource,
 ): Promise<void> {
   if (records.length === 0) return;
+  const usernames = records.map(({ username }) => username);
+  const digests = await digestUsers(client, await digestsHere(client, keys), usernames);
   await client.query(
-    `insert into tandem.ledger as l (username, served_by, gen, seq, record_id, epoch)
-     select u.username, $3, $4, $5, u.record_id, $6 from unnest($1::text[], $2::bytea[]) u (username, record_id)
+    `insert into tandem.ledger as l (username, served_by, gen, seq, record_id, digest, epoch)
+     select u.username, $3, $4, $5, u.record_id, u.digest, $6
+       from unnest($1::text[], $2::bytea[], $7::bytea[]) u (username, record_id, digest)
      on conflict (username) do update
        set served_by = excluded.served_by, gen = excluded.gen, seq = excluded.seq, record_id = excluded.record_id,
-           epoch = excluded.epoch, applied_at = now()
-       where (l.served_by, l.gen, l.seq, l.record_id) is distinct from
-             (excluded.served_by, excluded.gen, excluded.seq, excluded.record_id)`,
+           digest = excluded.digest, epoch = excluded.epoch, applied_at = now()
+       where (l.served_by, l.gen, l.seq, l.record_id, l.digest) is distinct from
+             (excluded.served_by, excluded.gen, excluded.seq, excluded.record_id, excluded.digest)`,
     [
-      records.map(({ username }) => username),
+      usernames,
       records.map(({ recordId }) => recordId),
       snapshot.site,
       snapshot.gen,
       snapshot.seq,
       epoch,
+      usernames.map((username) => digests.get(username)),
     ],
   );
 }
@@ -116,6 +124,6 @@ export async function enterLedger(
 /** Rows of the records, for the counts of what was done. */
 export function countRecords(records: readonly UserRecord[]): ReturnType<typeof noCounts> {
   const counts = noCounts();
-  for (const { rows } of records) count(counts, rows);
+  for (const { bytes } of records) count(counts, bytes);
   return counts;
 }

@@ -29,7 +29,7 @@ export async function restoreContacts(
       database,
       records,
       guard: { customer: key.customer, epoch: key.epoch },
-      ledger: { snapshot: plan.source.snapshot, epoch: opened.manifest.epoch },
+      ledger: { snapshot: plan.source.snapshot, epoch: opened.manifest.epoch, keys: site.customer(key.customer).keys },
       heartbeat,
       signal,
     });

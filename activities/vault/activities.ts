@@ -19,7 +19,7 @@ export function createSnapshotActivities(settings: SiteSettings): Pick<SnapshotA
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
   return {
-    async 'take-snapshot'({ customer }) {
+    async 'take-snapshot'({ customer, read }) {
       const { keys, snapshots } = bulk.customer(customer);
       return takeSnapshot({
         vault: bulk.vault,
@@ -29,6 +29,7 @@ export function createSnapshotActivities(settings: SiteSettings): Pick<SnapshotA
         keys,
         signingKey,
         publicKeys,
+        read: read ?? 'all',
         maxAgeMs: snapshots.budgetMs,
         ...running(),
       });

@@ -85,20 +85,22 @@ export class Reader {
   }
 
   u8(): number {
-    return this.raw(1).readUInt8();
+    this.skip(1);
+    return this.buffer.readUInt8(this.at - 1);
   }
 
   u16(): number {
-    return this.raw(2).readUInt16BE();
+    this.skip(2);
+    return this.buffer.readUInt16BE(this.at - 2);
   }
 
   u32(): number {
-    return this.raw(4).readUInt32BE();
+    this.skip(4);
+    return this.buffer.readUInt32BE(this.at - 4);
   }
 
   raw(length: number): Buffer {
-    if (length > this.left) throw damaged(this.where, `needs ${length} bytes at ${this.at}, ${this.left} are left`);
-    this.at += length;
+    this.skip(length);
     return this.buffer.subarray(this.at - length, this.at);
   }
 
@@ -111,6 +113,17 @@ export class Reader {
     const value = this.field();
     if (value === null) throw damaged(this.where, `NULL at ${this.at}, where a text must be`);
     return value;
+  }
+
+  /** Steps over a field. */
+  skipField(): void {
+    const length = this.u32();
+    if (length !== NULL_LENGTH) this.skip(length);
+  }
+
+  private skip(length: number): void {
+    if (length > this.left) throw damaged(this.where, `needs ${length} bytes at ${this.at}, ${this.left} are left`);
+    this.at += length;
   }
 
   end(): void {

@@ -14,6 +14,10 @@ const unbrotli = promisify(zlib.brotliDecompress);
 const zstd = promisify((zlib.zstdCompress as typeof zlib.zstdCompress | undefined) ?? absent);
 const unzstd = promisify((zlib.zstdDecompress as typeof zlib.zstdDecompress | undefined) ?? absent);
 
+/** Output in one piece: each piece costs a turn of the event loop and a copy. */
+const LEAST_CHUNK = 64;
+const roomFor = (plain: Buffer): number => LEAST_CHUNK + plain.length + Math.ceil(plain.length / 64);
+
 export const hasZstd = typeof zlib.zstdCompress === 'function';
 
 export async function compress(
@@ -22,8 +26,14 @@ export async function compress(
 ): Promise<Buffer> {
   const packed =
     codec === 'zstd'
-      ? await zstd(plain, { params: { [zlib.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL } })
-      : await brotli(plain, { params: { [zlib.constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY } });
+      ? await zstd(plain, {
+          chunkSize: roomFor(plain),
+          params: { [zlib.constants.ZSTD_c_compressionLevel]: ZSTD_LEVEL },
+        })
+      : await brotli(plain, {
+          chunkSize: roomFor(plain),
+          params: { [zlib.constants.BROTLI_PARAM_QUALITY]: BROTLI_QUALITY },
+        });
   return Buffer.concat([Buffer.of(codecs[codec]), packed]);
 }
 
@@ -31,8 +41,10 @@ export async function compress(
 export async function decompress(packed: Buffer, limit: number, where: string): Promise<Buffer> {
   const body = packed.subarray(1);
   try {
-    if (packed[0] === codecs.zstd && hasZstd) return await unzstd(body, { maxOutputLength: limit });
-    if (packed[0] === codecs.brotli) return await unbrotli(body, { maxOutputLength: limit });
+    if (packed[0] === codecs.zstd && hasZstd)
+      return await unzstd(body, { maxOutputLength: limit, chunkSize: limit + LEAST_CHUNK });
+    if (packed[0] === codecs.brotli)
+      return await unbrotli(body, { maxOutputLength: limit, chunkSize: limit + LEAST_CHUNK });
   } catch (error) {
     throw damaged(where, error instanceof Error ? error.message : String(error));
   }

@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import { failure } from '../../workflows/model/failures.ts';
 import type { SnapshotCounts, SnapshotId, SnapshotSummary, Timestamp } from '../../workflows/model/snapshots.ts';
 import { damaged } from './bytes.ts';
+import type { Link } from './generation.ts';
 import { digits, type PackRef } from './pack-reader.ts';
 import { sha256, unseal } from './signed.ts';
 
@@ -10,8 +11,10 @@ export const MANIFEST_FORMAT = 1;
 /** A snapshot's one commit point (VAULT, rule 2), sealed by the site that took it. */
 export interface Manifest extends SnapshotId {
   format: typeof MANIFEST_FORMAT;
-  /** SHA-256 of the bytes of the manifest before it, hex; null for the first. */
-  previous: string | null;
+  /** The manifest before it; null for the first. */
+  previous: Link | null;
+  /** The base of its generation: when it was read, and how large it is. */
+  base: { point: Timestamp; bytes: number };
   /** The newest epoch the site knew. */
   epoch: number;
   point: Timestamp;
@@ -23,7 +26,7 @@ export interface Manifest extends SnapshotId {
   schema: string;
   /** Major version of the PostgreSQL it was read from. */
   postgres: number;
-  /** SHA-256 over (userKey, recordId) of all users, sorted; hex. */
+  /** Over (userKey, recordId) of all users: see `SetHash`. */
   setHash: string;
   counts: SnapshotCounts;
   /** Rows of privacy_list_data that belong to no list, and so to nobody: counted, not kept. */
@@ -59,10 +62,6 @@ export function manifestId(customer: string, site: string, key: string): Snapsho
 /** Order of snapshots of one site: seq grows across generations. */
 export const compareIds = (a: { gen: number; seq: number }, b: { gen: number; seq: number }): number =>
   a.seq - b.seq || a.gen - b.gen;
-
-export function setHash(ids: Buffer[]): string {
-  return sha256(Buffer.concat(ids.toSorted((a, b) => Buffer.compare(a, b))));
-}
 
 export function summarise(manifest: Manifest, bytes: Buffer): SnapshotSummary {
   const { customer, site, gen, seq, point, epoch, counts, packs } = manifest;
@@ -116,10 +115,11 @@ function readManifest(
 
 function wellFormed(manifest: Manifest): boolean {
   const whole = (value: unknown): boolean => Number.isSafeInteger(value) && Number(value) >= 0;
-  const { point, epoch, counts, packs } = manifest;
+  const { point, epoch, counts, packs, previous, base } = manifest;
   return (
     !Number.isNaN(Date.parse(point)) &&
-    whole(epoch) &&
+    !Number.isNaN(Date.parse(base?.point)) &&
+    [epoch, base.bytes, previous?.gen ?? 0, previous?.seq ?? 0].every(whole) &&
     [counts?.users, counts?.contacts, counts?.groups, counts?.lists, counts?.aclItems, counts?.defaults].every(whole) &&
     Array.isArray(packs) &&
     packs.every(

@@ -1,6 +1,7 @@
 import { failureKind } from '../../workflows/model/failures.ts';
 import type { Keyring } from '../settings.ts';
 import { damaged } from './bytes.ts';
+import { decompress } from './codec.ts';
 import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
 import {
   decodeFooter,
@@ -44,6 +45,8 @@ export interface OpenPack {
   footer: Footer;
   keys: RecordKeys;
   frame(number: number): Promise<Buffer>;
+  /** A frame before it is decompressed. */
+  compressed(number: number): Promise<Buffer>;
   /** A record of the footer, checked against its two ids. `frame` is given when it is open already. */
   record(entry: Entry, frame?: Buffer): Promise<UserRecord>;
 }
@@ -75,17 +78,23 @@ export async function openPack(source: PackBytes, keys: Keyring, place: PackPlac
   const footer = await openFooter(source, seal, sealed);
   const recordIds = recordKeys(keyOf(keys, keyId, where));
 
-  const frame = async (number: number): Promise<Buffer> => {
+  const compressed = async (number: number): Promise<Buffer> => {
     const span = footer.frames[number];
     if (!span) throw damaged(where, `frame ${number} of ${footer.frames.length}`);
+    const bytes = await source.range(span.offset, span.length);
     try {
-      const bytes = await seal.open('data', number, await source.range(span.offset, span.length), span.plain);
-      if (bytes.length === span.plain) return bytes;
+      return seal.decrypt('data', number, bytes);
     } catch (error) {
-      // The footer opened with this key, so the key is right and the frame is not.
       if (failureKind(error) !== 'key-wrong') throw error;
+      // The footer opened with this key, so the key is right and the frame is not.
+      throw damaged(where, `frame ${number} at ${span.offset} does not open`);
     }
-    throw damaged(where, `frame ${number} at ${span.offset} does not open`);
+  };
+  const frame = async (number: number): Promise<Buffer> => {
+    const limit = footer.frames[number]?.plain ?? 0;
+    const bytes = await decompress(await compressed(number), limit, `${where}: data frame ${number}`);
+    if (bytes.length !== limit) throw damaged(where, `frame ${number} opens to ${bytes.length} bytes, not ${limit}`);
+    return bytes;
   };
   const record = async (entry: Entry, open?: Buffer): Promise<UserRecord> => {
     const bytes = (open ?? (await frame(entry.frame))).subarray(entry.offset, entry.offset + entry.length);
@@ -96,7 +105,7 @@ export async function openPack(source: PackBytes, keys: Keyring, place: PackPlac
     if (!recordIds.userKey(found.username).equals(entry.userKey)) throw damaged(at, 'it belongs to another user');
     return found;
   };
-  return { footer, keys: recordIds, frame, record };
+  return { footer, keys: recordIds, frame, compressed, record };
 }
 
 async function openFooter(source: PackBytes, seal: FrameSeal, sealed: Buffer): Promise<Footer> {
@@ -110,8 +119,9 @@ async function openFooter(source: PackBytes, seal: FrameSeal, sealed: Buffer): P
   }
 }
 
-export const packKey = (place: PackPlace, hash: string): string =>
-  `${place.customer}/${place.site}/${digits(place.gen)}/packs/${hash}`;
+export const packPrefix = (place: PackPlace): string => `${place.customer}/${place.site}/${digits(place.gen)}/packs/`;
+
+export const packKey = (place: PackPlace, hash: string): string => packPrefix(place) + hash;
 
 /** Ten digits, so that the byte order of keys is the order of numbers. */
 export const digits = (number: number): string => String(number).padStart(10, '0');

@@ -1,6 +1,6 @@
-import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, createHmac } from 'node:crypto';
 import type { Keyring } from '../settings.ts';
-import { compress, decompress } from './codec.ts';
+import { decompress } from './codec.ts';
 import { damaged, Reader, Writer } from './bytes.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import { derive, keyOf } from './keys.ts';
@@ -45,9 +45,10 @@ export interface Head {
 
 const MAGIC = Buffer.from('TNDMPACK');
 const PACK_VERSION = 1;
-const SALT_BYTES = 32;
+export const SALT_BYTES = 32;
 const ID_BYTES = 16;
-const TAG_BYTES = 16;
+/** What sealing adds to a frame. */
+export const TAG_BYTES = 16;
 export const TRAILER_BYTES = 4;
 /** Longest header: magic, version, id of 255 bytes with its length, salt. */
 export const HEAD_BYTES = MAGIC.length + 2 + 1 + 255 + SALT_BYTES;
@@ -63,8 +64,16 @@ export function encodeHead({ keyId, salt }: Head): Buffer {
   return new Writer().raw(MAGIC).u16(PACK_VERSION).u8(id.length).raw(id).raw(salt).bytes();
 }
 
-export function newHead(keyId: string): Head {
-  return { keyId, salt: randomBytes(SALT_BYTES) };
+/**
+ * The header of a pack at this place that will hold these parts, compressed. Its salt follows from all of them under the
+ * customer's key: the same parts give the same bytes, so that what was stored once need not be sent again; any other
+ * part gives another key, so that no nonce is ever used twice.
+ */
+export function newHead(keys: Keyring, place: PackPlace, parts: readonly Buffer[]): Head {
+  const mac = createHmac('sha256', derive(keyOf(keys, keys.current, 'new pack'), 'salt/1'));
+  mac.update(new Writer().field(place.customer).field(place.site).u32(place.gen).bytes());
+  for (const part of parts) mac.update(new Writer().u32(part.length).bytes()).update(part);
+  return { keyId: keys.current, salt: mac.digest() };
 }
 
 /** Reads the header from a pack's first bytes. A newer version is `snapshot-format`. */
@@ -100,28 +109,33 @@ export class FrameSeal {
       .bytes();
   }
 
-  async seal(kind: FrameKind, number: number, plain: Buffer): Promise<Buffer> {
+  /** Seals a frame that is compressed already. */
+  encrypt(kind: FrameKind, number: number, packed: Buffer): Buffer {
     const cipher = createCipheriv('aes-256-gcm', this.key, nonce(number));
     cipher.setAAD(this.aad(kind, number));
-    return Buffer.concat([cipher.update(await compress(plain)), cipher.final(), cipher.getAuthTag()]);
+    return Buffer.concat([cipher.update(packed), cipher.final(), cipher.getAuthTag()]);
   }
 
   /** The open frame, of at most `limit` bytes. One that does not open is `key-wrong`; only the caller can tell damage. */
   async open(kind: FrameKind, number: number, sealed: Buffer, limit: number): Promise<Buffer> {
+    const packed = this.decrypt(kind, number, sealed);
+    return decompress(packed, limit, `${this.where}: ${kind} frame ${number}`);
+  }
+
+  /** Codec byte and compressed bytes. */
+  decrypt(kind: FrameKind, number: number, sealed: Buffer): Buffer {
     if (sealed.length < TAG_BYTES) throw damaged(this.where, `${kind} frame ${number} has ${sealed.length} bytes`);
     const cipher = createDecipheriv('aes-256-gcm', this.key, nonce(number), { authTagLength: TAG_BYTES });
     cipher.setAAD(this.aad(kind, number));
     cipher.setAuthTag(sealed.subarray(-TAG_BYTES));
-    let packed: Buffer;
     try {
-      packed = Buffer.concat([cipher.update(sealed.subarray(0, -TAG_BYTES)), cipher.final()]);
+      return Buffer.concat([cipher.update(sealed.subarray(0, -TAG_BYTES)), cipher.final()]);
     } catch {
       throw failure(
         'key-wrong',
         `${this.where}: ${kind} frame ${number} does not open with key ${JSON.stringify(this.keyId)}`,
       );
     }
-    return decompress(packed, limit, `${this.where}: ${kind} frame ${number}`);
   }
 
   private aad(kind: FrameKind, number: number): Buffer {

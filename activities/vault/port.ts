@@ -7,12 +7,12 @@ export interface Vault {
   /**
    * Stores bytes under a key that must be free (If-None-Match). A lost answer is cleared up by reading back: `stored`
    * and `present` both mean that exactly these bytes are there; `taken` that others are. With `lockUntil` the version
-   * cannot be deleted before that time, where the bucket has Object Lock.
+   * cannot be deleted before that time, where the bucket has Object Lock. `sha256`: that of the body, hex, when known.
    */
   put(
     key: string,
     body: Uint8Array,
-    options?: { lockUntil?: Date; signal?: AbortSignal },
+    options?: { lockUntil?: Date; signal?: AbortSignal; sha256?: string },
   ): Promise<'stored' | 'present' | 'taken'>;
   /** The versions of a key, oldest first; none when it was never written. A delete marker hides nothing here. */
   versions(key: string, options?: { signal?: AbortSignal }): Promise<Buffer[]>;

@@ -7,11 +7,12 @@ import { appliedSnapshot } from '../contacts/standby.ts';
 import type { PullResult } from '../types.ts';
 import { damaged } from './bytes.ts';
 import { listIds, newestCovered, newestSnapshot, receiptIds, type Shelf } from './catalog.ts';
+import { LOCK_MS, linked, type Link } from './generation.ts';
 import { compareIds, manifestKey, type SignedManifest } from './manifest.ts';
 import { readManifest } from './open.ts';
 import { fetchPack, packKey } from './pack-reader.ts';
+import { storedPacks } from './pack-store.ts';
 import type { Vault } from './port.ts';
-import { LOCK_MS } from './snapshot.ts';
 
 export interface PullRequest {
   /** This site's vault and database. */
@@ -65,7 +66,7 @@ async function copyNewest(
   const { customer, peer, publicKeys, database, signal } = request;
   const seen = await highWater(request, shelf);
   const there = await listIds({ ...shelf, vault: peer }, seen?.gen);
-  const held = new Set((await listIds(shelf, seen?.gen)).map(({ seq }) => seq));
+  const held = await listIds(shelf, seen?.gen);
   const good: SnapshotId[] = [];
   for (const id of there) {
     if (good.length === NEWEST) break;
@@ -73,7 +74,9 @@ async function copyNewest(
       const found = await readManifest({ vault: peer, id, publicKeys, signal });
       if (!found) continue;
       good.push(id);
-      if (held.has(id.seq)) continue;
+      if (held.some(({ seq }) => seq === id.seq)) continue;
+      const after = held.find(({ seq }) => seq === id.seq + 1);
+      await checkNeighbours(request, found, after);
       await copySnapshot(request, found, pulled.length);
       await raiseHighWater(database, id);
       pulled.push(found.summary);
@@ -105,14 +108,15 @@ async function highWater({ database, customer, site, peer }: PullRequest, shelf:
 async function copySnapshot(request: PullRequest, found: SignedManifest, snapshots: number): Promise<void> {
   const { own, peer, signal } = request;
   const { manifest, bytes } = found;
-  await checkNeighbours(request, found);
   const store = async (key: string, body: Buffer): Promise<void> => {
     const result = await own.put(key, body, { lockUntil: new Date(Date.now() + LOCK_MS), signal });
     if (result === 'taken')
       throw damaged(`vault ${own.site}: ${key}`, `other bytes stand there than in vault ${peer.site}`);
   };
+  const there = await storedPacks(own, manifest, signal);
   for (const [index, ref] of manifest.packs.entries()) {
     signal.throwIfAborted();
+    if (there.get(ref.sha256) === ref.bytes) continue; // Of an older snapshot of its generation.
     await store(packKey(manifest, ref.sha256), await fetchPack(peer, manifest, ref, signal));
     request.heartbeat({ snapshots, packs: index + 1 });
   }
@@ -126,16 +130,17 @@ async function copySnapshot(request: PullRequest, found: SignedManifest, snapsho
 async function checkNeighbours(
   { own, peer, publicKeys, signal }: PullRequest,
   { manifest, summary }: SignedManifest,
+  afterId: SnapshotId | undefined,
 ): Promise<void> {
-  const { customer, site, seq } = manifest;
-  const read = (vault: Vault, n: number): Promise<SignedManifest | null> =>
-    readManifest({ vault, id: { customer, site, gen: n, seq: n }, publicKeys, signal });
-  const before = (await read(own, seq - 1)) ?? (await readOrNone(() => read(peer, seq - 1)));
-  const after = await read(own, seq + 1);
+  const { previous } = manifest;
+  const read = (vault: Vault, link: Link): Promise<SignedManifest | null> =>
+    readManifest({ vault, id: linked(manifest, link), publicKeys, signal });
+  const before = previous && ((await read(own, previous)) ?? (await readOrNone(() => read(peer, previous))));
+  const after = afterId && (await readManifest({ vault: own, id: afterId, publicKeys, signal }));
   const broken =
-    (before && manifest.previous !== before.summary.manifest) ||
-    (after && after.manifest.previous !== summary.manifest);
-  if (broken) throw damaged(`vault of ${site}: ${manifestKey(manifest)}`, 'it breaks the chain of manifests');
+    (before && before.summary.manifest !== previous?.manifest) ||
+    (after && after.manifest.previous?.manifest !== summary.manifest);
+  if (broken) throw damaged(`vault of ${manifest.site}: ${manifestKey(manifest)}`, 'it breaks the chain of manifests');
 }
 
 /** A neighbour that no signature vouches for says nothing about this one; it is named when its own turn comes. */

@@ -1,7 +1,7 @@
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { damaged, Reader, Writer } from './bytes.ts';
-import { compareDecimals } from './decimals.ts';
 import type { RecordKeys } from './keys.ts';
+import { codes, decodeRow, kinds, rowEnd, sortRows, type Row } from './record-rows.ts';
 
 /** The columns of each row kind, in their order. NULL is null. `id`, `created_at` and `roster_version` never belong. */
 export interface UserRows {
@@ -17,119 +17,115 @@ export interface UserRows {
   defaults: Row[];
 }
 
-export type Row = (string | null)[];
-
-export interface UserRecord {
-  username: string;
-  rows: UserRows;
-  /** The record as it is stored. Equal rows give equal bytes, whatever order they stood in. */
-  bytes: Buffer;
-  recordId: Buffer;
-}
-
-/** A record's byte for a row, the field of `UserRows`, and its columns. In this order they are written. */
-const kinds = [
-  { code: 'R', rows: 'contacts', columns: 8 },
-  { code: 'G', rows: 'groups', columns: 2 },
-  { code: 'L', rows: 'lists', columns: 1 },
-  { code: 'I', rows: 'items', columns: 6 },
-  { code: 'D', rows: 'defaults', columns: 1 },
-] as const satisfies readonly { code: string; rows: keyof UserRows; columns: number }[];
+export type { Row };
 
 const RECORD_VERSION = 1;
 
+/** All contacts and ACLs of one user at one point in time. */
+export class UserRecord {
+  readonly username: string;
+  /** The record as it is stored. Equal rows give equal bytes, whatever order they stood in. */
+  readonly bytes: Buffer;
+  readonly recordId: Buffer;
+  private decoded: UserRows | undefined;
+
+  constructor(username: string, bytes: Buffer, recordId: Buffer) {
+    this.username = username;
+    this.bytes = bytes;
+    this.recordId = recordId;
+  }
+
+  /** Decoded when first asked for: most records are only copied and compared. */
+  get rows(): UserRows {
+    this.decoded ??= decodeRows(this.bytes, `record of ${this.bytes.length} bytes`);
+    return this.decoded;
+  }
+}
+
 export const noRows = (): UserRows => ({ contacts: [], groups: [], lists: [], items: [], defaults: [] });
 
-/** Sorts `rows` in place into the one order of a record, and encodes it. */
+/** Encodes rows into the one order of a record. */
 export function makeRecord(username: string, rows: UserRows, keys: RecordKeys): UserRecord {
   const bytes = encodeRecord(username, rows);
-  return { username, rows, bytes, recordId: keys.recordId(bytes) };
+  return new UserRecord(username, bytes, keys.recordId(bytes));
 }
 
 export function encodeRecord(username: string, rows: UserRows): Buffer {
-  const out = new Writer().u8(RECORD_VERSION).field(username);
-  for (const kind of kinds) {
-    if (rows[kind.rows].length === 0) continue;
-    const encoded = encodeRows(kind.code, rows[kind.rows]);
-    encoded.sort((a, b) => (kind.code === 'I' ? compareItems(a.row, b.row) : 0) || compareRows(a, b));
-    rows[kind.rows] = encoded.map(({ row }) => row);
-    for (const { bytes } of encoded) out.raw(bytes);
+  const encoded = new Writer();
+  const starts = kinds.map((kind) =>
+    Int32Array.from(rows[kind.rows], (row) => {
+      const start = encoded.length;
+      encodeRow(encoded, kind.code, row);
+      return start;
+    }),
+  );
+  const source = encoded.bytes();
+  const out = new Writer();
+  writeHead(out, Buffer.from(username));
+  for (const [kind, of] of starts.entries()) {
+    sortRows(source, kind, of);
+    for (const start of of) out.raw(source.subarray(start, rowEnd(source, start)));
   }
   return out.bytes();
 }
 
-interface EncodedRow {
-  row: Row;
-  /** Kind, length, fields. Two rows are the same when these bytes are. */
-  bytes: Buffer;
+export function writeHead(out: Writer, username: Uint8Array): void {
+  out.u8(RECORD_VERSION).u32(username.length).raw(username);
 }
 
-/** Kind, length of what follows, length of the first column: where the first column of an encoded row begins. */
-const FIRST_COLUMN = 9;
-
-/** By the bytes of the first column; what is left is decided by the whole row. */
-function compareRows(a: EncodedRow, b: EncodedRow): number {
-  const first = ({ row, bytes }: EncodedRow): Buffer =>
-    row[0] === null ? bytes.subarray(0, 0) : bytes.subarray(FIRST_COLUMN, FIRST_COLUMN + bytes.readUInt32BE(5));
-  return Buffer.compare(first(a), first(b)) || Buffer.compare(a.bytes, b.bytes);
-}
-
-function encodeRows(code: (typeof kinds)[number]['code'], rows: Row[]): EncodedRow[] {
-  const out = new Writer();
-  const ends = rows.map((row) => {
-    out.u8(code.charCodeAt(0)).sized(() => {
-      for (const value of row) out.field(value);
-    });
-    return out.length;
+function encodeRow(out: Writer, code: number, row: Row): void {
+  out.u8(code).sized(() => {
+    for (const value of row) out.field(value);
   });
-  const bytes = out.bytes();
-  return rows.map((row, i) => ({ row, bytes: bytes.subarray(ends[i - 1] ?? 0, ends[i]) }));
 }
 
-/** Every row of a user, encoded; for comparing two versions of him row by row. */
-export function encodedRows(rows: UserRows): Buffer[] {
-  return kinds.flatMap(({ code, rows: field }) => encodeRows(code, rows[field]).map(({ bytes }) => bytes));
+/** Every row of a record, encoded; for comparing two versions of a user row by row. */
+export function encodedRows(record: Buffer): Buffer[] {
+  const found: Buffer[] = [];
+  walkRecord(record, 'record', (_kind, start, end) => found.push(record.subarray(start, end)));
+  return found;
 }
 
-/** By list, then as the service reads them: ascending order, deny before allow, type, value, flags. */
-function compareItems(a: Row, b: Row): number {
-  const [listA, typeA, valueA, actionA, ordA, flagsA] = a;
-  const [listB, typeB, valueB, actionB, ordB, flagsB] = b;
-  return (
-    compareText(listA, listB) ||
-    compareDecimals(ordA ?? null, ordB ?? null) ||
-    Number(actionB === 'd') - Number(actionA === 'd') ||
-    compareText(actionA, actionB) ||
-    compareText(typeA, typeB) ||
-    compareText(valueA, valueB) ||
-    compareText(flagsA, flagsB)
-  );
+/**
+ * Steps through a record without making texts of it, and answers with its user's name. Bytes that no encoder makes are
+ * `snapshot-damaged`. `row` is given the place of each row in the table of kinds, and in the record.
+ */
+export function walkRecord(
+  bytes: Buffer,
+  where: string,
+  row: (kind: number, start: number, end: number) => void,
+): Buffer {
+  const input = new Reader(bytes, where);
+  const version = input.u8();
+  if (version !== RECORD_VERSION) throw damaged(where, `record version ${version}, known is ${RECORD_VERSION}`);
+  const username = input.raw(input.u32());
+  while (input.left > 0) {
+    const start = bytes.length - input.left;
+    const code = input.u8();
+    const kind = codes.indexOf(code);
+    const columns = kinds[kind]?.columns;
+    if (columns === undefined) throw damaged(where, `row kind ${JSON.stringify(String.fromCharCode(code))}`);
+    const end = input.u32() + bytes.length - input.left;
+    for (let i = 0; i < columns; i += 1) input.skipField();
+    if (bytes.length - input.left !== end) throw damaged(where, `a row of another length than it says, at ${start}`);
+    row(kind, start, end);
+  }
+  return username;
 }
 
-/** By bytes; JavaScript's own `<` is the order of UTF-16. */
-export function compareText(a: string | null | undefined, b: string | null | undefined): number {
-  if (a === b) return 0;
-  return Buffer.compare(Buffer.from(a ?? ''), Buffer.from(b ?? ''));
+function decodeRows(bytes: Buffer, where: string): UserRows {
+  const rows = noRows();
+  walkRecord(bytes, where, (kind, start) => {
+    const of = kinds[kind];
+    if (of) rows[of.rows].push(decodeRow(bytes, start, of.columns));
+  });
+  return rows;
 }
 
 /** Reads a record back; bytes that no encoder makes are `snapshot-damaged`. */
 export function decodeRecord(bytes: Buffer, keys: RecordKeys, where: string): UserRecord {
-  const input = new Reader(bytes, where);
-  const version = input.u8();
-  if (version !== RECORD_VERSION) throw damaged(where, `record version ${version}, known is ${RECORD_VERSION}`);
-  const username = input.text();
-  const rows = noRows();
-  while (input.left > 0) {
-    const code = input.raw(1).toString('latin1');
-    const kind = kinds.find((k) => k.code === code);
-    if (!kind) throw damaged(where, `row kind ${JSON.stringify(code)}`);
-    const fields = new Reader(input.raw(input.u32()), where);
-    const row: Row = [];
-    for (let i = 0; i < kind.columns; i += 1) row.push(fields.field());
-    fields.end();
-    rows[kind.rows].push(row);
-  }
-  return { username, rows, bytes, recordId: keys.recordId(bytes) };
+  const username = walkRecord(bytes, where, () => undefined).toString('utf8');
+  return new UserRecord(username, bytes, keys.recordId(bytes));
 }
 
 export const noCounts = (): SnapshotCounts => ({
@@ -142,15 +138,14 @@ export const noCounts = (): SnapshotCounts => ({
 });
 
 /** Adds one user to the counts. */
-export function count(counts: SnapshotCounts, rows: UserRows): void {
+export function count(counts: SnapshotCounts, record: Buffer): void {
   counts.users += 1;
-  counts.contacts += rows.contacts.length;
-  counts.groups += rows.groups.length;
-  counts.lists += rows.lists.length;
-  counts.aclItems += rows.items.length;
-  counts.defaults += rows.defaults.length;
+  walkRecord(record, 'record', (kind) => {
+    const of = kinds[kind];
+    if (of) counts[of.count] += 1;
+  });
 }
 
-export function hasRows(rows: UserRows): boolean {
-  return kinds.some(({ rows: field }) => rows[field].length > 0);
+export function hasRows(record: Buffer): boolean {
+  return record.length > 5 + record.readUInt32BE(1);
 }

@@ -1,18 +1,30 @@
 import type { KeyObject } from 'node:crypto';
 import { failure } from '../../workflows/model/failures.ts';
-import type { SnapshotCounts, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
+import { digestsOf } from '../contacts/digests.ts';
 import { readHighWater, raiseHighWater } from '../contacts/high-water.ts';
-import { readServed, type ReadPoint } from '../contacts/reader.ts';
+import { moveLedger } from '../contacts/ledger.ts';
+import { readServed, type Reading, type ReadUsers } from '../contacts/reader.ts';
+import { Column } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
 import { listIds, newestSnapshot, type Shelf } from './catalog.ts';
-import { keyOf, recordKeys } from './keys.ts';
-import { MANIFEST_FORMAT, chooseManifest, manifestKey, setHash, summarise, type Manifest } from './manifest.ts';
-import { packKey, type PackRef } from './pack-reader.ts';
-import { buildPacks, type BuiltPack } from './pack-writer.ts';
-import type { PackPlace } from './pack.ts';
+import { LOCK_MS, linkTo, nextStep, type Step } from './generation.ts';
+import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
+import {
+  MANIFEST_FORMAT,
+  chooseManifest,
+  manifestKey,
+  summarise,
+  type Manifest,
+  type SignedManifest,
+} from './manifest.ts';
+import { storePacks } from './pack-store.ts';
+import type { PackRef } from './pack-reader.ts';
 import type { Vault } from './port.ts';
 import type { UserRecord } from './record.ts';
+import { SetHash } from './set-hash.ts';
+import { SnapshotIndex } from './snapshot-index.ts';
 import { seal } from './signed.ts';
 
 export interface SnapshotRequest {
@@ -23,130 +35,171 @@ export interface SnapshotRequest {
   keys: Keyring;
   signingKey: KeyObject;
   publicKeys: ReadonlyMap<string, KeyObject>;
+  /** `all` reads every row and so checks the ledger; `changes` trusts the digests in it. */
+  read: 'all' | 'changes';
   maxAgeMs: number;
   heartbeat: (progress: { users: number; packs: number; bytes: number }) => void;
   signal: AbortSignal;
 }
 
-/** 35 days of keeping, and 7 during which a generation grows: what hangs on this object may be that much younger. */
-export const LOCK_MS = 42 * 24 * 3_600_000;
-/** Packs on their way at once; each is held in memory. */
-const UPLOADS = 3;
 /** A read transaction never lasts longer, whatever the customer's budget is (VAULT, "Snapshot"). */
 const MAX_AGE_MS = 600_000;
+const ID_BYTES = 16;
 
 /**
- * Takes a full snapshot of all users served here into this site's own vault, as a generation of its own. The manifest
- * comes last and only when its number is free: an attempt that ends before leaves packs that nothing refers to.
- * `snapshot-superseded` when another run has written the number first.
+ * Takes a snapshot of all users served here into this site's own vault: a base, or what has changed upon the one before
+ * it. The manifest comes last and only when its number is free: an attempt that ends before leaves packs that nothing
+ * refers to. `snapshot-superseded` when another run has written the number first.
  */
 export async function takeSnapshot(request: SnapshotRequest): Promise<SnapshotSummary> {
   const { database, vault, customer, site, keys } = request;
   const recordIds = recordKeys(keyOf(keys, keys.current, `snapshot of ${customer}`));
-  const { number, previous } = await nextNumber(request);
-  const place = { customer, site, gen: number };
-  const read = await readServed(
-    {
-      database,
-      customer,
-      site,
-      keys: recordIds,
-      maxAgeMs: Math.min(request.maxAgeMs, MAX_AGE_MS),
-      signal: request.signal,
-    },
-    async (point, records, counts, signal) => ({
-      point,
-      counts,
-      clock: new Date().toISOString(),
-      ...(await storePacks(request, place, records, counts, point.epoch, signal)),
-    }),
-  );
-  const manifest = makeManifest(place, previous, read);
+  const { number, last } = await nextNumber(request);
+  const maxAgeMs = Math.min(request.maxAgeMs, MAX_AGE_MS);
+  const stored = await readServed({ ...request, maxAgeMs }, async (reading) => {
+    const clock = new Date().toISOString();
+    const step = nextStep(last, reading.head, keys.current, Date.parse(clock));
+    const whole = step.base || request.read === 'all';
+    const read = whole ? await reading.all() : await reading.changed();
+    const index = whole && !step.base ? await SnapshotIndex.load(vault, step.upon, keys, reading.signal) : null;
+    const draft = new Draft(step, read, index, recordIds);
+    const gen = step.base ? number : step.upon.gen;
+    const packs = await storePacks({
+      ...request,
+      place: { customer, site, gen },
+      records: draft.records(),
+      gone: () => draft.gone(),
+      epoch: reading.point.epoch,
+      signal: reading.signal,
+    });
+    const manifest = makeManifest({ customer, site, gen, seq: number }, { last, step, reading, clock, packs, draft });
+    return { manifest, draft, postgres: reading.point.postgres };
+  });
+  const { manifest, draft } = stored;
   const bytes = seal('manifest', site, request.signingKey, manifest);
   await commit(vault, manifest, bytes, request);
+  const summary = summarise(manifest, bytes);
+  const { tag } = digestsOf(keys, stored.postgres);
+  await moveLedger(database, { ...draft.ledger(), snapshot: summary, tag });
   await raiseHighWater(database, manifest);
-  return summarise(manifest, bytes);
+  return summary;
 }
 
 /** One more than the newest number anybody has seen: the vault, or the database, which may remember more. */
-async function nextNumber(request: SnapshotRequest): Promise<{ number: number; previous: string | null }> {
+async function nextNumber(request: SnapshotRequest): Promise<{ number: number; last: SignedManifest | null }> {
   const { vault, customer, site, publicKeys, signal } = request;
   const shelf: Shelf = { vault, customer, site, publicKeys, signal };
   const highWater = await readHighWater(request.database, customer, site);
   const ids = await listIds(shelf, highWater?.gen);
   const since = ids.length > 0 ? highWater?.gen : 0;
-  const newest = await newestSnapshot(shelf, since);
-  const number = Math.max(ids[0]?.seq ?? 0, newest?.manifest.seq ?? 0, highWater?.seq ?? 0) + 1;
-  return { number, previous: newest?.summary.manifest ?? null };
+  const last = await newestSnapshot(shelf, since);
+  const number = Math.max(ids[0]?.seq ?? 0, last?.manifest.seq ?? 0, highWater?.seq ?? 0) + 1;
+  return { number, last };
 }
 
-interface Stored {
-  packs: PackRef[];
-  ids: Buffer[];
-}
+/** What a snapshot adds to what the vault holds, collected while the records go by. */
+class Draft {
+  readonly set: SetHash;
+  private readonly read: ReadUsers;
+  private readonly keys: RecordKeys;
+  private readonly recordIds = new Column(ID_BYTES);
+  /** What the vault's last snapshot says of a user; his place in it is marked as seen. */
+  private readonly stored: (user: number, userKey: Buffer) => Buffer | null;
+  private readonly forgotten: () => Buffer[];
 
-/** Stores packs while the next are read; a slow vault slows the reading down, and ends it when its time is over. */
-async function storePacks(
-  request: SnapshotRequest,
-  place: PackPlace,
-  records: AsyncIterable<UserRecord>,
-  counts: SnapshotCounts,
-  epoch: number,
-  signal: AbortSignal,
-): Promise<Stored> {
-  const stored: Stored = { packs: [], ids: [] };
-  const uploads = new Set<Promise<void>>();
-  let bytes = 0;
-  try {
-    for await (const pack of buildPacks(records, request.keys, place, epoch)) {
-      stored.packs.push({ sha256: pack.sha256, bytes: pack.bytes.length, footer: pack.footer, keyId: pack.keyId });
-      stored.ids.push(...pack.ids);
-      const store = async (): Promise<void> => {
-        await storePack(request.vault, place, pack, signal);
-        bytes += pack.bytes.length;
-        uploads.delete(upload);
-        request.heartbeat({ users: counts.users, packs: stored.packs.length, bytes });
+  /** `index`: of the last snapshot, when all users are read: what the vault holds counts more than what the ledger says. */
+  constructor(step: Step, read: ReadUsers, index: SnapshotIndex | null, keys: RecordKeys) {
+    this.read = read;
+    this.keys = keys;
+    this.set = new SetHash(step.base || index ? undefined : step.upon.setHash);
+    if (index) {
+      const seen = new Set<number>();
+      this.stored = (_user, userKey) => {
+        const there = index.find(userKey);
+        seen.add(there);
+        return there < 0 ? null : index.recordId(there);
       };
-      const upload = store();
-      upload.catch(() => undefined); // It is awaited here below, which is where it fails.
-      uploads.add(upload);
-      if (uploads.size >= UPLOADS) await Promise.race(uploads);
+      this.forgotten = () => [...index.numbers()].filter((n) => !seen.has(n)).map((n) => Buffer.from(index.userKey(n)));
+    } else if (step.base) {
+      this.stored = () => null;
+      this.forgotten = () => [];
+    } else {
+      this.stored = (user, userKey) => {
+        const known = read.known.get(user);
+        if (known) this.set.remove(userKey, known);
+        return known;
+      };
+      const gone = read.gone.map(({ username, recordId }) => ({ userKey: keys.userKey(username), recordId }));
+      for (const { userKey, recordId } of gone) this.set.remove(userKey, recordId);
+      this.forgotten = () => gone.map(({ userKey }) => userKey);
     }
-  } finally {
-    await Promise.all(uploads);
   }
-  stored.packs.reverse(); // Newest first, as deltas will stand before their base.
-  return stored;
-}
 
-async function storePack(vault: Vault, place: PackPlace, pack: BuiltPack, signal: AbortSignal): Promise<void> {
-  const key = packKey(place, pack.sha256);
-  const result = await vault.put(key, pack.bytes, { lockUntil: new Date(Date.now() + LOCK_MS), signal });
-  if (result === 'taken')
-    throw failure('snapshot-damaged', `vault ${vault.site}: ${key}: other bytes stand under this hash`);
+  /** The records that go into packs: those that the vault does not hold as they are now. */
+  async *records(): AsyncGenerator<UserRecord> {
+    for await (const { user, record } of this.read.records) {
+      this.recordIds.set(user, record.recordId);
+      const userKey = this.keys.userKey(record.username);
+      const stored = this.stored(user, userKey);
+      this.set.add(userKey, record.recordId);
+      if (!stored?.equals(record.recordId)) yield record;
+    }
+  }
+
+  /** userKeys of users whom the vault holds and who are gone. To be asked for when all records went by. */
+  gone(): Buffer[] {
+    return this.forgotten();
+  }
+
+  ledger(): Pick<Parameters<typeof moveLedger>[1], 'users' | 'changed' | 'recordIds' | 'digests' | 'gone'> {
+    const { users, digests, gone } = this.read;
+    return { users, changed: this.changed(), recordIds: this.recordIds, digests, gone };
+  }
+
+  counts(): Manifest['counts'] {
+    return this.read.counts;
+  }
+
+  /** Users of whom the ledger says something else. */
+  private *changed(): Generator<number> {
+    const { users, known, knownDigests, digests } = this.read;
+    const same = (a: Buffer | null, b: Buffer | null): boolean => a !== null && b !== null && a.equals(b);
+    for (let user = 0; user < users.length; user += 1) {
+      const sameRecord = same(known.get(user), this.recordIds.get(user));
+      if (!sameRecord || !same(knownDigests.get(user), digests.get(user))) yield user;
+    }
+  }
 }
 
 function makeManifest(
-  place: PackPlace,
-  previous: string | null,
-  read: Stored & { point: ReadPoint; counts: SnapshotCounts; clock: string },
+  id: Pick<Manifest, 'customer' | 'site' | 'gen' | 'seq'>,
+  made: {
+    last: SignedManifest | null;
+    step: Step;
+    reading: Reading;
+    clock: string;
+    packs: PackRef[];
+    draft: Draft;
+  },
 ): Manifest {
-  const { epoch, point, wal, schema, postgres, ownerless } = read.point;
+  const { last, step, reading, clock, packs, draft } = made;
+  const { epoch, point, wal, schema, postgres, ownerless } = reading.point;
+  const bytes = packs.reduce((sum, pack) => sum + pack.bytes, 0);
   return {
     format: MANIFEST_FORMAT,
-    ...place,
-    seq: place.gen,
-    previous,
+    ...id,
+    previous: last && linkTo(last),
+    base: step.base ? { point, bytes } : step.upon.base,
     epoch,
     point,
-    clock: read.clock,
+    clock,
     wal,
     schema,
     postgres,
-    setHash: setHash(read.ids),
-    counts: read.counts,
+    setHash: draft.set.toString(),
+    counts: draft.counts(),
     ownerless,
-    packs: read.packs,
+    packs: step.base ? packs : [...packs, ...step.upon.packs],
   };
 }
 

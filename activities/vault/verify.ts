@@ -4,13 +4,14 @@ import type { Receipt, SnapshotCounts, SnapshotId } from '../../workflows/model/
 import type { Keyring } from '../settings.ts';
 import { damaged } from './bytes.ts';
 import { readReceipt } from './catalog.ts';
-import { manifestKey, receiptKey, setHash, type Manifest, type SignedManifest } from './manifest.ts';
+import { LOCK_MS, linked } from './generation.ts';
+import { manifestKey, receiptKey, type Manifest, type SignedManifest } from './manifest.ts';
 import { readManifest } from './open.ts';
 import { fetchPack, openPack, rangesOf, type PackRef } from './pack-reader.ts';
 import type { Vault } from './port.ts';
 import { count, noCounts } from './record.ts';
+import { SetHash } from './set-hash.ts';
 import { seal } from './signed.ts';
-import { LOCK_MS } from './snapshot.ts';
 
 export interface VerifyRequest {
   /** This site's own vault. */
@@ -64,19 +65,14 @@ export async function verifySnapshot(request: VerifyRequest): Promise<Receipt> {
 
 /** The manifest before it, where this vault holds that, must be the one it was linked to. */
 async function checkChain({ vault, publicKeys, signal }: VerifyRequest, { manifest }: SignedManifest): Promise<void> {
-  const { previous, customer, site, seq } = manifest;
-  if (previous === null || seq <= 1) return;
-  // In this format a full snapshot is a generation of its own; a chain of deltas stays within one.
-  const ids = [seq - 1, manifest.gen].map((gen) => ({ customer, site, gen, seq: seq - 1 }));
-  for (const id of ids) {
-    const before = await readManifest({ vault, id, publicKeys, signal });
-    if (before && before.summary.manifest !== previous) {
-      throw damaged(
-        `vault ${vault.site}: ${manifestKey(manifest)}`,
-        `it follows another manifest than number ${id.seq}`,
-      );
-    }
-    if (before) return;
+  const { previous } = manifest;
+  if (!previous) return;
+  const before = await readManifest({ vault, id: linked(manifest, previous), publicKeys, signal });
+  if (before && before.summary.manifest !== previous.manifest) {
+    throw damaged(
+      `vault ${vault.site}: ${manifestKey(manifest)}`,
+      `it follows another manifest than number ${previous.seq}`,
+    );
   }
 }
 
@@ -86,20 +82,20 @@ async function openEverything(
 ): Promise<{ set: string; counts: SnapshotCounts }> {
   const counts = noCounts();
   const seen = new Set<string>();
-  const ids: Buffer[] = [];
+  const set = new SetHash();
   for (const [index, ref] of manifest.packs.entries()) {
     request.signal.throwIfAborted();
-    await openWhole(request, manifest, ref, { counts, seen, ids });
+    await openWhole(request, manifest, ref, { counts, seen, set });
     request.heartbeat({ packs: index + 1, users: counts.users });
   }
-  return { set: setHash(ids), counts };
+  return { set: set.toString(), counts };
 }
 
 interface Tally {
   counts: SnapshotCounts;
   /** userKeys that a newer pack has settled. */
   seen: Set<string>;
-  ids: Buffer[];
+  set: SetHash;
 }
 
 async function openWhole(request: VerifyRequest, manifest: Manifest, ref: PackRef, tally: Tally): Promise<void> {
@@ -115,8 +111,8 @@ async function openWhole(request: VerifyRequest, manifest: Manifest, ref: PackRe
     const name = entry.userKey.toString('latin1');
     if (tally.seen.has(name)) continue;
     tally.seen.add(name);
-    count(tally.counts, record.rows);
-    tally.ids.push(Buffer.concat([entry.userKey, entry.recordId]));
+    count(tally.counts, record.bytes);
+    tally.set.add(entry.userKey, entry.recordId);
   }
   for (const gone of pack.footer.tombstones) tally.seen.add(gone.toString('latin1'));
 }

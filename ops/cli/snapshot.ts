@@ -20,17 +20,19 @@ export function register(program: Command, context: Context): void {
       .description(about)
       .requiredOption('--site <site>', 'whose users, or whose vault')
       .option('--customer <id>', 'needed when there is more than one');
-  verb('now', 'take one of what a site serves, beside the schedules').action((o: Where) => now(context, o));
+  verb('now', 'take one of what a site serves, beside the schedules')
+    .option('--changes', 'read only the users that changed, as the runs between do; else every row is read')
+    .action((o: Where & { changes?: boolean }) => now(context, o));
   verb('list', "what a site's vault holds, of its own users and of its peer's").action((o: Where) => list(context, o));
 }
 
-async function now(context: Context, o: Where): Promise<void> {
+async function now(context: Context, o: Where & { changes?: boolean }): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
   const client = await siteOf(configuration, o.site).client();
   try {
     context.out.say(`Snapshot of ${customer.id} at ${o.site} …`);
-    const taken = await snapshotNow(client, o.site, customer);
+    const taken = await snapshotNow(client, o.site, customer, o.changes ? 'changes' : 'all');
     const { users, contacts, aclItems } = taken.counts;
     context.out.answer(
       taken,

@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readServed, type ReadRequest } from '../../activities/contacts/reader.ts';
-import { recordKeys } from '../../activities/vault/keys.ts';
 import { hasRows, type UserRecord } from '../../activities/vault/record.ts';
 import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';
 
@@ -15,14 +14,14 @@ async function read(changes: Partial<ReadRequest> = {}, during?: () => Promise<u
     database: world.databases.east,
     customer: CUSTOMER,
     site: 'east',
-    keys: recordKeys(Buffer.alloc(32)),
+    keys: world.keys,
     maxAgeMs: 30_000,
     signal: quiet.signal,
     ...changes,
   };
-  return readServed(request, async (_point, records) => {
+  return readServed(request, async (reading) => {
     const found: UserRecord[] = [];
-    for await (const record of records) {
+    for await (const { record } of (await reading.all()).records) {
       if (found.length === 0) await during?.();
       found.push(record);
     }
@@ -97,7 +96,7 @@ describe('a reading', () => {
         .toSorted((x, y) => Buffer.compare(x, y))
         .map(String),
     ).toEqual(names);
-    expect(records.some(({ rows }) => !hasRows(rows))).toBe(true);
+    expect(records.some(({ bytes }) => !hasRows(bytes))).toBe(true);
   });
 
   it('keeps NULL, blanks and long numbers as they stand', async () => {

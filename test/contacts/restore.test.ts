@@ -23,7 +23,7 @@ const restore = (changes: Partial<RestoreRequest> = {}) =>
     database: world.databases.west,
     records: opened.records(),
     guard: { customer: 'acme', epoch },
-    ledger: { snapshot: opened.summary, epoch: opened.manifest.epoch },
+    ledger: { snapshot: opened.summary, epoch: opened.manifest.epoch, keys: world.keys },
     ...quiet,
     ...changes,
   });

@@ -72,6 +72,7 @@ async function protect(covered = true): Promise<SnapshotSummary> {
     database: world.eastDb,
     site: 'east',
     signingKey: world.keys.east,
+    read: 'all',
     maxAgeMs: 60_000,
   });
   if (!covered) return taken;

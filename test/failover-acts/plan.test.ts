@@ -58,7 +58,7 @@ async function snapshot(
   const hash = 'f'.repeat(64);
   const read = { epoch: 1, point, clock: point, wal: '0/0', schema: hash, postgres: 18 };
   const held = { setHash: hash, counts, ownerless: 0, packs: [] };
-  const manifest: Manifest = { ...id, format: 1, previous: null, ...read, ...held };
+  const manifest: Manifest = { ...id, format: 1, previous: null, base: { point, bytes: 0 }, ...read, ...held };
   const bytes = seal('manifest', 'east', key, manifest);
   if (where.includes('east')) await east.put(manifestKey(id), bytes);
   if (where.includes('west')) await world.west.vault.put(manifestKey(id), bytes);

@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
+import { Client as PgClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SiteSettings } from '../../activities/settings.ts';
 import { listSnapshots } from '../../activities/vault/catalog.ts';
@@ -77,9 +78,13 @@ describe('a worker killed with -9', () => {
     const client = await clientAt('west');
     const vault = new S3Vault(settings.vault);
     const shelf = { vault, customer, site: 'west', publicKeys: settings.publicKeys };
+    const blocker = new PgClient({ connectionString: urlOf('west') });
+    await blocker.connect();
+    await blocker.query('begin; lock table rostergroups in access exclusive mode');
     const taking = snapshotNow(client, 'west', customerSettings());
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await expect.poll(() => waitingForLocks(urlOf('west')), { timeout: 20_000 }).toBeGreaterThan(0);
     await killProcess(stack.folder, 'west', 'worker');
+    await blocker.end();
     expect(await listSnapshots(shelf)).toEqual({ snapshots: [], faults: [] });
     await startWorker(stack.folder, 'west');
     const taken = await taking;
@@ -137,6 +142,14 @@ describe('a worker killed with -9', () => {
     await client.connection.close();
   }, 240_000);
 });
+
+async function waitingForLocks(url: string): Promise<number> {
+  const rows = await sql(
+    url,
+    `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`,
+  );
+  return rows.length;
+}
 
 async function protect(): Promise<void> {
   const [east, west] = await Promise.all([clientAt('east'), clientAt('west')]);

@@ -45,6 +45,7 @@ await takeSnapshot({
   keys: { current: 'k1', ring: new Map([['k1', Buffer.from(doom.key, 'hex')]]) },
   signingKey,
   publicKeys: new Map([[doom.site, createPublicKey(signingKey)]]),
+  read: 'all',
   maxAgeMs: 60_000,
   heartbeat: () => undefined,
   signal: new AbortController().signal,

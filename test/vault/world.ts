@@ -63,7 +63,7 @@ export async function openWorld(users: number, contacts?: { exactly: number }): 
   const keys = ringOf('k1');
   const publicKeys = new Map(sites.map((site) => [site as string, pairs[site].publicKey]));
   const signingKeys = { east: pairs.east.privateKey, west: pairs.west.privateKey };
-  const common = { customer: CUSTOMER, keys, publicKeys, maxAgeMs: 60_000, ...quiet };
+  const common = { customer: CUSTOMER, keys, publicKeys, read: 'all' as const, maxAgeMs: 60_000, ...quiet };
   return {
     urls,
     databases,

@@ -41,8 +41,21 @@ create table if not exists tandem.ledger (
   gen bigint not null,
   seq bigint not null,
   record_id bytea not null,
+  -- Of the rows here, by this server's own hash functions; null when they were never digested.
+  digest bytea,
   epoch bigint not null,
   applied_at timestamptz not null default now()
+);
+alter table tandem.ledger add column if not exists digest bytea;
+
+-- The snapshot that the ledger's entries of this site's own users stand for, and under which mark they were digested.
+create table if not exists tandem.taken (
+  customer text primary key,
+  gen bigint not null,
+  seq bigint not null,
+  manifest text not null,
+  tag bytea not null,
+  at timestamptz not null default now()
 );
 
 -- The newest snapshot of each site that the standby copy here holds whole.

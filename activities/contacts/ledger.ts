@@ -1,0 +1,112 @@
+import { once } from 'node:events';
+import type { PoolClient } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import type { SnapshotId } from '../../workflows/model/snapshots.ts';
+import { Writer } from '../vault/bytes.ts';
+import type { Database } from './database.ts';
+import type { Digests } from './digests.ts';
+import type { Column, Users } from './users.ts';
+
+/** The snapshot that this site's own entries of the ledger stand for. */
+export interface LedgerHead {
+  gen: number;
+  seq: number;
+  /** SHA-256 of its manifest, hex. */
+  manifest: string;
+}
+
+/** Null when there is none, or when its digests were made under another key or by another major version. */
+export async function readHead(client: PoolClient, customer: string, digests: Digests): Promise<LedgerHead | null> {
+  const { rows } = await client.query<{ gen: string; seq: string; manifest: string; tag: Buffer }>(
+    'select gen::text, seq::text, manifest, tag from tandem.taken where customer = $1',
+    [customer],
+  );
+  const [row] = rows;
+  if (!row?.tag.equals(digests.tag)) return null;
+  return { gen: Number(row.gen), seq: Number(row.seq), manifest: row.manifest };
+}
+
+/** Users whom the ledger knows as served at this site, and who no longer are. */
+export async function readGone(client: PoolClient, site: string): Promise<{ username: string; recordId: Buffer }[]> {
+  const { rows } = await client.query<{ username: string; record_id: Buffer }>(
+    `select l.username, l.record_id from tandem.ledger l
+      where l.served_by = $1 and not exists (select from tandem.served s where s.username = l.username)`,
+    [site],
+  );
+  return rows.map(({ username, record_id: recordId }) => ({ username, recordId }));
+}
+
+/** What a snapshot has made of the users it read. Numbers are those of `users`. */
+export interface LedgerChange {
+  snapshot: SnapshotId & { epoch: number; manifest: string };
+  users: Users;
+  /** Users whose entry is to be written. */
+  changed: Iterable<number>;
+  recordIds: Column;
+  digests: Column;
+  gone: readonly { username: string }[];
+  tag: Buffer;
+}
+
+/**
+ * Makes the ledger say what a snapshot holds, all at once: an entry that is newer than the head would let a change that
+ * was undone since go unnoticed.
+ */
+export async function moveLedger(database: Database, change: LedgerChange): Promise<void> {
+  const { snapshot, gone, tag } = change;
+  const { customer, site, gen, seq, epoch, manifest } = snapshot;
+  await database.transaction(async (client) => {
+    // A run that took longer must not put the ledger back.
+    const { rowCount } = await client.query(
+      `insert into tandem.taken as t (customer, gen, seq, manifest, tag) values ($1, $2, $3, $4, $5)
+       on conflict (customer) do update
+         set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, tag = excluded.tag, at = now()
+         where excluded.seq > t.seq`,
+      [customer, gen, seq, manifest, tag],
+    );
+    if (rowCount === 0) return;
+    await client.query(
+      `create temp table entry (username text not null, record_id bytea not null, digest bytea not null) on commit drop`,
+    );
+    await copyEntries(client, change);
+    await client.query(
+      `insert into tandem.ledger (username, served_by, gen, seq, record_id, digest, epoch)
+       select username, $1, $2, $3, record_id, digest, $4 from entry
+       on conflict (username) do update
+         set served_by = excluded.served_by, gen = excluded.gen, seq = excluded.seq, record_id = excluded.record_id,
+             digest = excluded.digest, epoch = excluded.epoch, applied_at = now()`,
+      [site, gen, seq, epoch],
+    );
+    // Only those that still are this site's: another may have been given the user, and its rows, since.
+    await client.query('delete from tandem.ledger where username = any($1) and served_by = $2', [
+      gone.map(({ username }) => username),
+      site,
+    ]);
+  });
+}
+
+const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
+const BATCH_BYTES = 256 << 10;
+
+async function copyEntries(client: PoolClient, change: LedgerChange): Promise<void> {
+  const stream = client.query(copyFrom('copy entry from stdin (format binary)'));
+  const finished = once(stream, 'finish');
+  finished.catch(() => undefined); // It is awaited when all is written.
+  let out = new Writer().raw(SIGNATURE);
+  const send = async (): Promise<void> => {
+    if (!stream.write(Buffer.from(out.bytes()))) await Promise.race([once(stream, 'drain'), finished]);
+    out = new Writer();
+  };
+  for (const user of change.changed) {
+    const recordId = change.recordIds.get(user) ?? Buffer.alloc(change.recordIds.width);
+    const digest = change.digests.get(user) ?? Buffer.alloc(0);
+    const name = change.users.name(user);
+    out.u16(3);
+    for (const value of [name, recordId, digest]) out.u32(value.length).raw(value);
+    if (out.length > BATCH_BYTES) await send();
+  }
+  out.u16(0xffff);
+  await send();
+  stream.end();
+  await finished;
+}

@@ -1,0 +1,83 @@
+import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
+import { keyOf, recordKeys } from '../vault/keys.ts';
+import { kinds } from '../vault/record-rows.ts';
+import { makeRecord, noCounts, noRows, type UserRecord } from '../vault/record.ts';
+import { copyOut } from './copy.ts';
+import { DIGEST_BYTES, digestSql, emptyDigest } from './digests.ts';
+import { readGone } from './ledger.ts';
+import type { ReadContext, ReadUsers } from './reader.ts';
+import { readUsers, rowQueries } from './rows.ts';
+import { tupleFields } from './tuples.ts';
+import { Column, Users } from './users.ts';
+
+/** Users whose rows are read in one statement. */
+const BATCH_USERS = 500;
+const ID_BYTES = 16;
+
+/** Reads the users whose digest is not the one in the ledger: the server reads all rows, and sends a few. */
+export async function readChanged(context: ReadContext): Promise<ReadUsers> {
+  const { client, request, signal, digests } = context;
+  const users = new Users();
+  const known = new Column(ID_BYTES);
+  const column = new Column(DIGEST_BYTES);
+  // Two answers from one look at the rows; it lives as long as this transaction, which writes nothing that lasts.
+  const site = client.escapeLiteral(request.site);
+  const none = `'\\x${emptyDigest(digests).toString('hex')}'::bytea`;
+  const all = `with d as materialized (
+      select s.username, coalesce(d.digest, ${none}) as digest, ${rowQueries.map(({ kind }) => `d.${kind}`).join(', ')}
+        from tandem.served s left join (${digestSql(digests)}) d using (username))`;
+  const sums = rowQueries.map(({ kind }) => `coalesce(sum(${kind}), 0)::text`);
+  const counts = noCounts();
+  await copyOut(
+    client,
+    `${all} select '' as username, null::bytea, null::bytea, array_to_string(array[count(*)::text, ${sums.join(', ')}], ' ') from d
+     union all
+     select d.username, d.digest, l.record_id, null
+       from d left join tandem.ledger l on l.username = d.username and l.served_by = ${site}
+      where l.digest is distinct from d.digest`,
+    {
+      signal,
+      onTuple: (buffer, name, nameEnd) => {
+        const [digest, recordId, totals] = tupleFields(buffer, nameEnd, 3);
+        if (totals) setCounts(counts, totals.toString('latin1').split(' ').map(Number));
+        if (!digest) return;
+        const user = users.add(buffer, name, nameEnd);
+        column.set(user, digest);
+        if (recordId) known.set(user, recordId);
+      },
+    },
+  );
+  const gone = await readGone(client, request.site);
+  return {
+    users,
+    records: readInBatches(context, users),
+    known,
+    knownDigests: new Column(DIGEST_BYTES), // Other ones, or they would not have been read.
+    digests: column,
+    gone,
+    counts,
+  };
+}
+
+function setCounts(counts: SnapshotCounts, [users = 0, ...rows]: number[]): void {
+  counts.users = users;
+  for (const [i, { count }] of kinds.entries()) counts[count] = rows[i] ?? 0;
+}
+
+async function* readInBatches(
+  { client, request, signal }: ReadContext,
+  users: Users,
+): AsyncGenerator<{ user: number; record: UserRecord }> {
+  const keys = recordKeys(keyOf(request.keys, request.keys.current, 'reading'));
+  // A few users are found by index; limits of the reading as a whole would have every table read for each batch.
+  await client.query('set local enable_nestloop = on');
+  for (let first = 0; first < users.length; first += BATCH_USERS) {
+    signal.throwIfAborted();
+    const length = Math.min(BATCH_USERS, users.length - first);
+    const names = Array.from({ length }, (_, i) => users.name(first + i).toString('utf8'));
+    const found = await readUsers(client, names);
+    for (const [i, name] of names.entries()) {
+      yield { user: first + i, record: makeRecord(name, found.get(name) ?? noRows(), keys) };
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import { Reader } from './bytes.ts';
+import { compareDecimals } from './decimals.ts';
+
+export type Row = (string | null)[];
+
+/** A record's byte for a row, the field of `UserRows`, that of the counts, and its columns. In this order they are written. */
+export const kinds = [
+  { code: 0x52, rows: 'contacts', count: 'contacts', columns: 8 }, // R
+  { code: 0x47, rows: 'groups', count: 'groups', columns: 2 }, // G
+  { code: 0x4c, rows: 'lists', count: 'lists', columns: 1 }, // L
+  { code: 0x49, rows: 'items', count: 'aclItems', columns: 6 }, // I
+  { code: 0x44, rows: 'defaults', count: 'defaults', columns: 1 }, // D
+] as const;
+
+export const codes: readonly number[] = kinds.map(({ code }) => code);
+
+const ITEMS = 3;
+/** Kind and length of the fields. */
+const ROW_HEAD = 5;
+const NULL_LENGTH = 0xffffffff;
+const DENY = 0x64; // d
+
+/** A row is its kind, the length of its fields, and these. */
+export const rowEnd = (source: Buffer, start: number): number => start + ROW_HEAD + source.readUInt32BE(start + 1);
+
+export function decodeRow(source: Buffer, start: number, columns: number): Row {
+  const fields = new Reader(source.subarray(start + ROW_HEAD), 'row');
+  return Array.from({ length: columns }, () => fields.field());
+}
+
+/**
+ * Puts rows of one kind, given by where they start in `source`, into the order of a record; `starts` from `from` to `to`.
+ * A sort of our own, on bytes as they lie: millions of rows go through here, and texts or small arrays for each of them
+ * would cost more than everything else.
+ */
+export function sortRows(source: Buffer, kind: number, starts: Int32Array, from = 0, to = starts.length): void {
+  const compare = kind === ITEMS ? compareItems : compareRows;
+  if (to - from <= INSERTION) {
+    for (let i = from + 1; i < to; i += 1) {
+      const start = starts[i] ?? 0;
+      let at = i;
+      for (; at > from && compare(source, starts[at - 1] ?? 0, start) > 0; at -= 1) starts[at] = starts[at - 1] ?? 0;
+      starts[at] = start;
+    }
+    return;
+  }
+  const middle = (from + to) >>> 1;
+  sortRows(source, kind, starts, from, middle);
+  sortRows(source, kind, starts, middle, to);
+  const left = starts.slice(from, middle);
+  let l = 0;
+  let r = middle;
+  for (let at = from; l < left.length; at += 1) {
+    const takeLeft = r >= to || compare(source, left[l] ?? 0, starts[r] ?? 0) <= 0;
+    starts[at] = (takeLeft ? left[l++] : starts[r++]) ?? 0;
+  }
+}
+
+const INSERTION = 8;
+
+/** By the bytes of the first column; what is left is decided by the whole row. */
+function compareRows(source: Buffer, a: number, b: number): number {
+  return (
+    compareFields(source, a + ROW_HEAD, b + ROW_HEAD) ||
+    compareBytes(source, a, rowEnd(source, a), b, rowEnd(source, b))
+  );
+}
+
+/** By list, then as the service reads them: ascending order, deny before allow, type, value, flags. */
+function compareItems(source: Buffer, a: number, b: number): number {
+  const [listA, typeA, valueA, actionA, ordA, flagsA] = fieldStarts(source, a);
+  const [listB, typeB, valueB, actionB, ordB, flagsB] = fieldStarts(source, b);
+  return (
+    compareFields(source, listA, listB) ||
+    compareOrds(source, ordA, ordB) ||
+    Number(source[actionB + 4] === DENY) - Number(source[actionA + 4] === DENY) ||
+    compareFields(source, actionA, actionB) ||
+    compareFields(source, typeA, typeB) ||
+    compareFields(source, valueA, valueB) ||
+    compareFields(source, flagsA, flagsB) ||
+    compareBytes(source, a, rowEnd(source, a), b, rowEnd(source, b))
+  );
+}
+
+type Six = [number, number, number, number, number, number];
+
+function fieldStarts(source: Buffer, start: number): Six {
+  const found: Six = [start + ROW_HEAD, 0, 0, 0, 0, 0];
+  for (let i = 1; i < 6; i += 1) found[i] = fieldEnd(source, found[i - 1] ?? 0);
+  return found;
+}
+
+function fieldEnd(source: Buffer, field: number): number {
+  const length = source.readUInt32BE(field);
+  return field + 4 + (length === NULL_LENGTH ? 0 : length);
+}
+
+/** NULL as the empty text. */
+function compareFields(source: Buffer, a: number, b: number): number {
+  return compareBytes(source, a + 4, fieldEnd(source, a), b + 4, fieldEnd(source, b));
+}
+
+/** As numbers of any length; two whole numbers without a sign, which nearly all are, without making texts of them. */
+function compareOrds(source: Buffer, a: number, b: number): number {
+  const [aEnd, bEnd] = [fieldEnd(source, a), fieldEnd(source, b)];
+  if (isWhole(source, a + 4, aEnd) && isWhole(source, b + 4, bEnd)) {
+    return aEnd - a - (bEnd - b) || compareBytes(source, a + 4, aEnd, b + 4, bEnd);
+  }
+  const text = (field: number, end: number): string | null =>
+    source.readUInt32BE(field) === NULL_LENGTH ? null : source.toString('utf8', field + 4, end);
+  return compareDecimals(text(a, aEnd), text(b, bEnd));
+}
+
+function isWhole(source: Buffer, start: number, end: number): boolean {
+  for (let i = start; i < end; i += 1) if ((source[i] ?? 0) < 0x30 || (source[i] ?? 0) > 0x39) return false;
+  return end > start;
+}
+
+/** A loop is several times as fast as `Buffer.compare` for texts as short as an address. */
+function compareBytes(source: Buffer, a: number, aEnd: number, b: number, bEnd: number): number {
+  const shared = Math.min(aEnd - a, bEnd - b);
+  for (let i = 0; i < shared; i += 1) {
+    const difference = (source[a + i] ?? 0) - (source[b + i] ?? 0);
+    if (difference !== 0) return difference;
+  }
+  return aEnd - a - (bEnd - b);
+}

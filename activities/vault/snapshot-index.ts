@@ -1,0 +1,106 @@
+import { Column, Users } from '../contacts/users.ts';
+import type { Keyring } from '../settings.ts';
+import type { Manifest } from './manifest.ts';
+import { openPack, rangesIn, type PackRef } from './pack-reader.ts';
+import type { Entry } from './pack.ts';
+import type { Vault } from './port.ts';
+
+const ID_BYTES = 16;
+/** Pack, frame, epoch, offset, length. */
+const PLACE_BYTES = 20;
+const GONE = 0xffffffff;
+/** Footers that are read at once. */
+const AT_ONCE = 8;
+
+/**
+ * Who is in a snapshot, with the id of each record and where it lies: from the footers of its packs, newest first, in
+ * flat tables of about 80 bytes for each user.
+ */
+export class SnapshotIndex {
+  readonly packs: readonly PackRef[];
+  private readonly users = new Users();
+  private readonly recordIds = new Column(ID_BYTES);
+  private readonly places = new Column(PLACE_BYTES);
+  private present = 0;
+
+  private constructor(packs: readonly PackRef[]) {
+    this.packs = packs;
+  }
+
+  /** Fails as opening the packs does: `key-missing`, `key-wrong`, `snapshot-damaged`, `snapshot-format`. */
+  static async load(vault: Vault, manifest: Manifest, keys: Keyring, signal?: AbortSignal): Promise<SnapshotIndex> {
+    const index = new SnapshotIndex(manifest.packs);
+    for (let first = 0; first < manifest.packs.length; first += AT_ONCE) {
+      signal?.throwIfAborted();
+      const some = manifest.packs.slice(first, first + AT_ONCE);
+      const open = await Promise.all(
+        some.map((ref) => openPack(rangesIn(vault, manifest, ref), keys, manifest, ref.keyId)),
+      );
+      for (const [i, { footer }] of open.entries()) {
+        for (const gone of footer.tombstones) index.remember(gone, null, GONE);
+        for (const entry of footer.entries) index.remember(entry.userKey, entry, first + i);
+      }
+    }
+    return index;
+  }
+
+  /** Users in the snapshot. */
+  get length(): number {
+    return this.present;
+  }
+
+  /** Numbers of all users in it. */
+  *numbers(): Generator<number> {
+    for (let user = 0; user < this.users.length; user += 1) if (this.pack(user) !== GONE) yield user;
+  }
+
+  /** -1 when the snapshot does not have him. */
+  find(userKey: Buffer): number {
+    const user = this.users.find(userKey);
+    return user >= 0 && this.pack(user) !== GONE ? user : -1;
+  }
+
+  userKey(user: number): Buffer {
+    return this.users.name(user);
+  }
+
+  recordId(user: number): Buffer {
+    return this.recordIds.get(user) ?? Buffer.alloc(ID_BYTES);
+  }
+
+  /** Where his record lies. */
+  entry(user: number): { pack: PackRef; entry: Entry } {
+    const place = this.places.get(user);
+    const pack = this.packs[place?.readUInt32BE() ?? GONE];
+    if (!place || !pack) throw new RangeError(`user ${user} of ${this.users.length}`);
+    const [frame, epoch, offset, length] = [4, 8, 12, 16].map((at) => place.readUInt32BE(at));
+    return {
+      pack,
+      entry: {
+        userKey: this.userKey(user),
+        recordId: this.recordId(user),
+        frame: frame ?? 0,
+        epoch: epoch ?? 0,
+        offset: offset ?? 0,
+        length: length ?? 0,
+      },
+    };
+  }
+
+  private pack(user: number): number {
+    return this.places.get(user)?.readUInt32BE() ?? 0;
+  }
+
+  /** The first pack that knows a user decides. */
+  private remember(userKey: Buffer, entry: Entry | null, pack: number): void {
+    if (this.users.find(userKey) >= 0) return;
+    const user = this.users.add(userKey, 0, userKey.length);
+    const place = Buffer.alloc(PLACE_BYTES);
+    const values = [pack, entry?.frame ?? 0, entry?.epoch ?? 0, entry?.offset ?? 0, entry?.length ?? 0];
+    for (const [i, value] of values.entries()) place.writeUInt32BE(value, 4 * i);
+    this.places.set(user, place);
+    if (!entry) return;
+    this.recordIds.set(user, entry.recordId);
+    this.present += 1;
+  }
+}
