@@ -1,10 +1,12 @@
 import type { PoolClient } from 'pg';
 import type { Epoch } from '../../workflows/model/epoch.ts';
 import { failure } from '../../workflows/model/failures.ts';
-import type { ApplyCounts } from '../../workflows/model/snapshots.ts';
+import type { ApplyCounts, SnapshotCounts } from '../../workflows/model/snapshots.ts';
+import type { OpenSnapshot } from '../vault/open.ts';
 import { encodeRecord, noRows, type UserRecord } from '../vault/record.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
+import { findDifferences } from './differences.ts';
 import { readUsers } from './rows.ts';
 import {
   countRecords,
@@ -15,17 +17,33 @@ import {
   type LedgerSource,
 } from './writer.ts';
 
-export interface RestoreRequest {
+/** What every way of restoring needs. */
+interface RestoreWork {
   database: Database;
-  records: AsyncIterable<UserRecord>;
   /** The move that restores: every transaction first locks its epoch. Null only for a database that nobody serves from. */
   guard: { customer: string; epoch: Epoch } | null;
   /** Entered in the ledger with every user; null where there is no schema `tandem`. */
   ledger: LedgerSource | null;
-  /** Takes these users only: one user, a cohort. */
-  filter?: (username: string) => boolean;
   heartbeat: (progress: { users: number; written: number }) => void;
   signal: AbortSignal;
+}
+
+export interface RestoreRequest extends RestoreWork {
+  snapshot: OpenSnapshot;
+  ledger: LedgerSource;
+  /** Only users whose home is this site. */
+  half: string;
+  /** Takes these users only: one user, a cohort. */
+  filter?: (username: string) => boolean;
+  /** Finds out what would be written, and writes nothing. */
+  dryRun?: boolean;
+}
+
+export interface RestoreResult extends ApplyCounts {
+  /** Users of the half whom the snapshot does not have. */
+  withoutRecord: number;
+  /** Users of the snapshot who are not of the half by the directory here. */
+  elsewhere: number;
 }
 
 export const noApplyCounts = (): ApplyCounts => ({
@@ -40,43 +58,60 @@ export const noApplyCounts = (): ApplyCounts => ({
 });
 
 /**
- * Brings users to the state of their records: a difference, not a reload. Users whose rows are equal are not touched;
- * others are replaced whole. Each batch of users is one transaction that locks the move's epoch first, so a repeated or
- * resumed run finds fewer differences, and one that was overtaken stops with `epoch-superseded`.
+ * Brings the users of one half to the state of a snapshot: a difference, not a reload. Users whom the ledger and their
+ * digest show to be equal are not even read; of the others, those whose rows are equal are not touched, and the rest is
+ * replaced whole. Each batch of users is one transaction that locks the move's epoch first, so a repeated or resumed run
+ * finds fewer differences, and one that was overtaken stops with `epoch-superseded`.
  *
- * Users whose home is the snapshot's site, who have rows here and no record, are left as they are and counted as held.
+ * Users of the half who have rows here and no record are left as they are, and counted as held.
  */
-export async function restoreSnapshot(request: RestoreRequest): Promise<ApplyCounts> {
-  const { database, guard, ledger, filter } = request;
+export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreResult> {
+  const { database, snapshot, guard, ledger, signal } = request;
+  // Before a byte is fetched: a move that was overtaken has nothing to do here.
+  if (guard) await database.transaction((client) => lockEpoch(client, database.name, guard.customer, guard.epoch));
+  const index = await snapshot.index();
+  const found = await findDifferences({ ...request, index, halves: [request.half], keys: ledger.keys });
   const counts = noApplyCounts();
-  for await (const batch of batches(filtered(request.records, filter))) {
-    request.signal.throwIfAborted();
-    const written = await database.transaction(async (client) => {
-      if (guard) await lockEpoch(client, database.name, guard.customer, guard.epoch);
-      return replaceDifferent(client, batch, ledger);
-    });
-    addRecords(counts, batch, written);
-    request.heartbeat({ users: counts.users, written: counts.written });
-  }
-  if (ledger && !filter) counts.held = await countUnrecorded(database, ledger);
-  return counts;
+  addCounts(counts, found.equal);
+  await restoreRecords(request, snapshot.records(found.mayDiffer), counts);
+  signal.throwIfAborted();
+  counts.held = found.unrecorded;
+  return { ...counts, withoutRecord: found.withoutRecord, elsewhere: found.elsewhere };
 }
 
-async function* filtered(
+/** The same for records from anywhere, each compared with the rows that stand here. Adds to `counts` as it goes. */
+export async function restoreRecords(
+  work: RestoreWork & { dryRun?: boolean },
   records: AsyncIterable<UserRecord>,
-  takes: ((username: string) => boolean) | undefined,
-): AsyncGenerator<UserRecord> {
-  for await (const record of records) if (!takes || takes(record.username)) yield record;
+  counts: ApplyCounts,
+): Promise<void> {
+  const { database, guard, ledger, dryRun = false } = work;
+  for await (const batch of batches(records)) {
+    work.signal.throwIfAborted();
+    const written = await database.transaction(async (client) => {
+      if (guard) await lockEpoch(client, database.name, guard.customer, guard.epoch);
+      const different = await findDifferent(client, batch);
+      if (dryRun) return different.length;
+      await replaceUsers(client, different);
+      if (ledger) await enterLedger(client, batch, ledger);
+      return different.length;
+    });
+    addRecords(counts, batch, written);
+    work.heartbeat({ users: counts.users, written: counts.written });
+  }
 }
 
 /** Adds a batch that now stands as its records say. */
 export function addRecords(counts: ApplyCounts, batch: readonly UserRecord[], written: number): void {
-  const rows = countRecords(batch);
+  addCounts(counts, countRecords(batch));
+  counts.written += written;
+}
+
+export function addCounts(counts: ApplyCounts, rows: SnapshotCounts): void {
   counts.users += rows.users;
   counts.contacts += rows.contacts;
   counts.groups += rows.groups;
   counts.aclItems += rows.aclItems;
-  counts.written += written;
 }
 
 /** Holds the epoch row against `advance-epoch` until the transaction ends. Another epoch is `epoch-superseded`. */
@@ -91,21 +126,12 @@ export async function lockEpoch(client: PoolClient, name: string, customer: stri
   throw failure('epoch-superseded', `${name}: ${found} stands, not ${epoch.number} of move ${epoch.move}`);
 }
 
-async function replaceDifferent(
-  client: PoolClient,
-  batch: readonly UserRecord[],
-  ledger: LedgerSource | null,
-): Promise<number> {
+async function findDifferent(client: PoolClient, batch: readonly UserRecord[]): Promise<UserRecord[]> {
   const here = await readUsers(
     client,
     batch.map(({ username }) => username),
   );
-  const different = batch.filter(
-    ({ username, bytes }) => !encodeRecord(username, here.get(username) ?? noRows()).equals(bytes),
-  );
-  await replaceUsers(client, different);
-  if (ledger) await enterLedger(client, batch, ledger);
-  return different.length;
+  return batch.filter(({ username, bytes }) => !encodeRecord(username, here.get(username) ?? noRows()).equals(bytes));
 }
 
 /** Replaces all rows of the users by those of their records. */
@@ -115,20 +141,4 @@ export async function replaceUsers(client: PoolClient, records: readonly UserRec
   await deleteUsers(client, usernames);
   await insertUsers(client, records);
   await forgetRosterVersions(client, usernames);
-}
-
-/** Users of the snapshot's home with rows here, which this snapshot's ledger entries do not explain. */
-async function countUnrecorded(database: Database, { snapshot }: LedgerSource): Promise<number> {
-  const [row] = await database.query<{ held: string }>(
-    `select count(*)::text as held from tandem.home h
-      where h.site = $1
-        and not exists (select from tandem.ledger l
-                         where l.username = h.username and l.served_by = $1 and l.gen = $2 and l.seq = $3)
-        and (exists (select from rosterusers r where r.username = h.username)
-          or exists (select from rostergroups g where g.username = h.username)
-          or exists (select from privacy_list p where p.username = h.username)
-          or exists (select from privacy_default_list d where d.username = h.username))`,
-    [snapshot.site, snapshot.gen, snapshot.seq],
-  );
-  return Number(row?.held ?? 0);
 }

@@ -3,12 +3,15 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { ApplyCounts, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import { keyOf, recordKeys, type RecordKeys } from '../vault/keys.ts';
+import type { OpenSnapshot } from '../vault/open.ts';
 import { buildPacks } from '../vault/pack-writer.ts';
 import { hasRows, makeRecord, noRows, type UserRecord } from '../vault/record.ts';
+import type { SnapshotIndex } from '../vault/snapshot-index.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
+import { findDifferences } from './differences.ts';
 import { requireIdentity } from './prepare.ts';
-import { addRecords, noApplyCounts, replaceUsers } from './restore.ts';
+import { addCounts, addRecords, noApplyCounts, replaceUsers } from './restore.ts';
 import { readUsers } from './rows.ts';
 import { deleteUsers, enterLedger, forgetRosterVersions } from './writer.ts';
 
@@ -16,8 +19,7 @@ export interface StandbyRequest {
   database: Database;
   /** This site. */
   site: string;
-  snapshot: SnapshotSummary;
-  records: AsyncIterable<UserRecord>;
+  snapshot: OpenSnapshot;
   keys: Keyring;
   heartbeat: (progress: { users: number; written: number }) => void;
   signal: AbortSignal;
@@ -42,15 +44,23 @@ type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
  * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's.
  */
 export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts> {
-  const { database, snapshot } = request;
+  const { database, snapshot: opened, keys, signal } = request;
+  const { summary: snapshot } = opened;
   const counts = noApplyCounts();
-  await database.connection((client) => requireIdentity(client, snapshot.customer, request.site));
-  for await (const batch of batches(request.records)) {
-    request.signal.throwIfAborted();
+  const halves = await database.transaction(async (client) => {
+    await requireIdentity(client, snapshot.customer, request.site);
+    return lockRights(client, database.name, snapshot);
+  });
+  const index = await opened.index();
+  const found = await findDifferences({ database, index, keys, halves, signal });
+  addCounts(counts, found.equal);
+  counts.held = found.elsewhere;
+  for await (const batch of batches(opened.records(found.mayDiffer))) {
+    signal.throwIfAborted();
     await applyBatch(request, batch, counts);
     request.heartbeat({ users: counts.users, written: counts.written });
   }
-  await removeGone(request, counts);
+  await removeGone(request, index, counts);
   await database.transaction(async (client) => {
     await lockRights(client, database.name, snapshot);
     await client.query(
@@ -73,7 +83,8 @@ export async function appliedSnapshot(database: Database, customer: string, site
 }
 
 async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: ApplyCounts): Promise<void> {
-  const { database, snapshot, keys } = request;
+  const { database, keys } = request;
+  const snapshot = request.snapshot.summary;
   const ring = ringKeys(keys);
   const names = batch.map(({ username }) => username);
   const verdicts = await database.transaction(async (client) => {
@@ -175,7 +186,8 @@ async function readLedger(client: PoolClient, names: string[]): Promise<Map<stri
 
 /** Keeps local versions aside, each sealed as a pack of generation 0 with one record. */
 async function saveConflicts(client: PoolClient, request: StandbyRequest, locals: UserRecord[]): Promise<void> {
-  const { snapshot, site, keys } = request;
+  const { site, keys } = request;
+  const snapshot = request.snapshot.summary;
   const because = `not what the ledger says; replaced by snapshot ${snapshot.seq} of ${snapshot.site}`;
   const place = { customer: snapshot.customer, site, gen: 0 };
   for (const local of locals) {
@@ -195,39 +207,41 @@ async function* one(record: UserRecord): AsyncGenerator<UserRecord> {
 
 const REMOVE_USERS = 500;
 
-/** Removes users who are in the ledger under that site, absent from the newer snapshot, and gone from the directory. */
-async function removeGone(request: StandbyRequest, counts: ApplyCounts): Promise<void> {
-  const { database, snapshot, keys } = request;
-  const ring = ringKeys(keys);
-  for (;;) {
+/** Removes users who are in the ledger under that site, absent from the snapshot, and gone from the directory. */
+async function removeGone(request: StandbyRequest, index: SnapshotIndex, counts: ApplyCounts): Promise<void> {
+  const { database } = request;
+  const snapshot = request.snapshot.summary;
+  const rows = await database.query<{ username: string }>(
+    `select l.username from tandem.ledger l
+      where l.served_by = $1 and l.seq < $2 and not exists (select from tandem.home h where h.username = l.username)`,
+    [snapshot.site, snapshot.seq],
+  );
+  const gone = rows.map(({ username }) => username).filter((username) => index.findName(username) < 0);
+  for (let first = 0; first < gone.length; first += REMOVE_USERS) {
     request.signal.throwIfAborted();
-    const removed = await database.transaction(async (client) => {
-      await lockRights(client, database.name, snapshot);
-      const { rows } = await client.query<{ username: string }>(
-        `select l.username from tandem.ledger l
-          where l.served_by = $1 and l.seq < $2 and not exists (select from tandem.home h where h.username = l.username)
-          limit ${REMOVE_USERS}`,
-        [snapshot.site, snapshot.seq],
-      );
-      const names = rows.map(({ username }) => username);
-      if (names.length === 0) return 0;
-      const ledger = await readLedger(client, names);
-      const here = await readUsers(client, names);
-      const changed = names
-        .map((name) => makeRecord(name, here.get(name) ?? noRows(), ring[0]))
-        .filter((local) => {
-          const entry = ledger.get(local.username);
-          return entry && hasRows(local.bytes) && !explains(entry, local, ring);
-        });
-      await saveConflicts(client, request, changed);
-      counts.conflicts += changed.length;
-      await deleteUsers(client, names);
-      await forgetRosterVersions(client, names);
-      await client.query('delete from tandem.ledger where username = any($1)', [names]);
-      return names.length;
-    });
-    if (removed === 0) return;
-    counts.removed += removed;
+    await removeUsers(request, gone.slice(first, first + REMOVE_USERS), counts);
     request.heartbeat({ users: counts.users, written: counts.written });
   }
+}
+
+async function removeUsers(request: StandbyRequest, names: string[], counts: ApplyCounts): Promise<void> {
+  const { database, keys } = request;
+  const ring = ringKeys(keys);
+  await database.transaction(async (client) => {
+    await lockRights(client, database.name, request.snapshot.summary);
+    const ledger = await readLedger(client, names);
+    const here = await readUsers(client, names);
+    const changed = names
+      .map((name) => makeRecord(name, here.get(name) ?? noRows(), ring[0]))
+      .filter((local) => {
+        const entry = ledger.get(local.username);
+        return entry && hasRows(local.bytes) && !explains(entry, local, ring);
+      });
+    await saveConflicts(client, request, changed);
+    counts.conflicts += changed.length;
+    await deleteUsers(client, names);
+    await forgetRosterVersions(client, names);
+    await client.query('delete from tandem.ledger where username = any($1)', [names]);
+  });
+  counts.removed += names.length;
 }

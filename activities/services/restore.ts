@@ -24,19 +24,20 @@ export async function restoreContacts(
   if (done) return done;
   // A step of an old move is refused before anything is fetched.
   await database.transaction((client) => lockEpoch(client, database.name, key.customer, key.epoch));
-  const result = await withPlannedSnapshot(site, plan, signal, async ({ opened, records, seen, homes }) => {
-    const counts = await restoreSnapshot({
+  const result = await withPlannedSnapshot(site, plan, signal, async ({ opened }) => {
+    const { written, users, ...counts } = await restoreSnapshot({
       database,
-      records,
+      snapshot: opened,
+      half: plan.decisions.from,
       guard: { customer: key.customer, epoch: key.epoch },
       ledger: { snapshot: plan.source.snapshot, epoch: opened.manifest.epoch, keys: site.customer(key.customer).keys },
       heartbeat,
       signal,
     });
-    const without = homes.size - seen.users;
+    const without = counts.withoutRecord > 0 ? `; ${counts.withoutRecord} have no record` : '';
     return {
-      summary: `${counts.users} users are as of ${opened.manifest.point}: ${counts.written} were brought there, ${counts.users - counts.written} stood there already${without > 0 ? `; ${without} have no record` : ''}`,
-      facts: { ...counts, withoutRecord: without, elsewhere: seen.elsewhere },
+      summary: `${users} users are as of ${opened.manifest.point}: ${written} were brought there, ${users - written} stood there already${without}`,
+      facts: { users, written, ...counts },
     };
   });
   return database.transaction(async (client) => {

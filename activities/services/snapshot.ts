@@ -11,10 +11,6 @@ export interface PlannedSnapshot {
   opened: OpenSnapshot;
   /** Records of users whose home is the lost half. Others are passed over: this site may serve them, or nobody any more. */
   records: AsyncGenerator<UserRecord>;
-  /** Grows while the records are read. */
-  seen: { users: number; elsewhere: number };
-  /** The users of the lost half. */
-  homes: ReadonlySet<string>;
 }
 
 /** Opens the snapshot that the plan names, in the vault it names. An older one than was signed is never read. */
@@ -44,8 +40,7 @@ export async function withPlannedSnapshot<T>(
       );
     }
     const homes = await homesOf(site, customer.id, decisions.from);
-    const seen = { users: 0, elsewhere: 0 };
-    return work({ opened, records: ofHalf(opened.records(), homes, seen), seen, homes });
+    return work({ opened, records: ofHalf(opened.records(), homes) });
   };
   if (source.from === 'own-vault') return open(site.vault);
   const access = site.settings.peerVaults.get(customer.peer);
@@ -53,17 +48,8 @@ export async function withPlannedSnapshot<T>(
   return withPeerVault(access, open);
 }
 
-async function* ofHalf(
-  records: AsyncGenerator<UserRecord>,
-  homes: ReadonlySet<string>,
-  seen: PlannedSnapshot['seen'],
-): AsyncGenerator<UserRecord> {
-  for await (const record of records) {
-    if (homes.has(record.username)) {
-      seen.users += 1;
-      yield record;
-    } else seen.elsewhere += 1;
-  }
+async function* ofHalf(records: AsyncGenerator<UserRecord>, homes: ReadonlySet<string>): AsyncGenerator<UserRecord> {
+  for await (const record of records) if (homes.has(record.username)) yield record;
 }
 
 async function homesOf(site: OwnSite, customer: string, half: string): Promise<Set<string>> {

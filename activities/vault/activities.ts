@@ -66,8 +66,7 @@ export function createStandbyActivities(settings: SiteSettings): StandbyActiviti
       return applyStandby({
         database: bulk.database(id.customer),
         site,
-        snapshot: opened.summary,
-        records: opened.records(),
+        snapshot: opened,
         keys,
         heartbeat,
         signal,

@@ -3,12 +3,11 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import { damaged } from './bytes.ts';
-import { keyOf, recordKeys } from './keys.ts';
 import { chooseManifest, manifestKey, type Manifest, type SignedManifest } from './manifest.ts';
-import { fetchPack, openPack, rangesIn, rangesOf, type OpenPack, type PackRef } from './pack-reader.ts';
-import type { Entry } from './pack.ts';
 import type { Vault } from './port.ts';
+import { readRecords } from './read-records.ts';
 import type { UserRecord } from './record.ts';
+import { SnapshotIndex } from './snapshot-index.ts';
 
 export interface OpenRequest {
   vault: Vault;
@@ -24,8 +23,10 @@ export interface OpenRequest {
 export interface OpenSnapshot {
   manifest: Manifest;
   summary: SnapshotSummary;
-  /** All users, once each, opened and checked pack by pack. A base gives them in the byte order of their names. */
-  records(): AsyncGenerator<UserRecord>;
+  /** Who is in it, and where his record lies. Read when first asked for. */
+  index(): Promise<SnapshotIndex>;
+  /** All users, or those that are chosen by their number in the index, once each, pack by pack, oldest pack first. */
+  records(chosen?: (user: number) => boolean): AsyncGenerator<UserRecord>;
   /** One user; null when the snapshot does not have him. Reads footers and one frame. */
   record(username: string): Promise<UserRecord | null>;
 }
@@ -54,93 +55,20 @@ export async function openSnapshot(request: OpenRequest): Promise<OpenSnapshot> 
       `manifest ${summary.manifest.slice(0, 16)}, expected was ${expectManifest.slice(0, 16)}`,
     );
   }
-  const footers = new Map<PackRef, Promise<OpenPack>>();
-  const lookup = (ref: PackRef): Promise<OpenPack> => {
-    const open = footers.get(ref) ?? openPack(rangesIn(vault, manifest, ref), request.keys, manifest, ref.keyId);
-    footers.set(ref, open);
-    return open;
-  };
+  const { vault: from, keys, signal } = request;
+  let loading: Promise<SnapshotIndex> | undefined;
+  const index = (): Promise<SnapshotIndex> => (loading ??= SnapshotIndex.load(from, manifest, keys, signal));
   return {
     manifest,
     summary,
-    records: () => readRecords(manifest, request),
-    record: (username) => findRecord(username, manifest, request.keys, lookup),
+    index,
+    records: (chosen) => readRecords(request, manifest, index, chosen),
+    async record(username) {
+      const all = await index();
+      const user = all.findName(username);
+      if (user < 0) return null;
+      const { pack, entry } = all.entry(user);
+      return (await all.frames[pack]?.record(entry)) ?? null;
+    },
   };
-}
-
-async function findRecord(
-  username: string,
-  manifest: Manifest,
-  keys: Keyring,
-  open: (ref: PackRef) => Promise<OpenPack>,
-): Promise<UserRecord | null> {
-  for (const ref of manifest.packs) {
-    const userKey = recordKeys(keyOf(keys, ref.keyId, 'snapshot')).userKey(username);
-    const pack = await open(ref);
-    const entry = pack.footer.entries.find((e) => e.userKey.equals(userKey));
-    if (entry) return pack.record(entry);
-    if (pack.footer.tombstones.some((gone) => gone.equals(userKey))) return null;
-  }
-  return null;
-}
-
-/** Packs fetched ahead of the one that is read: hides the vault's answer time at 12 MiB of memory. */
-const AHEAD = 2;
-
-async function* readRecords(manifest: Manifest, request: OpenRequest): AsyncGenerator<UserRecord> {
-  const settled = await supersededKeys(manifest, request);
-  const waiting = manifest.packs.toReversed();
-  const fetching: { ref: PackRef; bytes: Promise<Buffer> }[] = [];
-  for (;;) {
-    while (fetching.length <= AHEAD) {
-      const ref = waiting.shift();
-      if (!ref) break;
-      const bytes = fetchPack(request.vault, manifest, ref, request.signal);
-      bytes.catch(() => undefined); // It is awaited below, unless an earlier pack ends the reading.
-      fetching.push({ ref, bytes });
-    }
-    const next = fetching.shift();
-    if (!next) return;
-    const { ref } = next;
-    const where = `vault ${request.vault.site}: pack ${ref.sha256.slice(0, 16)} of ${manifestKey(manifest)}`;
-    const source = rangesOf(await next.bytes, ref.footer, where);
-    const pack = await openPack(source, request.keys, manifest, ref.keyId);
-    yield* packRecords(pack, (userKey) => settled.get(userKey) ?? ref, ref);
-  }
-}
-
-/** The records of a pack in the order they lie, without those that a newer pack has. */
-async function* packRecords(
-  pack: OpenPack,
-  holder: (userKey: string) => PackRef,
-  ref: PackRef,
-): AsyncGenerator<UserRecord> {
-  const place = (e: Entry): number => e.frame * 2 ** 32 + e.offset;
-  const entries = pack.footer.entries.toSorted((a, b) => place(a) - place(b));
-  let open: { number: number; bytes: Buffer } | undefined;
-  for (const entry of entries) {
-    if (holder(entry.userKey.toString('latin1')) !== ref) continue;
-    if (open?.number !== entry.frame) open = { number: entry.frame, bytes: await pack.frame(entry.frame) };
-    yield await pack.record(entry, open.bytes);
-  }
-}
-
-/**
- * Which pack holds a user, for those users that more than one pack knows. The packs of a base know each user once, and
- * are told from deltas by there being nothing older that they could replace.
- */
-async function supersededKeys(manifest: Manifest, request: OpenRequest): Promise<Map<string, PackRef>> {
-  const holders = new Map<string, PackRef>();
-  if (manifest.gen === manifest.seq) return holders; // The base of its generation.
-  for (const ref of manifest.packs) {
-    const { footer } = await openPack(rangesIn(request.vault, manifest, ref), request.keys, manifest, ref.keyId);
-    for (const gone of footer.tombstones) remember(holders, gone, ref);
-    for (const { userKey } of footer.entries) remember(holders, userKey, ref);
-  }
-  return holders;
-}
-
-function remember(holders: Map<string, PackRef>, userKey: Buffer, ref: PackRef): void {
-  const name = userKey.toString('latin1');
-  if (!holders.has(name)) holders.set(name, ref);
 }

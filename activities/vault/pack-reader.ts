@@ -12,6 +12,7 @@ import {
   TRAILER_BYTES,
   type Entry,
   type Footer,
+  type FrameSpan,
   type PackPlace,
 } from './pack.ts';
 import type { Vault } from './port.ts';
@@ -40,10 +41,14 @@ export interface PackBytes {
   intact(): Promise<boolean>;
 }
 
-/** An open pack: its footer has been read and authenticated. */
-export interface OpenPack {
+/** A pack whose footer has been read and authenticated. */
+export interface OpenPack extends PackFrames {
   footer: Footer;
-  keys: RecordKeys;
+}
+
+/** Its frames: what is left to hold when the footer has been taken over into an index. */
+export interface PackFrames {
+  readonly count: number;
   frame(number: number): Promise<Buffer>;
   /** A frame before it is decompressed. */
   compressed(number: number): Promise<Buffer>;
@@ -69,18 +74,27 @@ export async function openPack(source: PackBytes, keys: Keyring, place: PackPlac
   const { where } = source;
   const head = decodeHead(await source.range(0, Math.min(HEAD_BYTES, source.size)), where);
   if (head.keyId !== keyId) throw damaged(where, 'its header names another key than its manifest');
-  const trailer = await source.range(source.size - TRAILER_BYTES, TRAILER_BYTES);
-  if (trailer.length !== TRAILER_BYTES || trailer.readUInt32BE() !== source.footer) {
+  const tailBytes = source.footer + TRAILER_BYTES;
+  const tail = await source.range(source.size - tailBytes, tailBytes);
+  if (tail.length !== tailBytes || tail.readUInt32BE(source.footer) !== source.footer) {
     throw damaged(where, 'its trailer and its manifest do not agree');
   }
-  const sealed = await source.range(source.size - TRAILER_BYTES - source.footer, source.footer);
+  const sealed = tail.subarray(0, source.footer);
   const seal = new FrameSeal(keys, place, head, where);
   const footer = await openFooter(source, seal, sealed);
-  const recordIds = recordKeys(keyOf(keys, keyId, where));
+  return { footer, ...openFrames(source, seal, footer.frames, recordKeys(keyOf(keys, keyId, where))) };
+}
 
+function openFrames(
+  source: PackBytes,
+  seal: FrameSeal,
+  frames: readonly FrameSpan[],
+  recordIds: RecordKeys,
+): PackFrames {
+  const { where } = source;
   const compressed = async (number: number): Promise<Buffer> => {
-    const span = footer.frames[number];
-    if (!span) throw damaged(where, `frame ${number} of ${footer.frames.length}`);
+    const span = frames[number];
+    if (!span) throw damaged(where, `frame ${number} of ${frames.length}`);
     const bytes = await source.range(span.offset, span.length);
     try {
       return seal.decrypt('data', number, bytes);
@@ -91,7 +105,7 @@ export async function openPack(source: PackBytes, keys: Keyring, place: PackPlac
     }
   };
   const frame = async (number: number): Promise<Buffer> => {
-    const limit = footer.frames[number]?.plain ?? 0;
+    const limit = frames[number]?.plain ?? 0;
     const bytes = await decompress(await compressed(number), limit, `${where}: data frame ${number}`);
     if (bytes.length !== limit) throw damaged(where, `frame ${number} opens to ${bytes.length} bytes, not ${limit}`);
     return bytes;
@@ -105,7 +119,7 @@ export async function openPack(source: PackBytes, keys: Keyring, place: PackPlac
     if (!recordIds.userKey(found.username).equals(entry.userKey)) throw damaged(at, 'it belongs to another user');
     return found;
   };
-  return { footer, keys: recordIds, frame, compressed, record };
+  return { count: frames.length, frame, compressed, record };
 }
 
 async function openFooter(source: PackBytes, seal: FrameSeal, sealed: Buffer): Promise<Footer> {
@@ -139,8 +153,22 @@ export async function fetchPack(vault: Vault, place: PackPlace, ref: PackRef, si
   throw damaged(`vault ${vault.site}: ${key}`, what);
 }
 
+/**
+ * A pack that lies in a vault, opened by ranged reads. Where these do not open it, another version of it may: it is then
+ * fetched whole, and held in memory.
+ */
+export async function openStored(vault: Vault, place: PackPlace, ref: PackRef, keys: Keyring): Promise<OpenPack> {
+  const source = rangesIn(vault, place, ref);
+  try {
+    return await openPack(source, keys, place, ref.keyId);
+  } catch (error) {
+    if (failureKind(error) !== 'snapshot-damaged') throw error;
+    return openPack(rangesOf(await fetchPack(vault, place, ref), ref.footer, source.where), keys, place, ref.keyId);
+  }
+}
+
 /** A pack by ranged reads: one user costs a header, a footer and a frame. */
-export function rangesIn(vault: Vault, place: PackPlace, ref: PackRef): PackBytes {
+function rangesIn(vault: Vault, place: PackPlace, ref: PackRef): PackBytes {
   const key = packKey(place, ref.sha256);
   const where = `vault ${vault.site}: ${key}`;
   return {

@@ -1,7 +1,8 @@
 import { Column, Users } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
+import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
 import type { Manifest } from './manifest.ts';
-import { openPack, rangesIn, type PackRef } from './pack-reader.ts';
+import { openStored, type PackFrames, type PackRef } from './pack-reader.ts';
 import type { Entry } from './pack.ts';
 import type { Vault } from './port.ts';
 
@@ -18,30 +19,41 @@ const AT_ONCE = 8;
  */
 export class SnapshotIndex {
   readonly packs: readonly PackRef[];
+  /** Of each of these packs. */
+  readonly frames: PackFrames[] = [];
   private readonly users = new Users();
   private readonly recordIds = new Column(ID_BYTES);
   private readonly places = new Column(PLACE_BYTES);
   private present = 0;
 
-  private constructor(packs: readonly PackRef[]) {
+  private readonly keys: RecordKeys;
+
+  private constructor(packs: readonly PackRef[], keys: RecordKeys) {
     this.packs = packs;
+    this.keys = keys;
   }
 
   /** Fails as opening the packs does: `key-missing`, `key-wrong`, `snapshot-damaged`, `snapshot-format`. */
   static async load(vault: Vault, manifest: Manifest, keys: Keyring, signal?: AbortSignal): Promise<SnapshotIndex> {
-    const index = new SnapshotIndex(manifest.packs);
+    // A generation ends with its key, so all packs have the same.
+    const keyId = manifest.packs[0]?.keyId ?? keys.current;
+    const index = new SnapshotIndex(manifest.packs, recordKeys(keyOf(keys, keyId, 'snapshot')));
     for (let first = 0; first < manifest.packs.length; first += AT_ONCE) {
       signal?.throwIfAborted();
       const some = manifest.packs.slice(first, first + AT_ONCE);
-      const open = await Promise.all(
-        some.map((ref) => openPack(rangesIn(vault, manifest, ref), keys, manifest, ref.keyId)),
-      );
-      for (const [i, { footer }] of open.entries()) {
+      const open = await Promise.all(some.map((ref) => openStored(vault, manifest, ref, keys)));
+      for (const [i, { footer, ...frames }] of open.entries()) {
+        index.frames.push(frames);
         for (const gone of footer.tombstones) index.remember(gone, null, GONE);
         for (const entry of footer.entries) index.remember(entry.userKey, entry, first + i);
       }
     }
     return index;
+  }
+
+  /** Numbers of users are below this. */
+  get capacity(): number {
+    return this.users.length;
   }
 
   /** Users in the snapshot. */
@@ -60,6 +72,11 @@ export class SnapshotIndex {
     return user >= 0 && this.pack(user) !== GONE ? user : -1;
   }
 
+  /** The same, by name. */
+  findName(username: Uint8Array | string): number {
+    return this.find(this.keys.userKey(username));
+  }
+
   userKey(user: number): Buffer {
     return this.users.name(user);
   }
@@ -69,10 +86,10 @@ export class SnapshotIndex {
   }
 
   /** Where his record lies. */
-  entry(user: number): { pack: PackRef; entry: Entry } {
+  entry(user: number): { pack: number; entry: Entry } {
     const place = this.places.get(user);
-    const pack = this.packs[place?.readUInt32BE() ?? GONE];
-    if (!place || !pack) throw new RangeError(`user ${user} of ${this.users.length}`);
+    const pack = place?.readUInt32BE() ?? GONE;
+    if (!place || pack === GONE) throw new RangeError(`user ${user} of ${this.users.length}`);
     const [frame, epoch, offset, length] = [4, 8, 12, 16].map((at) => place.readUInt32BE(at));
     return {
       pack,
@@ -87,7 +104,8 @@ export class SnapshotIndex {
     };
   }
 
-  private pack(user: number): number {
+  /** The pack that holds his record. */
+  pack(user: number): number {
     return this.places.get(user)?.readUInt32BE() ?? 0;
   }
 

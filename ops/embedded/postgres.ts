@@ -97,7 +97,10 @@ async function initialise(folder: string, site: string): Promise<void> {
 function lastLine(error: unknown): string {
   const text =
     (error as { stderr?: string }).stderr?.trim() || (error instanceof Error ? error.message : String(error));
-  return text.split('\n').slice(-3).join(' ');
+  const lines = text.split('\n').map((line) => line.trim());
+  // The cause stands in the middle, what initdb did about it at the end.
+  const telling = lines.filter((line) => /no space|denied|fatal:|could not/i.test(line));
+  return (telling.length > 0 ? telling : lines).slice(-3).join(' ');
 }
 
 /** Starts a site's PostgreSQL. It answers on loopback only, by password only. */

@@ -41,8 +41,7 @@ describe('from a snapshot to a standby copy', () => {
     const applied = await applyStandby({
       database: world.databases.west,
       site: 'west',
-      snapshot: opened.summary,
-      records: opened.records(),
+      snapshot: opened,
       keys: world.keys,
       ...quiet,
     });

@@ -1,0 +1,90 @@
+import { noCounts } from '../vault/record.ts';
+import { kinds } from '../vault/record-rows.ts';
+import type { SnapshotIndex } from '../vault/snapshot-index.ts';
+import type { Keyring } from '../settings.ts';
+import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
+import { copyOut } from './copy.ts';
+import type { Database } from './database.ts';
+import { digestSql, digestsHere, emptyDigest } from './digests.ts';
+import { limitReading, READ_ONLY } from './reader.ts';
+import { rowQueries } from './rows.ts';
+import { tupleFields } from './tuples.ts';
+
+export interface DifferencesRequest {
+  database: Database;
+  index: SnapshotIndex;
+  keys: Keyring;
+  /** Only users whose home is one of these sites. */
+  halves: readonly string[];
+  /** Only these of them. */
+  filter?: (username: string) => boolean;
+  signal: AbortSignal;
+}
+
+/** How users stand here, against a snapshot. Users are numbered as in the snapshot's index. */
+export interface Differences {
+  /** Whether a user has one of these homes, and his rows may differ from his record. */
+  mayDiffer: (user: number) => boolean;
+  /** What stands here and is known to be as the snapshot has it. */
+  equal: SnapshotCounts;
+  /** Users of the snapshot who have none of these homes by the directory here. */
+  elsewhere: number;
+  /** Users with one of these homes whom the snapshot does not have. */
+  withoutRecord: number;
+  /** Those of them who have rows here. */
+  unrecorded: number;
+}
+
+const NONE = 0;
+const EQUAL = 1;
+const OPEN = 2;
+/** Far more than a digest of all rows takes. */
+const LIMIT_MS = 600_000;
+
+/**
+ * Finds the users who may differ from a snapshot without reading a row of the others: where the ledger names the very
+ * record that the snapshot holds, and the rows still have the digest that was entered with it, they are equal.
+ */
+export async function findDifferences(request: DifferencesRequest): Promise<Differences> {
+  const { database, index, keys, halves, filter, signal } = request;
+  const states = new Uint8Array(index.capacity);
+  const equal = noCounts();
+  let [inHalf, withoutRecord, unrecorded] = [0, 0, 0];
+  await database.transaction(async (client) => {
+    await limitReading(client, LIMIT_MS);
+    const counts = rowQueries.map(({ kind }) => `d.${kind}`);
+    const digests = await digestsHere(client, keys);
+    const none = `'\\x${emptyDigest(digests).toString('hex')}'::bytea`;
+    const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none}) then l.record_id end, d.username is not null, ${counts.join(', ')}
+        from tandem.home h
+        left join tandem.ledger l on l.username = h.username
+        left join (${digestSql(digests)}) d on d.username = h.username
+       where h.site in (${halves.map((half) => client.escapeLiteral(half)).join(', ') || 'null'})`;
+    await copyOut(client, sql, {
+      signal,
+      onTuple: (buffer, name, nameEnd) => {
+        if (filter && !filter(buffer.toString('utf8', name, nameEnd))) return;
+        const [recordId, hasRows, ...rows] = tupleFields(buffer, nameEnd, 2 + counts.length);
+        const user = index.findName(buffer.subarray(name, nameEnd));
+        if (user < 0) {
+          withoutRecord += 1;
+          unrecorded += hasRows?.[0] ?? 0;
+          return;
+        }
+        inHalf += 1;
+        const same = recordId?.equals(index.recordId(user)) === true;
+        states[user] = same ? EQUAL : OPEN;
+        if (!same) return;
+        equal.users += 1;
+        for (const [i, { count }] of kinds.entries()) equal[count] += Number(rows[i]?.readBigInt64BE() ?? 0);
+      },
+    });
+  }, READ_ONLY);
+  return {
+    mayDiffer: (user) => (states[user] ?? NONE) === OPEN,
+    equal,
+    elsewhere: filter ? 0 : index.length - inHalf,
+    withoutRecord,
+    unrecorded,
+  };
+}

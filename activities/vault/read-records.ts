@@ -1,0 +1,104 @@
+import type { KeyObject } from 'node:crypto';
+import type { Keyring } from '../settings.ts';
+import { manifestKey, type Manifest } from './manifest.ts';
+import { fetchPack, openPack, rangesOf, type PackFrames } from './pack-reader.ts';
+import type { Entry } from './pack.ts';
+import type { Vault } from './port.ts';
+import type { UserRecord } from './record.ts';
+import type { SnapshotIndex } from './snapshot-index.ts';
+
+export interface ReadRecordsRequest {
+  vault: Vault;
+  keys: Keyring;
+  publicKeys: ReadonlyMap<string, KeyObject>;
+  signal?: AbortSignal;
+}
+
+/** Packs, and frames, that are fetched ahead of the one that is read: hides the vault's answer time. */
+const PACKS_AHEAD = 2;
+const FRAMES_AHEAD = 4;
+/** A pack of which at least this share of the frames is wanted is fetched whole. */
+const WHOLE = 0.5;
+
+/** Records in the order in which they lie, oldest pack first: those chosen by their number in the index. */
+export async function* readRecords(
+  request: ReadRecordsRequest,
+  manifest: Manifest,
+  loadIndex: () => Promise<SnapshotIndex>,
+  chosen: (user: number) => boolean = () => true,
+): AsyncGenerator<UserRecord> {
+  const index = await loadIndex();
+  const wanted = wantedByPack(index, chosen);
+  const packs = wanted.flatMap((users, pack) => (users.length > 0 ? [{ pack, users }] : [])).toReversed();
+  const open = async ({ pack, users }: { pack: number; users: Uint32Array }): Promise<Work> => {
+    const entries = Array.from(users, (user) => index.entry(user).entry).toSorted(byPlace);
+    const frames = index.frames[pack] as PackFrames;
+    const numbers = new Set(entries.map(({ frame }) => frame));
+    const whole = numbers.size >= WHOLE * frames.count;
+    return { entries, frames: whole ? await openWhole(request, manifest, index, pack) : frames };
+  };
+  for await (const { entries, frames } of ahead(packs, open, PACKS_AHEAD)) {
+    request.signal?.throwIfAborted();
+    const numbers = [...new Set(entries.map(({ frame }) => frame))];
+    let at = 0;
+    for await (const { number, bytes } of ahead(
+      numbers,
+      async (n) => ({ number: n, bytes: await frames.frame(n) }),
+      FRAMES_AHEAD,
+    )) {
+      for (; entries[at]?.frame === number; at += 1) yield await frames.record(entries[at] as Entry, bytes);
+    }
+  }
+}
+
+interface Work {
+  entries: Entry[];
+  frames: PackFrames;
+}
+
+const byPlace = (a: Entry, b: Entry): number => a.frame - b.frame || a.offset - b.offset;
+
+/** Numbers of the chosen users, by the pack that holds them. */
+function wantedByPack(index: SnapshotIndex, chosen: (user: number) => boolean): Uint32Array[] {
+  const counts = index.packs.map(() => 0);
+  const each = (visit: (user: number, pack: number) => void): void => {
+    for (const user of index.numbers()) if (chosen(user)) visit(user, index.pack(user));
+  };
+  each((_user, pack) => {
+    counts[pack] = (counts[pack] ?? 0) + 1;
+  });
+  const wanted = counts.map((n) => new Uint32Array(n));
+  const filled = counts.map(() => 0);
+  each((user, pack) => {
+    const of = wanted[pack];
+    if (of) of[filled[pack] ?? 0] = user;
+    filled[pack] = (filled[pack] ?? 0) + 1;
+  });
+  return wanted;
+}
+
+async function openWhole(
+  { vault, keys, signal }: ReadRecordsRequest,
+  manifest: Manifest,
+  index: SnapshotIndex,
+  pack: number,
+): Promise<PackFrames> {
+  const ref = index.packs[pack];
+  if (!ref) throw new RangeError(`pack ${pack} of ${index.packs.length}`);
+  const where = `vault ${vault.site}: pack ${ref.sha256.slice(0, 16)} of ${manifestKey(manifest)}`;
+  const bytes = await fetchPack(vault, manifest, ref, signal);
+  return openPack(rangesOf(bytes, ref.footer, where), keys, manifest, ref.keyId);
+}
+
+/** Starts work on the next items while one is used; gives the results in order. */
+async function* ahead<T, R>(items: readonly T[], work: (item: T) => Promise<R>, count: number): AsyncGenerator<R> {
+  const running: Promise<R>[] = [];
+  for (const item of items) {
+    const started = work(item);
+    started.catch(() => undefined); // It is awaited below, unless an earlier one ends the reading.
+    running.push(started);
+    const first = running.length > count ? running.shift() : undefined;
+    if (first) yield await first;
+  }
+  for (const started of running) yield await started;
+}
