@@ -23,9 +23,10 @@ export async function watchCoverage(
       for (const customer of settings.customers.values()) {
         metrics.rpoSeconds.set({ customer: customer.id }, customer.objectives.rpoMs / 1000);
         try {
-          for (const { site, newest, covered } of await coverageOf(settings, vaults, customer.id)) {
+          for (const { site, newest, covered, suspect } of await coverageOf(settings, vaults, customer.id)) {
             metrics.recoveryPoint.set({ customer: customer.id, site, state: 'local' }, seconds(newest?.point));
             metrics.recoveryPoint.set({ customer: customer.id, site, state: 'covered' }, seconds(covered?.point));
+            metrics.suspect.set({ customer: customer.id, site }, suspect ? 1 : 0);
           }
         } catch (error) {
           say(`coverage of ${customer.id} cannot be read: ${error instanceof Error ? error.message : String(error)}`);

@@ -6,6 +6,7 @@ import { Fault } from './fault.ts';
 export class SiteMetrics {
   readonly registry = new Registry();
   readonly recoveryPoint: Gauge<'customer' | 'site' | 'state'>;
+  readonly suspect: Gauge<'customer' | 'site'>;
   readonly rpoSeconds: Gauge<'customer'>;
   readonly build: Gauge<'site' | 'build'>;
 
@@ -16,6 +17,12 @@ export class SiteMetrics {
       name: 'tandem_recovery_point_timestamp_seconds',
       help: 'Newest recovery point of the users served at `site`, by state: local (its own vault has it) or covered (its peer has verified it). 0 = none.',
       labelNames: ['customer', 'site', 'state'],
+      registers,
+    });
+    this.suspect = new Gauge({
+      name: 'tandem_snapshot_suspect',
+      help: '1 while the newest snapshot of the users served at `site` shrank without a known cause and waits for an operator.',
+      labelNames: ['customer', 'site'],
       registers,
     });
     this.rpoSeconds = new Gauge({

@@ -27,10 +27,13 @@ export async function standby(input: StandbyInput): Promise<StandbyResult> {
   const { customer } = input;
   const pull = await acts['pull-snapshots']({ customer });
   const receipt = pull.unverified ? await acts['verify-snapshot']({ snapshot: pull.unverified }) : null;
-  const snapshot = receipt?.snapshot ?? pull.unapplied;
+  // A suspect one is kept, and whatever was to be applied before stays.
+  const snapshot = receipt && receipt.suspect === undefined ? receipt.snapshot : pull.unapplied;
   const applied = snapshot ? { snapshot, counts: await acts['apply-standby']({ snapshot }) } : null;
   const newest = receipt
-    ? `snapshot ${receipt.snapshot.seq} of ${receipt.snapshot.site} is covered, recovery point ${receipt.point}`
+    ? receipt.suspect === undefined
+      ? `snapshot ${receipt.snapshot.seq} of ${receipt.snapshot.site} is covered, recovery point ${receipt.point}`
+      : `snapshot ${receipt.snapshot.seq} of ${receipt.snapshot.site} is SUSPECT: ${receipt.suspect}. It is kept, and neither applied nor counted until \`tandem snapshot accept\``
     : 'nothing new';
   setCurrentDetails(pull.peer === 'reached' ? `${newest}.` : `The peer did not answer: ${pull.because}.`);
   return { peer: pull.peer, pulled: pull.pulled.length, receipt, applied };

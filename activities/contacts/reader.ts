@@ -17,6 +17,8 @@ export interface ReadPoint {
   /** Start of the read transaction by the database's clock; on a replica, the newest transaction it had replayed. */
   point: Timestamp;
   epoch: number;
+  /** The id that the database was given when it was prepared. */
+  database: string;
   wal: string;
   schema: string;
   postgres: number;
@@ -129,12 +131,14 @@ async function openReading(client: PoolClient, request: ReadRequest): Promise<Re
   const { rows } = await client.query<{
     at: Date;
     wal: string;
+    database: string;
     epoch: string | null;
     ownerless: string;
     closed: boolean;
   }>(
     `select case when pg_is_in_recovery() then coalesce(least(pg_last_xact_replay_timestamp(), now()), now()) else now() end as at,
             case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end::text as wal,
+            (select id from tandem.identity)::text as database,
             (select number from tandem.epoch where customer = $1)::text as epoch,
             (select count(*) from privacy_list_data where id is null)::text as ownerless,
             exists (select from tandem.home) and not exists (select from tandem.served) as closed`,
@@ -150,5 +154,7 @@ async function openReading(client: PoolClient, request: ReadRequest): Promise<Re
     throw failure('clock-wrong', `${database.name}: its clock is ${Math.round(aheadMs / 1000)} s ahead, limit 120 s`);
   }
   const point = row.at.toISOString();
-  return { point, epoch: Number(row.epoch), wal: row.wal, schema, postgres, ownerless: Number(row.ownerless) };
+  const { wal, database: databaseId } = row;
+  const numbers = { epoch: Number(row.epoch), ownerless: Number(row.ownerless) };
+  return { point, ...numbers, database: databaseId, wal, schema, postgres };
 }

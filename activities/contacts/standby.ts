@@ -64,10 +64,11 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   await database.transaction(async (client) => {
     await lockRights(client, database.name, snapshot);
     await client.query(
-      `insert into tandem.applied as a (customer, site, gen, seq, manifest) values ($1, $2, $3, $4, $5)
+      `insert into tandem.applied as a (customer, site, gen, seq, manifest, database) values ($1, $2, $3, $4, $5, $6)
        on conflict (customer, site) do update
-         set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, at = now() where excluded.seq > a.seq`,
-      [snapshot.customer, snapshot.site, snapshot.gen, snapshot.seq, snapshot.manifest],
+         set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, database = excluded.database, at = now()
+         where excluded.seq > a.seq`,
+      [snapshot.customer, snapshot.site, snapshot.gen, snapshot.seq, snapshot.manifest, opened.manifest.database],
     );
   });
   return counts;

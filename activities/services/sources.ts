@@ -1,6 +1,6 @@
 import { failure, failureText } from '../../workflows/model/failures.ts';
 import type { Plan, RecoverySource } from '../../workflows/model/plan.ts';
-import type { SnapshotSummary, Timestamp } from '../../workflows/model/snapshots.ts';
+import { whyShrunk, type SnapshotSummary, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { appliedSnapshot } from '../contacts/standby.ts';
 import { withPeerVault, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -77,13 +77,15 @@ async function newestInOwnVault(
   const shelf: Shelf = { ...shelfOf(site, customer), vault: site.vault, ...(signal && { signal }) };
   let later = 0;
   let found: SnapshotSummary | null = null;
-  for await (const { summary } of coveredSnapshots(shelf, site.settings.site)) {
+  let suspect = 0;
+  for await (const { summary } of coveredSnapshots(shelf, site.settings.site, () => (suspect += 1))) {
     if (Date.parse(summary.point) <= latest) {
       found = summary;
       break;
     }
     later += 1;
   }
+  if (suspect > 0) notTaken.push({ from: 'own-vault', because: `${suspect} suspect, which nobody has accepted` });
   if (later > 0) notTaken.push({ from: 'own-vault', because: `${later} covered, of a time after ${limit}` });
   if (!found) notTaken.push({ from: 'own-vault', because: `none is covered${later > 0 ? ' before that' : ''}` });
   return found;
@@ -112,6 +114,8 @@ async function newerInSourceVault(
     if (!newest) return pass('it holds no snapshot');
     if (own && newest.seq <= own.seq) return pass('it holds none newer than this vault');
     if (Date.parse(newest.point) > latest) return pass(`its newest, number ${newest.seq}, is of a time after ${limit}`);
+    const shrunk = own && whyShrunk(own.counts, newest.counts);
+    if (shrunk) return pass(`its newest, number ${newest.seq}, is suspect: ${shrunk} since number ${own.seq}`);
     return newest;
   } catch (error) {
     if (signal?.aborted) throw error;

@@ -1,8 +1,10 @@
 import { Context } from '@temporalio/activity';
 import { openBulk, type Bulk } from '../contacts/bulk.ts';
 import { applyStandby } from '../contacts/standby.ts';
+import { whySuspect } from '../contacts/suspect.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { SnapshotActivities, StandbyActivities } from '../types.ts';
+import type { Manifest } from './manifest.ts';
 import { openSnapshot } from './open.ts';
 import { pullSnapshots } from './pull.ts';
 import { S3Vault } from './s3.ts';
@@ -57,7 +59,8 @@ export function createStandbyActivities(settings: SiteSettings): StandbyActiviti
     },
     async 'verify-snapshot'({ snapshot: id }) {
       const { keys } = bulk.customer(id.customer);
-      return verifySnapshot({ vault, site, id, keys, signingKey, publicKeys, ...running() });
+      const judge = (manifest: Manifest): Promise<string | null> => whySuspect(bulk.database(id.customer), manifest);
+      return verifySnapshot({ vault, site, id, keys, signingKey, publicKeys, judge, ...running() });
     },
     async 'apply-standby'({ snapshot: id }) {
       const { keys } = bulk.customer(id.customer);

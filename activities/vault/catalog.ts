@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
-import type { Coverage, Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import type { Acceptance, Coverage, Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import { isAccepted, readAcceptances } from './accept.ts';
 import { compareIds, manifestId, receiptKey, receiptPrefix, sitePrefix, type SignedManifest } from './manifest.ts';
 import { readManifest } from './open.ts';
 import { digits } from './pack-reader.ts';
@@ -102,19 +103,37 @@ export interface Covered {
   summary: SnapshotSummary;
 }
 
-/** Covered snapshots in the vault of the covering site, newest first. Read as far as they are asked for. */
-export async function* coveredSnapshots(shelf: Shelf, coveredBy: string): AsyncGenerator<Covered> {
+/**
+ * Covered snapshots in the vault of the covering site, newest first. Read as far as they are asked for. Suspect ones that
+ * nobody has accepted do not count, and are handed to `passed`.
+ */
+export async function* coveredSnapshots(
+  shelf: Shelf,
+  coveredBy: string,
+  passed: (receipt: Receipt) => void = () => undefined,
+): AsyncGenerator<Covered> {
+  let acceptances: Acceptance[] | undefined;
   for (const id of await receiptIds(shelf, coveredBy)) {
     const receipt = await validReceipt(shelf, coveredBy, id);
     const found = receipt && (await validManifest(shelf, id));
-    if (found && !('because' in found) && found.summary.manifest === receipt.manifest) {
-      yield { receipt, summary: found.summary };
+    if (!found || 'because' in found || found.summary.manifest !== receipt.manifest) continue;
+    if (receipt.suspect !== undefined) {
+      acceptances ??= await readAcceptances(shelf.vault, shelf, coveredBy, shelf.publicKeys, shelf.signal);
+      if (!isAccepted(receipt, acceptances)) {
+        passed(receipt);
+        continue;
+      }
     }
+    yield { receipt, summary: found.summary };
   }
 }
 
-export async function newestCovered(shelf: Shelf, coveredBy: string): Promise<Covered | null> {
-  for await (const covered of coveredSnapshots(shelf, coveredBy)) return covered;
+export async function newestCovered(
+  shelf: Shelf,
+  coveredBy: string,
+  passed?: (receipt: Receipt) => void,
+): Promise<Covered | null> {
+  for await (const covered of coveredSnapshots(shelf, coveredBy, passed)) return covered;
   return null;
 }
 
@@ -138,7 +157,8 @@ export async function coverage(
 ): Promise<Coverage> {
   const { customer, site, peer, publicKeys } = who;
   const shelf = (vault: Vault): Shelf => ({ vault, customer, site, publicKeys, ...(signal && { signal }) });
-  const covered = vaults.cover && (await newestCovered(shelf(vaults.cover), peer));
+  let suspect: Receipt | null = null;
+  const covered = vaults.cover && (await newestCovered(shelf(vaults.cover), peer, (receipt) => (suspect ??= receipt)));
   const since = covered?.summary.gen ?? 0;
   const found = await Promise.all(
     [vaults.source, vaults.cover].map(async (vault) => vault && newestSnapshot(shelf(vault), since)),
@@ -147,5 +167,5 @@ export async function coverage(
     .flatMap((f) => (f ? [f.summary] : []))
     .toSorted((a, b) => compareIds(b, a))
     .at(0);
-  return { customer, site, newest: newest ?? null, covered: covered?.receipt ?? null };
+  return { customer, site, newest: newest ?? null, covered: covered?.receipt ?? null, suspect };
 }

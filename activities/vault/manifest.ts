@@ -20,6 +20,8 @@ export interface Manifest extends SnapshotId {
   point: Timestamp;
   /** The reading machine's own clock at the point. */
   clock: Timestamp;
+  /** The id of the database it was read from. */
+  database: string;
   /** Position in the database's write-ahead log at the point. */
   wal: string;
   /** SHA-256 over tables, columns and types, hex. */

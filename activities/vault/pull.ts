@@ -158,15 +158,19 @@ async function leftToDo(
   { database, customer, site, peer }: PullRequest,
   shelf: Shelf,
 ): Promise<Pick<PullResult, 'unverified' | 'unapplied'>> {
-  const covered = await newestCovered(shelf, site);
+  let suspect: SnapshotId | null = null;
+  const covered = await newestCovered(shelf, site, (receipt) => (suspect ??= receipt.snapshot));
   const newest = await newestSnapshot(shelf, covered?.summary.gen);
-  const unverified = newest && (!covered || compareIds(newest.manifest, covered.summary) > 0) ? newest.summary : null;
+  // A suspect one has been verified too: it waits for an operator.
+  const verified: (SnapshotId | null | undefined)[] = [suspect, covered?.summary];
+  const newer = (id: SnapshotId): boolean => verified.every((v) => !v || compareIds(id, v) > 0);
+  const unverified = newest && newer(newest.manifest) ? newest.summary : null;
   const applied = await appliedSnapshot(database, customer, peer.site);
   const [row] = await database.query<{ number: string }>('select number::text from tandem.epoch where customer = $1', [
     customer,
   ]);
   // A snapshot from before a move will never be applied: there is no use in offering it again and again.
   const current = covered && covered.summary.epoch >= Number(row?.number ?? 0);
-  const newer = covered && (!applied || compareIds(covered.summary, applied) > 0);
-  return { unverified, unapplied: current && newer ? covered.receipt.snapshot : null };
+  const unapplied = covered && (!applied || compareIds(covered.summary, applied) > 0);
+  return { unverified, unapplied: current && unapplied ? covered.receipt.snapshot : null };
 }

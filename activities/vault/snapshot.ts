@@ -183,7 +183,7 @@ function makeManifest(
   },
 ): Manifest {
   const { last, step, reading, clock, packs, draft } = made;
-  const { epoch, point, wal, schema, postgres, ownerless } = reading.point;
+  const { epoch, point, database, wal, schema, postgres, ownerless } = reading.point;
   const bytes = packs.reduce((sum, pack) => sum + pack.bytes, 0);
   return {
     format: MANIFEST_FORMAT,
@@ -193,6 +193,7 @@ function makeManifest(
     epoch,
     point,
     clock,
+    database,
     wal,
     schema,
     postgres,

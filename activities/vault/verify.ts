@@ -22,6 +22,8 @@ export interface VerifyRequest {
   keys: Keyring;
   signingKey: KeyObject;
   publicKeys: ReadonlyMap<string, KeyObject>;
+  /** Why the snapshot is not believed; null when nothing speaks against it. */
+  judge?: (manifest: Manifest) => Promise<string | null>;
   heartbeat: (progress: { packs: number; users: number }) => void;
   signal: AbortSignal;
 }
@@ -51,6 +53,7 @@ export async function verifySnapshot(request: VerifyRequest): Promise<Receipt> {
   const differs = Object.entries(opened.counts).filter(([k, n]) => n !== manifest.counts[k as keyof SnapshotCounts]);
   if (differs.length > 0)
     throw damaged(where, `counts differ from its manifest: ${differs.map(([k]) => k).join(', ')}`);
+  const suspect = (await request.judge?.(manifest)) ?? null;
   const { customer, gen, seq } = id;
   return keepReceipt(request, {
     format: 1,
@@ -60,6 +63,7 @@ export async function verifySnapshot(request: VerifyRequest): Promise<Receipt> {
     site,
     verifiedAt: new Date().toISOString(),
     counts: opened.counts,
+    ...(suspect !== null && { suspect }),
   });
 }
 

@@ -5,7 +5,7 @@ import type { Verb } from '../../workflows/model/approvals.ts';
 import type { FailoverInput, FailoverReport, FailoverStatus } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
-import { loadPrivateKey, readSecretFile } from '../keys.ts';
+import { loadPrivateKey, passphraseOf } from '../keys.ts';
 import {
   failoverHandle,
   failoverStatus,
@@ -185,11 +185,7 @@ function screen(s: FailoverStatus): string[] {
 }
 
 async function sign(context: Context, handle: FailoverHandle, name: Verb, o: Signing): Promise<void> {
-  const passphrase =
-    o.passphraseFile === undefined
-      ? process.env['TANDEM_PASSPHRASE']
-      : await readSecretFile(o.passphraseFile, 'passphrase file');
-  const key = await loadPrivateKey(o.key, passphrase);
+  const key = await loadPrivateKey(o.key, await passphraseOf(o.passphraseFile));
   const status = await failoverStatus(handle);
   if (status.plan && !context.json()) context.out.answer(null, screen(status));
   const request = {

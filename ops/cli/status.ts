@@ -22,6 +22,8 @@ interface HalfStatus {
   ageMs: number | null;
   rpoMs: number;
   state: 'protected' | 'UNPROTECTED' | 'BEYOND THE RPO';
+  /** A newer snapshot that waits to be accepted: why, and where. */
+  suspect: { seq: number; site: string; because: string } | null;
 }
 
 interface SiteStatus {
@@ -124,7 +126,9 @@ function halfStatus(
   const point = counted.toSorted().at(-1) ?? null;
   const age = point === null ? null : ageMs(point, Date.now());
   const state = age === null ? 'UNPROTECTED' : age > customer.objectives.rpoMs ? 'BEYOND THE RPO' : 'protected';
-  return { customer: customer.id, half, servedAt, point, ageMs: age, rpoMs: customer.objectives.rpoMs, state };
+  const receipt = seen.find((d) => d.site === (servedAt ?? half) && d.suspect)?.suspect;
+  const suspect = receipt ? { seq: receipt.snapshot.seq, site: receipt.site, because: receipt.suspect ?? '' } : null;
+  return { customer: customer.id, half, servedAt, point, ageMs: age, rpoMs: customer.objectives.rpoMs, state, suspect };
 }
 
 async function siteStatus(
@@ -164,12 +168,21 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
   ]);
   out.answer({ halves, sites }, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
+    ...halves.flatMap(({ half, suspect }) =>
+      suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
+    ),
     '',
     ...sites.map(
       (s) =>
         `${s.site}: Temporal ${s.temporal}; ${s.failover === null ? 'no failover' : `failover ${s.failover}`}; next continuity test ${s.nextTest?.slice(0, 10) ?? '-'}`,
     ),
   ]);
+  const suspect = halves.find((h) => h.suspect)?.suspect;
+  if (suspect) {
+    process.exitCode = exits.held;
+    out.next(`tandem snapshot list --site ${suspect.site}`);
+    return;
+  }
   const open = halves.find((h) => h.state !== 'protected');
   if (!open) return;
   process.exitCode = exits.failed;

@@ -56,7 +56,7 @@ async function snapshot(
   const counts = { users: 3, contacts: 0, groups: 0, lists: 0, aclItems: 0, defaults: 0 };
   const id = { customer: CUSTOMER, site: 'east', gen: 1, seq };
   const hash = 'f'.repeat(64);
-  const read = { epoch: 1, point, clock: point, wal: '0/0', schema: hash, postgres: 18 };
+  const read = { epoch: 1, point, clock: point, database: 'd', wal: '0/0', schema: hash, postgres: 18 };
   const held = { setHash: hash, counts, ownerless: 0, packs: [] };
   const manifest: Manifest = { ...id, format: 1, previous: null, base: { point, bytes: 0 }, ...read, ...held };
   const bytes = seal('manifest', 'east', key, manifest);

@@ -42,6 +42,58 @@ export interface Receipt {
   site: string;
   verifiedAt: Timestamp;
   counts: SnapshotCounts;
+  /**
+   * Why it shrank without a cause that is known here. Such a snapshot is kept, and neither applied nor counted until an
+   * operator accepts it.
+   */
+  suspect?: string;
+}
+
+/** An operator's word that a suspect snapshot, and later ones that hold no less, are as they should be. */
+export interface Acceptance {
+  format: 1;
+  snapshot: SnapshotId;
+  manifest: string;
+  counts: SnapshotCounts;
+  operator: string;
+  because: string;
+  at: Timestamp;
+  /** Ed25519 of the operator, over `acceptanceText`, hex. */
+  operatorSignature: string;
+}
+
+/** What an operator signs: readable, so that it can be read aloud. */
+export function acceptanceText(a: Omit<Acceptance, 'operatorSignature' | 'format'>): string {
+  const { users, contacts, aclItems } = a.counts;
+  return [
+    'tandem/1 snapshot accept',
+    `customer: ${a.snapshot.customer}`,
+    `site: ${a.snapshot.site}`,
+    `snapshot: ${a.snapshot.seq} of generation ${a.snapshot.gen}`,
+    `manifest: ${a.manifest}`,
+    `holds: ${users} users, ${contacts} contacts, ${aclItems} ACL items`,
+    `operator: ${a.operator}`,
+    `because: ${JSON.stringify(a.because)}`,
+    `at: ${a.at}`,
+    '',
+  ].join('\n');
+}
+
+/** More than this share gone, of users, contacts or ACL items, is no day like any other. */
+const SUSPECT_SHARE = 0.05;
+/** Below so many rows a share says little; unless nothing at all is left. */
+const SUSPECT_ROWS = 50;
+
+/** Why `now` cannot be what became of `before` by itself; null when it can. */
+export function whyShrunk(before: SnapshotCounts, now: SnapshotCounts): string | null {
+  const kinds = { users: 'users', contacts: 'contacts', aclItems: 'ACL items' } as const;
+  for (const [kind, name] of Object.entries(kinds) as [keyof typeof kinds, string][]) {
+    const lost = before[kind] - now[kind];
+    if (lost > SUSPECT_SHARE * before[kind] && (lost > SUSPECT_ROWS || now[kind] === 0)) {
+      return `${lost} of ${before[kind]} ${name} are gone`;
+    }
+  }
+  return null;
 }
 
 /** The protection of one direction: users served at `site`, covered by its peer. */
@@ -50,6 +102,8 @@ export interface Coverage {
   site: string;
   newest: SnapshotSummary | null;
   covered: Receipt | null;
+  /** A newer one that waits for an operator to accept it. */
+  suspect: Receipt | null;
 }
 
 /** What applying a snapshot's records to a database did. */

@@ -9,6 +9,9 @@ create table if not exists tandem.identity (
   version integer not null
 );
 
+-- Tells one database from another that took its place.
+alter table tandem.identity add column if not exists id uuid not null default gen_random_uuid();
+
 -- Where each user belongs. The same at both sites.
 create table if not exists tandem.home (
   username text primary key,
@@ -68,6 +71,8 @@ create table if not exists tandem.applied (
   at timestamptz not null default now(),
   primary key (customer, site)
 );
+
+alter table tandem.applied add column if not exists database text;
 
 -- Local versions that stood in the way of a snapshot's, sealed as records: nothing is dropped in silence.
 create table if not exists tandem.conflict (
