@@ -1,7 +1,7 @@
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
+import type { Running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { ContinuityActivities } from '../types.ts';
-import { running } from '../vault/activities.ts';
 import { openSnapshot } from '../vault/open.ts';
 import { openBulk } from './bulk.ts';
 import {
@@ -13,10 +13,10 @@ import {
   type ScratchWork,
 } from './scratch.ts';
 
-type DataActivities = Pick<ContinuityActivities, 'restore-scratch' | 'compare-scratch' | 'drop-scratch'>;
+type DataActivities = Pick<ContinuityActivities, 'restore-scratch' | 'compare-scratch'>;
 
 /** The data half of a continuity test: a scratch database beside the customer's own, from the vault of this site. */
-export function createContinuityDataActivities(settings: SiteSettings): DataActivities {
+export function createContinuityDataActivities(settings: SiteSettings, running: () => Running): DataActivities {
   const bulk = openBulk(settings);
   const server = (customer: string): ScratchServer => ({
     database: bulk.database(customer),
@@ -35,6 +35,13 @@ export function createContinuityDataActivities(settings: SiteSettings): DataActi
     async 'compare-scratch'({ run, snapshot }) {
       return compareScratch(server(snapshot.customer), run, await work(snapshot));
     },
+  };
+}
+
+/** Drops a test's scratch database: no bulk data, so the worker does it itself. */
+export function createScratchActivities(settings: SiteSettings): Pick<ContinuityActivities, 'drop-scratch'> {
+  const bulk = openBulk(settings);
+  return {
     async 'drop-scratch'({ run, customer }) {
       await dropScratch(bulk.database(customer), scratchName(run));
     },

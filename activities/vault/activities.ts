@@ -1,7 +1,7 @@
-import { Context } from '@temporalio/activity';
 import { openBulk, type Bulk } from '../contacts/bulk.ts';
 import { applyStandby } from '../contacts/standby.ts';
 import { whySuspect } from '../contacts/suspect.ts';
+import type { Running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { SnapshotActivities, StandbyActivities } from '../types.ts';
 import type { Manifest } from './manifest.ts';
@@ -11,13 +11,10 @@ import { S3Vault } from './s3.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { verifySnapshot } from './verify.ts';
 
-/** Heartbeat and cancellation of the activity that runs: the only place where the data half knows of Temporal. */
-export function running(): { heartbeat: (progress: Record<string, number>) => void; signal: AbortSignal } {
-  const context = Context.current();
-  return { heartbeat: (progress) => context.heartbeat(progress), signal: context.cancellationSignal };
-}
-
-export function createSnapshotActivities(settings: SiteSettings): Pick<SnapshotActivities, 'take-snapshot'> {
+export function createSnapshotActivities(
+  settings: SiteSettings,
+  running: () => Running,
+): Pick<SnapshotActivities, 'take-snapshot'> {
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
   return {
@@ -39,7 +36,7 @@ export function createSnapshotActivities(settings: SiteSettings): Pick<SnapshotA
   };
 }
 
-export function createStandbyActivities(settings: SiteSettings): StandbyActivities {
+export function createStandbyActivities(settings: SiteSettings, running: () => Running): StandbyActivities {
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
   const { vault } = bulk;

@@ -1,0 +1,26 @@
+import { failure } from '../../workflows/model/failures.ts';
+import { createContinuityDataActivities } from '../contacts/activities.ts';
+import { probeContacts } from '../probes/contacts.ts';
+import type { Running } from '../running.ts';
+import { restoreContacts } from '../services/restore.ts';
+import { openSite } from '../services/site.ts';
+import type { SiteSettings } from '../settings.ts';
+import type { SiteActivities } from '../types.ts';
+import { createSnapshotActivities, createStandbyActivities } from '../vault/activities.ts';
+import type { JobName } from './messages.ts';
+
+/** The jobs themselves, as the data mover runs them. */
+export function createJobs(settings: SiteSettings, running: () => Running): Pick<SiteActivities, JobName> {
+  const site = openSite(settings);
+  return {
+    ...createSnapshotActivities(settings, running),
+    ...createStandbyActivities(settings, running),
+    ...createContinuityDataActivities(settings, running),
+    'restore-contacts': (input) => restoreContacts(site, input, running()),
+    async probe(input) {
+      const step = input.plan.decisions.steps.find((s) => s.id === input.key.step);
+      if (step?.service === 'contacts') return probeContacts(site, input, running());
+      throw failure('input-invalid', `step ${input.key.step}: there is no probe of ${step?.service ?? 'no service'}`);
+    },
+  };
+}

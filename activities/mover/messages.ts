@@ -1,0 +1,73 @@
+import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto';
+import { ApplicationFailure } from '@temporalio/common';
+import type { SiteSettings } from '../settings.ts';
+import type { SiteActivities } from '../types.ts';
+
+/** Activities that move contacts and ACLs in bulk. They run in a process of their own, one for each run. */
+export const jobNames = [
+  'take-snapshot',
+  'pull-snapshots',
+  'verify-snapshot',
+  'apply-standby',
+  'restore-contacts',
+  'probe',
+  'restore-scratch',
+  'compare-scratch',
+] as const satisfies readonly (keyof SiteActivities)[];
+
+export type JobName = (typeof jobNames)[number];
+
+/** What the worker sends: one job, and perhaps that it is to end. Secrets go this way, never through arguments. */
+export type ToMover = { start: { settings: PlainSettings; job: JobName; input: unknown } } | { cancel: true };
+
+export type FromMover =
+  | { heartbeat: Record<string, number> }
+  /** `peakBytes`: the most memory the process had. */
+  | { result: unknown; peakBytes: number }
+  | { failure: PlainFailure };
+
+/** Settings without key objects, which cannot be sent. */
+type PlainSettings = Omit<SiteSettings, 'signingKey' | 'publicKeys'> & {
+  signingKey: Buffer;
+  publicKeys: ReadonlyMap<string, Buffer>;
+};
+
+const asPublic = (der: Buffer): KeyObject => createPublicKey({ key: der, format: 'der', type: 'spki' });
+
+export function toPlain(settings: SiteSettings): PlainSettings {
+  const { signingKey, publicKeys, ...rest } = settings;
+  return {
+    ...rest,
+    signingKey: signingKey.export({ format: 'der', type: 'pkcs8' }),
+    publicKeys: new Map([...publicKeys].map(([site, key]) => [site, key.export({ format: 'der', type: 'spki' })])),
+  };
+}
+
+export function fromPlain(plain: PlainSettings): SiteSettings {
+  const { signingKey, publicKeys, ...rest } = plain;
+  return {
+    ...rest,
+    signingKey: createPrivateKey({ key: Buffer.from(signingKey), format: 'der', type: 'pkcs8' }),
+    publicKeys: new Map([...publicKeys].map(([site, der]) => [site, asPublic(Buffer.from(der))])),
+  };
+}
+
+interface PlainFailure {
+  message: string;
+  type: string | null;
+  nonRetryable: boolean;
+  details: unknown[];
+}
+
+export function failureToPlain(error: unknown): PlainFailure {
+  if (error instanceof ApplicationFailure) {
+    const { message, type, nonRetryable, details } = error;
+    return { message, type: type ?? null, nonRetryable: nonRetryable === true, details: details ?? [] };
+  }
+  const message = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  return { message, type: null, nonRetryable: false, details: [] };
+}
+
+export function failureFromPlain({ message, type, nonRetryable, details }: PlainFailure): Error {
+  return type === null ? new Error(message) : ApplicationFailure.create({ message, type, nonRetryable, details });
+}

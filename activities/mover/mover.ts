@@ -1,0 +1,74 @@
+import { fork, type ChildProcess } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { failure } from '../../workflows/model/failures.ts';
+import type { Running } from '../running.ts';
+import type { SiteSettings } from '../settings.ts';
+import type { SiteActivities } from '../types.ts';
+import { failureFromPlain, jobNames, toPlain, type FromMover, type JobName, type ToMover } from './messages.ts';
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+
+/** In MiB. What a job holds are buffers, outside of this: the heap itself stays small at any number of users. */
+const HEAP = ['--max-semi-space-size=4', '--max-old-space-size=96'];
+/** What a process needs of its surroundings; secrets of the worker's environment are not among it. */
+const PASSED = new Set(['PATH', 'TMPDIR', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR']);
+/** After being asked to end, a job may finish a transaction. */
+const CANCEL_MS = 10_000;
+/** Last words of a process that died. */
+const STDERR_BYTES = 2000;
+
+/** The bulk activities of a site, each run in a process of its own. */
+export function createMovedActivities(settings: SiteSettings, running: () => Running): Pick<SiteActivities, JobName> {
+  const moved = jobNames.map((job) => [job, (input: unknown) => moveInProcess(settings, job, input, running())]);
+  return Object.fromEntries(moved) as Pick<SiteActivities, JobName>;
+}
+
+/** Runs one job; its failure is the job's own. A process that dies without a word is `mover-died`. */
+export async function moveInProcess(
+  settings: SiteSettings,
+  job: JobName,
+  input: unknown,
+  { heartbeat, signal }: Running,
+  peak: (bytes: number) => void = () => undefined,
+): Promise<unknown> {
+  signal.throwIfAborted();
+  const child = fork(MAIN, [], {
+    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => PASSED.has(name))),
+    execArgv: HEAP,
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
+  const stop = (): void => askToEnd(child);
+  signal.addEventListener('abort', stop, { once: true });
+  try {
+    return await new Promise<unknown>((resolve, reject) => {
+      let words = '';
+      child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+        words = (words + text).slice(-STDERR_BYTES);
+      });
+      child.on('message', (message: FromMover) => {
+        if ('heartbeat' in message) return heartbeat(message.heartbeat);
+        if ('failure' in message) return reject(failureFromPlain(message.failure));
+        peak(message.peakBytes);
+        return resolve(message.result);
+      });
+      child.on('error', reject);
+      child.on('exit', (code, killed) => {
+        const how = killed ? `ended by ${killed}` : `ended with code ${code}`;
+        reject(failure('mover-died', `data mover: ${job} ${how}${words.trim() === '' ? '' : `: ${words.trim()}`}`));
+      });
+      child.send({ start: { settings: toPlain(settings), job, input } } satisfies ToMover);
+    });
+  } catch (error) {
+    signal.throwIfAborted(); // Cancelled: whatever the job said at its end.
+    throw error;
+  } finally {
+    signal.removeEventListener('abort', stop);
+  }
+}
+
+function askToEnd(child: ChildProcess): void {
+  if (child.connected) child.send({ cancel: true } satisfies ToMover);
+  const late = setTimeout(() => child.kill('SIGKILL'), CANCEL_MS);
+  child.once('exit', () => clearTimeout(late));
+}

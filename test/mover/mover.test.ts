@@ -1,0 +1,130 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { moveInProcess } from '../../activities/mover/mover.ts';
+import type { SiteSettings } from '../../activities/settings.ts';
+import { listSnapshots } from '../../activities/vault/catalog.ts';
+import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';
+
+let world: World;
+let settings: SiteSettings;
+beforeAll(async () => {
+  world = await openWorld(300);
+  const HOUR = 3_600_000;
+  settings = {
+    site: 'east',
+    vault: world.access.east,
+    peerVaults: new Map([['west', world.access.westReader]]),
+    peerTemporals: new Map(),
+    signingKey: world.signingKeys.east,
+    publicKeys: world.publicKeys,
+    operators: [],
+    reportsFolder: '/nowhere',
+    customers: new Map([
+      [
+        CUSTOMER,
+        {
+          id: CUSTOMER,
+          domain: 'acme.example',
+          sites: ['east', 'west'],
+          peer: 'west',
+          databaseUrl: world.urls.east,
+          peerDatabaseUrl: world.urls.west,
+          keys: world.keys,
+          options: [],
+          objectives: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
+          target: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
+          snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2 },
+          continuityTest: { month: 3, day: 1, hour: 3 },
+          limits: { contacts: 250 },
+        },
+      ],
+    ]),
+  };
+});
+afterAll(() => world.drop());
+
+const take = (changes: Partial<SiteSettings> = {}, running = quiet, input: unknown = { customer: CUSTOMER }) =>
+  moveInProcess({ ...settings, ...changes }, 'take-snapshot', input, running) as Promise<SnapshotSummary>;
+
+/** Processes of the data mover that this one has started and that live. */
+async function movers(): Promise<number[]> {
+  const found: number[] = [];
+  for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
+    const [line, stat] = await Promise.all([
+      readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''),
+      readFile(`/proc/${pid}/stat`, 'utf8').catch(() => ''),
+    ]);
+    const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]);
+    if (line.includes('mover/main.ts') && parent === process.pid) found.push(Number(pid));
+  }
+  return found;
+}
+
+/** Holds every reading of contacts up until it is called off. */
+async function block(): Promise<() => Promise<unknown>> {
+  const held = world.sql('east', `begin; lock table rosterusers in access exclusive mode; select pg_sleep(60)`);
+  const ended = held.catch(() => undefined);
+  await expect.poll(() => waiting(`query like '%pg_sleep%' and wait_event = 'PgSleep'`)).toBe(1);
+  return async () => {
+    await world.sql('east', `select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'`);
+    await ended;
+  };
+}
+
+async function waiting(where: string): Promise<number> {
+  const rows = await world.sql('east', `select from pg_stat_activity where datname = current_database() and ${where}`);
+  return rows.length;
+}
+
+describe('the data mover', () => {
+  it('that is killed says so, leaves no snapshot and no transaction; the next one works', async () => {
+    const release = await block();
+    const taking = take();
+    taking.catch(() => undefined);
+    await expect.poll(() => waiting(`wait_event_type = 'Lock'`)).toBeGreaterThan(0);
+    for (const pid of await movers()) process.kill(pid, 'SIGKILL');
+    await expect(taking).rejects.toMatchObject({
+      type: 'mover-died',
+      message: expect.stringContaining('SIGKILL') as string,
+    });
+    await release();
+    await expect.poll(() => waiting(`application_name = 'tandem' and state <> 'idle'`)).toBe(0);
+    expect(await take()).toMatchObject({ counts: { users: 150 } });
+  });
+
+  it('ends when it is told to, and no one is left behind', async () => {
+    const release = await block();
+    const stop = new AbortController();
+    const taking = take({}, { ...quiet, signal: stop.signal });
+    taking.catch(() => undefined);
+    await expect.poll(() => waiting(`wait_event_type = 'Lock'`)).toBeGreaterThan(0);
+    stop.abort(new Error('enough'));
+    await expect(taking).rejects.toThrow('enough');
+    await release();
+    await expect.poll(movers).toEqual([]);
+  });
+
+  it('fails as the job does, with kind and what to try', async () => {
+    await expect(take({}, quiet, { customer: 'nobody' })).rejects.toMatchObject({
+      type: 'unknown-customer',
+      nonRetryable: true,
+      message: 'customer "nobody": site east serves acme',
+      details: [{ try: expect.any(String) as string }],
+    });
+  });
+
+  it('gives what the job gives, and tells how far it is', async () => {
+    const told: Record<string, number>[] = [];
+    let peak = 0;
+    const running = { ...quiet, heartbeat: (progress: Record<string, number>) => void told.push(progress) };
+    await world.sql('east', `update rosterusers set nick = 'changed'`);
+    const taken = (await moveInProcess(settings, 'take-snapshot', { customer: CUSTOMER }, running, (bytes) => {
+      peak = bytes;
+    })) as SnapshotSummary;
+    const shelf = { vault: world.vaults.east, customer: CUSTOMER, site: 'east', publicKeys: world.publicKeys };
+    expect((await listSnapshots(shelf)).snapshots[0]).toEqual(taken);
+    expect(told.at(-1)).toMatchObject({ users: expect.any(Number) as number, packs: 1 });
+    expect(peak).toBeLessThan(256 << 20);
+  });
+});
