@@ -6,12 +6,14 @@ import { checksum, KEY_BYTES, readRing } from '../config/keyring.ts';
 import { Fault } from '../fault.ts';
 import { keepSecret } from '../keyring/files.ts';
 import { inventory, states, type KeyLine } from '../keyring/inventory.ts';
-import { proveKeys, verdicts, type Proof } from '../keyring/proof.ts';
+import { proveKeys, verdicts, type Proof, type Verdict } from '../keyring/proof.ts';
 import { newReference, nextKeyId, rotationSteps } from '../keyring/rotation.ts';
 import { surveyKeys, type VaultUse } from '../keyring/survey.ts';
 import { verifyEscrow } from './keys-escrow.ts';
 import { table, type Context } from './print.ts';
 import { customerOf, openConfiguration } from './site.ts';
+
+const BRING_BACK = 'Bring it back from the escrow, `tandem keys restore FILE --into FOLDER`, and add it to the ring.';
 
 interface Which {
   customer?: string;
@@ -81,10 +83,7 @@ function needKeys(customer: CustomerConfiguration, lines: KeyLine[]): void {
   const each = missing.map(
     (l) => `key ${l.id}, needed by ${l.snapshots} snapshots${l.neededUntil === null ? '' : ` until ${l.neededUntil}`}`,
   );
-  throw new Fault(
-    `ring of ${customer.id}: lacks ${each.join('; ')}`,
-    `Bring it back from the escrow, \`tandem keys restore FILE --into FOLDER\`, and add it to the ring.`,
-  );
+  throw new Fault(`ring of ${customer.id}: lacks ${each.join('; ')}`, BRING_BACK);
 }
 
 async function list(context: Context, o: Which): Promise<void> {
@@ -148,12 +147,14 @@ function needProofs(customer: CustomerConfiguration, proofs: Proof[]): void {
   const text = (p: Proof): string =>
     p.of === null ? `key ${p.id} is ${p.says}` : `key ${p.id} is ${p.says} for what ${p.of} wrote`;
   const each = [...new Set(bad.map(text))]; // One that is missing is so in every vault.
-  throw new Fault(
-    `ring of ${customer.id}: ${each.join('; ')}`,
-    bad.every((p) => p.says === 'damaged')
-      ? 'The packs are damaged, which says nothing about the key: the other vault may hold them whole, `tandem snapshot list`.'
-      : 'Compare checksums with the other site and the escrow: `tandem keys list`, `tandem keys verify --escrow FILE`.',
-  );
+  throw new Fault(`ring of ${customer.id}: ${each.join('; ')}`, adviceFor(new Set(bad.map((p) => p.says))));
+}
+
+function adviceFor(says: ReadonlySet<Verdict>): string {
+  if (says.has('wrong'))
+    return 'Compare checksums with the other site and the escrow: `tandem keys list`, `tandem keys verify --escrow FILE`.';
+  if (says.has('missing')) return BRING_BACK;
+  return 'The packs are damaged, which says nothing about the key: the other vault may hold them whole, `tandem snapshot list`.';
 }
 
 async function rotate(context: Context, o: Which & { out?: string }): Promise<void> {
