@@ -62,11 +62,6 @@ export async function loadPrivateKey(path: string, passphrase?: string): Promise
   throw new Fault(`key file ${path}: is no Ed25519 key`, '`tandem keys new` makes one.');
 }
 
-/** What opens an encrypted key: from the file, else from the environment; never from an argument. */
-export async function passphraseOf(file: string | undefined): Promise<string | undefined> {
-  return file === undefined ? process.env['TANDEM_PASSPHRASE'] : readSecretFile(file, 'passphrase file');
-}
-
 /** A secret's text without its last line feed. A file that others can read is refused: it is no secret any more. */
 export async function readSecretFile(path: string, what: string): Promise<string> {
   try {

@@ -5,7 +5,8 @@ import type { Verb } from '../../workflows/model/approvals.ts';
 import type { FailoverInput, FailoverReport, FailoverStatus } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
-import { loadPrivateKey, passphraseOf } from '../keys.ts';
+import { loadPrivateKey } from '../keys.ts';
+import { givenPassphrase } from '../passphrase.ts';
 import {
   failoverHandle,
   failoverStatus,
@@ -185,7 +186,7 @@ function screen(s: FailoverStatus): string[] {
 }
 
 async function sign(context: Context, handle: FailoverHandle, name: Verb, o: Signing): Promise<void> {
-  const key = await loadPrivateKey(o.key, await passphraseOf(o.passphraseFile));
+  const key = await loadPrivateKey(o.key, await givenPassphrase(o.passphraseFile));
   const status = await failoverStatus(handle);
   if (status.plan && !context.json()) context.out.answer(null, screen(status));
   const request = {

@@ -1,12 +1,24 @@
 import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
-import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { Fault } from '../fault.ts';
-import { openSshLine, readSecretFile } from '../keys.ts';
+import { openSshLine } from '../keys.ts';
+import { keepSecret } from '../keyring/files.ts';
+import { givenPassphrase } from '../passphrase.ts';
+import { registerEscrow } from './keys-escrow.ts';
+import { registerRing } from './keys-ring.ts';
 import type { Context } from './print.ts';
 
-export function register(program: Command, { out }: Context): void {
-  const group = program.command('keys').description('keys of operators, sites and customers');
+export function register(program: Command, context: Context): void {
+  const { out } = context;
+  const group = program
+    .command('keys')
+    .description('keys of operators, sites and customers')
+    .addHelpText(
+      'after',
+      '\nWhoever loses every copy of a customer’s keys has lost every snapshot under them: no lock of a vault helps then, so keep an escrow offline.',
+    );
+  registerRing(group, context);
+  registerEscrow(group, context);
   group
     .command('new')
     .description('make a key; an existing file is never overwritten')
@@ -16,7 +28,7 @@ export function register(program: Command, { out }: Context): void {
     .option('--passphrase-file <file>', 'encrypt an operator’s key with this passphrase (or TANDEM_PASSPHRASE)')
     .action(async (kind: string, o: { out: string; id: string; passphraseFile?: string }) => {
       if (kind === 'customer') {
-        await keep(o.out, `${randomBytes(32).toString('base64')}\n`);
+        await keepSecret(o.out, `${randomBytes(32).toString('base64')}\n`);
         out.answer({ kind, file: o.out }, [
           `A customer's key is in ${o.out}. Add it to the ring at both sites, keep a copy offline:`,
           `  keys: { current: ${o.id}, ring: { ${o.id}: { file: ${o.out} } } }`,
@@ -28,13 +40,10 @@ export function register(program: Command, { out }: Context): void {
           `kind ${JSON.stringify(kind)}: operator, site and customer are allowed`,
           '`tandem keys new operator --id ID --out FILE`',
         );
-      const passphrase =
-        o.passphraseFile === undefined
-          ? process.env['TANDEM_PASSPHRASE']
-          : await readSecretFile(o.passphraseFile, 'passphrase file');
+      const passphrase = await givenPassphrase(o.passphraseFile);
       const { privateKey } = generateKeyPairSync('ed25519');
       const encrypted = passphrase ? { cipher: 'aes-256-cbc', passphrase } : {};
-      await keep(o.out, privateKey.export({ format: 'pem', type: 'pkcs8', ...encrypted }));
+      await keepSecret(o.out, privateKey.export({ format: 'pem', type: 'pkcs8', ...encrypted }));
       const publicKey = openSshLine(createPublicKey(privateKey));
       const line =
         kind === 'operator'
@@ -45,15 +54,4 @@ export function register(program: Command, { out }: Context): void {
         line,
       ]);
     });
-}
-
-async function keep(file: string, secret: string | Buffer): Promise<void> {
-  try {
-    await writeFile(file, secret, { flag: 'wx', mode: 0o600 });
-  } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'EEXIST')
-      throw new Fault(`${file}: exists already`, 'Choose another name: a key is never overwritten.');
-    throw new Fault(`${file}: cannot be written (${message})`, 'Choose a folder that exists and is yours.');
-  }
 }

@@ -16,7 +16,10 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   worker: { about: "run one site's worker", load: () => import('./worker.ts') },
   schedules: { about: 'the schedules of a site: apply, list', load: () => import('./schedules.ts') },
   config: { about: 'the configuration: check', load: () => import('./config.ts') },
-  keys: { about: 'keys of operators, sites and customers: new', load: () => import('./keys.ts') },
+  keys: {
+    about: 'keys of operators, sites and customers: new, rotate, list, verify, escrow, restore',
+    load: () => import('./keys.ts'),
+  },
   status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
   snapshot: { about: 'snapshots: now, list', load: () => import('./snapshot.ts') },
   failover: { about: 'a lost site: start, watch, approve, retry, abort, report', load: () => import('./failover.ts') },

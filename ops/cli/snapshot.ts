@@ -14,7 +14,8 @@ import {
 } from '../../workflows/model/snapshots.ts';
 import { openVaults } from '../coverage.ts';
 import { Fault } from '../fault.ts';
-import { loadPrivateKey, passphraseOf } from '../keys.ts';
+import { loadPrivateKey } from '../keys.ts';
+import { givenPassphrase } from '../passphrase.ts';
 import { snapshotNow } from '../snapshots.ts';
 import { table, type Context } from './print.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
@@ -133,7 +134,7 @@ async function accept(context: Context, o: Accept): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
   const settings = await siteOf(configuration, o.site).settings();
-  const key = await loadPrivateKey(o.key, await passphraseOf(o.passphraseFile));
+  const key = await loadPrivateKey(o.key, await givenPassphrase(o.passphraseFile));
   const source = customer.sites.find((s) => s !== o.site) ?? '';
   const vaults = openVaults(settings);
   try {

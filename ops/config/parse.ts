@@ -180,18 +180,22 @@ function databasesOf(at: Cursor, sites: readonly [string, string]): CustomerConf
     const { url, 'peer-url': peerUrl } = place.fields(['url', 'peer-url']);
     found.set(site, { url: secretOf(url), peerUrl: secretOf(peerUrl) });
   }
-  const source = (s: SecretReference): string => ('file' in s ? `file ${s.file}` : `env ${s.env}`);
   unique(
     at,
-    [...found].map(([site, d]) => [source(d.url), site]),
+    [...found].map(([site, d]) => [sourceOf(d.url), site]),
     'the same database',
   );
   return found;
 }
 
+/** Empty for a reference that was a fault already. */
+const sourceOf = (s: SecretReference): string => ('file' in s ? `file ${s.file}` : s.env && `env ${s.env}`);
+
 function keysOf(at: Cursor): { currentKey: string; keys: ReadonlyMap<string, SecretReference> } {
   const { current, ring } = at.fields(['current', 'ring']);
   const keys = new Map(ring.entries('key').map(([id, place]) => [id, secretOf(place)]));
+  const sources = [...keys].map(([id, reference]): [string, string] => [sourceOf(reference), `key ${id}`]);
+  unique(ring, sources, 'the same source');
   return { currentKey: keys.size > 0 ? current.oneOf([...keys.keys()]) : '', keys };
 }
 

@@ -1,8 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { isAbsolute, join } from 'node:path';
-import type { CustomerSettings, Keyring, SiteSettings, VaultAccess } from '../../activities/settings.ts';
+import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
-import { loadPrivateKey, openSshLine, publicKeyOf, readSecretFile } from '../keys.ts';
+import { loadPrivateKey, openSshLine, publicKeyOf } from '../keys.ts';
 import type {
   AccountReference,
   Configuration,
@@ -10,6 +9,8 @@ import type {
   SecretReference,
   SiteConfiguration,
 } from './configuration.ts';
+import { keyring } from './keyring.ts';
+import { pathOf, secretText } from './secrets.ts';
 
 /** What one site needs of the configuration, with the secrets it names for this site; no other secret is read. */
 export async function settingsFor(
@@ -33,6 +34,10 @@ export async function settingsFor(
     Promise.all(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
     Promise.all(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
   ]);
+  separateKeys(
+    configuration,
+    customers.map(([, c]) => c),
+  );
   return {
     site,
     vault,
@@ -41,12 +46,16 @@ export async function settingsFor(
       peers.map((p) => [p.site, { address: p.temporal.address, namespace: p.temporal.namespace }]),
     ),
     signingKey,
-    publicKeys: new Map([...configuration.sites.values()].map((s) => [s.site, publicKey(s)])),
+    publicKeys: publicKeysOf(configuration),
     customers: new Map(customers),
     operators: configuration.operators,
     reportsFolder,
   };
 }
+
+/** The public keys of all sites, which their signatures are checked with. */
+export const publicKeysOf = (configuration: Configuration): ReadonlyMap<string, KeyObject> =>
+  new Map([...configuration.sites.values()].map((s) => [s.site, publicKey(s)]));
 
 function publicKey(site: SiteConfiguration): KeyObject {
   const key = publicKeyOf(site.publicKey);
@@ -69,28 +78,8 @@ async function signingKeyOf(configuration: Configuration, own: SiteConfiguration
   return key;
 }
 
-const pathOf = (configuration: Configuration, file: string): string =>
-  isAbsolute(file) ? file : join(configuration.folder, file);
-
-/** A secret's text. Errors name its place and its source, never its content. */
-async function secretText(configuration: Configuration, reference: SecretReference): Promise<string> {
-  if ('file' in reference) {
-    try {
-      return await readSecretFile(pathOf(configuration, reference.file), `${reference.at}: ${reference.path}: file`);
-    } catch (error) {
-      if (error instanceof Fault) throw error;
-      throw new Fault(`${reference.at}: ${reference.path}: ${String(error)}`, 'Look at the file.');
-    }
-  }
-  const value = process.env[reference.env];
-  if (value !== undefined && value !== '') return value;
-  throw new Fault(
-    `${reference.at}: ${reference.path}: the environment variable ${reference.env} is ${value === undefined ? 'not set' : 'empty'}`,
-    `Set ${reference.env}, or name a file instead.`,
-  );
-}
-
-async function vaultAccess(
+/** How to reach a site's vault with one of its accounts. */
+export async function vaultAccess(
   configuration: Configuration,
   { site, vault }: SiteConfiguration,
   account: AccountReference,
@@ -134,6 +123,22 @@ async function customerSettings(
   };
 }
 
+/** Destroying one customer's keys must neither spare it nor take another with it: no key belongs to two customers. */
+function separateKeys(configuration: Configuration, customers: CustomerSettings[]): void {
+  const owners = new Map<string, string>();
+  for (const { id: customer, keys } of customers) {
+    for (const [id, key] of keys.ring) {
+      const owner = owners.get(key.toString('hex'));
+      if (owner !== undefined)
+        throw new Fault(
+          `${configuration.file}: key ${id} of ${customer} is the same as ${owner}`,
+          `Each customer has keys of its own: \`tandem keys rotate --customer ${customer}\`.`,
+        );
+      owners.set(key.toString('hex'), `key ${id} of ${customer}`);
+    }
+  }
+}
+
 async function databaseUrl(configuration: Configuration, reference: SecretReference): Promise<string> {
   const url = await secretText(configuration, reference);
   if (URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol)) return url;
@@ -141,18 +146,4 @@ async function databaseUrl(configuration: Configuration, reference: SecretRefere
     `${reference.at}: ${reference.path}: is no database address`,
     'postgresql://ROLE:PASSWORD@HOST:PORT/DATABASE is expected.',
   );
-}
-
-async function keyring(configuration: Configuration, { currentKey, keys }: CustomerConfiguration): Promise<Keyring> {
-  const ring = new Map<string, Buffer>();
-  for (const [id, reference] of keys) {
-    const key = Buffer.from(await secretText(configuration, reference), 'base64');
-    if (key.length !== 32)
-      throw new Fault(
-        `${reference.at}: ${reference.path}: key ${id} has ${key.length} bytes; 32 in base64 are expected`,
-        '`tandem keys new customer` makes one.',
-      );
-    ring.set(id, key);
-  }
-  return { current: currentKey, ring };
 }

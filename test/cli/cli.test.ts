@@ -1,11 +1,9 @@
-import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { typed, type Said } from '../rig/cli.ts';
 
-const main = fileURLToPath(new URL('../../ops/cli/main.ts', import.meta.url));
 let folder: string;
 
 beforeAll(async () => {
@@ -13,26 +11,7 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
-interface Said {
-  code: number | null;
-  out: string;
-  err: string;
-}
-
-/** Types a command line, as an operator would, with the rig's configuration. */
-function tandem(args: string[], env: Record<string, string> = {}): Promise<Said> {
-  return new Promise((resolve) => {
-    const child = spawn(process.execPath, [main, ...args], {
-      cwd: folder,
-      env: { ...process.env, TANDEM_CONFIG: inject('stack').configuration, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    });
-    const said = { code: null, out: '', err: '' } as Said;
-    child.stdout.on('data', (chunk: Buffer) => (said.out += chunk.toString()));
-    child.stderr.on('data', (chunk: Buffer) => (said.err += chunk.toString()));
-    child.once('close', (code) => resolve({ ...said, code }));
-  });
-}
+const tandem = (args: string[], env?: Record<string, string>): Promise<Said> => typed(folder, args, env);
 
 describe('wrong words', () => {
   const cases: [string, string[], number, RegExp][] = [

@@ -204,6 +204,11 @@ describe('secrets', () => {
     );
     delete process.env['TANDEM_TEST_KEY'];
   });
+  it('are refused when two customers have one key: each must be able to lose its own', async () => {
+    const shared = (t: Tree): void =>
+      set(t, 'customers.fabrikam', { ...t['customers']?.['contoso'], domain: 'fabrikam.example' });
+    await expect(settings(shared)).rejects.toThrow(/key k1 of fabrikam is the same as key k1 of contoso/);
+  });
   it('do not fit when the private key is another’s', async () => {
     await expect(
       settings((t) => set(t, 'sites.west.signing.private-key.file', 'secrets/east-signing.pem')),

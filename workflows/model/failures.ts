@@ -60,7 +60,10 @@ export const failures = {
     try: 'Look at the vault and at the disks: the read transaction is ended so that it cannot hold back vacuum.',
   },
   'key-missing': { retry: false, try: 'Add the key to the ring of this customer, in the configuration of this site.' },
-  'key-wrong': { retry: false, try: 'Compare the key of this id at both sites: `tandem config check`.' },
+  'key-wrong': {
+    retry: false,
+    try: 'Compare the key of this id at both sites and in the escrow: `tandem keys verify` and `keys list`.',
+  },
   'signature-invalid': { retry: false, try: 'Compare the public keys of the sites in both configurations.' },
   'vault-unreachable': { retry: true, try: 'Look at the vault and at its credentials: `tandem status`.' },
   'vault-refused': { retry: false, try: 'Look at the rights of the credentials, and at the policy of the bucket.' },
