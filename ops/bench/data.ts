@@ -17,8 +17,10 @@ export interface Size {
 export interface People extends Size {
   database: string;
   url: string;
-  /** In the tables that a snapshot covers. */
+  /** In the tables that a snapshot covers, when they were made. */
   rows: number;
+  /** How often `changeOnePercent` has been here: no two changes are alike. */
+  changes: number;
 }
 
 /** Makes databases when they are first asked for: each size once a run. Not to be asked for two at a time. */
@@ -40,7 +42,7 @@ export class Populations {
     await this.empty(database);
     const url = this.ground.url(database);
     await prepareTables(url, CUSTOMER, SITE, SITES);
-    const people = { ...size, database, url, rows: await fill(url, size) };
+    const people = { ...size, database, url, rows: await fill(url, size), changes: 0 };
     this.made.set(database, people);
     return people;
   }
@@ -179,21 +181,23 @@ async function countRows(client: Client): Promise<number> {
 }
 
 /**
- * One user in a hundred edits his contacts, others in each round: one is renamed, one is added. Afterwards every table is
+ * One user in a hundred edits his contacts, others each time: one is renamed, one is added. Afterwards every table is
  * read once, so that whoever reads next finds its pages as warm, and its rows' commit bits as set, as anybody after him.
  * Answers how many users were changed.
  */
-export async function changeOnePercent(url: string, round: number): Promise<number> {
-  return withClient(url, async (client) => {
-    const chosen = `bench.person p where p.i % 100 = ${(round * 37) % 100}`;
+export async function changeOnePercent(people: People): Promise<number> {
+  people.changes += 1;
+  const number = people.changes;
+  return withClient(people.url, async (client) => {
+    const chosen = `bench.person p where p.i % 100 = ${(number * 37) % 100}`;
     const { rowCount } = await client.query(
-      `update rosterusers r set nick = 'renamed in round ${round}'
+      `update rosterusers r set nick = 'renamed by change ${number}'
          from (select p.username, (select min(jid) from rosterusers where username = p.username) as jid from ${chosen}) f
         where (r.username, r.jid) = (f.username, f.jid)`,
     );
     await client.query(
       `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
-         select p.username, 'new-${round}@partner.example', 'new in round ${round}', 'B', 'N', '', 'N', '', 'item'
+         select p.username, 'new-${number}@partner.example', 'new by change ${number}', 'B', 'N', '', 'N', '', 'item'
            from ${chosen} on conflict do nothing`,
     );
     await countRows(client);

@@ -90,3 +90,5 @@ export function keep(samples: number[], sample: number | null | undefined): void
 }
 
 export const MIB = 1024 * 1024;
+/** What the process that moves data may hold, whatever the number of users. */
+export const MEMORY_MIB = 256;

@@ -13,7 +13,7 @@ export const chain: Measurement = {
       let taken = await ours.snapshot(people.url, vault);
       let stored = taken.bytesPut;
       for (let round = 1; round <= bench.chain; round += 1) {
-        await changeOnePercent(people.url, round);
+        await changeOnePercent(people);
         taken = await ours.snapshot(people.url, vault);
         stored += taken.bytesPut;
         if (round % 10 === 0) say(`chain ${round}: ${Math.round(stored / MIB)} MiB stored`);

@@ -67,8 +67,7 @@ async function changes(bench: Bench, size: Size): Promise<Samples> {
       const backup = async (): Promise<void> => {
         if (repository && theirWhole) samples.theirPercent.push(((await repository.backup(url)) / theirWhole) * 100);
       };
-      const change = (round: number): Promise<unknown> => changeOnePercent(url, round);
-      await alternate(bench.runs, [snapshot, copy, backup], change);
+      await alternate(bench.runs, [snapshot, copy, backup], () => changeOnePercent(people));
     });
   } finally {
     await repository?.drop();

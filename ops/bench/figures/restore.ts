@@ -1,7 +1,7 @@
 import { changeOnePercent, extentOf } from '../data.ts';
 import { Fault } from '../../fault.ts';
-import { makeFigure, ratioAtMost, type Figure } from '../report.ts';
-import { alternate, keep, withVault, type Bench, type Measurement } from './bench.ts';
+import { below, makeFigure, ratioAtMost, type Figure } from '../report.ts';
+import { alternate, keep, MEMORY_MIB, MIB, withVault, type Bench, type Measurement } from './bench.ts';
 
 const LIMIT_S = 3;
 
@@ -10,7 +10,7 @@ const LIMIT_S = 3;
  * goes into a new database. Warm: the dump, the vault's files and the tables from which both were made.
  */
 export const restore: Measurement = {
-  figures: ['full-restore', 'full-restore-live', 'restore-1pct'],
+  figures: ['full-restore', 'full-restore-live', 'restore-1pct', 'memory-restore'],
   async measure(bench: Bench): Promise<Figure[]> {
     const ms = await withVault(bench, (vault) => restores(bench, vault));
     const seconds = (samples: number[]): number[] => samples.map((sample) => sample / 1000);
@@ -41,16 +41,24 @@ export const restore: Measurement = {
         },
         note: `1 % of ${users} users differ and are found and replaced; against pg_restore -j2 of all`,
       }),
+      makeFigure({
+        figure: 'memory-restore',
+        unit: 'MiB',
+        ours: [Math.max(...ms.peakMib)],
+        theirs: [],
+        goal: below(MEMORY_MIB, 'MiB'),
+        note: `highest peak of resident memory of all these restores of ${users} users`,
+      }),
     ];
   },
 };
 
-type Works = Record<'empty' | 'live' | 'some' | 'theirs', number[]>;
+type Works = Record<'empty' | 'live' | 'some' | 'theirs' | 'peakMib', number[]>;
 
 async function restores(bench: Bench, vault: Parameters<Bench['ours']['restore']>[1]): Promise<Works> {
   const people = await bench.populations.of(bench.sizes.base);
   const { ours, theirs, populations, say } = bench;
-  const ms: Works = { empty: [], live: [], some: [], theirs: [] };
+  const ms: Works = { empty: [], live: [], some: [], theirs: [], peakMib: [] };
   await ours.forget(people.url);
   const { id } = await ours.snapshot(people.url, vault);
   const dump = await theirs.dump(people.url, 'default');
@@ -66,6 +74,7 @@ async function restores(bench: Bench, vault: Parameters<Bench['ours']['restore']
         'A restore that leaves something out has no time to be told.',
       );
     ms[kind].push(done.ms);
+    ms.peakMib.push(done.peakBytes / MIB);
     say(`restore, ${kind}: ${Math.round(done.ms)} ms, ${done.written} users written`);
   };
   await alternate(bench.runs, [
@@ -73,7 +82,7 @@ async function restores(bench: Bench, vault: Parameters<Bench['ours']['restore']
     async () => {
       if (dump) keep(ms.theirs, await theirs.restore(await populations.empty('restored'), dump.file));
     },
-    async (round) => measured('some', people.url, await changeOnePercent(people.url, round)),
+    async () => measured('some', people.url, await changeOnePercent(people)),
     async () => measured('live', await populations.live('restored', people), people.users),
   ]);
   return ms;
