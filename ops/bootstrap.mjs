@@ -39,7 +39,8 @@ function installPackages() {
 
 /** Only what starts the embedded stack needs its servers. @param {string} verb @param {string[]} args */
 function needsServers(verb, args) {
-  return verb === 'test' || (verb === 'demo' && !args.includes('--help')) || (args[0] === 'dev' && args[1] === 'up');
+  if (verb === 'demo' || verb === 'bench') return !args.includes('--help');
+  return verb === 'test' || (args[0] === 'dev' && args[1] === 'up');
 }
 
 /** @param {string} verb @param {string[]} args */

@@ -9,7 +9,7 @@ import { failureFromPlain, jobNames, toPlain, type FromMover, type JobName, type
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 
 /** In MiB. What a job holds are buffers, outside of this: the heap itself stays small at any number of users. */
-const HEAP = ['--max-semi-space-size=4', '--max-old-space-size=96'];
+export const MOVER_HEAP = ['--max-semi-space-size=4', '--max-old-space-size=96'];
 /** What a process needs of its surroundings; secrets of the worker's environment are not among it. */
 const PASSED = new Set(['PATH', 'TMPDIR', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR']);
 /** After being asked to end, a job may finish a transaction. */
@@ -34,7 +34,7 @@ export async function moveInProcess(
   signal.throwIfAborted();
   const child = fork(MAIN, [], {
     env: Object.fromEntries(Object.entries(process.env).filter(([name]) => PASSED.has(name))),
-    execArgv: HEAP,
+    execArgv: MOVER_HEAP,
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });

@@ -23,6 +23,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
   snapshot: { about: 'snapshots: now, list', load: () => import('./snapshot.ts') },
   failover: { about: 'a lost site: start, watch, approve, retry, abort, report', load: () => import('./failover.ts') },
+  bench: { about: 'measurements: vault', load: () => import('../bench/main.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },
 };
 

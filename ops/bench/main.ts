@@ -1,0 +1,36 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import { wholeNumber, type Context } from '../cli/print.ts';
+import { markdown } from './report.ts';
+import { benchVault, figureNames } from './vault.ts';
+
+/** `tandem bench`: measures what README claims, against what a user would take instead. */
+export function register(program: Command, { out, signal, json }: Context): void {
+  const group = program.command('bench').description('measurements against the tools that a user would take instead');
+  group
+    .command('vault')
+    .description('snapshots and restores against pg_dump, pg_restore, COPY and restic, on the same data')
+    .option('--users <n>', 'how many users; other sizes follow from it', wholeNumber, 20_000)
+    .option('--runs <n>', 'how often each side does its work', positive, 5)
+    .option('--chain <n>', 'how many snapshots the chain has', positive, 90)
+    .option('--only <figures>', `some of ${figureNames.join(', ')}`, (text: string) => text.split(','), [])
+    .option('--no-install', 'install nothing; figures whose tools are missing stay open')
+    .option('--json', 'one JSON object per figure')
+    .action(async (o: { users: number; runs: number; chain: number; only: string[]; install: boolean }) => {
+      const started = Date.now();
+      const { figures, conditions } = await benchVault({
+        ...o,
+        // Progress goes to stderr also with --json: minutes pass between two figures.
+        say: (line) => process.stderr.write(`${Math.round((Date.now() - started) / 1000)} s  ${line}\n`),
+        tell: (figure) => json() && out.answer(figure, ''),
+        signal,
+      });
+      if (!json()) out.answer(figures, markdown(figures, conditions));
+    });
+}
+
+function positive(text: string): number {
+  const n = Number(text);
+  if (!Number.isInteger(n) || n < 1 || n > 1000)
+    throw new InvalidArgumentError('a whole number from 1 to 1000 is allowed.');
+  return n;
+}

@@ -1,0 +1,67 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { markdown, median, type Figure } from '../../ops/bench/report.ts';
+import { benchVault, figureNames } from '../../ops/bench/vault.ts';
+import { findTools, type Tools } from '../../ops/bench/tools.ts';
+
+/** The harness on few users, with the tools that this machine has. What it measures is no test's business. */
+describe('bench vault', () => {
+  const told: Figure[] = [];
+  let tools: Tools;
+  let conditions: string[] = [];
+
+  beforeAll(async () => {
+    tools = await findTools();
+    const result = await benchVault({
+      users: 500,
+      runs: 1,
+      chain: 2,
+      only: [],
+      install: false,
+      say: () => undefined,
+      tell: (figure) => told.push(figure),
+      signal: new AbortController().signal,
+    });
+    conditions = result.conditions;
+  }, 300_000);
+
+  it('tells every figure once', () => {
+    expect(told.map(({ figure }) => figure).toSorted()).toEqual(figureNames.toSorted());
+  });
+
+  it('gives each a median within its range, a unit, and a verdict only where there is a goal', () => {
+    const wrong = told.filter(({ ours, oursRange: [min, max], unit, ratio, theirs, goal, met }) => {
+      const sound = ours > 0 && min <= ours && ours <= max && unit !== '';
+      return !sound || (ratio === null) !== (theirs === null) || (goal === null && met !== null);
+    });
+    expect(wrong).toEqual([]);
+  });
+
+  it('leaves open what a missing tool would have measured, and measures what it can', () => {
+    const theirs = (name: string): number | null => told.find(({ figure }) => figure === name)?.theirs ?? null;
+    expect(theirs('first-snapshot') !== null).toBe(tools.postgres !== null);
+    expect(theirs('full-restore') !== null).toBe(tools.postgres !== null);
+    expect(theirs('upload-1pct') !== null).toBe(tools.postgres !== null && tools.restic !== null);
+  });
+
+  it('prints a table for people with the conditions above it', () => {
+    const lines = markdown(told, conditions);
+    expect(lines.filter((line) => line.startsWith('| '))).toHaveLength(told.length + 2);
+    expect(conditions.join('\n')).toMatch(/\d cores[\s\S]*PostgreSQL \d+[\s\S]*medians of 1 runs/);
+  });
+
+  it('refuses a figure that it does not know, before anything starts', async () => {
+    const never = (): never => {
+      throw new Error('it started');
+    };
+    const signal = new AbortController().signal;
+    const asked = { users: 500, runs: 1, chain: 1, only: ['speed'], install: false, say: never, tell: never, signal };
+    await expect(benchVault(asked)).rejects.toThrow('figure speed: unknown');
+  });
+});
+
+describe('median', () => {
+  it('is the middle one, or lies between the two middle ones', () => {
+    expect(median([9, 1, 5])).toBe(5);
+    expect(median([4, 1, 2, 9])).toBe(3);
+  });
+});
