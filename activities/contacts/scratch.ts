@@ -1,16 +1,15 @@
-import { readFile } from 'node:fs/promises';
 import { failure } from '../../workflows/model/failures.ts';
 import type { ApplyCounts, SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import type { UserRecord } from '../vault/record.ts';
 import { sha256 } from '../vault/signed.ts';
 import { compareSnapshot } from './compare.ts';
 import { Database } from './database.ts';
-import { noApplyCounts, restoreRecords } from './restore.ts';
+import { loadRecords } from './load.ts';
 
 /** Nothing without this prefix is ever created or dropped here. */
 export const SCRATCH_PREFIX = 'tandem_test_';
 
-const LIMITS = { connections: 2, connectMs: 5000, statementMs: 300_000 };
+const LIMITS = { connections: 6, connectMs: 5000, statementMs: 300_000 };
 
 /** Where scratch databases are made: the server of a customer's contact database, by a role that may create databases. */
 export interface ScratchServer {
@@ -36,10 +35,7 @@ export async function restoreScratch(server: ScratchServer, run: string, work: S
     `create database ${checked(name)} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'`,
   );
   return inScratch(server, name, async (scratch) => {
-    await scratch.query(await readFile(new URL('schema/scratch.sql', import.meta.url), 'utf8'));
-    const counts = noApplyCounts();
-    await restoreRecords({ database: scratch, guard: null, ledger: null, ...work }, work.records, counts);
-    return counts;
+    return loadRecords({ database: scratch, ...work });
   });
 }
 

@@ -30,6 +30,12 @@ export class Writer {
     return this;
   }
 
+  i64(value: bigint): this {
+    this.room(8);
+    this.at = this.buffer.writeBigInt64BE(value, this.at);
+    return this;
+  }
+
   raw(bytes: Uint8Array): this {
     this.room(bytes.length);
     this.buffer.set(bytes, this.at);

@@ -1,20 +1,20 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { text } from 'node:stream/consumers';
 import { Database } from '../../activities/contacts/database.ts';
-import { noApplyCounts, restoreRecords, restoreSnapshot } from '../../activities/contacts/restore.ts';
+import { loadRecords } from '../../activities/contacts/load.ts';
+import { restoreSnapshot } from '../../activities/contacts/restore.ts';
 import type { Keyring } from '../../activities/settings.ts';
 import { openSnapshot } from '../../activities/vault/open.ts';
 import type { Vault } from '../../activities/vault/port.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { takeSnapshot } from '../../activities/vault/snapshot.ts';
 import { failureText } from '../../workflows/model/failures.ts';
-import { makeContactTables } from '../embedded/postgres.ts';
 import { CUSTOMER } from './data.ts';
 import type { Job, Moved, Restored, Taken } from './ours.ts';
 
 /** A process that does one piece of work for a bench: the job on standard input, what it took on standard output. */
 
-const LIMITS = { connections: 4, connectMs: 5000, statementMs: 600_000 };
+const LIMITS = { connections: 6, connectMs: 5000, statementMs: 600_000 };
 const MAX_AGE_MS = 600_000;
 
 interface Traffic {
@@ -104,10 +104,8 @@ async function restore(job: Job, database: Database, vault: Vault): Promise<Pick
     });
     return { users, written };
   }
-  await makeContactTables(job.url);
-  const counts = noApplyCounts();
-  await restoreRecords({ database, guard: null, ledger: null, heartbeat, signal }, open.records(), counts);
-  return { users: counts.users, written: counts.written };
+  const { users, written } = await loadRecords({ database, records: open.records(), heartbeat, signal });
+  return { users, written };
 }
 
 try {

@@ -47,7 +47,7 @@ afterAll(() => hole.close());
 beforeEach(async () => {
   world = await makeWorld();
   east = new S3Vault(world.vaults.east);
-  const schema = await readFile(new URL('../../activities/contacts/schema/scratch.sql', import.meta.url), 'utf8');
+  const schema = await readFile(new URL('../../ops/embedded/people/ejabberd.sql', import.meta.url), 'utf8');
   for (const db of [world.eastDb, world.westDb]) await db.query(schema);
   await world.eastDb.query(
     `${contact('e1', 'a@x')}; ${contact('e1', 'b@x')}; ${contact('e2', 'a@x')}; ${contact('w1', 'old@x')}`,

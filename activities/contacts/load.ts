@@ -1,0 +1,148 @@
+import { once } from 'node:events';
+import type { Writable } from 'node:stream';
+import type { PoolClient } from 'pg';
+import { from as copyFrom } from 'pg-copy-streams';
+import type { ApplyCounts } from '../../workflows/model/snapshots.ts';
+import { Writer } from '../vault/bytes.ts';
+import { decodeRow, kinds } from '../vault/record-rows.ts';
+import { count, noCounts, walkRecord, type UserRecord } from '../vault/record.ts';
+import type { Database } from './database.ts';
+import { addCounts, noApplyCounts } from './restore.ts';
+import { indexes, tables } from './schema/scratch.ts';
+
+export interface LoadRequest {
+  /** A database without any of the tables, and at least five connections to it. */
+  database: Database;
+  records: AsyncIterable<UserRecord>;
+  heartbeat: (progress: { users: number; written: number }) => void;
+  signal: AbortSignal;
+}
+
+/** What is collected for a table before it is sent. */
+const BATCH_BYTES = 256 << 10;
+const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
+const END = Buffer.from([0xff, 0xff]);
+const ID = 8;
+
+/**
+ * Makes ejabberd's contact tables in an empty database and fills them with whole records: a table each in a transaction
+ * of its own, so that nothing goes through the log twice, and indexes when all rows are there. Not to be repeated upon
+ * what it left: drop the database first.
+ */
+export async function loadRecords(request: LoadRequest): Promise<ApplyCounts> {
+  const { database, signal } = request;
+  const counts = noCounts();
+  const { contacts, groups, lists, items, defaults } = tables;
+  await withTables(database, [contacts, groups, lists, items, defaults], async (sinks) => {
+    let list = 0n;
+    for await (const record of request.records) {
+      signal.throwIfAborted();
+      count(counts, record.bytes);
+      list = writeRecord(record, sinks, list);
+      for (const sink of sinks) if (sink.full) await sink.send();
+      if (counts.users % 1000 === 0) request.heartbeat({ users: counts.users, written: counts.users });
+    }
+    return list;
+  });
+  await Promise.all(indexes.map((statements) => database.connection((client) => client.query(statements))));
+  const applied = noApplyCounts();
+  addCounts(applied, counts);
+  return { ...applied, written: counts.users };
+}
+
+/** Sends a record's rows to their tables; lists are numbered from `list` on. Answers the last number given. */
+function writeRecord({ bytes, username }: UserRecord, sinks: readonly Sink[], list: bigint): bigint {
+  const name = Buffer.from(username);
+  const numbers = new Map<string | null, bigint>();
+  let last = list;
+  walkRecord(bytes, 'record', (kind, start, end) => {
+    const sink = sinks[kind];
+    if (!sink) return;
+    const columns = kinds[kind]?.columns ?? 0;
+    if (kind === 3) {
+      sink.item(decodeRow(bytes, start, columns), numbers);
+      return;
+    }
+    const extra = kind === 2 ? 1 : 0;
+    sink.out
+      .u16(1 + columns + extra)
+      .u32(name.length)
+      .raw(name)
+      .raw(bytes.subarray(start + 5, end));
+    if (extra === 0) return;
+    last += 1n;
+    numbers.set(decodeRow(bytes, start, columns)[0] ?? null, last);
+    sink.out.u32(ID).i64(last);
+  });
+  return last;
+}
+
+/** One COPY into one table. */
+class Sink {
+  out: Writer;
+  private readonly stream: Writable;
+  private readonly ended: Promise<unknown>;
+
+  constructor(stream: Writable, head: Buffer) {
+    this.stream = stream;
+    this.out = new Writer().raw(head);
+    this.ended = once(stream, 'finish');
+    this.ended.catch(() => undefined); // It is awaited in `end`, or while a write waits.
+  }
+
+  get full(): boolean {
+    return this.out.length > BATCH_BYTES;
+  }
+
+  /** As text: the order is a number of any length, and nobody sends thousands of these. */
+  item([name = null, ...columns]: (string | null)[], numbers: ReadonlyMap<string | null, bigint>): void {
+    const [t = null, value = null, action = null, ord = null, flags = null] = columns;
+    const values = [String(numbers.get(name) ?? '\\N'), ...[t, value, action, ord].map(asText), ...flagTexts(flags)];
+    this.out.raw(Buffer.from(`${values.join('\t')}\n`));
+  }
+
+  async send(): Promise<void> {
+    const bytes = Buffer.from(this.out.bytes());
+    this.out = new Writer();
+    if (!this.stream.write(bytes)) await Promise.race([once(this.stream, 'drain'), this.ended]);
+  }
+
+  async end(tail: Buffer): Promise<void> {
+    this.out.raw(tail);
+    await this.send();
+    this.stream.end();
+    await this.ended;
+  }
+}
+
+const flagTexts = (flags: string | null): string[] =>
+  (flags ?? '-----').split('').map((flag) => (flag === '-' ? '\\N' : flag));
+
+const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
+const asText = (value: string | null): string =>
+  value === null ? '\\N' : value.replaceAll(/[\\\t\n\r]/g, (found) => escapes[found] ?? found);
+
+type Table = (typeof tables)[keyof typeof tables];
+
+/** Opens a transaction and a COPY for each table, and commits all of them when `fill` is done. */
+async function withTables(
+  database: Database,
+  all: readonly Table[],
+  fill: (sinks: Sink[]) => Promise<bigint>,
+  sinks: Sink[] = [],
+): Promise<void> {
+  const table = all[sinks.length];
+  if (!table) {
+    await fill(sinks);
+    return;
+  }
+  await database.transaction(async (client: PoolClient) => {
+    await client.query(table.create);
+    const binary = table.format === 'binary';
+    const options = binary ? 'format binary, freeze' : 'freeze';
+    const stream = client.query(copyFrom(`copy ${table.copy} from stdin (${options})`));
+    const sink = new Sink(stream, binary ? SIGNATURE : Buffer.alloc(0));
+    await withTables(database, all, fill, [...sinks, sink]);
+    await sink.end(binary ? END : Buffer.alloc(0));
+  });
+}
