@@ -2,7 +2,7 @@ import type { UserRecord } from '../vault/record.ts';
 
 const BATCH_USERS = 500;
 /** Bounds memory, and how long one transaction takes. */
-const BATCH_BYTES = 8 << 20;
+const BATCH_BYTES = 2 << 20;
 
 /** Users in groups small enough for one transaction. A user is never split. */
 export async function* batches(records: AsyncIterable<UserRecord>): AsyncGenerator<UserRecord[]> {

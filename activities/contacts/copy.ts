@@ -7,10 +7,16 @@ export interface CopyOut {
   onTuple: OnTuple;
   /** Awaited between chunks, while the server waits. */
   settle?: () => Promise<void> | null;
+  /** What the rows need: awaited while the server already works. */
+  ready?: Promise<unknown>;
 }
 
 /** Streams the rows of a query, whose first column is a user's name, as COPY BINARY gives them. */
-export async function copyOut(client: PoolClient, sql: string, { signal, onTuple, settle }: CopyOut): Promise<void> {
+export async function copyOut(
+  client: PoolClient,
+  sql: string,
+  { signal, onTuple, settle, ready }: CopyOut,
+): Promise<void> {
   signal.throwIfAborted();
   // The driver stops its own time-out in `callback`, which such a stream neither has nor calls: unstopped, it would end
   // the process minutes after the stream has ended well.
@@ -21,6 +27,7 @@ export async function copyOut(client: PoolClient, sql: string, { signal, onTuple
   client.query(stream);
   signal.addEventListener('abort', stop, { once: true });
   try {
+    await ready;
     await eachTuple(stream, onTuple, settle ?? (() => null));
   } finally {
     signal.removeEventListener('abort', stop);

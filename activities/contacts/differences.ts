@@ -12,7 +12,8 @@ import { tupleFields } from './tuples.ts';
 
 export interface DifferencesRequest {
   database: Database;
-  index: SnapshotIndex;
+  /** Loaded while the database digests its rows. */
+  index: () => Promise<SnapshotIndex>;
   keys: Keyring;
   /** Only users whose home is one of these sites. */
   halves: readonly string[];
@@ -46,10 +47,18 @@ const LIMIT_MS = 600_000;
  * record that the snapshot holds, and the rows still have the digest that was entered with it, they are equal.
  */
 export async function findDifferences(request: DifferencesRequest): Promise<Differences> {
-  const { database, index, keys, halves, filter, signal } = request;
-  const states = new Uint8Array(index.capacity);
+  const { database, keys, halves, filter, signal } = request;
   const equal = noCounts();
   let [inHalf, withoutRecord, unrecorded] = [0, 0, 0];
+  const loading = request.index();
+  let index: SnapshotIndex | undefined;
+  let states = new Uint8Array();
+  const loaded = async (): Promise<void> => {
+    index = await loading;
+    states = new Uint8Array(index.capacity);
+  };
+  const preparing = loaded();
+  preparing.catch(() => undefined); // It is awaited by the reading, if that begins.
   await database.transaction(async (client) => {
     await limitReading(client, LIMIT_MS);
     const counts = rowQueries.map(({ kind }) => `d.${kind}`);
@@ -62,7 +71,9 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
        where h.site in (${halves.map((half) => client.escapeLiteral(half)).join(', ') || 'null'})`;
     await copyOut(client, sql, {
       signal,
+      ready: preparing,
       onTuple: (buffer, name, nameEnd) => {
+        if (!index) return;
         if (filter && !filter(buffer.toString('utf8', name, nameEnd))) return;
         const [recordId, hasRows, ...rows] = tupleFields(buffer, nameEnd, 2 + counts.length);
         const user = index.findName(buffer.subarray(name, nameEnd));
@@ -83,7 +94,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
   return {
     mayDiffer: (user) => (states[user] ?? NONE) === OPEN,
     equal,
-    elsewhere: filter ? 0 : index.length - inHalf,
+    elsewhere: filter ? 0 : (await loading).length - inHalf,
     withoutRecord,
     unrecorded,
   };

@@ -20,6 +20,8 @@ export interface LoadRequest {
 
 /** What is collected for a table before it is sent. */
 const BATCH_BYTES = 256 << 10;
+/** For each of a few indexes that are built at once, on a database that nobody uses yet. */
+const INDEX_MEMORY = '128MB';
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
 const END = Buffer.from([0xff, 0xff]);
 const ID = 8;
@@ -44,7 +46,14 @@ export async function loadRecords(request: LoadRequest): Promise<ApplyCounts> {
     }
     return list;
   });
-  await Promise.all(indexes.map((statements) => database.connection((client) => client.query(statements))));
+  await Promise.all(
+    indexes.map((statements) =>
+      database.connection(async (client) => {
+        await client.query(`set maintenance_work_mem = '${INDEX_MEMORY}'`);
+        await client.query(statements);
+      }),
+    ),
+  );
   const applied = noApplyCounts();
   addCounts(applied, counts);
   return { ...applied, written: counts.users };

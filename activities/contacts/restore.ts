@@ -8,14 +8,7 @@ import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
 import { readUsers } from './rows.ts';
-import {
-  countRecords,
-  deleteUsers,
-  enterLedger,
-  forgetRosterVersions,
-  insertUsers,
-  type LedgerSource,
-} from './writer.ts';
+import { countRecords, enterLedger, replaceUsers, type LedgerSource, type Replacement } from './writer.ts';
 
 /** What every way of restoring needs. */
 interface RestoreWork {
@@ -37,6 +30,8 @@ export interface RestoreRequest extends RestoreWork {
   filter?: (username: string) => boolean;
   /** Finds out what would be written, and writes nothing. */
   dryRun?: boolean;
+  /** Hears of each user that differs. */
+  different?: (record: UserRecord) => void;
 }
 
 export interface RestoreResult extends ApplyCounts {
@@ -69,8 +64,12 @@ export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreR
   const { database, snapshot, guard, ledger, signal } = request;
   // Before a byte is fetched: a move that was overtaken has nothing to do here.
   if (guard) await database.transaction((client) => lockEpoch(client, database.name, guard.customer, guard.epoch));
-  const index = await snapshot.index();
-  const found = await findDifferences({ ...request, index, halves: [request.half], keys: ledger.keys });
+  const found = await findDifferences({
+    ...request,
+    index: () => snapshot.index(),
+    halves: [request.half],
+    keys: ledger.keys,
+  });
   const counts = noApplyCounts();
   addCounts(counts, found.equal);
   await restoreRecords(request, snapshot.records(found.mayDiffer), counts);
@@ -81,7 +80,7 @@ export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreR
 
 /** The same for records from anywhere, each compared with the rows that stand here. Adds to `counts` as it goes. */
 export async function restoreRecords(
-  work: RestoreWork & { dryRun?: boolean },
+  work: RestoreWork & Pick<RestoreRequest, 'dryRun' | 'different'>,
   records: AsyncIterable<UserRecord>,
   counts: ApplyCounts,
 ): Promise<void> {
@@ -91,6 +90,7 @@ export async function restoreRecords(
     const written = await database.transaction(async (client) => {
       if (guard) await lockEpoch(client, database.name, guard.customer, guard.epoch);
       const different = await findDifferent(client, batch);
+      for (const { record } of different) work.different?.(record);
       if (dryRun) return different.length;
       await replaceUsers(client, different);
       if (ledger) await enterLedger(client, batch, ledger);
@@ -126,19 +126,13 @@ export async function lockEpoch(client: PoolClient, name: string, customer: stri
   throw failure('epoch-superseded', `${name}: ${found} stands, not ${epoch.number} of move ${epoch.move}`);
 }
 
-async function findDifferent(client: PoolClient, batch: readonly UserRecord[]): Promise<UserRecord[]> {
-  const here = await readUsers(
+async function findDifferent(client: PoolClient, batch: readonly UserRecord[]): Promise<Replacement[]> {
+  const rows = await readUsers(
     client,
     batch.map(({ username }) => username),
   );
-  return batch.filter(({ username, bytes }) => !encodeRecord(username, here.get(username) ?? noRows()).equals(bytes));
-}
-
-/** Replaces all rows of the users by those of their records. */
-export async function replaceUsers(client: PoolClient, records: readonly UserRecord[]): Promise<void> {
-  if (records.length === 0) return;
-  const usernames = records.map(({ username }) => username);
-  await deleteUsers(client, usernames);
-  await insertUsers(client, records);
-  await forgetRosterVersions(client, usernames);
+  return batch.flatMap((record) => {
+    const here = encodeRecord(record.username, rows.get(record.username) ?? noRows());
+    return here.equals(record.bytes) ? [] : [{ record, here }];
+  });
 }

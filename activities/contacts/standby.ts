@@ -11,9 +11,9 @@ import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
 import { requireIdentity } from './prepare.ts';
-import { addCounts, addRecords, noApplyCounts, replaceUsers } from './restore.ts';
+import { addCounts, addRecords, noApplyCounts } from './restore.ts';
 import { readUsers } from './rows.ts';
-import { deleteUsers, enterLedger, forgetRosterVersions } from './writer.ts';
+import { deleteUsers, enterLedger, forgetRosterVersions, replaceUsers } from './writer.ts';
 
 export interface StandbyRequest {
   database: Database;
@@ -51,8 +51,7 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
     await requireIdentity(client, snapshot.customer, request.site);
     return lockRights(client, database.name, snapshot);
   });
-  const index = await opened.index();
-  const found = await findDifferences({ database, index, keys, halves, signal });
+  const found = await findDifferences({ database, index: () => opened.index(), keys, halves, signal });
   addCounts(counts, found.equal);
   counts.held = found.elsewhere;
   for await (const batch of batches(opened.records(found.mayDiffer))) {
@@ -60,7 +59,7 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
     await applyBatch(request, batch, counts);
     request.heartbeat({ users: counts.users, written: counts.written });
   }
-  await removeGone(request, index, counts);
+  await removeGone(request, await opened.index(), counts);
   await database.transaction(async (client) => {
     await lockRights(client, database.name, snapshot);
     await client.query(
@@ -101,7 +100,9 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
     });
     const conflicts = judged.filter(({ verdict }) => verdict === 'write-over-conflict').map(({ local }) => local);
     await saveConflicts(client, request, conflicts);
-    const written = judged.filter(({ verdict }) => verdict.startsWith('write')).map(({ record }) => record);
+    const written = judged
+      .filter(({ verdict }) => verdict.startsWith('write'))
+      .map(({ record, local }) => ({ record, here: local.bytes }));
     await replaceUsers(client, written);
     const settled = judged.filter(({ verdict }) => verdict !== 'held').map(({ record }) => record);
     await enterLedger(client, settled, { snapshot, epoch: snapshot.epoch, keys });

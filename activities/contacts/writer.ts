@@ -3,6 +3,7 @@ import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import { noCounts, count, type Row, type UserRecord } from '../vault/record.ts';
 import { digestsHere, digestUsers } from './digests.ts';
+import { rowChanges } from './row-changes.ts';
 
 /** Where written rows come from: entered in the ledger in the same transaction. */
 export interface LedgerSource {
@@ -13,10 +14,13 @@ export interface LedgerSource {
   keys: Keyring;
 }
 
-const deletes = [
+const privacyDeletes = [
   'delete from privacy_default_list where username = any($1)',
   'delete from privacy_list_data d using privacy_list l where l.id = d.id and l.username = any($1)',
   'delete from privacy_list where username = any($1)',
+];
+const deletes = [
+  ...privacyDeletes,
   'delete from rostergroups where username = any($1)',
   'delete from rosterusers where username = any($1)',
 ];
@@ -28,6 +32,42 @@ export async function deleteUsers(client: PoolClient, usernames: readonly string
   return removed;
 }
 
+/** A user as he is to be, and as he stands here. */
+export interface Replacement {
+  record: UserRecord;
+  /** The record of the rows that stand here. */
+  here: Buffer;
+}
+
+/** Makes the rows of users those of their records. Rows that are equal are not touched. */
+export async function replaceUsers(client: PoolClient, replacements: readonly Replacement[]): Promise<void> {
+  if (replacements.length === 0) return;
+  const changes = replacements.map(({ record, here }) => ({ record, ...rowChanges(here, record.bytes) }));
+  for (const [table, kind] of [
+    ['rosterusers', 'contacts'],
+    ['rostergroups', 'groups'],
+  ] as const) {
+    const gone = changes.flatMap((c) => c[kind].gone.map((address) => [c.record.username, address] as const));
+    if (gone.length === 0) continue;
+    await client.query(
+      `delete from ${table} t using unnest($1::text[], $2::text[]) gone (username, jid)
+        where t.username = gone.username and t.jid = gone.jid`,
+      [gone.map(([username]) => username), gone.map(([, address]) => address)],
+    );
+  }
+  const privacy = changes.filter((c) => c.privacy).map(({ record }) => record);
+  const names = privacy.map(({ username }) => username);
+  if (names.length > 0) for (const sql of privacyDeletes) await client.query(sql, [names]);
+  const named = (kind: 'contacts' | 'groups'): Row[] =>
+    changes.flatMap((c) => c[kind].rows.map((row) => [c.record.username, ...row]));
+  await insertContacts(client, named('contacts'), named('groups'));
+  await insertPrivacy(client, privacy);
+  await forgetRosterVersions(
+    client,
+    replacements.map(({ record }) => record.username),
+  );
+}
+
 /**
  * Makes clients read the whole roster again: they would otherwise be told "not modified" about rows that changed
  * underneath. The table is the service's own, and not every service has it.
@@ -37,17 +77,20 @@ export async function forgetRosterVersions(client: PoolClient, usernames: readon
   if (rows[0]?.there) await client.query('delete from roster_version where username = any($1)', [usernames]);
 }
 
-/** Inserts the rows of users that have none. Lists get new ids; a default is written after the lists it may name. */
-export async function insertUsers(client: PoolClient, records: readonly UserRecord[]): Promise<void> {
-  const rows = (kind: keyof UserRecord['rows']): Row[] =>
-    records.flatMap(({ username, rows: of }) => of[kind].map((row) => [username, ...row]));
+async function insertContacts(client: PoolClient, contacts: Row[], groups: Row[]): Promise<void> {
   await insert(
     client,
     'rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)',
     ['text', 'text', 'text', 'text', 'text', 'text', 'text', 'text', 'text'],
-    rows('contacts'),
+    contacts,
   );
-  await insert(client, 'rostergroups (username, jid, grp)', ['text', 'text', 'text'], rows('groups'));
+  await insert(client, 'rostergroups (username, jid, grp)', ['text', 'text', 'text'], groups);
+}
+
+/** Lists get new ids; a default is written after the lists it may name. */
+async function insertPrivacy(client: PoolClient, records: readonly UserRecord[]): Promise<void> {
+  const rows = (kind: keyof UserRecord['rows']): Row[] =>
+    records.flatMap(({ username, rows: of }) => of[kind].map((row) => [username, ...row]));
   const ids = await insertLists(client, rows('lists'));
   await insert(
     client,

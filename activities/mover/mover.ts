@@ -12,6 +12,15 @@ const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 export const MOVER_HEAP = ['--max-semi-space-size=4', '--max-old-space-size=96'];
 /** What a process needs of its surroundings; secrets of the worker's environment are not among it. */
 const PASSED = new Set(['PATH', 'TMPDIR', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR']);
+
+/** With few arenas, memory that one thread has freed serves the next one, instead of being kept for it. */
+export function moverEnvironment(): Record<string, string> {
+  const passed = Object.entries(process.env).flatMap(([name, value]) =>
+    value !== undefined && PASSED.has(name) ? [[name, value] as const] : [],
+  );
+  return { ...Object.fromEntries(passed), MALLOC_ARENA_MAX: '2' };
+}
+
 /** After being asked to end, a job may finish a transaction. */
 const CANCEL_MS = 10_000;
 /** Last words of a process that died. */
@@ -33,7 +42,7 @@ export async function moveInProcess(
 ): Promise<unknown> {
   signal.throwIfAborted();
   const child = fork(MAIN, [], {
-    env: Object.fromEntries(Object.entries(process.env).filter(([name]) => PASSED.has(name))),
+    env: moverEnvironment(),
     execArgv: MOVER_HEAP,
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],

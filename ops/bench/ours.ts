@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { MOVER_HEAP } from '../../activities/mover/mover.ts';
+import { MOVER_HEAP, moverEnvironment } from '../../activities/mover/mover.ts';
 import type { VaultAccess } from '../../activities/settings.ts';
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import { withClient } from './data.ts';
@@ -62,7 +62,11 @@ export function createEngine(signal: AbortSignal): Engine {
   const move = async <T extends Moved>(url: string, vault: VaultAccess, work: Job['work']): Promise<T> => {
     const job: Job = { work, url, vault, signingKey, customerKey };
     const started = performance.now();
-    const { output } = await run(process.execPath, [...MOVER_HEAP, mover], { input: JSON.stringify(job), signal });
+    const { output } = await run(process.execPath, [...MOVER_HEAP, mover], {
+      env: moverEnvironment(),
+      input: JSON.stringify(job),
+      signal,
+    });
     return { ...(JSON.parse(output) as T), ms: performance.now() - started };
   };
   return {

@@ -22,6 +22,10 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   },
   status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
   snapshot: { about: 'snapshots: now, list', load: () => import('./snapshot.ts') },
+  restore: {
+    about: 'a snapshot against a database: --dry-run, or --into another one',
+    load: () => import('./restore.ts'),
+  },
   failover: { about: 'a lost site: start, watch, approve, retry, abort, report', load: () => import('./failover.ts') },
   bench: { about: 'measurements: vault', load: () => import('../bench/main.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },
