@@ -48,6 +48,8 @@ export class Database {
       // The server's limit cannot help when the server is gone without a word: the client needs one of its own.
       query_timeout: limits.statementMs + limits.connectMs,
       keepAlive: true,
+      // A worker that is told to end would otherwise wait for its idle connections to grow old.
+      allowExitOnIdle: true,
       application_name: 'tandem',
     });
     // An idle connection that breaks is replaced at its next use; unheard, the event would end the process.

@@ -8,7 +8,7 @@ import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
 import { readUsers } from './rows.ts';
-import { countRecords, enterLedger, replaceUsers, type LedgerSource, type Replacement } from './writer.ts';
+import { countRecords, enterLedger, lockWrites, replaceUsers, type LedgerSource, type Replacement } from './writer.ts';
 
 /** What every way of restoring needs. */
 interface RestoreWork {
@@ -88,7 +88,10 @@ export async function restoreRecords(
   for await (const batch of batches(records)) {
     work.signal.throwIfAborted();
     const written = await database.transaction(async (client) => {
-      if (guard) await lockEpoch(client, database.name, guard.customer, guard.epoch);
+      if (guard) {
+        await lockEpoch(client, database.name, guard.customer, guard.epoch);
+        await lockWrites(client, guard.customer);
+      }
       const different = await findDifferent(client, batch);
       for (const { record } of different) work.different?.(record);
       if (dryRun) return different.length;

@@ -13,7 +13,7 @@ import { findDifferences } from './differences.ts';
 import { requireIdentity } from './prepare.ts';
 import { addCounts, addRecords, noApplyCounts } from './restore.ts';
 import { readUsers } from './rows.ts';
-import { deleteUsers, enterLedger, forgetRosterVersions, replaceUsers } from './writer.ts';
+import { deleteUsers, enterLedger, forgetRosterVersions, lockWrites, replaceUsers } from './writer.ts';
 
 export interface StandbyRequest {
   database: Database;
@@ -89,6 +89,7 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
   const names = batch.map(({ username }) => username);
   const verdicts = await database.transaction(async (client) => {
     const halves = await lockRights(client, database.name, snapshot);
+    await lockWrites(client, snapshot.customer);
     const served = await servedThere(client, names, halves);
     const ledger = await readLedger(client, names);
     const here = await readUsers(client, names);
@@ -231,6 +232,7 @@ async function removeUsers(request: StandbyRequest, names: string[], counts: App
   const ring = ringKeys(keys);
   await database.transaction(async (client) => {
     await lockRights(client, database.name, request.snapshot.summary);
+    await lockWrites(client, request.snapshot.summary.customer);
     const ledger = await readLedger(client, names);
     const here = await readUsers(client, names);
     const changed = names

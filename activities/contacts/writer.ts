@@ -25,6 +25,14 @@ const deletes = [
   'delete from rosterusers where username = any($1)',
 ];
 
+/**
+ * Lets one transaction at a time write rows of a customer's users: two runs that found the same difference would both
+ * mend it, and the later one find what it inserts there already.
+ */
+export async function lockWrites(client: PoolClient, customer: string): Promise<void> {
+  await client.query(`select pg_advisory_xact_lock(hashtextextended('tandem write ' || $1, 0))`, [customer]);
+}
+
 /** Removes all contacts and ACLs of users. Answers with the number of rows. */
 export async function deleteUsers(client: PoolClient, usernames: readonly string[]): Promise<number> {
   let removed = 0;

@@ -11,7 +11,15 @@ const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 /** In MiB. What a job holds are buffers, outside of this: the heap itself stays small at any number of users. */
 export const MOVER_HEAP = ['--max-semi-space-size=4', '--max-old-space-size=96'];
 /** What a process needs of its surroundings; secrets of the worker's environment are not among it. */
-const PASSED = new Set(['PATH', 'TMPDIR', 'TZ', 'NODE_EXTRA_CA_CERTS', 'SSL_CERT_FILE', 'SSL_CERT_DIR']);
+const PASSED = new Set([
+  'PATH',
+  'TMPDIR',
+  'TZ',
+  'NODE_COMPILE_CACHE',
+  'NODE_EXTRA_CA_CERTS',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+]);
 
 /** With few arenas, memory that one thread has freed serves the next one, instead of being kept for it. */
 export function moverEnvironment(): Record<string, string> {
