@@ -64,6 +64,14 @@ describe('the standby copy', () => {
     expect(await world.sql('west', 'select from tandem.ledger')).toHaveLength(0);
   });
 
+  it('is written by one run at a time: those that meet do not fail, and leave the same', async () => {
+    const taken = await world.take('east');
+    const runs = await Promise.all([apply(taken), apply(taken), apply(taken), apply(taken)]);
+    expect(runs.map(({ users }) => users)).toEqual([60, 60, 60, 60]);
+    expect(runs.reduce((sum, { written }) => sum + written, 0)).toBeLessThanOrEqual(60);
+    expect(await differences(world, 'west', 'east', await copyRows(world, 'east', 'east'))).toBe(0);
+  });
+
   it('holds rows that no ledger entry explains', async () => {
     const name = await someone('east');
     await addContact('west', name, 'unexplained@example');
