@@ -1,24 +1,17 @@
 import { hash } from 'node:crypto';
-import { Agent as HttpAgent } from 'node:http';
-import { Agent as HttpsAgent } from 'node:https';
 import {
   GetObjectCommand,
   GetObjectLockConfigurationCommand,
   ListObjectVersionsCommand,
   PutObjectCommand,
-  S3Client,
+  type S3Client,
 } from '@aws-sdk/client-s3';
+import { failure } from '../../workflows/model/failures.ts';
 import type { VaultAccess } from '../settings.ts';
 import type { Vault } from './port.ts';
-import { isConflict, isMissing, isTaken, status, vaultFailure } from './s3-errors.ts';
+import { LIMITS, openClient, SOCKETS, Turns, type VaultLimits } from './s3-client.ts';
+import { isConflict, isMissing, isReset, isTaken, status, vaultFailure } from './s3-errors.ts';
 
-/** Long enough for a busy server, short enough that a dead site costs nobody's step (DESIGN 3). */
-const CONNECT_MS = 2000;
-/** For one request with its answer: at most a pack of 4 MiB, on a link of 2 Mbit/s or better. */
-const REQUEST_MS = 20_000;
-const ATTEMPTS = 3;
-/** Connections to one site; a site that hangs can use up its own and nobody else's. */
-const SOCKETS = 16;
 /** Conditional writes that met in the same moment: S3 answers 409 and asks to try again. */
 const CONFLICT_TRIES = 5;
 const CONFLICT_WAIT_MS = 50;
@@ -30,35 +23,22 @@ interface Version {
 }
 
 type Call = { signal?: AbortSignal } | undefined;
+type Limit = { abortSignal: AbortSignal };
 
 /** A bucket on any S3 with versions and conditional writes. Locks are used where the bucket has Object Lock. */
 export class S3Vault implements Vault {
   readonly site: string;
   private readonly bucket: string;
   private readonly client: S3Client;
+  private readonly callMs: number;
+  private readonly turns = new Turns(SOCKETS);
   private locks: Promise<boolean> | undefined;
 
-  constructor(access: VaultAccess) {
+  constructor(access: VaultAccess, limits?: Partial<VaultLimits>) {
     this.site = access.site;
     this.bucket = access.bucket;
-    this.client = new S3Client({
-      endpoint: access.endpoint,
-      region: access.region,
-      forcePathStyle: true,
-      credentials: { accessKeyId: access.accessKeyId, secretAccessKey: access.secretAccessKey },
-      maxAttempts: ATTEMPTS,
-      // We send a checksum of our own, and every byte is checked by its hash when it is read.
-      requestChecksumCalculation: 'WHEN_REQUIRED',
-      responseChecksumValidation: 'WHEN_REQUIRED',
-      requestHandler: {
-        connectionTimeout: CONNECT_MS,
-        requestTimeout: REQUEST_MS,
-        throwOnRequestTimeout: true,
-        socketTimeout: REQUEST_MS,
-        httpAgent: new HttpAgent({ keepAlive: true, maxSockets: SOCKETS }),
-        httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: SOCKETS }),
-      },
-    });
+    this.callMs = limits?.callMs ?? LIMITS.callMs;
+    this.client = openClient(access, limits);
   }
 
   async put(
@@ -77,10 +57,12 @@ export class S3Vault implements Vault {
     });
     for (let attempt = 1; ; attempt += 1) {
       try {
-        await this.client.send(command, abort(options));
+        await this.bounded(options, (limit) => this.client.send(command, limit));
         return 'stored';
       } catch (error) {
-        if (isTaken(error)) return this.sameThere(key, body, options);
+        if (isTaken(error)) return (await this.whatIsThere(key, body, options)) ?? 'taken';
+        const there = isReset(error) ? await this.whatIsThere(key, body, options) : null;
+        if (there) return there;
         if (!isConflict(error) || attempt === CONFLICT_TRIES) throw this.failed('store', key, error, options);
         await new Promise((done) => setTimeout(done, CONFLICT_WAIT_MS * attempt));
       }
@@ -121,10 +103,13 @@ export class S3Vault implements Vault {
     this.client.destroy();
   }
 
-  /** Our own lost answer, or another's bytes: what was written first under the key decides. */
-  private async sameThere(key: string, body: Uint8Array, options: Call): Promise<'present' | 'taken'> {
+  /**
+   * Our own lost answer, or another's bytes: what was written first under the key decides. Asked after a reset as well:
+   * versitygw closes the connection when it refuses a key that is taken, and often before a whole pack is sent to it.
+   */
+  private async whatIsThere(key: string, body: Uint8Array, options: Call): Promise<'present' | 'taken' | null> {
     const there = await this.read(key, undefined, options);
-    return there?.equals(body) ? 'present' : 'taken';
+    return there && (there.equals(body) ? 'present' : 'taken');
   }
 
   private async versionsOf(key: string, options: Call): Promise<Version[]> {
@@ -145,7 +130,7 @@ export class S3Vault implements Vault {
       version: undefined,
     };
     while (marker) {
-      const page = await this.call('list', prefix, options, () =>
+      const page = await this.call('list', prefix, options, (limit) =>
         this.client.send(
           new ListObjectVersionsCommand({
             Bucket: this.bucket,
@@ -153,7 +138,7 @@ export class S3Vault implements Vault {
             KeyMarker: marker?.key,
             VersionIdMarker: marker?.version,
           }),
-          abort(options),
+          limit,
         ),
       );
       for (const { Key, VersionId, Size } of page.Versions ?? []) {
@@ -175,14 +160,15 @@ export class S3Vault implements Vault {
       VersionId: version.id,
       Range: range && `bytes=${range.offset}-${range.offset + range.length - 1}`,
     });
-    return this.call('read', version.key, options, async () => {
+    return this.call('read', version.key, options, async (limit) => {
       try {
-        const { Body } = await this.client.send(command, abort(options));
+        const { Body } = await this.client.send(command, limit);
         return Body ? Buffer.from(await Body.transformToByteArray()) : null;
       } catch (error) {
         if (isMissing(error)) return null;
         // Past the end of a truncated object there is nothing: whoever checks the bytes finds them missing.
         if (status(error) === 416) return Buffer.alloc(0);
+        if (version.id === 'null' && status(error) === 400) throw this.versionless(version.key);
         throw error;
       }
     });
@@ -200,10 +186,8 @@ export class S3Vault implements Vault {
 
   private async askLocks(options: Call): Promise<boolean> {
     try {
-      const { ObjectLockConfiguration } = await this.client.send(
-        new GetObjectLockConfigurationCommand({ Bucket: this.bucket }),
-        abort(options),
-      );
+      const command = new GetObjectLockConfigurationCommand({ Bucket: this.bucket });
+      const { ObjectLockConfiguration } = await this.bounded(options, (limit) => this.client.send(command, limit));
       return ObjectLockConfiguration?.ObjectLockEnabled === 'Enabled';
     } catch (error) {
       // A bucket without Object Lock answers 404, a server that does not know it 501.
@@ -213,12 +197,41 @@ export class S3Vault implements Vault {
     }
   }
 
-  private async call<T>(what: string, key: string, options: Call, work: () => Promise<T>): Promise<T> {
+  private async call<T>(what: string, key: string, options: Call, work: (limit: Limit) => Promise<T>): Promise<T> {
     try {
-      return await work();
+      return await this.bounded(options, work);
     } catch (error) {
       throw this.failed(what, key, error, options);
     }
+  }
+
+  private bounded<T>(options: Call, work: (limit: Limit) => Promise<T>): Promise<T> {
+    return this.turns.run(options?.signal, () => this.inTime(options, work));
+  }
+
+  /** The client's own limits are on silence: an answer that trickles in would keep to them for ever. */
+  private async inTime<T>(options: Call, work: (limit: Limit) => Promise<T>): Promise<T> {
+    const limit = new AbortController();
+    const leave = (): void => limit.abort();
+    const late = new DOMException(`no whole answer after ${this.callMs} ms`, 'TimeoutError');
+    const timer = setTimeout(() => limit.abort(late), this.callMs);
+    options?.signal?.addEventListener('abort', leave, { once: true });
+    try {
+      return await work({ abortSignal: limit.signal });
+    } catch (error) {
+      throw limit.signal.reason === late ? late : error;
+    } finally {
+      clearTimeout(timer);
+      options?.signal?.removeEventListener('abort', leave);
+    }
+  }
+
+  /** versitygw lists the objects of a bucket without versions as version "null", then refuses to read that one. */
+  private versionless(key: string): Error {
+    return failure(
+      'vault-unsafe',
+      `vault ${this.site}: read ${key}: bucket ${this.bucket} keeps no versions (version id "null"), and a vault needs them`,
+    );
   }
 
   private failed(what: string, key: string, error: unknown, options: Call): Error {
@@ -226,12 +239,7 @@ export class S3Vault implements Vault {
     return vaultFailure(this.site, what, key, error);
   }
 }
-
 /** As S3 wants it: the server refuses bytes that are not these. */
 function checksum(body: Uint8Array, hex: string | undefined): string {
   return hex === undefined ? hash('sha256', body, 'base64') : Buffer.from(hex, 'hex').toString('base64');
-}
-
-function abort(options: Call): { abortSignal: AbortSignal } | undefined {
-  return options?.signal && { abortSignal: options.signal };
 }

@@ -20,6 +20,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: 'keys of operators, sites and customers: new, rotate, list, verify, escrow, restore',
     load: () => import('./keys.ts'),
   },
+  doctor: { about: 'tries the vaults and the rights of each site', load: () => import('./doctor.ts') },
   status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
   snapshot: { about: 'snapshots: now, list', load: () => import('./snapshot.ts') },
   restore: {

@@ -67,6 +67,10 @@ export const failures = {
   'signature-invalid': { retry: false, try: 'Compare the public keys of the sites in both configurations.' },
   'vault-unreachable': { retry: true, try: 'Look at the vault and at its credentials: `tandem status`.' },
   'vault-refused': { retry: false, try: 'Look at the rights of the credentials, and at the policy of the bucket.' },
+  'vault-unsafe': {
+    retry: false,
+    try: 'Turn versions on for this bucket, at a server that has them and honours If-None-Match: else nothing in it is safe.',
+  },
   'database-unreachable': { retry: true, try: 'Look at the database and at its address in the configuration.' },
   'database-refused': {
     retry: false,

@@ -1,0 +1,47 @@
+import type { Command } from 'commander';
+import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
+import type { SiteSettings } from '../../activities/settings.ts';
+import { exits, type Context } from './print.ts';
+import { openConfiguration, siteOf } from './site.ts';
+
+/** What a snapshot does not hold, whatever the buckets are like: said each time, so that nobody learns it too late. */
+const NOT_COVERED = 'Not covered by snapshots: shared rosters, private storage, vCards, archives, uploaded files.';
+
+export function register(program: Command, context: Context): void {
+  program
+    .command('doctor')
+    .description('tries what the vaults must do, and what the credentials of each site may do to them')
+    .option('--site <site>', 'only as this site sees it')
+    .action(async ({ site }: { site?: string }) => {
+      const configuration = await openConfiguration(context);
+      const names = site === undefined ? [...configuration.sites.keys()] : [site];
+      const found = await Promise.all(
+        names.map(async (name) => examine(name, await siteOf(configuration, name).settings(), context.signal)),
+      );
+      show(context, found.flat());
+    });
+}
+
+type Seen = Finding & { from: string };
+
+/** A site's own vault as its writer, those of its peers as their readers. */
+async function examine(from: string, settings: SiteSettings, signal: AbortSignal): Promise<Seen[]> {
+  const vaults = [
+    { access: settings.vault, role: 'own' as const },
+    ...[...settings.peerVaults.values()].map((access) => ({ access, role: 'peer' as const })),
+  ];
+  const found = await Promise.all(
+    vaults.map(async ({ access, role }) => judgeBucket(await inspectBucket(access, { signal }), role)),
+  );
+  return found.flat().map((finding) => ({ ...finding, from }));
+}
+
+function show({ out }: Context, found: Seen[]): void {
+  const errors = found.filter(({ severity }) => severity === 'error');
+  out.answer({ findings: found, notCovered: NOT_COVERED }, [
+    ...found.flatMap((f) => [`${f.severity}, seen from ${f.from}: ${f.subject}: ${f.observed}`, `  Try: ${f.try}`]),
+    found.length === 0 ? 'All vaults do what they must, and nobody may do more than he needs.' : '',
+    NOT_COVERED,
+  ]);
+  if (errors.length > 0) process.exitCode = exits.failed;
+}
