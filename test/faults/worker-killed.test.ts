@@ -105,7 +105,7 @@ describe('a worker killed with -9', () => {
     const killAt = async (at: string): Promise<FailoverStatus> => {
       await replaceWorker('west');
       const started = Date.now();
-      const status = await answering(handle);
+      const status = await answering(client, handle);
       kills.push({ at, tookMs: Date.now() - started });
       return status;
     };
@@ -190,11 +190,11 @@ async function approve(handle: FailoverHandle, operator: string): Promise<void> 
 const reach = (handle: FailoverHandle, point: (s: FailoverStatus) => boolean): Promise<FailoverStatus> =>
   followFailover(handle, () => undefined, { enough: point, everyMs: 20, signal: AbortSignal.timeout(60_000) });
 
-/** The run's answer, as soon as the new worker gives one. */
-async function answering(handle: FailoverHandle): Promise<FailoverStatus> {
+/** The run's answer, as soon as the new worker gives one. A question that was handed to the dead one is asked again. */
+async function answering(client: Client, handle: FailoverHandle): Promise<FailoverStatus> {
   for (const deadline = Date.now() + 40_000; ;) {
     try {
-      return await failoverStatus(handle);
+      return await client.withDeadline(Date.now() + 3000, () => failoverStatus(handle));
     } catch (error) {
       if (Date.now() > deadline) throw error;
     }
