@@ -1,5 +1,6 @@
 import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { failure, failureKind, type FailureKind } from '../../workflows/model/failures.ts';
+import { PlainFault } from '../plain-fault.ts';
 
 /** SQLSTATE classes that a retry cannot mend, and the few that need words of their own. */
 const refusals: Record<string, FailureKind> = {
@@ -13,6 +14,7 @@ const refusals: Record<string, FailureKind> = {
 /** Turns an error of the driver into a failure that says which database, and whether to try again. */
 export function databaseFailure(error: unknown, name: string): Error {
   if (failureKind(error)) return error as Error;
+  if (error instanceof PlainFault) return failure(error.kind, `${name}: ${error.message}`);
   if (error instanceof TypeError || error instanceof ReferenceError || error instanceof RangeError) return error; // Ours.
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
   const kind = refusals[code] ?? refusals[code.slice(0, 2)] ?? 'database-unreachable';

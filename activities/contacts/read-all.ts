@@ -1,64 +1,83 @@
 import type { PoolClient } from 'pg';
-import { keyOf, recordKeys } from '../vault/keys.ts';
-import { RecordBuilder } from '../vault/record-builder.ts';
+import { keyOf } from '../vault/keys.ts';
+import { ID_BYTES } from '../vault/macs.ts';
+import type { BuiltRecords } from '../vault/record-builder.ts';
 import { kinds } from '../vault/record-rows.ts';
-import { noCounts, type UserRecord } from '../vault/record.ts';
+import { noCounts, UserRecord } from '../vault/record.ts';
+import { OneThread } from './collect.ts';
 import { copyOut } from './copy.ts';
 import { DIGEST_BYTES, digestSql, emptyDigest } from './digests.ts';
-import { Gathering } from './gather.ts';
+import { partingOf } from './gather.ts';
 import { readGone } from './ledger.ts';
 import { limitReading, READ_ONLY, type ReadContext, type ReadUsers } from './reader.ts';
-import { rowQueries, type RowQuery } from './rows.ts';
+import { ReadingThreads, type ThreadsStart } from './reading-threads.ts';
+import { rowQueries } from './rows.ts';
 import { tupleFields } from './tuples.ts';
 import { Column, Users } from './users.ts';
 
-/** A table larger than this is read in two parts at once. */
-const SPLIT_BYTES = 16 << 20;
+/** Below so many bytes of tables, threads would cost more than they save. */
+const THREADS_FROM = 8 << 20;
+/** Tables are read in pieces of about this size, so that the lanes end together. */
+const PIECE_BYTES = 16 << 20;
+const MOST_PIECES = 64;
+/** PostgreSQL 14 reads a range of pages without the rest. */
+const PAGE_RANGES = 140_000;
 /** When fewer of the known users than this are served here, the server leaves out the rows of the others. */
 const MOSTLY = 0.75;
-const ID_BYTES = 16;
 
 /** A piece of work for a lane. */
 interface Part {
   kind: number;
-  query: RowQuery;
-  where: string;
+  sql: string;
+}
+
+/** Where rows are brought together. */
+interface Gatherer {
+  /** COPYs at once. */
+  readonly lanes: number;
+  begin(start: ThreadsStart): void;
+  copy(lane: number, client: PoolClient, sql: string, kind: number, signal: AbortSignal): Promise<void>;
+  /** To be called when all rows were copied. Answers how many there were of each kind. */
+  end(): Promise<number[]>;
+  /** The records of all users, in the order of their numbers. What is given is lent until the next is asked for. */
+  parts(): AsyncIterable<BuiltRecords>;
+  close(): Promise<void>;
 }
 
 /**
- * Reads every user served here. The tables are read as they lie, by two connections that share one point in time, and
- * the rows of each user are brought together here: the server sorts nothing.
+ * Reads every user served here. The tables are read as they lie, by connections that share one point in time, and the
+ * rows of each user are brought together here: the server sorts nothing. Large tables are read and put into records on
+ * threads. The bytes of a record are lent until the next is asked for.
  */
 export async function readAll(context: ReadContext): Promise<ReadUsers> {
   const { client, request } = context;
-  const { users, known, knownDigests, homes } = await readNames(context);
-  const some = users.length < MOSTLY * homes;
-  const { parts, bytes } = await planParts(client, some);
-  const gathering = new Gathering(users.length, some ? (bytes * users.length) / homes : bytes);
-  const counts = { ...noCounts(), users: users.length };
+  const tables = await sizeTables(client);
+  const bytes = tables.reduce((sum, table) => sum + table.bytes, 0);
+  const key = keyOf(request.keys, request.keys.current, 'reading');
+  const gatherer: Gatherer = bytes < THREADS_FROM ? new OneThread() : new ReadingThreads();
   try {
-    await inTwoLanes(context, parts, (on, { kind, query, where }, signal) =>
-      copyOut(on, `select ${query.user}, ${query.columns} from ${query.from} where ${where}`, {
-        signal,
-        onTuple: (buffer, name, nameEnd, end) => {
-          const user = users.find(buffer, name, nameEnd);
-          const count = kinds[kind]?.count;
-          if (user < 0 || !count) return;
-          counts[count] += 1;
-          gathering.add(user, kind, buffer, nameEnd, end);
-        },
-        settle: () => gathering.settle(),
-      }),
-    );
+    const { users, known, knownDigests, homes } = await readNames(context);
+    const some = users.length < MOSTLY * homes;
+    gatherer.begin({ users, parting: partingOf(users.length, some ? (bytes * users.length) / homes : bytes), key });
+    await inLanes(context, gatherer, planParts(tables, some));
+    const counts = { ...noCounts(), users: users.length };
+    for (const [kind, rows] of (await gatherer.end()).entries()) counts[kinds[kind]?.count ?? 'contacts'] = rows;
     const gone = await readGone(client, request.site);
     // The server has nothing else to do while the rows are put into packs here.
     const digests = new Column(DIGEST_BYTES);
     const digesting = readDigests(context, users, digests);
     digesting.catch(() => undefined); // It is awaited when the records end.
-    const records = gathered(context, users, gathering, digesting);
-    return { users, records, known, knownDigests, digests, gone, counts };
+    return {
+      users,
+      records: recordsOf(context, users, gatherer, digesting),
+      known,
+      knownDigests,
+      digests,
+      gone,
+      counts,
+    };
   } catch (error) {
-    await gathering.close();
+    await gatherer.close();
     throw error;
   }
 }
@@ -89,53 +108,69 @@ async function readNames({ client, request, signal }: ReadContext): Promise<{
   return { users, known, knownDigests, homes: Number(rows[0]?.homes ?? 0) };
 }
 
-/** Parts of about equal size, largest first; `some`: only rows of users served here. `bytes`: about what all rows have. */
-async function planParts(client: PoolClient, some: boolean): Promise<{ parts: Part[]; bytes: number }> {
-  const { rows } = await client.query<{ bytes: string; pages: string }>(
-    `select pg_relation_size(t::regclass)::text as bytes, (pg_relation_size(t::regclass) / current_setting('block_size')::int)::text as pages
+interface Table {
+  bytes: number;
+  pages: number;
+  /** Pieces that it can be read in at once. */
+  pieces: number;
+}
+
+async function sizeTables(client: PoolClient): Promise<Table[]> {
+  const { rows } = await client.query<{ bytes: string; pages: string; version: string }>(
+    `select pg_table_size(t::regclass)::text as bytes, current_setting('server_version_num') as version,
+            (pg_relation_size(t::regclass) / current_setting('block_size')::int)::text as pages
        from unnest($1::text[]) with ordinality u (t, n) order by n`,
     [rowQueries.map(({ table }) => table)],
   );
-  const parts: (Part & { size: number })[] = [];
-  for (const [kind, query] of rowQueries.entries()) {
-    const size = Number(rows[kind]?.bytes ?? 0);
-    const middle = Math.floor(Number(rows[kind]?.pages ?? 0) / 2);
-    const served = some ? ` and exists (select from tandem.served s where s.username = ${query.user})` : '';
-    const halves = [`${query.alias}.ctid < '(${middle},0)'`, `${query.alias}.ctid >= '(${middle},0)'`];
-    for (const half of size > SPLIT_BYTES ? halves : ['true']) {
-      parts.push({ kind, query, where: half + served, size: size > SPLIT_BYTES ? size / 2 : size });
-    }
-  }
-  return {
-    parts: parts.toSorted((a, b) => b.size - a.size),
-    bytes: rows.reduce((sum, row) => sum + Number(row.bytes), 0),
-  };
+  return rows.map(({ bytes, pages, version }) => {
+    // Older servers step through a whole table to find the rows of some of its pages.
+    const most = Number(version) < PAGE_RANGES ? 2 : MOST_PIECES;
+    const pieces = Math.max(1, Math.min(most, Math.floor(Number(bytes) / PIECE_BYTES)));
+    return { bytes: Number(bytes), pages: Number(pages), pieces };
+  });
 }
 
-/** Works through the parts on this connection and on a second one, which sees the same point in time. */
-async function inTwoLanes(
-  { client, request, signal }: ReadContext,
-  parts: readonly Part[],
-  work: (on: PoolClient, part: Part, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const waiting = [...parts];
+/** Pieces of tables, largest first; `some`: only rows of users served here. */
+function planParts(tables: readonly Table[], some: boolean): Part[] {
+  const parts: (Part & { size: number })[] = [];
+  for (const [kind, query] of rowQueries.entries()) {
+    const { bytes, pages, pieces } = tables[kind] ?? { bytes: 0, pages: 0, pieces: 1 };
+    const served = some ? ` and exists (select from tandem.served s where s.username = ${query.user})` : '';
+    for (let piece = 0; piece < pieces; piece += 1) {
+      const page = (n: number): number => Math.floor((n * pages) / pieces);
+      const from = piece === 0 ? 'true' : `${query.alias}.ctid >= '(${page(piece)},0)'`;
+      // The last one has no end: the table may have grown.
+      const to = piece === pieces - 1 ? '' : ` and ${query.alias}.ctid < '(${page(piece + 1)},0)'`;
+      const sql = `select ${query.user}, ${query.columns} from ${query.from} where ${from}${to}${served}`;
+      parts.push({ kind, sql, size: bytes / pieces });
+    }
+  }
+  return parts.toSorted((a, b) => b.size - a.size);
+}
+
+/** Works through the parts on this connection and on others, which see the same point in time. */
+async function inLanes({ client, request, signal }: ReadContext, gatherer: Gatherer, parts: Part[]): Promise<void> {
   const other = new AbortController();
-  const both = AbortSignal.any([signal, other.signal]);
-  const lane = async (on: PoolClient): Promise<void> => {
+  const all = AbortSignal.any([signal, other.signal]);
+  const lane = async (number: number, on: PoolClient): Promise<void> => {
     try {
-      for (let part = waiting.shift(); part; part = waiting.shift()) await work(on, part, both);
+      for (let part = parts.shift(); part; part = parts.shift()) {
+        await gatherer.copy(number, on, part.sql, part.kind, all);
+      }
     } catch (error) {
-      other.abort(error); // One lane without the other is worth nothing.
+      other.abort(error); // One lane without the others is worth nothing.
       throw error;
     }
   };
   const { rows } = await client.query<{ snapshot: string }>('select pg_export_snapshot() as snapshot');
-  const second = request.database.transaction(async (on) => {
-    await on.query(`set transaction snapshot ${on.escapeLiteral(rows[0]?.snapshot ?? '')}`);
-    await limitReading(on, request.maxAgeMs);
-    await lane(on);
-  }, READ_ONLY);
-  const ends = await Promise.allSettled([lane(client), second]);
+  const others = Array.from({ length: gatherer.lanes - 1 }, (_, i) =>
+    request.database.transaction(async (on) => {
+      await on.query(`set transaction snapshot ${on.escapeLiteral(rows[0]?.snapshot ?? '')}`);
+      await limitReading(on, request.maxAgeMs);
+      await lane(i + 1, on);
+    }, READ_ONLY),
+  );
+  const ends = await Promise.allSettled([lane(0, client), ...others]);
   signal.throwIfAborted();
   for (const end of ends) if (end.status === 'rejected') throw other.signal.reason ?? end.reason;
 }
@@ -152,20 +187,27 @@ async function readDigests({ client, digests, signal }: ReadContext, users: User
   });
 }
 
-async function* gathered(
-  { request, signal }: ReadContext,
+async function* recordsOf(
+  { signal }: ReadContext,
   users: Users,
-  gathering: Gathering,
+  gatherer: Gatherer,
   digesting: Promise<void>,
 ): AsyncGenerator<{ user: number; record: UserRecord }> {
-  const builder = new RecordBuilder(recordKeys(keyOf(request.keys, request.keys.current, 'reading')));
   try {
-    for await (const { user, rows, starts, ends } of gathering.byUser()) {
+    let user = 0;
+    for await (const { bytes, places, recordIds } of gatherer.parts()) {
       signal.throwIfAborted();
-      yield { user, record: builder.build(users.name(user), rows, starts, ends) };
+      const room = Buffer.from(bytes.buffer);
+      for (let n = 0; 2 * n < places.length; n += 1) {
+        const record = room.subarray(places[2 * n], places[2 * n + 1]);
+        // The id outlives the record it is of.
+        const id = Buffer.from(recordIds.subarray(n * ID_BYTES, (n + 1) * ID_BYTES));
+        yield { user, record: new UserRecord(users.name(user).toString('utf8'), record, id) };
+        user += 1;
+      }
     }
     await digesting;
   } finally {
-    await gathering.close();
+    await gatherer.close();
   }
 }

@@ -38,7 +38,7 @@ export interface ReadRequest {
 /** Users read in one transaction. Numbers of users are those of `users`. */
 export interface ReadUsers {
   users: Users;
-  /** The record of each of these users, in the order of their numbers. */
+  /** The record of each of these users, in the order of their numbers. Its bytes are lent until the next is asked for. */
   records: AsyncIterable<{ user: number; record: UserRecord }>;
   /** What the ledger says of them as users served here; 16 bytes. */
   known: Column;

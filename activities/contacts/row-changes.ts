@@ -1,5 +1,5 @@
-import { decodeRow, kinds, type Row } from '../vault/record-rows.ts';
-import { walkRecord } from '../vault/record.ts';
+import { kinds, type Row } from '../vault/record-rows.ts';
+import { decodeRow, walkRecord } from '../vault/record.ts';
 
 /** What must be done to the rows of one user, so that they are those of another version of him. */
 export interface RowChanges {

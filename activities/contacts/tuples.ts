@@ -1,59 +1,88 @@
-import type { Readable } from 'node:stream';
-import { failure } from '../../workflows/model/failures.ts';
+import { PlainFault } from '../plain-fault.ts';
 
 /** "PGCOPY\n\377\r\n\0", flags, length of an extension that nobody has written yet. */
 const HEADER_BYTES = 19;
 const END = 0xffff;
 const NULL_LENGTH = 0xffffffff;
+const COPY_DATA = 0x64; // d
+/** Type, and the length of itself and the body. */
+const HEAD_BYTES = 5;
 
 /** One row of COPY BINARY: `buffer` from `name` to `nameEnd` is its first column, from there to `end` all others. */
 export type OnTuple = (buffer: Buffer, name: number, nameEnd: number, end: number) => void;
 
 /**
- * Steps through the rows of a `copy … to stdout (format binary)` whose first column is never NULL. The fields of a row
- * stand there exactly as a record keeps them: length, bytes; NULL is the length ffffffff. `settle` is awaited between
- * the chunks of the stream, which wait meanwhile.
+ * Steps through the rows of a `copy … to stdout (format binary)` whose first column is never NULL, in the messages of
+ * PostgreSQL's protocol: one row each, by its manual. The fields of a row stand there exactly as a record keeps them:
+ * length, bytes; NULL is the length ffffffff.
  */
-export async function eachTuple(stream: Readable, onTuple: OnTuple, settle: () => Promise<void> | null): Promise<void> {
-  let rest: Buffer = Buffer.alloc(0);
-  let started = false;
-  let ended = false;
-  for await (const chunk of stream as AsyncIterable<Buffer>) {
-    const bytes = rest.length > 0 ? Buffer.concat([rest, chunk]) : chunk;
-    let at = 0;
-    if (!started) {
-      rest = bytes;
-      if (bytes.length < HEADER_BYTES) continue;
-      at = HEADER_BYTES;
-      started = true;
-    }
-    while (at + 2 <= bytes.length && !ended) {
-      if (bytes.readUInt16BE(at) === END) ended = true;
-      else {
-        const end = tupleEnd(bytes, at);
-        if (end === 0) break;
-        const name = at + 6;
-        onTuple(bytes, name, name + bytes.readUInt32BE(at + 2), end);
-        at = end;
-      }
-    }
-    rest = bytes.subarray(at);
-    const waiting = settle();
-    if (waiting) await waiting;
-  }
-  if (!ended) throw failure('database-unreachable', 'database: a COPY ended in the middle');
-}
+export class Tuples {
+  private readonly onTuple: OnTuple;
+  /** Of a message that is not whole yet. */
+  private pieces: Buffer[] = [];
+  private have = 0;
+  private need = HEAD_BYTES;
+  private started = false;
+  private ended = false;
 
-/** Where the tuple at `at` ends; 0 when it goes on in the next chunk. */
-function tupleEnd(bytes: Buffer, at: number): number {
-  const available = bytes.length;
-  let end = at + 2;
-  for (let columns = bytes.readUInt16BE(at); columns > 0; columns -= 1) {
-    if (end + 4 > available) return 0;
-    const length = bytes.readUInt32BE(end);
-    end += 4 + (length === NULL_LENGTH ? 0 : length);
+  constructor(onTuple: OnTuple) {
+    this.onTuple = onTuple;
   }
-  return end <= available ? end : 0;
+
+  /** Bytes as they come, cut anywhere. They are not kept. */
+  push(chunk: Buffer): void {
+    let at = 0;
+    // What a message lacks is added to it, and nothing else: a chunk as a whole is never copied.
+    while (this.have > 0 && at < chunk.length) {
+      const more = chunk.subarray(at, at + this.need - this.have);
+      at += more.length;
+      this.keep(more);
+      if (this.have === this.need) this.finishMessage();
+    }
+    while (at + HEAD_BYTES <= chunk.length) {
+      const end = at + 1 + chunk.readUInt32BE(at + 1);
+      if (end > chunk.length) break;
+      if (chunk[at] === COPY_DATA) this.message(chunk, at + HEAD_BYTES, end);
+      at = end;
+    }
+    if (at === chunk.length) return;
+    this.need = at + HEAD_BYTES <= chunk.length ? 1 + chunk.readUInt32BE(at + 1) : HEAD_BYTES;
+    this.keep(chunk.subarray(at));
+  }
+
+  /** To be called after the last bytes: a COPY that was cut off is `database-unreachable`. */
+  end(): void {
+    if (!this.ended) throw new PlainFault('database-unreachable', 'a COPY ended in the middle');
+  }
+
+  private keep(piece: Buffer): void {
+    this.pieces.push(Buffer.from(piece));
+    this.have += piece.length;
+  }
+
+  /** All of a message is there, or its head, which tells how long it is. */
+  private finishMessage(): void {
+    const bytes = Buffer.concat(this.pieces);
+    this.need = 1 + bytes.readUInt32BE(1);
+    if (bytes.length < this.need) {
+      this.pieces = [bytes];
+      return;
+    }
+    if (bytes[0] === COPY_DATA) this.message(bytes, HEAD_BYTES, bytes.length);
+    this.pieces = [];
+    this.have = 0;
+  }
+
+  private message(bytes: Buffer, start: number, end: number): void {
+    let at = start;
+    if (!this.started) {
+      at += HEADER_BYTES;
+      this.started = true;
+    }
+    if (at >= end) return;
+    if (bytes.readUInt16BE(at) === END) this.ended = true;
+    else this.onTuple(bytes, at + 6, at + 6 + bytes.readUInt32BE(at + 2), end);
+  }
 }
 
 /** Columns that stand one after the other, from `start` on. */

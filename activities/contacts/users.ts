@@ -1,16 +1,45 @@
+/** The tables of `Users` in memory that threads share. */
+export interface SharedUsers {
+  names: SharedArrayBuffer;
+  ends: SharedArrayBuffer;
+  places: SharedArrayBuffer;
+  count: number;
+}
+
 /**
  * The users of a reading, numbered as they were added, found by the bytes of a name. Flat tables: hundreds of thousands
  * of users cost a few megabytes and no garbage.
  */
 export class Users {
   private names: Buffer = Buffer.allocUnsafeSlow(64 << 10);
-  private ends = new Uint32Array(4 << 10);
+  private ends: Uint32Array = new Uint32Array(4 << 10);
   /** Open addressing; 0 is a free place, else the user's number + 1. */
-  private places = new Uint32Array(8 << 10);
+  private places: Uint32Array = new Uint32Array(8 << 10);
   private count = 0;
 
   get length(): number {
     return this.count;
+  }
+
+  /** Users of another thread, to be looked up here. */
+  static of({ names, ends, places, count }: SharedUsers): Users {
+    const users = new Users();
+    users.names = Buffer.from(names);
+    users.ends = new Uint32Array(ends);
+    users.places = new Uint32Array(places);
+    users.count = count;
+    return users;
+  }
+
+  /** A copy for other threads, of the users that are here by now. */
+  share(): SharedUsers {
+    const names = this.names.subarray(0, this.start(this.count));
+    return {
+      names: shared(names),
+      ends: shared(this.ends.subarray(0, this.count)),
+      places: shared(this.places),
+      count: this.count,
+    };
   }
 
   /** Adds a user who is not there yet, and answers with his number. */
@@ -79,6 +108,12 @@ function grown(bytes: Buffer, length: number): Buffer {
   const larger = Buffer.alloc(Math.max(2 * bytes.length, length));
   bytes.copy(larger);
   return larger;
+}
+
+function shared({ buffer, byteOffset, byteLength }: Uint8Array | Uint32Array): SharedArrayBuffer {
+  const copy = new SharedArrayBuffer(byteLength);
+  new Uint8Array(copy).set(new Uint8Array(buffer, byteOffset, byteLength));
+  return copy;
 }
 
 /** A value of fixed size for each user; zeros where none was set. */

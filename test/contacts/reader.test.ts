@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readServed, type ReadRequest } from '../../activities/contacts/reader.ts';
-import { hasRows, type UserRecord } from '../../activities/vault/record.ts';
+import { hasRows, makeRecord, noRows, UserRecord } from '../../activities/vault/record.ts';
+import { recordKeys } from '../../activities/vault/keys.ts';
+import { readUsers } from '../../activities/contacts/rows.ts';
 import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';
 
 let world: World;
@@ -23,7 +25,7 @@ async function read(changes: Partial<ReadRequest> = {}, during?: () => Promise<u
     const found: UserRecord[] = [];
     for await (const { record } of (await reading.all()).records) {
       if (found.length === 0) await during?.();
-      found.push(record);
+      found.push(new UserRecord(record.username, Buffer.from(record.bytes), record.recordId)); // Its bytes are lent.
     }
     return found;
   });
@@ -118,5 +120,58 @@ describe('a reading', () => {
     const [record] = await read();
     expect(record?.rows.contacts).toEqual([['tab\there\\"\'', '', 'N', ' ', 'line\nbreak', ' ', '', null]]);
     expect(record?.rows.items).toEqual([['😀', 'n', '', 'd', '10000000000000000000001.5', 'tfftt']]);
+  });
+});
+
+describe('a reading of large tables', () => {
+  /** Some 20 MiB: enough for threads and for the disk. Long rows and a very long one are among them. */
+  const fill = (): Promise<unknown> =>
+    world.sql(
+      'east',
+      `with served as (select username from tandem.served)
+       insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+       select username, 'contact' || (c * 7919) % 1000 || '@x', repeat('n', case when c = 500 then 70000 else 100 end),
+              'B', 'N', '', 'N', '', 'item' from served, generate_series(1, 1000) c order by md5(username || c)`,
+    );
+
+  it('gives every row to its user, as reading user by user does', async () => {
+    await fill();
+    const records = await read();
+    const names = records.map(({ username }) => username);
+    const keys = recordKeys(world.keys.ring.get('k1') ?? Buffer.alloc(0));
+    const rows = await world.databases.east.connection((client) => readUsers(client, names));
+    expect(names).toHaveLength(100);
+    for (const record of records) {
+      const single = makeRecord(record.username, rows.get(record.username) ?? noRows(), keys);
+      expect(record.recordId).toEqual(single.recordId);
+      expect(record.bytes.equals(single.bytes)).toBe(true);
+    }
+    expect(records.reduce((sum, record) => sum + record.rows.contacts.length, 0)).toBeGreaterThan(100_000);
+  });
+
+  it('ends at once when it is told to, or when its connections break, and leaves nothing open', async () => {
+    await fill();
+    const during = (act: () => Promise<unknown>): (() => Promise<unknown>) => {
+      const started = async (): Promise<unknown> => {
+        for (;;) {
+          const [busy] = await world.sql(
+            'east',
+            `select count(*)::int as n from pg_stat_activity where datname = current_database() and query like 'copy (select r.%'`,
+          );
+          if (Number(busy?.['n']) > 0) return act();
+        }
+      };
+      return started;
+    };
+    const stopped = new AbortController();
+    const [ended] = await Promise.allSettled([
+      read({ signal: stopped.signal }),
+      during(() => Promise.resolve(stopped.abort(new Error('stopped'))))(),
+    ]);
+    expect(ended).toMatchObject({ status: 'rejected', reason: { message: 'stopped' } });
+    const terminate = `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`;
+    const [broken] = await Promise.allSettled([read(), during(() => world.sql('east', terminate))()]);
+    expect(broken).toMatchObject({ status: 'rejected', reason: { type: 'database-unreachable' } });
+    expect(await read()).toHaveLength(100);
   });
 });

@@ -114,6 +114,19 @@ describe('a record', () => {
     expect(makeRecord('u', record, keys).rows.contacts.map(([jid]) => jid)).toEqual(['z@x', 'é@x', '\uffee@x', '😀@x']);
   });
 
+  it('sorts many rows by the bytes of the address, however alike they are', () => {
+    const jid = fc.tuple(fc.constantFrom('', 'u', 'user', 'user00'), text).map(([start, rest]) => start + rest);
+    const many = fc.array(jid, { minLength: 2, maxLength: 60 });
+    fc.assert(
+      fc.property(many, fc.constantFrom('', 'contact-'), (found, start) => {
+        const jids = found.map((j) => start + j);
+        const record = encodeRecord('u', { ...noRows(), groups: jids.map((j): Row => [j, 'g']) });
+        const sorted = decodeRecord(record, keys, 'here').rows.groups.map(([j]) => Buffer.from(j ?? ''));
+        expect(sorted).toEqual(jids.map((j) => Buffer.from(j)).toSorted((a, b) => Buffer.compare(a, b)));
+      }),
+    );
+  });
+
   it('puts items in the order in which they count: list, order as a number, deny before allow', () => {
     const items: Row[] = [
       ['b', 'n', '', 'a', '1', 'tffff'],
