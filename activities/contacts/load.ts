@@ -2,10 +2,9 @@ import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import type { PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
-import type { ApplyCounts } from '../../workflows/model/snapshots.ts';
-import { Writer } from '../vault/bytes.ts';
-import { kinds } from '../vault/record-rows.ts';
-import { decodeRow, count, noCounts, walkRecord, type UserRecord } from '../vault/record.ts';
+import type { ApplyCounts, SnapshotCounts } from '../../workflows/model/snapshots.ts';
+import { kinds, ROW_HEAD } from '../vault/record-rows.ts';
+import { decodeRow, noCounts, walkRecord, type UserRecord } from '../vault/record.ts';
 import type { Database } from './database.ts';
 import { addCounts, noApplyCounts } from './restore.ts';
 import { indexes, tables } from './schema/scratch.ts';
@@ -20,6 +19,8 @@ export interface LoadRequest {
 
 /** What is collected for a table before it is sent. */
 const BATCH_BYTES = 256 << 10;
+/** And some room for the user who fills it. */
+const ROOM_BYTES = BATCH_BYTES + (64 << 10);
 /** For each of a few indexes that are built at once, on a database that nobody uses yet. */
 const INDEX_MEMORY = '128MB';
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
@@ -39,8 +40,8 @@ export async function loadRecords(request: LoadRequest): Promise<ApplyCounts> {
     let list = 0n;
     for await (const record of request.records) {
       signal.throwIfAborted();
-      count(counts, record.bytes);
-      list = writeRecord(record, sinks, list);
+      counts.users += 1;
+      list = writeRecord(record, sinks, list, counts);
       for (const sink of sinks) if (sink.full) await sink.send();
       if (counts.users % 1000 === 0) request.heartbeat({ users: counts.users, written: counts.users });
     }
@@ -60,67 +61,90 @@ export async function loadRecords(request: LoadRequest): Promise<ApplyCounts> {
 }
 
 /** Sends a record's rows to their tables; lists are numbered from `list` on. Answers the last number given. */
-function writeRecord({ bytes, username }: UserRecord, sinks: readonly Sink[], list: bigint): bigint {
+function writeRecord(
+  { bytes, username }: UserRecord,
+  sinks: readonly Sink[],
+  list: bigint,
+  counts: SnapshotCounts,
+): bigint {
   const name = Buffer.from(username);
   const numbers = new Map<string | null, bigint>();
   let last = list;
   walkRecord(bytes, 'record', (kind, start, end) => {
     const sink = sinks[kind];
-    if (!sink) return;
-    const columns = kinds[kind]?.columns ?? 0;
-    if (kind === 3) {
-      sink.item(decodeRow(bytes, start, columns), numbers);
-      return;
-    }
-    const extra = kind === 2 ? 1 : 0;
-    sink.out
-      .u16(1 + columns + extra)
-      .u32(name.length)
-      .raw(name)
-      .raw(bytes.subarray(start + 5, end));
-    if (extra === 0) return;
-    last += 1n;
-    numbers.set(decodeRow(bytes, start, columns)[0] ?? null, last);
-    sink.out.u32(ID).i64(last);
+    const of = kinds[kind];
+    if (!sink || !of) return;
+    counts[of.count] += 1;
+    if (of.rows === 'items') sink.item(decodeRow(bytes, start, of.columns), numbers);
+    else if (of.rows === 'lists') {
+      last += 1n;
+      numbers.set(decodeRow(bytes, start, of.columns)[0] ?? null, last);
+      sink.row(1 + of.columns, name, bytes, start + ROW_HEAD, end, last);
+    } else sink.row(1 + of.columns, name, bytes, start + ROW_HEAD, end);
   });
   return last;
 }
 
 /** One COPY into one table. */
 class Sink {
-  out: Writer;
   private readonly stream: Writable;
   private readonly ended: Promise<unknown>;
+  private room: Buffer = Buffer.allocUnsafeSlow(ROOM_BYTES);
+  private at: number;
 
   constructor(stream: Writable, head: Buffer) {
     this.stream = stream;
-    this.out = new Writer().raw(head);
+    this.at = head.copy(this.room);
     this.ended = once(stream, 'finish');
     this.ended.catch(() => undefined); // It is awaited in `end`, or while a write waits.
   }
 
   get full(): boolean {
-    return this.out.length > BATCH_BYTES;
+    return this.at > BATCH_BYTES;
+  }
+
+  /** A row of a binary COPY: a name, then fields as they lie in a record, then the number of a list. */
+  row(columns: number, name: Buffer, source: Buffer, start: number, end: number, number?: bigint): void {
+    this.need(2 + 4 + name.length + end - start + 4 + ID);
+    const { room } = this;
+    let at = room.writeUInt16BE(number === undefined ? columns : columns + 1, this.at);
+    at = room.writeUInt32BE(name.length, at);
+    at += name.copy(room, at);
+    at += source.copy(room, at, start, end);
+    if (number !== undefined) at = room.writeBigInt64BE(number, room.writeUInt32BE(ID, at));
+    this.at = at;
   }
 
   /** As text: the order is a number of any length, and nobody sends thousands of these. */
   item([name = null, ...columns]: (string | null)[], numbers: ReadonlyMap<string | null, bigint>): void {
     const [t = null, value = null, action = null, ord = null, flags = null] = columns;
     const values = [String(numbers.get(name) ?? '\\N'), ...[t, value, action, ord].map(asText), ...flagTexts(flags)];
-    this.out.raw(Buffer.from(`${values.join('\t')}\n`));
+    const line = Buffer.from(`${values.join('\t')}\n`);
+    this.need(line.length);
+    this.at += line.copy(this.room, this.at);
   }
 
   async send(): Promise<void> {
-    const bytes = Buffer.from(this.out.bytes());
-    this.out = new Writer();
+    const bytes = this.room.subarray(0, this.at);
+    // The stream keeps what it was given until it is sent.
+    this.room = Buffer.allocUnsafeSlow(ROOM_BYTES);
+    this.at = 0;
     if (!this.stream.write(bytes)) await Promise.race([once(this.stream, 'drain'), this.ended]);
   }
 
   async end(tail: Buffer): Promise<void> {
-    this.out.raw(tail);
+    this.need(tail.length);
+    this.at += tail.copy(this.room, this.at);
     await this.send();
     this.stream.end();
     await this.ended;
+  }
+
+  private need(bytes: number): void {
+    if (this.at + bytes <= this.room.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(2 * this.room.length, this.at + bytes));
+    this.room.copy(larger, 0, 0, this.at);
+    this.room = larger;
   }
 }
 

@@ -16,7 +16,7 @@ export const codes: readonly number[] = kinds.map(({ code }) => code);
 const ITEMS = 3;
 /** Kind and length of the fields. */
 export const ROW_HEAD = 5;
-const NULL_LENGTH = 0xffffffff;
+export const NULL_LENGTH = 0xffffffff;
 const DENY = 0x64; // d
 
 /** A row is its kind, the length of its fields, and these. */

@@ -1,7 +1,7 @@
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { damaged, Reader, Writer } from './bytes.ts';
 import type { RecordKeys } from './keys.ts';
-import { codes, kinds, rowEnd, ROW_HEAD, sortRows, type Row } from './record-rows.ts';
+import { codes, kinds, NULL_LENGTH, rowEnd, ROW_HEAD, sortRows, type Row } from './record-rows.ts';
 
 /** The columns of each row kind, in their order. NULL is null. `id`, `created_at` and `roster_version` never belong. */
 export interface UserRows {
@@ -20,6 +20,8 @@ export interface UserRows {
 export type { Row };
 
 const RECORD_VERSION = 1;
+/** Where the user's name begins: after the version and its length. */
+const NAME = 5;
 
 /** All contacts and ACLs of one user at one point in time. */
 export class UserRecord {
@@ -95,22 +97,29 @@ export function walkRecord(
   where: string,
   row: (kind: number, start: number, end: number) => void,
 ): Buffer {
-  const input = new Reader(bytes, where);
-  const version = input.u8();
+  const length = (at: number, end: number): number => {
+    if (at + 4 > end) throw damaged(where, `it ends at ${end}, in the middle of a length`);
+    return bytes.readUInt32BE(at);
+  };
+  const [version] = bytes;
   if (version !== RECORD_VERSION) throw damaged(where, `record version ${version}, known is ${RECORD_VERSION}`);
-  const username = input.raw(input.u32());
-  while (input.left > 0) {
-    const start = bytes.length - input.left;
-    const code = input.u8();
-    const kind = codes.indexOf(code);
-    const columns = kinds[kind]?.columns;
-    if (columns === undefined) throw damaged(where, `row kind ${JSON.stringify(String.fromCharCode(code))}`);
-    const end = input.u32() + bytes.length - input.left;
-    for (let i = 0; i < columns; i += 1) input.skipField();
-    if (bytes.length - input.left !== end) throw damaged(where, `a row of another length than it says, at ${start}`);
+  const nameEnd = NAME + length(1, bytes.length);
+  if (nameEnd > bytes.length) throw damaged(where, `its name ends at ${nameEnd}, it has ${bytes.length} bytes`);
+  for (let start = nameEnd; start < bytes.length;) {
+    const kind = codes.indexOf(bytes.readUInt8(start));
+    if (kind < 0) throw damaged(where, `row kind ${JSON.stringify(String.fromCharCode(bytes.readUInt8(start)))}`);
+    const end = start + ROW_HEAD + length(start + 1, bytes.length);
+    if (end > bytes.length) throw damaged(where, `a row ends at ${end}, it has ${bytes.length} bytes`);
+    let at = start + ROW_HEAD;
+    for (let columns = kinds[kind]?.columns ?? 0; columns > 0; columns -= 1) {
+      const field = length(at, end);
+      at += 4 + (field === NULL_LENGTH ? 0 : field);
+    }
+    if (at !== end) throw damaged(where, `a row of another length than it says, at ${start}`);
     row(kind, start, end);
+    start = end;
   }
-  return username;
+  return bytes.subarray(NAME, nameEnd);
 }
 
 export function decodeRow(source: Buffer, start: number, columns: number): Row {
