@@ -22,6 +22,8 @@ const tables: Record<string, readonly string[]> = {
   privacy_default_list: ['username', 'name'],
 };
 
+export const tableNames: readonly string[] = Object.keys(tables);
+
 /**
  * Looks at the tables before a row is read. Fails with `database-refused` when a table or column is missing, when it is
  * ejabberd's schema for several hosts, or when text is not kept as UTF-8. The fingerprint changes with any column.
@@ -32,7 +34,7 @@ export async function describeTables(client: PoolClient, name: string): Promise<
        from pg_class c join pg_attribute a on a.attrelid = c.oid
       where c.oid in (select to_regclass(t) from unnest($1::text[]) t) and a.attnum > 0 and not a.attisdropped
       order by 1, 2`,
-    [Object.keys(tables)],
+    [tableNames],
   );
   const { rows: server } = await client.query<{ version: string; encoding: string }>(
     `select current_setting('server_version_num') as version, current_setting('server_encoding') as encoding`,

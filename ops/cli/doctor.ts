@@ -1,16 +1,18 @@
 import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
-import type { SiteSettings } from '../../activities/settings.ts';
+import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
+import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
 
 /** What a snapshot does not hold, whatever the buckets are like: said each time, so that nobody learns it too late. */
 const NOT_COVERED = 'Not covered by snapshots: shared rosters, private storage, vCards, archives, uploaded files.';
+const FIT = 'All vaults and databases do what they must, and nobody may do more than he needs.';
 
 export function register(program: Command, context: Context): void {
   program
     .command('doctor')
-    .description('tries what the vaults must do, and what the credentials of each site may do to them')
+    .description('tries what vaults and databases must do, and what the credentials of each site may do to them')
     .option('--site <site>', 'only as this site sees it')
     .action(async ({ site }: { site?: string }) => {
       const configuration = await openConfiguration(context);
@@ -24,15 +26,18 @@ export function register(program: Command, context: Context): void {
 
 type Seen = Finding & { from: string };
 
-/** A site's own vault as its writer, those of its peers as their readers. */
+/** A site's own vault and databases as itself, those of its peers as their peer. */
 async function examine(from: string, settings: SiteSettings, signal: AbortSignal): Promise<Seen[]> {
-  const vaults = [
-    { access: settings.vault, role: 'own' as const },
-    ...[...settings.peerVaults.values()].map((access) => ({ access, role: 'peer' as const })),
-  ];
-  const found = await Promise.all(
-    vaults.map(async ({ access, role }) => judgeBucket(await inspectBucket(access, { signal }), role)),
-  );
+  const bucket = async (access: VaultAccess, role: 'own' | 'peer'): Promise<Finding[]> =>
+    judgeBucket(await inspectBucket(access, { signal }), role);
+  const found = await Promise.all([
+    bucket(settings.vault, 'own'),
+    ...[...settings.peerVaults.values()].map((access) => bucket(access, 'peer')),
+    ...[...settings.customers.values()].flatMap(({ id, peer, databaseUrl, peerDatabaseUrl }) => [
+      inspectDatabase(databaseUrl, { customer: id, site: from }),
+      inspectPeerDatabase(peerDatabaseUrl, { customer: id, site: peer }),
+    ]),
+  ]);
   return found.flat().map((finding) => ({ ...finding, from }));
 }
 
@@ -40,7 +45,7 @@ function show({ out }: Context, found: Seen[]): void {
   const errors = found.filter(({ severity }) => severity === 'error');
   out.answer({ findings: found, notCovered: NOT_COVERED }, [
     ...found.flatMap((f) => [`${f.severity}, seen from ${f.from}: ${f.subject}: ${f.observed}`, `  Try: ${f.try}`]),
-    found.length === 0 ? 'All vaults do what they must, and nobody may do more than he needs.' : '',
+    ...(found.length === 0 ? [FIT] : []),
     NOT_COVERED,
   ]);
   if (errors.length > 0) process.exitCode = exits.failed;
