@@ -34,6 +34,8 @@ export interface Examination {
   damage: Damage[];
   /** What can be read of it; equal to the counts of a whole snapshot. */
   readable: SnapshotCounts;
+  /** Changes are lost whose users nobody can name: some of what can be read may be from before them. */
+  stale: boolean;
   /** Packs that were opened without damage. */
   packs: number;
 }
@@ -55,21 +57,26 @@ export async function examineSnapshot(request: ExamineRequest): Promise<Examinat
   checkClock(work);
   await checkLinks(work, found);
   let whole = 0;
-  let footers = 0;
+  const closed: number[] = [];
   for (const [index, ref] of manifest.packs.entries()) {
     signal.throwIfAborted();
     const before = work.damage.length;
-    if (await examinePack(work, ref)) footers += 1;
+    if (!(await examinePack(work, ref))) closed.push(index);
     if (work.damage.length === before) whole += 1;
     request.heartbeat({ packs: index + 1, of: manifest.packs.length, users: work.readable.users });
   }
   // What a damaged pack held is missing from the sums; that is no damage of its own.
-  if (footers === manifest.packs.length && work.set.toString() !== manifest.setHash) {
+  if (closed.length === 0 && work.set.toString() !== manifest.setHash) {
     note(work, manifestKey(manifest), 'its users are not those its manifest says');
   }
   if (whole === manifest.packs.length) checkCounts(work);
-  return { snapshot: summary, damage: work.damage, readable: work.readable, packs: whole };
+  const stale = closed.some((index) => !isOfBase(manifest, index));
+  return { snapshot: summary, damage: work.damage, readable: work.readable, stale, packs: whole };
 }
+
+/** Nothing stands below a base, so what is lost of it is lost, and nothing older takes its place. */
+const isOfBase = ({ packs, base }: Manifest, index: number): boolean =>
+  packs.slice(index).reduce((sum, pack) => sum + pack.bytes, 0) <= base.bytes;
 
 interface Work {
   request: ExamineRequest;

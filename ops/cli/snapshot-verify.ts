@@ -22,12 +22,12 @@ async function verify(context: Context, open: OpenShelf, seq: number | undefined
     heartbeat: ({ packs, of, users }) => tell(() => `${packs} of ${of} packs opened, ${users} users`),
     signal: context.signal,
   });
-  const { snapshot, damage, readable } = found;
+  const { snapshot, damage, readable, stale } = found;
   context.out.answer({ vault: vault.site, whole: damage.length === 0, ...found }, told(vault.site, found));
   if (damage.length === 0) return;
   const [lost, other] = [snapshot.counts.users - readable.users, vault.site === site ? open.peer : site];
   throw new Fault(
-    `snapshot ${id.seq} of ${site} in the vault of ${vault.site}: damaged in ${counted(damage.length, 'place')}, ${lost} of ${counted(snapshot.counts.users, 'user')} cannot be read`,
+    `snapshot ${id.seq} of ${site} in the vault of ${vault.site}: damaged in ${counted(damage.length, 'place')}, ${lost} of ${counted(snapshot.counts.users, 'user')} cannot be read${stale ? ', others only as they were before a change that is lost' : ''}`,
     `\`tandem snapshot verify --site ${other} --of ${site} --seq ${id.seq}\` tells whether the copy in the vault of ${other} is whole.`,
   );
 }
