@@ -22,16 +22,14 @@ const OPEN_FRAMES = 8;
 const AT_ONCE = 4;
 
 /**
- * Users who differ between two snapshots, in no order. Under one key their record ids are compared first, and only
- * records of users who differ are read; under different keys ids say nothing, and every record is read. Holds both
- * indexes and a few frames, at any number of users.
+ * Users who differ between two snapshots, in no order. Ids are compared first, and only records of users who differ are
+ * read. Under different keys no id is the other's, so every record is read, and users are found by their names. Holds
+ * both indexes and a few frames, at any number of users.
  */
 export async function* diffSnapshots(from: OpenSnapshot, to: OpenSnapshot): AsyncGenerator<UserDifference> {
   const [a, b] = await Promise.all([from.index(), to.index()]);
-  const comparable = keyIdOf(a) === keyIdOf(b);
   const met = new Uint8Array(b.capacity);
   const differs = (user: number): boolean => {
-    if (!comparable) return true;
     const other = b.find(a.userKey(user));
     if (other >= 0) met[other] = 1;
     return other < 0 || !b.recordId(other).equals(a.recordId(user));
@@ -51,9 +49,6 @@ export async function* diffSnapshots(from: OpenSnapshot, to: OpenSnapshot): Asyn
     if (difference) yield difference;
   }
 }
-
-/** A generation ends with its key, so all packs of a snapshot have the same; none has none. */
-const keyIdOf = ({ packs }: SnapshotIndex): string | undefined => packs[0]?.keyId;
 
 /** From one record of a user to another; null stands for a user who is not there. Null when they are equal. */
 export function differenceOf(username: string, from: Buffer | null, to: Buffer | null): UserDifference | null {

@@ -73,23 +73,17 @@ describe('names, contacts and lists', () => {
       'list --site west',
       'show --site west --of east',
       `show --site west --of east --user ${user}`,
+      `show --site west --of east --user ${user} --json`,
       'verify --site east --seq 2',
       'diff --site east --from 1 --to 2 --limit 99',
-      'diff --site west --of east --from 1 --to 3',
-      'diff --site east --from 2 --to live',
-      'diff --site west --of east --from 2 --to live',
+      'diff --site west --of east --from 1 --to 3 --json',
+      'diff --site east --from 2 --to live --limit 99',
+      'diff --site west --of east --from 2 --to live --json',
     ];
     expect(personal.length).toBeGreaterThan(500);
-    const refused = [
-      'show --site west --user u000001',
-      'show --site east --user u000002',
-      'show --site east --user x --seq 9',
-    ];
-    const asked = [...good, ...refused].flatMap((verb) => [verb, `${verb} --json`]);
-    const said = await Promise.all(asked.map(async (verb) => ({ verb, ...(await snapshot(verb)) })));
-    expect(said.filter(({ code }) => code === 0).map(({ verb }) => verb.replace(' --json', ''))).toEqual(
-      good.flatMap((verb) => [verb, verb]),
-    );
+    const refused = ['show --site west --user u000001', 'show --site east --user u000002 --json'];
+    const said = await Promise.all([...good, ...refused].map((args) => snapshot(args)));
+    expect(said.map(({ code }) => code)).toEqual([...good.map(() => 0), ...refused.map(() => 1)]);
     for (const { out, err } of said) {
       expect(out + err).not.toBe('');
       expect(personal.filter((text) => (out + err).includes(text))).toEqual([]);
