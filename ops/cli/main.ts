@@ -86,7 +86,8 @@ function descendants(command: Command): Command[] {
 
 function usageOrFault(error: unknown, out: Printer): number {
   if (!(error instanceof CommanderError)) {
-    out.fault(error);
+    const stopped = error instanceof Error && error.name === 'AbortError';
+    out.fault(stopped ? Object.assign(new Error('stopped, as asked'), { try: 'Give the same command again.' }) : error);
     return exits.failed;
   }
   if (error.exitCode === 0) return exits.done; // --help

@@ -66,7 +66,7 @@ async function diff(context: Context, open: OpenShelf, o: Options): Promise<void
         rows[kind].removed += difference.rows[kind].removed;
       }
       most.add(named(difference));
-      tell(() => `${users.added + users.removed + users.changed} users differ so far`);
+      tell(() => `users who differ, so far: ${users.added + users.removed + users.changed}`);
     }
   } finally {
     await database?.close();
@@ -128,7 +128,7 @@ function told(
   if (all === 0) return [head, '  nobody differs'];
   return [
     head,
-    `  ${users.added} users came, ${users.removed} went, ${users.changed} changed`,
+    `  users: ${users.added} added, ${users.removed} removed, ${users.changed} changed`,
     ...table([
       ['', 'added', 'removed'],
       ...kindsOf(rows).map((kind) => [`  ${words[kind]}`, String(rows[kind].added), String(rows[kind].removed)]),

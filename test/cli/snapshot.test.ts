@@ -1,8 +1,11 @@
+import { generateKeyPairSync, sign } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { keepAcceptance } from '../../activities/vault/accept.ts';
 import { manifestKey } from '../../activities/vault/manifest.ts';
 import { readManifest } from '../../activities/vault/open.ts';
 import { packKey } from '../../activities/vault/pack-reader.ts';
-import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import { rawHex } from '../../ops/keys.ts';
+import { acceptanceText, type SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { typed, type Said } from '../rig/cli.ts';
 import { scratchVaults } from '../rig/vaults.ts';
 import { overwrite, remove } from '../vault/damage.ts';
@@ -174,7 +177,7 @@ describe('snapshot diff', () => {
     expect(different.map(({ user: id }) => id)).toContain(shown.user.id);
     // Under another key he has another id; who differs is told all the same.
     const over = await snapshot('diff --site east --from 2 --to 3 --show-names');
-    expect(over.out).toMatch(/0 users came, 1 went, 0 changed/);
+    expect(over.out).toMatch(/users: 0 added, 1 removed, 0 changed/);
     expect(over.out).toMatch(/^ {2}u000002 {2}removed: contacts -\d+/m);
   });
 });
@@ -252,5 +255,31 @@ describe('what is not there', () => {
       code: 0,
       out: expect.stringMatching(/verified +unknown: the vault of east does not answer/) as string,
     });
+  });
+});
+
+describe('a suspect snapshot', () => {
+  it('is shown as one, with the reason, and who accepted it', async () => {
+    const k1 = { keys: { current: 'k1', ring: new Map(Object.entries(at.keys)) } };
+    const taken = await world.take('west', k1);
+    await world.pull('east');
+    await world.verify('east', taken, { ...k1, judge: () => Promise.resolve('20 of 30 users are gone') });
+    const show = async (): Promise<string> => (await snapshot('show --site east --of west')).out;
+    expect(await show()).toMatch(/by east at .*, SUSPECT: 20 of 30 users are gone; nobody has accepted it$/m);
+    const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+    const { customer, site, gen, seq, manifest, counts } = taken;
+    const said = {
+      snapshot: { customer, site, gen, seq },
+      manifest,
+      counts,
+      operator: 'op',
+      because: 'a merger',
+      at: taken.point,
+    };
+    const operatorSignature = sign(null, Buffer.from(acceptanceText(said)), privateKey).toString('hex');
+    const operators = [{ id: 'op', key: rawHex(publicKey), roles: ['commander' as const] }];
+    const keeper = { vault: world.vaults.east, site: 'east', signingKey: world.signingKeys.east, operators };
+    await keepAcceptance(keeper, { format: 1, ...said, operatorSignature });
+    expect(await show()).toMatch(/SUSPECT: 20 of 30 users are gone\n +accepted +by op at 20.*: a merger$/m);
   });
 });
