@@ -23,7 +23,7 @@ export function openVaults(settings: SiteSettings): Vaults {
 }
 
 /** A question to a peer's vault is not worth more than this. */
-const PEER_LIMIT_MS = 4000;
+export const PEER_LIMIT_MS = 4000;
 
 export interface Direction extends Coverage {
   /** Null when the peer's vault did not answer: what it holds is then unknown. */

@@ -19,6 +19,8 @@ export interface DifferencesRequest {
   halves: readonly string[];
   /** Only these of them. */
   filter?: (username: string) => boolean;
+  /** Hears of each user with one of these homes whom the snapshot does not have. */
+  unknown?: (username: string) => void;
   signal: AbortSignal;
 }
 
@@ -26,6 +28,8 @@ export interface DifferencesRequest {
 export interface Differences {
   /** Whether a user has one of these homes, and his rows may differ from his record. */
   mayDiffer: (user: number) => boolean;
+  /** Whether a user of the snapshot has one of these homes. */
+  isHere: (user: number) => boolean;
   /** What stands here and is known to be as the snapshot has it. */
   equal: SnapshotCounts;
   /** Users of the snapshot who have none of these homes by the directory here. */
@@ -79,6 +83,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
         const user = index.findName(buffer.subarray(name, nameEnd));
         if (user < 0) {
           withoutRecord += 1;
+          request.unknown?.(buffer.toString('utf8', name, nameEnd));
           unrecorded += hasRows?.[0] ?? 0;
           return;
         }
@@ -93,6 +98,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
   }, READ_ONLY);
   return {
     mayDiffer: (user) => (states[user] ?? NONE) === OPEN,
+    isHere: (user) => (states[user] ?? NONE) !== NONE,
     equal,
     elsewhere: filter ? 0 : (await loading).length - inHalf,
     withoutRecord,

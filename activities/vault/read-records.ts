@@ -91,7 +91,11 @@ async function openWhole(
 }
 
 /** Starts work on the next items while one is used; gives the results in order. */
-async function* ahead<T, R>(items: readonly T[], work: (item: T) => Promise<R>, count: number): AsyncGenerator<R> {
+export async function* ahead<T, R>(
+  items: readonly T[],
+  work: (item: T) => Promise<R>,
+  count: number,
+): AsyncGenerator<R> {
   const running: Promise<R>[] = [];
   for (const item of items) {
     const started = work(item);

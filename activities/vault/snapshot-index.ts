@@ -77,6 +77,11 @@ export class SnapshotIndex {
     return this.find(this.keys.userKey(username));
   }
 
+  /** What stands for a name under the key of this snapshot, whether it has him or not. */
+  keyOfName(username: Uint8Array | string): Buffer {
+    return this.keys.userKey(username);
+  }
+
   userKey(user: number): Buffer {
     return this.users.name(user);
   }

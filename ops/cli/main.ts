@@ -22,7 +22,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   },
   doctor: { about: 'tries the vaults and the rights of each site', load: () => import('./doctor.ts') },
   status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
-  snapshot: { about: 'snapshots: now, list', load: () => import('./snapshot.ts') },
+  snapshot: { about: 'snapshots: now, list, show, verify, diff, accept', load: () => import('./snapshot.ts') },
   restore: {
     about: 'a snapshot against a database: --dry-run, or --into another one',
     load: () => import('./restore.ts'),
@@ -86,7 +86,8 @@ function descendants(command: Command): Command[] {
 
 function usageOrFault(error: unknown, out: Printer): number {
   if (!(error instanceof CommanderError)) {
-    out.fault(error);
+    const stopped = error instanceof Error && error.name === 'AbortError';
+    out.fault(stopped ? Object.assign(new Error('stopped, as asked'), { try: 'Give the same command again.' }) : error);
     return exits.failed;
   }
   if (error.exitCode === 0) return exits.done; // --help

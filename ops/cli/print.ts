@@ -72,6 +72,19 @@ export function table(rows: string[][]): string[] {
   );
 }
 
+/** `1 pack`, `2 packs`. */
+export const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`;
+
+/** A text of somebody else's for a terminal: what would move its cursor or turn its lines around is written out. */
+export function plain(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (c) =>
+    c === ZERO_WIDTH_JOINER ? c : `\\u{${(c.codePointAt(0) ?? 0).toString(16)}}`,
+  );
+}
+
+/** Holds emoji together, and does no harm. */
+const ZERO_WIDTH_JOINER = '\u200d';
+
 /** A number of users, as an option's value. */
 export function wholeNumber(text: string): number {
   const n = Number(text);

@@ -19,6 +19,9 @@ import { givenPassphrase } from '../passphrase.ts';
 import { snapshotNow } from '../snapshots.ts';
 import { table, type Context } from './print.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
+import { registerDiff } from './snapshot-diff.ts';
+import { registerShow } from './snapshot-show.ts';
+import { registerVerify } from './snapshot-verify.ts';
 
 interface Where {
   site: string;
@@ -44,6 +47,9 @@ export function register(program: Command, context: Context): void {
     .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
     .action((o: Accept) => accept(context, o));
   verb('list', "what a site's vault holds, of its own users and of its peer's").action((o: Where) => list(context, o));
+  registerShow(group, context);
+  registerVerify(group, context);
+  registerDiff(group, context);
 }
 
 async function now(context: Context, o: Where & { changes?: boolean }): Promise<void> {
