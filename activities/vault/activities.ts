@@ -7,6 +7,7 @@ import type { SnapshotActivities, StandbyActivities } from '../types.ts';
 import type { Manifest } from './manifest.ts';
 import { openSnapshot } from './open.ts';
 import { pullSnapshots } from './pull.ts';
+import { RateLimit } from './rate-limit.ts';
 import { S3Vault } from './s3.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { verifySnapshot } from './verify.ts';
@@ -36,12 +37,16 @@ export function createSnapshotActivities(
   };
 }
 
+/** Share of the budget after which a pull ends by itself, so that it ends with its cause. */
+const OWN_END = 0.9;
+
 export function createStandbyActivities(settings: SiteSettings, running: () => Running): StandbyActivities {
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
   const { vault } = bulk;
   return {
     async 'pull-snapshots'({ customer }) {
+      const { budgetMs, pullBytesPerSecond } = bulk.customer(customer).snapshots;
       return withPeer(settings, bulk, customer, (peer) =>
         pullSnapshots({
           own: vault,
@@ -50,14 +55,17 @@ export function createStandbyActivities(settings: SiteSettings, running: () => R
           site,
           customer,
           publicKeys,
+          limit: pullBytesPerSecond === null ? null : new RateLimit(pullBytesPerSecond),
+          budgetMs: OWN_END * budgetMs,
           ...running(),
         }),
       );
     },
     async 'verify-snapshot'({ snapshot: id }) {
       const { keys } = bulk.customer(id.customer);
-      const judge = (manifest: Manifest): Promise<string | null> => whySuspect(bulk.database(id.customer), manifest);
-      return verifySnapshot({ vault, site, id, keys, signingKey, publicKeys, judge, ...running() });
+      const database = bulk.database(id.customer);
+      const judge = (manifest: Manifest): Promise<string | null> => whySuspect(database, manifest);
+      return verifySnapshot({ vault, database, site, id, keys, signingKey, publicKeys, judge, ...running() });
     },
     async 'apply-standby'({ snapshot: id }) {
       const { keys } = bulk.customer(id.customer);

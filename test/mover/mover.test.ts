@@ -34,7 +34,7 @@ beforeAll(async () => {
           options: [],
           objectives: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
           target: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
-          snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2 },
+          snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
           continuityTest: { month: 3, day: 1, hour: 3 },
           limits: { contacts: 250 },
         },

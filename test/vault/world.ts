@@ -93,7 +93,15 @@ export async function openWorld(users: number, contacts?: { exactly: number }): 
         ...changes,
       }),
     verify: (at, id, changes) =>
-      verifySnapshot({ ...common, vault: vaults[at], site: at, id, signingKey: signingKeys[at], ...changes }),
+      verifySnapshot({
+        ...common,
+        vault: vaults[at],
+        database: databases[at],
+        site: at,
+        id,
+        signingKey: signingKeys[at],
+        ...changes,
+      }),
     open: (at, id, ring = keys) => openSnapshot({ vault: vaults[at], keys: ring, publicKeys, id }),
     async sql(site, text, values = []) {
       const client = new Client({ connectionString: urls[site] });
