@@ -2,7 +2,7 @@ import { openBulk, type Bulk } from '../contacts/bulk.ts';
 import { applyStandby } from '../contacts/standby.ts';
 import { whySuspect } from '../contacts/suspect.ts';
 import type { Running } from '../running.ts';
-import type { SiteSettings } from '../settings.ts';
+import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import type { SnapshotActivities, StandbyActivities } from '../types.ts';
 import type { Manifest } from './manifest.ts';
 import { openSnapshot } from './open.ts';
@@ -40,13 +40,16 @@ export function createSnapshotActivities(
 /** Share of the budget after which a pull ends by itself, so that it ends with its cause. */
 const OWN_END = 0.9;
 
-export function createStandbyActivities(settings: SiteSettings, running: () => Running): StandbyActivities {
+export function createStandbyActivities(
+  settings: SiteSettings,
+  running: () => Running,
+): Omit<StandbyActivities, 'verify-held'> {
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
   const { vault } = bulk;
   return {
     async 'pull-snapshots'({ customer }) {
-      const { budgetMs, pullBytesPerSecond } = bulk.customer(customer).snapshots;
+      const { snapshots } = bulk.customer(customer);
       return withPeer(settings, bulk, customer, (peer) =>
         pullSnapshots({
           own: vault,
@@ -55,8 +58,8 @@ export function createStandbyActivities(settings: SiteSettings, running: () => R
           site,
           customer,
           publicKeys,
-          limit: pullBytesPerSecond === null ? null : new RateLimit(pullBytesPerSecond),
-          budgetMs: OWN_END * budgetMs,
+          limit: limitOf(snapshots),
+          budgetMs: OWN_END * snapshots.budgetMs,
           ...running(),
         }),
       );
@@ -83,8 +86,11 @@ export function createStandbyActivities(settings: SiteSettings, running: () => R
   };
 }
 
+export const limitOf = ({ pullBytesPerSecond }: CustomerSettings['snapshots']): RateLimit | null =>
+  pullBytesPerSecond === null ? null : new RateLimit(pullBytesPerSecond);
+
 /** Connections to a peer are made for one pull and closed after it: those that hang hold up nothing else (DESIGN 3). */
-async function withPeer<T>(
+export async function withPeer<T>(
   settings: SiteSettings,
   bulk: Bulk,
   customer: string,

@@ -44,3 +44,16 @@ export async function noteOpened(
     [customer, site, gen, sha256, because],
   );
 }
+
+/** Forgets packs of generations that are no longer there. */
+export async function forgetOpened(
+  database: Database,
+  { customer, site }: Pick<PackPlace, 'customer' | 'site'>,
+  keep: readonly number[],
+): Promise<void> {
+  await database.query('delete from tandem.opened where customer = $1 and site = $2 and gen <> all($3)', [
+    customer,
+    site,
+    keep,
+  ]);
+}

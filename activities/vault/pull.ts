@@ -134,7 +134,7 @@ async function highWater({ database, customer, site, peer }: PullRequest, shelf:
 
 async function copySnapshot(request: PullRequest, found: SignedManifest, snapshots: number): Promise<void> {
   const { own, peer, signal } = request;
-  const { manifest, bytes } = found;
+  const { manifest } = found;
   const there = await storedPacks(own, manifest, signal);
   for (const [index, ref] of manifest.packs.entries()) {
     signal.throwIfAborted();
@@ -144,19 +144,21 @@ async function copySnapshot(request: PullRequest, found: SignedManifest, snapsho
     await keepPack(own, manifest, { sha256: ref.sha256, bytes: pack }, signal);
     request.heartbeat({ snapshots, packs: index + 1 });
   }
-  await keepManifest(own, peer.site, { manifest, bytes }, signal);
+  await keepManifest(request, found);
 }
 
 /** Stores a manifest, locked. What no signature vouches for stands in nobody's way. */
 async function keepManifest(
-  own: Vault,
-  from: string,
-  { manifest, bytes }: Pick<SignedManifest, 'manifest' | 'bytes'>,
-  signal: AbortSignal,
+  { own, peer, publicKeys, signal }: PullRequest,
+  { manifest, bytes }: SignedManifest,
 ): Promise<void> {
   const key = manifestKey(manifest);
-  const result = await own.put(key, bytes, { lockUntil: new Date(Date.now() + LOCK_MS), signal });
-  if (result === 'taken') throw damaged(`vault ${own.site}: ${key}`, `other bytes stand there than in vault ${from}`);
+  const options = { lockUntil: new Date(Date.now() + LOCK_MS), signal };
+  if ((await own.put(key, bytes, options)) !== 'taken') return;
+  const stands = await readOrNone(() => readManifest({ vault: own, id: manifest, publicKeys, signal }));
+  if (!stands) await own.mend(key, bytes, options);
+  else if (!stands.bytes.equals(bytes))
+    throw damaged(`vault ${own.site}: ${key}`, `other bytes stand there than in vault ${peer.site}`);
 }
 
 /**
@@ -195,10 +197,16 @@ async function leftToDo(
   shelf: Shelf,
 ): Promise<Pick<PullResult, 'unverified' | 'unapplied'>> {
   let suspect: SnapshotId | null = null;
-  const covered = await newestCovered(shelf, site, (receipt) => (suspect ??= receipt.snapshot));
+  let broken: SnapshotId | null = null;
+  const covered = await newestCovered(
+    shelf,
+    site,
+    (receipt) => (suspect ??= receipt.snapshot),
+    (id) => (broken ??= id),
+  );
   const newest = await newestSnapshot(shelf, covered?.summary.gen);
-  // A suspect one has been verified too: it waits for an operator.
-  const verified: (SnapshotId | null | undefined)[] = [suspect, covered?.summary];
+  // A suspect one has been verified too: it waits for an operator; a damaged one for the next check.
+  const verified: (SnapshotId | null | undefined)[] = [suspect, broken, covered?.summary];
   const newer = (id: SnapshotId): boolean => verified.every((v) => !v || compareIds(id, v) > 0);
   const unverified = newest && newer(newest.manifest) ? newest.summary : null;
   const applied = await appliedSnapshot(database, customer, peer.site);

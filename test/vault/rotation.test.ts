@@ -95,7 +95,7 @@ describe('the verification of a change', () => {
     const delta = await pulled(1);
     const [newest, base] = (await manifestOf(delta)).packs;
     const killed = watched();
-    const { read } = killed.vault;
+    const read = killed.vault.read.bind(killed.vault);
     killed.vault.read = (key, range, options) =>
       key.endsWith(base?.sha256 ?? '') ? Promise.reject(new Error('killed')) : read(key, range, options);
     await expect(world.verify('west', delta, killed)).rejects.toThrow('killed');
