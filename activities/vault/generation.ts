@@ -12,6 +12,8 @@ export const LOCK_MS = KEEP_MS + GENERATION_MS;
 /** A reader opens the footer of each: more than these cost more than a new base. */
 const MAX_PACKS = 500;
 
+export const DAMAGED = 'its generation is damaged';
+
 /** How the next snapshot stands to the one before it. */
 export type Step =
   /** A new generation. `because` is for people. */
@@ -22,10 +24,16 @@ export type Step =
 /**
  * Whether the next snapshot can be changes upon the last one: only when the ledger stands for exactly that one, else a
  * change that was undone in between would be lost. A generation ends when its deltas outweigh its base, after 7 days or
- * 500 packs, and with its key.
+ * 500 packs, with its key, and when one of its packs is damaged: what is built upon that could not be restored either.
  */
-export function nextStep(last: SignedManifest | null, head: LedgerHead | null, keyId: string, at: number): Step {
-  const because = whyBase(last, head, keyId, at);
+export function nextStep(
+  last: SignedManifest | null,
+  head: LedgerHead | null,
+  keyId: string,
+  at: number,
+  damaged: boolean,
+): Step {
+  const because = damaged ? DAMAGED : whyBase(last, head, keyId, at);
   return because === null && last ? { base: false, upon: last.manifest } : { base: true, because: because ?? 'first' };
 }
 

@@ -1,4 +1,5 @@
 import type { Database } from '../contacts/database.ts';
+import type { PackRef } from './pack-reader.ts';
 import type { PackPlace } from './pack.ts';
 
 /** What this site remembers of a pack in its own vault. */
@@ -30,6 +31,13 @@ export async function openedWithin(database: Database, place: PackPlace, ms: num
 
 /** A time that lies ahead is no memory: the clock was put back since. */
 export const isRecent = ({ ageMs }: Opened, ms: number): boolean => ageMs >= 0 && ageMs < ms;
+
+/** Whether one of the packs of a snapshot could not be opened, the last time that was tried. */
+export async function anyDamaged(database: Database, manifest: PackPlace & { packs: PackRef[] }): Promise<boolean> {
+  const opened = await readOpened(database, manifest.customer, manifest.site);
+  const bad = new Set(opened.flatMap((o) => (o.gen === manifest.gen && o.because !== null ? [o.sha256] : [])));
+  return manifest.packs.some(({ sha256 }) => bad.has(sha256));
+}
 
 /** Remembers that a pack was opened whole right now. */
 export async function noteOpened(

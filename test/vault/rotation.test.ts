@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { newestCovered, type Shelf } from '../../activities/vault/catalog.ts';
 import { manifestKey, type Manifest } from '../../activities/vault/manifest.ts';
 import { readManifest } from '../../activities/vault/open.ts';
 import { packKey } from '../../activities/vault/pack-reader.ts';
@@ -58,6 +59,13 @@ function watched(): { vault: Vault; whole: string[] } {
   };
   return { vault, whole };
 }
+
+const shelf = (): Shelf => ({
+  vault: world.vaults.west,
+  customer: CUSTOMER,
+  site: 'east',
+  publicKeys: world.publicKeys,
+});
 
 const daysPass = (hours: number) =>
   world.sql('west', `update tandem.opened set at = at - $1 * interval '1 hour'`, [hours]);
@@ -168,5 +176,85 @@ describe('the verification of a change', () => {
       await expect(world.verify('west', id, { vault })).rejects.toMatchObject({ type: 'snapshot-damaged' });
       vault.close();
     }
+  });
+});
+
+describe('the rotation', () => {
+  it('opens every byte of both sites’ snapshots, and nothing twice within 12 hours', async () => {
+    const base = await pulled();
+    const delta = await pulled(1);
+    const west = await world.take('west');
+    const first = watched();
+    const [theirs, ours] = await world.held('west', { own: first.vault });
+    expect(theirs).toMatchObject({ of: 'east', site: 'west', snapshots: 2, packs: 2, counted: 2, bytes: delta.bytes });
+    expect(ours).toMatchObject({ of: 'west', snapshots: 1, packs: 1, counted: 1, bytes: west.bytes });
+    expect(first.whole).toHaveLength(3);
+    const [again] = await world.held('west');
+    expect(again).toMatchObject({ snapshots: 2, packs: 0, bytes: 0, damaged: [] });
+    // What it opened, a verification need not open; what is new is opened by that.
+    const verified = watched();
+    await world.verify('west', delta, verified);
+    expect(verified.whole).toEqual([]);
+    await daysPass(13);
+    expect((await world.held('west'))[0]).toMatchObject({ packs: 2, counted: 2, bytes: delta.bytes });
+    expect(base.bytes).toBeLessThan(delta.bytes);
+  });
+
+  it('goes on where it was killed, with the generation that was not opened for longest', async () => {
+    await pulled();
+    await pulled(1);
+    // A new key begins a new generation.
+    const keys = { current: 'k2', ring: new Map([...world.keys.ring, ['k2', Buffer.alloc(32, 2)]]) };
+    await world.take('east', { keys });
+    await world.pull('west');
+    const order = async (): Promise<string[]> => {
+      const seen = watched();
+      await world.held('west', { own: seen.vault, keys, sites: ['east'] });
+      return seen.whole;
+    };
+    const [first, second, third] = await order();
+    await daysPass(13);
+    await world.sql('west', `update tandem.opened set at = at - interval '1 hour' where pack = $1`, [third]);
+    expect(await order()).toEqual([third, first, second]);
+
+    await daysPass(13);
+    const killed = watched();
+    const read = killed.vault.read.bind(killed.vault);
+    killed.vault.read = (key, range, options) =>
+      key.endsWith(second ?? '') ? Promise.reject(new Error('killed')) : read(key, range, options);
+    await expect(world.held('west', { own: killed.vault, keys, sites: ['east'] })).rejects.toThrow('killed');
+    expect(await order()).toEqual([second]);
+  });
+
+  it('ends at once when it is cancelled', async () => {
+    await pulled();
+    const cancel = new AbortController();
+    const heartbeat = (): void => cancel.abort(new Error('cancelled'));
+    await expect(world.held('west', { heartbeat, signal: cancel.signal })).rejects.toThrow('cancelled');
+  });
+
+  it('finds a manifest that counts other rows than its packs hold, which no footer can tell', async () => {
+    const base = await pulled();
+    await world.verify('west', base);
+    const delta = await take(1);
+    const manifest = await manifestOf(delta);
+    const counts = { ...manifest.counts, contacts: manifest.counts.contacts + 1 };
+    const lie = seal('manifest', 'east', world.signingKeys.east, { ...manifest, counts });
+    const vault = await damagedVault((_key, bytes) => bytes);
+    for (const { sha256 } of manifest.packs) {
+      const bytes = await world.vaults.east.read(packKey(manifest, sha256));
+      if (bytes) await vault.put(packKey(manifest, sha256), bytes);
+    }
+    const id = { customer: CUSTOMER, site: 'east', gen: manifest.gen, seq: manifest.seq };
+    await vault.put(manifestKey(id), lie);
+    expect(await world.verify('west', id, { vault })).toMatchObject({ counts });
+    expect((await newestCovered({ ...shelf(), vault }, 'west'))?.summary.seq).toBe(2);
+    await daysPass(13);
+    const [check] = await world.held('west', { own: vault });
+    expect(check?.damaged).toMatchObject([
+      { object: 'manifest', seqs: [2], because: 'it says other contacts than its packs hold' },
+    ]);
+    expect((await newestCovered({ ...shelf(), vault }, 'west'))?.summary.seq).toBe(1);
+    vault.close();
   });
 });
