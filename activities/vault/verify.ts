@@ -180,12 +180,17 @@ async function noting<T>(request: VerifyRequest, place: Manifest, ref: PackRef, 
 async function keepReceipt(request: VerifyRequest, receipt: Receipt): Promise<Receipt> {
   const { vault, site, id, signingKey, publicKeys, signal } = request;
   const key = receiptKey(site, id);
-  const lockUntil = new Date(Date.now() + LOCK_MS);
-  if ((await vault.put(key, seal('receipt', site, signingKey, receipt), { lockUntil, signal })) !== 'taken') {
-    return receipt;
-  }
+  const body = seal('receipt', site, signingKey, receipt);
+  const options = { lockUntil: new Date(Date.now() + LOCK_MS), signal };
+  if ((await vault.put(key, body, options)) !== 'taken') return receipt;
   const shelf = { vault, customer: id.customer, site: id.site, publicKeys, signal };
-  const standing = await readReceipt(shelf, site, id);
+  const standing = await readReceipt(shelf, site, id).catch((error: unknown) => {
+    if (failureKind(error) === 'signature-invalid') return null;
+    throw error;
+  });
   if (standing?.manifest === receipt.manifest) return standing;
-  throw damaged(`vault ${vault.site}: ${key}`, 'a receipt for another manifest stands there');
+  if (standing) throw damaged(`vault ${vault.site}: ${key}`, 'a receipt for another manifest stands there');
+  // What stands there nobody signed, or for another snapshot.
+  await vault.mend(key, body, options);
+  return receipt;
 }

@@ -38,7 +38,7 @@ export interface World {
   verify: (at: Site, id: SnapshotId, changes?: Partial<Parameters<typeof verifySnapshot>[0]>) => Promise<Receipt>;
   /** The rotation: opens all that lies in a site's vault. */
   held: (at: Site, changes?: Partial<Parameters<typeof verifyHeld>[0]>) => Promise<Check[]>;
-  open: (at: Site, id: SnapshotId, keys?: Keyring) => Promise<OpenSnapshot>;
+  open: (at: Site, id: SnapshotId, keys?: Keyring, vault?: S3Vault) => Promise<OpenSnapshot>;
   sql: (site: Site, text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>;
   drop: () => Promise<void>;
 }
@@ -117,7 +117,7 @@ export async function openWorld(users: number, contacts?: { exactly: number }): 
         signingKey: signingKeys[at],
         ...changes,
       }),
-    open: (at, id, ring = keys) => openSnapshot({ vault: vaults[at], keys: ring, publicKeys, id }),
+    open: (at, id, ring = keys, vault = vaults[at]) => openSnapshot({ vault, keys: ring, publicKeys, id }),
     async sql(site, text, values = []) {
       const client = new Client({ connectionString: urls[site] });
       await client.connect();
