@@ -100,7 +100,8 @@ async function copyNewest(
       const found = await readManifest({ vault: peer, id, publicKeys, signal });
       if (!found) continue;
       good.push(id);
-      if (held.some(({ seq }) => seq === id.seq)) continue;
+      // What stands under its key and holds is it.
+      if (held.some(({ seq }) => seq === id.seq) && (await readOrNone(() => readManifest({ ...shelf, id })))) continue;
       const after = held.find(({ seq }) => seq === id.seq + 1);
       await checkNeighbours(request, found, after);
       await copySnapshot(request, found, pulled.length);
