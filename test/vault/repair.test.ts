@@ -144,6 +144,13 @@ const cases: Record<string, Case> = {
     seqs: [2],
     says: /not there/,
   },
+  'a deleted manifest that is not the newest': {
+    object: 'manifest',
+    key: () => manifestKey(base),
+    change: () => null,
+    seqs: [1],
+    says: /not there/,
+  },
   'an old manifest in the place of a newer one': {
     object: 'manifest',
     key: () => manifestKey(delta),
@@ -219,6 +226,15 @@ describe('what hides nothing', () => {
     const check = await held();
     expect(check.damaged).toMatchObject([{ object: 'manifest', seqs: [3] }]);
     expect(await covered()).toBe(2);
+  });
+});
+
+describe('the newest snapshot', () => {
+  it('is missed when it was deleted with the receipt for it: this site has seen it', async () => {
+    const gone = [manifestKey(delta), receiptKey('west', id(2))];
+    await damageBy((key, bytes) => (gone.includes(key) ? null : bytes));
+    expect((await held({ peer: null })).damaged).toMatchObject([{ object: 'manifest', key: gone[0], seqs: [2] }]);
+    expect(await held()).toMatchObject({ damaged: [], repaired: [{ key: gone[0] }] });
   });
 });
 
