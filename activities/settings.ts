@@ -32,7 +32,8 @@ export interface CustomerSettings {
   options: readonly string[];
   objectives: { rpoMs: number; rtoMs: number };
   target: { rpoMs: number; rtoMs: number };
-  snapshots: { everyMs: number; betweenMs: number; budgetMs: number };
+  /** `pullBytesPerSecond`: what a pull may take of the link between the sites; null when it may take all of it. */
+  snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
 }

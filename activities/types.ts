@@ -27,8 +27,30 @@ export interface StandbyActivities {
   'pull-snapshots'(input: { customer: string }): Promise<PullResult>;
   /** Opens every byte of a pulled snapshot in this vault and signs a receipt for it. */
   'verify-snapshot'(input: { snapshot: SnapshotId }): Promise<Receipt>;
+  /**
+   * Opens every byte in this vault that was not opened in the last 12 hours, of both sites' snapshots; mends damage from
+   * the peer's vault, and un-covers by a signed check what stays damaged. Safe to repeat: goes on where it was. Heartbeats.
+   */
+  'verify-held'(input: { customer: string }): Promise<HeldResult[]>;
   /** Applies a covered snapshot to this site's dormant standby copy, by the rule of the vault. */
   'apply-standby'(input: { snapshot: SnapshotId }): Promise<ApplyCounts>;
+}
+
+/** What a check of one site's snapshots came to; all of it lies in the vault. */
+export interface HeldResult {
+  of: string;
+  snapshots: number;
+  packs: number;
+  bytes: number;
+  /** Numbers of objects. */
+  damaged: number;
+  repaired: number;
+  /** Versions over a key, delete markers, and keys that nothing of ours writes. */
+  strays: number;
+  /** Snapshots that do not count, newest first. */
+  uncovered: number[];
+  /** Of the first damage that stays. */
+  because: string | null;
 }
 
 export interface PullResult {

@@ -1,4 +1,5 @@
 import type { SiteSettings } from '../activities/settings.ts';
+import type { Coverage } from '../workflows/model/snapshots.ts';
 import { coverageOf, openVaults } from './coverage.ts';
 import type { SiteMetrics } from './metrics.ts';
 import { pause } from './temporal.ts';
@@ -6,6 +7,17 @@ import { pause } from './temporal.ts';
 const EVERY_MS = 30_000;
 
 const seconds = (at: string | undefined): number => (at === undefined ? 0 : Date.parse(at) / 1000);
+
+function show(metrics: SiteMetrics, { customer, site, newest, covered, suspect, checks }: Coverage): void {
+  metrics.recoveryPoint.set({ customer, site, state: 'local' }, seconds(newest?.point));
+  metrics.recoveryPoint.set({ customer, site, state: 'covered' }, seconds(covered?.point));
+  metrics.suspect.set({ customer, site }, suspect ? 1 : 0);
+  for (const { vault, checkedAt, damaged, strays } of checks) {
+    metrics.damaged.set({ customer, site, vault }, damaged.length);
+    metrics.strays.set({ customer, site, vault }, strays ? strays.versions + strays.markers + strays.unknown : 0);
+    metrics.checked.set({ customer, site, vault }, seconds(checkedAt ?? undefined));
+  }
+}
 
 /**
  * Keeps the metrics of protection true while the worker lives. It watches coverage, not runs: what a schedule failed to
@@ -23,11 +35,7 @@ export async function watchCoverage(
       for (const customer of settings.customers.values()) {
         metrics.rpoSeconds.set({ customer: customer.id }, customer.objectives.rpoMs / 1000);
         try {
-          for (const { site, newest, covered, suspect } of await coverageOf(settings, vaults, customer.id)) {
-            metrics.recoveryPoint.set({ customer: customer.id, site, state: 'local' }, seconds(newest?.point));
-            metrics.recoveryPoint.set({ customer: customer.id, site, state: 'covered' }, seconds(covered?.point));
-            metrics.suspect.set({ customer: customer.id, site }, suspect ? 1 : 0);
-          }
+          for (const direction of await coverageOf(settings, vaults, customer.id)) show(metrics, direction);
         } catch (error) {
           say(`coverage of ${customer.id} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
         }

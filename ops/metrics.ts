@@ -7,6 +7,9 @@ export class SiteMetrics {
   readonly registry = new Registry();
   readonly recoveryPoint: Gauge<'customer' | 'site' | 'state'>;
   readonly suspect: Gauge<'customer' | 'site'>;
+  readonly damaged: Gauge<'customer' | 'site' | 'vault'>;
+  readonly strays: Gauge<'customer' | 'site' | 'vault'>;
+  readonly checked: Gauge<'customer' | 'site' | 'vault'>;
   readonly rpoSeconds: Gauge<'customer'>;
   readonly build: Gauge<'site' | 'build'>;
 
@@ -24,6 +27,22 @@ export class SiteMetrics {
       help: '1 while the newest snapshot of the users served at `site` shrank without a known cause and waits for an operator.',
       labelNames: ['customer', 'site'],
       registers,
+    });
+    const ofVault = { labelNames: ['customer', 'site', 'vault'] as const, registers };
+    this.damaged = new Gauge({
+      name: 'tandem_vault_damaged',
+      help: 'Objects of the snapshots of `site` that could neither be opened nor mended in the vault of `vault`, by its newest check.',
+      ...ofVault,
+    });
+    this.strays = new Gauge({
+      name: 'tandem_vault_strays',
+      help: 'Versions over a key, delete markers and unknown keys beside the snapshots of `site` in the vault of `vault`, by its newest check.',
+      ...ofVault,
+    });
+    this.checked = new Gauge({
+      name: 'tandem_vault_checked_timestamp_seconds',
+      help: 'When the snapshots of `site` in the vault of `vault` were last checked, every byte opened within a day. 0 = never.',
+      ...ofVault,
     });
     this.rpoSeconds = new Gauge({
       name: 'tandem_rpo_seconds',

@@ -10,6 +10,11 @@ import {
   type YAMLMap,
 } from 'yaml';
 
+/** In bytes. */
+const units = { kB: 1e3, MB: 1e6, GB: 1e9, kbit: 125, Mbit: 125_000, Gbit: 125_000_000 } as const;
+/** Below it, one piece of a pack would take seconds, and the first snapshot of a large customer days. */
+const LEAST_RATE = 100_000;
+
 /** One thing that is wrong with a file: where, what was seen, what is allowed. */
 export interface FileFault {
   /** `file:line:column`. */
@@ -163,6 +168,18 @@ export class Cursor {
     if (match && ms > 0) return ms;
     this.fault(`${this.seen()}; a duration such as 8h, 90m, 7h30m or 30s is allowed`);
     return missing ?? 0;
+  }
+
+  /** `20 MB/s`, `500 kB/s`, `1 GB/s`, or as links are sold `100 Mbit/s`, in bytes per second; null when it is not given. */
+  rate(): number | null {
+    if (!this.present) return null;
+    const value = isScalar(this.node) ? this.node.value : null;
+    const match = typeof value === 'string' ? /^(\d+(?:\.\d+)?) ?(kB|MB|GB|kbit|Mbit|Gbit)\/s$/.exec(value) : null;
+    const [, number, unit] = match ?? [];
+    const bytes = Math.floor(Number(number) * (units[unit as keyof typeof units] ?? 0));
+    if (match && bytes >= LEAST_RATE) return bytes;
+    this.fault(`${this.seen()}; a rate such as 20 MB/s, 500 kB/s or 100 Mbit/s is allowed, 100 kB/s at the least`);
+    return null;
   }
 }
 

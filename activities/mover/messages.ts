@@ -8,6 +8,7 @@ export const jobNames = [
   'take-snapshot',
   'pull-snapshots',
   'verify-snapshot',
+  'verify-held',
   'apply-standby',
   'restore-contacts',
   'probe',

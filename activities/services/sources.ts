@@ -1,10 +1,12 @@
 import { failure, failureText } from '../../workflows/model/failures.ts';
+import { damagedSeqs } from '../../workflows/model/checks.ts';
 import type { Plan, RecoverySource } from '../../workflows/model/plan.ts';
 import { whyShrunk, type SnapshotSummary, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { appliedSnapshot } from '../contacts/standby.ts';
 import { withPeerVault, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { coveredSnapshots, newestSnapshot, type Shelf } from '../vault/catalog.ts';
+import { newestCheck } from '../vault/checks.ts';
 import type { OwnSite } from './site.ts';
 
 /** Disks outlive halls: the lost site's vault is asked, for this long. */
@@ -78,7 +80,14 @@ async function newestInOwnVault(
   let later = 0;
   let found: SnapshotSummary | null = null;
   let suspect = 0;
-  for await (const { summary } of coveredSnapshots(shelf, site.settings.site, () => (suspect += 1))) {
+  let damaged = 0;
+  const covered = coveredSnapshots(
+    shelf,
+    site.settings.site,
+    () => (suspect += 1),
+    () => (damaged += 1),
+  );
+  for await (const { summary } of covered) {
     if (Date.parse(summary.point) <= latest) {
       found = summary;
       break;
@@ -86,6 +95,8 @@ async function newestInOwnVault(
     later += 1;
   }
   if (suspect > 0) notTaken.push({ from: 'own-vault', because: `${suspect} suspect, which nobody has accepted` });
+  if (damaged > 0)
+    notTaken.push({ from: 'own-vault', because: `${damaged} damaged, by the newest check of this vault` });
   if (later > 0) notTaken.push({ from: 'own-vault', because: `${later} covered, of a time after ${limit}` });
   if (!found) notTaken.push({ from: 'own-vault', because: `none is covered${later > 0 ? ' before that' : ''}` });
   return found;
@@ -105,14 +116,17 @@ async function newerInSourceVault(
   };
   if (!access) return pass('no credentials for it are configured');
   try {
-    const look = (limited: AbortSignal): Promise<SnapshotSummary | null> =>
+    const look = (limited: AbortSignal): Promise<{ newest: SnapshotSummary | null; damaged: number }> =>
       withPeerVault(access, async (vault) => {
         const shelf: Shelf = { ...shelfOf(site, customer), vault, signal: limited };
-        return (await newestSnapshot(shelf, own?.gen ?? 0))?.summary ?? null;
+        const damaged = damagedSeqs(await newestCheck(shelf, customer.peer));
+        const found = await newestSnapshot(shelf, own?.gen ?? 0, damaged);
+        return { newest: found?.summary ?? null, damaged: damaged.size };
       });
-    const newest = await within(SOURCE_VAULT_LIMIT_MS, `vault of ${customer.peer}`, look, signal);
-    if (!newest) return pass('it holds no snapshot');
-    if (own && newest.seq <= own.seq) return pass('it holds none newer than this vault');
+    const { newest, damaged } = await within(SOURCE_VAULT_LIMIT_MS, `vault of ${customer.peer}`, look, signal);
+    const sound = damaged > 0 ? ` that is whole; ${damaged} damaged, by its own check` : '';
+    if (!newest) return pass(`it holds no snapshot${sound}`);
+    if (own && newest.seq <= own.seq) return pass(`it holds none newer than this vault${sound}`);
     if (Date.parse(newest.point) > latest) return pass(`its newest, number ${newest.seq}, is of a time after ${limit}`);
     const shrunk = own && whyShrunk(own.counts, newest.counts);
     if (shrunk) return pass(`its newest, number ${newest.seq}, is suspect: ${shrunk} since number ${own.seq}`);

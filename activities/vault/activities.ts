@@ -2,11 +2,12 @@ import { openBulk, type Bulk } from '../contacts/bulk.ts';
 import { applyStandby } from '../contacts/standby.ts';
 import { whySuspect } from '../contacts/suspect.ts';
 import type { Running } from '../running.ts';
-import type { SiteSettings } from '../settings.ts';
+import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import type { SnapshotActivities, StandbyActivities } from '../types.ts';
 import type { Manifest } from './manifest.ts';
 import { openSnapshot } from './open.ts';
 import { pullSnapshots } from './pull.ts';
+import { RateLimit } from './rate-limit.ts';
 import { S3Vault } from './s3.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { verifySnapshot } from './verify.ts';
@@ -36,12 +37,19 @@ export function createSnapshotActivities(
   };
 }
 
-export function createStandbyActivities(settings: SiteSettings, running: () => Running): StandbyActivities {
+/** Share of the budget after which a pull ends by itself, so that it ends with its cause. */
+const OWN_END = 0.9;
+
+export function createStandbyActivities(
+  settings: SiteSettings,
+  running: () => Running,
+): Omit<StandbyActivities, 'verify-held'> {
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
   const { vault } = bulk;
   return {
     async 'pull-snapshots'({ customer }) {
+      const { snapshots } = bulk.customer(customer);
       return withPeer(settings, bulk, customer, (peer) =>
         pullSnapshots({
           own: vault,
@@ -50,14 +58,17 @@ export function createStandbyActivities(settings: SiteSettings, running: () => R
           site,
           customer,
           publicKeys,
+          limit: limitOf(snapshots),
+          budgetMs: OWN_END * snapshots.budgetMs,
           ...running(),
         }),
       );
     },
     async 'verify-snapshot'({ snapshot: id }) {
       const { keys } = bulk.customer(id.customer);
-      const judge = (manifest: Manifest): Promise<string | null> => whySuspect(bulk.database(id.customer), manifest);
-      return verifySnapshot({ vault, site, id, keys, signingKey, publicKeys, judge, ...running() });
+      const database = bulk.database(id.customer);
+      const judge = (manifest: Manifest): Promise<string | null> => whySuspect(database, manifest);
+      return verifySnapshot({ vault, database, site, id, keys, signingKey, publicKeys, judge, ...running() });
     },
     async 'apply-standby'({ snapshot: id }) {
       const { keys } = bulk.customer(id.customer);
@@ -75,8 +86,11 @@ export function createStandbyActivities(settings: SiteSettings, running: () => R
   };
 }
 
+export const limitOf = ({ pullBytesPerSecond }: CustomerSettings['snapshots']): RateLimit | null =>
+  pullBytesPerSecond === null ? null : new RateLimit(pullBytesPerSecond);
+
 /** Connections to a peer are made for one pull and closed after it: those that hang hold up nothing else (DESIGN 3). */
-async function withPeer<T>(
+export async function withPeer<T>(
   settings: SiteSettings,
   bulk: Bulk,
   customer: string,

@@ -1,7 +1,9 @@
 import type { KeyObject } from 'node:crypto';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
+import { damagedSeqs } from '../../workflows/model/checks.ts';
 import type { Acceptance, Coverage, Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { isAccepted, readAcceptances } from './accept.ts';
+import { newestCheck, summariseCheck } from './checks.ts';
 import { compareIds, manifestId, receiptKey, receiptPrefix, sitePrefix, type SignedManifest } from './manifest.ts';
 import { readManifest } from './open.ts';
 import { digits } from './pack-reader.ts';
@@ -50,9 +52,14 @@ export async function listSnapshots(shelf: Shelf, limit = 500): Promise<Catalog>
   return catalog;
 }
 
-/** The newest snapshot whose manifest holds; null when there is none. */
-export async function newestSnapshot(shelf: Shelf, since = 0): Promise<SignedManifest | null> {
+/** The newest snapshot whose manifest holds, of those that are not left out; null when there is none. */
+export async function newestSnapshot(
+  shelf: Shelf,
+  since = 0,
+  leftOut: ReadonlySet<number> = new Set(),
+): Promise<SignedManifest | null> {
   for (const id of await listIds(shelf, since)) {
+    if (leftOut.has(id.seq)) continue;
     const found = await validManifest(shelf, id);
     if (!('because' in found)) return found;
   }
@@ -104,16 +111,24 @@ export interface Covered {
 }
 
 /**
- * Covered snapshots in the vault of the covering site, newest first. Read as far as they are asked for. Suspect ones that
- * nobody has accepted do not count, and are handed to `passed`.
+ * Covered snapshots in the vault of the covering site, newest first. Read as far as they are asked for. Those that its
+ * newest check names as damaged do not count, and go to `uncovered`; nor do suspect ones that nobody has accepted, which
+ * go to `passed`.
  */
 export async function* coveredSnapshots(
   shelf: Shelf,
   coveredBy: string,
   passed: (receipt: Receipt) => void = () => undefined,
+  uncovered: (id: SnapshotId) => void = () => undefined,
 ): AsyncGenerator<Covered> {
   let acceptances: Acceptance[] | undefined;
-  for (const id of await receiptIds(shelf, coveredBy)) {
+  const ids = await receiptIds(shelf, coveredBy);
+  const damaged = damagedSeqs(ids.length > 0 ? await newestCheck(shelf, coveredBy) : null);
+  for (const id of ids) {
+    if (damaged.has(id.seq)) {
+      uncovered(id);
+      continue;
+    }
     const receipt = await validReceipt(shelf, coveredBy, id);
     const found = receipt && (await validManifest(shelf, id));
     if (!found || 'because' in found || found.summary.manifest !== receipt.manifest) continue;
@@ -132,8 +147,9 @@ export async function newestCovered(
   shelf: Shelf,
   coveredBy: string,
   passed?: (receipt: Receipt) => void,
+  uncovered?: (id: SnapshotId) => void,
 ): Promise<Covered | null> {
-  for await (const covered of coveredSnapshots(shelf, coveredBy, passed)) return covered;
+  for await (const covered of coveredSnapshots(shelf, coveredBy, passed, uncovered)) return covered;
   return null;
 }
 
@@ -167,5 +183,10 @@ export async function coverage(
     .flatMap((f) => (f ? [f.summary] : []))
     .toSorted((a, b) => compareIds(b, a))
     .at(0);
-  return { customer, site, newest: newest ?? null, covered: covered?.receipt ?? null, suspect };
+  const checks = await Promise.all(
+    [vaults.source, vaults.cover].flatMap((vault) =>
+      vault ? [newestCheck(shelf(vault), vault.site).then((check) => summariseCheck(vault.site, check))] : [],
+    ),
+  );
+  return { customer, site, newest: newest ?? null, covered: covered?.receipt ?? null, suspect, checks };
 }

@@ -1,7 +1,7 @@
 import { batches } from '../contacts/batches.ts';
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import type { OpenSnapshot } from './open.ts';
-import { ahead } from './read-records.ts';
+import { ahead } from './ahead.ts';
 import { kinds } from './record-rows.ts';
 import { UserRecord, walkRecord } from './record.ts';
 import type { SnapshotIndex } from './snapshot-index.ts';

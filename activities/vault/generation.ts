@@ -5,10 +5,14 @@ import type { Manifest, SignedManifest } from './manifest.ts';
 const DAY_MS = 24 * 3_600_000;
 /** What hangs on a base is deleted with it: packs are locked for the time of keeping and this. */
 export const GENERATION_MS = 7 * DAY_MS;
-/** 35 days of keeping, and 7 during which a generation grows: what hangs on this object may be that much younger. */
-export const LOCK_MS = 35 * DAY_MS + GENERATION_MS;
+/** No snapshot is deleted before it is as old as this. */
+export const KEEP_MS = 35 * DAY_MS;
+/** The time of keeping, and 7 days during which a generation grows: what hangs on this object may be that much younger. */
+export const LOCK_MS = KEEP_MS + GENERATION_MS;
 /** A reader opens the footer of each: more than these cost more than a new base. */
 const MAX_PACKS = 500;
+
+export const DAMAGED = 'its generation is damaged';
 
 /** How the next snapshot stands to the one before it. */
 export type Step =
@@ -20,10 +24,16 @@ export type Step =
 /**
  * Whether the next snapshot can be changes upon the last one: only when the ledger stands for exactly that one, else a
  * change that was undone in between would be lost. A generation ends when its deltas outweigh its base, after 7 days or
- * 500 packs, and with its key.
+ * 500 packs, with its key, and when one of its packs is damaged: what is built upon that could not be restored either.
  */
-export function nextStep(last: SignedManifest | null, head: LedgerHead | null, keyId: string, at: number): Step {
-  const because = whyBase(last, head, keyId, at);
+export function nextStep(
+  last: SignedManifest | null,
+  head: LedgerHead | null,
+  keyId: string,
+  at: number,
+  damaged: boolean,
+): Step {
+  const because = damaged ? DAMAGED : whyBase(last, head, keyId, at);
   return because === null && last ? { base: false, upon: last.manifest } : { base: true, because: because ?? 'first' };
 }
 

@@ -39,6 +39,8 @@ export interface PackBytes {
   range(offset: number, length: number): Promise<Buffer>;
   /** Whether the bytes are those that were stored, by their hash. */
   intact(): Promise<boolean>;
+  /** All bytes as they were stored, from another version when need be; `snapshot-damaged` when no version has them. */
+  whole(): Promise<Buffer>;
 }
 
 /** A pack whose footer has been read and authenticated. */
@@ -63,6 +65,7 @@ export function rangesOf(bytes: Buffer, footer: number, where: string): PackByte
     footer,
     range: (offset, length) => Promise.resolve(bytes.subarray(offset, offset + length)),
     intact: () => Promise.resolve(true),
+    whole: () => Promise.resolve(bytes),
   };
 }
 
@@ -95,14 +98,13 @@ function openFrames(
   const compressed = async (number: number): Promise<Buffer> => {
     const span = frames[number];
     if (!span) throw damaged(where, `frame ${number} of ${frames.length}`);
-    const bytes = await source.range(span.offset, span.length);
-    try {
-      return seal.decrypt('data', number, bytes);
-    } catch (error) {
-      if (failureKind(error) !== 'key-wrong') throw error;
-      // The footer opened with this key, so the key is right and the frame is not.
-      throw damaged(where, `frame ${number} at ${span.offset} does not open`);
-    }
+    const opened = openFrame(seal, number, await source.range(span.offset, span.length));
+    if (opened) return opened;
+    // The footer opened with this key, so the key is right and the frame is not: another version may have it whole.
+    const whole = (await source.whole()).subarray(span.offset, span.offset + span.length);
+    const other = openFrame(seal, number, whole);
+    if (other) return other;
+    throw damaged(where, `frame ${number} at ${span.offset} does not open`);
   };
   const frame = async (number: number): Promise<Buffer> => {
     const limit = frames[number]?.plain ?? 0;
@@ -120,6 +122,17 @@ function openFrames(
     return found;
   };
   return { count: frames.length, frame, compressed, record };
+}
+
+/** Null when the bytes are not those of the frame. */
+function openFrame(seal: FrameSeal, number: number, bytes: Buffer): Buffer | null {
+  try {
+    return seal.decrypt('data', number, bytes);
+  } catch (error) {
+    const kind = failureKind(error);
+    if (kind === 'key-wrong' || kind === 'snapshot-damaged') return null;
+    throw error;
+  }
 }
 
 async function openFooter(source: PackBytes, seal: FrameSeal, sealed: Buffer): Promise<Footer> {
@@ -154,35 +167,50 @@ export async function fetchPack(vault: Vault, place: PackPlace, ref: PackRef, si
 }
 
 /**
- * A pack that lies in a vault, opened by ranged reads. Where these do not open it, another version of it may: it is then
- * fetched whole, and held in memory.
+ * A pack that lies in a vault, opened by ranged reads of the oldest version. Where these do not open, another version of
+ * it may: that is fetched whole for each such read, and not kept, so that many damaged packs cost time and no memory.
  */
-export async function openStored(vault: Vault, place: PackPlace, ref: PackRef, keys: Keyring): Promise<OpenPack> {
-  const source = rangesIn(vault, place, ref);
+export async function openStored(
+  vault: Vault,
+  place: PackPlace,
+  ref: PackRef,
+  keys: Keyring,
+  signal?: AbortSignal,
+): Promise<OpenPack> {
+  const source = rangesIn(vault, place, ref, signal);
   try {
     return await openPack(source, keys, place, ref.keyId);
   } catch (error) {
-    if (failureKind(error) !== 'snapshot-damaged') throw error;
-    return openPack(rangesOf(await fetchPack(vault, place, ref), ref.footer, source.where), keys, place, ref.keyId);
+    const kind = failureKind(error);
+    if (kind !== 'snapshot-damaged' && kind !== 'snapshot-format') throw error;
+    return openPack(fromWhole(source), keys, place, ref.keyId);
   }
 }
 
+/** The same pack, when the oldest version is not what was stored. */
+function fromWhole(source: PackBytes): PackBytes {
+  return {
+    ...source,
+    range: async (offset, length) => (await source.whole()).subarray(offset, offset + length),
+    intact: () => Promise.resolve(true),
+  };
+}
+
 /** A pack by ranged reads: one user costs a header, a footer and a frame. */
-function rangesIn(vault: Vault, place: PackPlace, ref: PackRef): PackBytes {
+function rangesIn(vault: Vault, place: PackPlace, ref: PackRef, signal?: AbortSignal): PackBytes {
   const key = packKey(place, ref.sha256);
   const where = `vault ${vault.site}: ${key}`;
+  const options = signal && { signal };
   return {
     where,
     size: ref.bytes,
     footer: ref.footer,
-    range: async (offset, length) => {
-      const bytes = await vault.read(key, { offset, length });
-      if (!bytes) throw damaged(where, 'it is not there');
-      return bytes;
-    },
+    // Nothing, of a pack that is not there: whoever checks the bytes finds them missing, and asks for another version.
+    range: async (offset, length) => (await vault.read(key, { offset, length }, options)) ?? Buffer.alloc(0),
     intact: async () => {
-      const oldest = await vault.read(key);
+      const oldest = await vault.read(key, undefined, options);
       return oldest !== null && sha256(oldest) === ref.sha256;
     },
+    whole: () => fetchPack(vault, place, ref, signal),
   };
 }

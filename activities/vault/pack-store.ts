@@ -1,8 +1,7 @@
-import { failure } from '../../workflows/model/failures.ts';
 import type { Keyring } from '../settings.ts';
 import { LOCK_MS } from './generation.ts';
 import { packKey, packPrefix, type PackRef } from './pack-reader.ts';
-import { buildPacks, type BuiltPack } from './pack-writer.ts';
+import { buildPacks } from './pack-writer.ts';
 import type { PackPlace } from './pack.ts';
 import type { Vault } from './port.ts';
 import type { UserRecord } from './record.ts';
@@ -37,7 +36,7 @@ export async function storePacks(request: StoreRequest): Promise<PackRef[]> {
     for await (const pack of buildPacks(records, keys, place, epoch, gone)) {
       refs.push({ sha256: pack.sha256, bytes: pack.bytes.length, footer: pack.footer, keyId: pack.keyId });
       const store = async (): Promise<void> => {
-        if (there.get(pack.sha256) !== pack.bytes.length) await storePack(vault, place, pack, signal);
+        if (there.get(pack.sha256) !== pack.bytes.length) await keepPack(vault, place, pack, signal);
         progress.users += pack.users;
         progress.packs += 1;
         progress.bytes += pack.bytes.length;
@@ -65,10 +64,16 @@ export async function storedPacks(vault: Vault, place: PackPlace, signal: AbortS
   return there;
 }
 
-async function storePack(vault: Vault, place: PackPlace, pack: BuiltPack, signal: AbortSignal): Promise<void> {
-  const key = packKey(place, pack.sha256);
+/** Stores a pack, locked. Where other bytes have taken its key it is one more version: readers go by the hash. */
+export async function keepPack(
+  vault: Vault,
+  place: PackPlace,
+  { sha256, bytes }: { sha256: string; bytes: Buffer },
+  signal: AbortSignal,
+): Promise<void> {
+  const key = packKey(place, sha256);
   const lockUntil = new Date(Date.now() + LOCK_MS);
-  const result = await vault.put(key, pack.bytes, { lockUntil, signal, sha256: pack.sha256 });
-  if (result === 'taken')
-    throw failure('snapshot-damaged', `vault ${vault.site}: ${key}: other bytes stand under this hash`);
+  if ((await vault.put(key, bytes, { lockUntil, signal, sha256 })) !== 'taken') return;
+  const versions = await vault.versions(key, { signal });
+  if (!versions.some((version) => version.equals(bytes))) await vault.mend(key, bytes, { lockUntil, signal });
 }

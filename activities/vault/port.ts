@@ -1,5 +1,5 @@
 /**
- * A site's bucket. Keys are written once: nothing is ever replaced. Errors are failures of the kinds `vault-unreachable`
+ * A site's bucket. Keys are written once: nothing is ever replaced, and damage is mended by a further version. Errors are failures of the kinds `vault-unreachable`
  * (try again), `vault-refused` (rights, policy, bad checksum) and `disk-full`.
  */
 export interface Vault {
@@ -14,6 +14,11 @@ export interface Vault {
     body: Uint8Array,
     options?: { lockUntil?: Date; signal?: AbortSignal; sha256?: string },
   ): Promise<'stored' | 'present' | 'taken'>;
+  /**
+   * Stores bytes as one more version of a key that other bytes have taken: what stood there stays, and readers find the
+   * version that holds. Repeated, it leaves one more. For damage only.
+   */
+  mend(key: string, body: Uint8Array, options?: { lockUntil?: Date; signal?: AbortSignal }): Promise<void>;
   /** The versions of a key, oldest first; none when it was never written. A delete marker hides nothing here. */
   versions(key: string, options?: { signal?: AbortSignal }): Promise<Buffer[]>;
   /** A part of the oldest version of a key; null when there is none. */
@@ -27,5 +32,10 @@ export interface Vault {
     prefix: string,
     options?: { after?: string; signal?: AbortSignal },
   ): AsyncIterable<{ key: string; bytes: number }>;
+  /** Keys below a prefix in byte order, those that only markers stand for included, with what lies under each. */
+  versionCounts(
+    prefix: string,
+    options?: { signal?: AbortSignal },
+  ): AsyncIterable<{ key: string; versions: number; markers: number }>;
   close(): void;
 }

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
-import { failureKind, failureText } from '../../workflows/model/failures.ts';
+import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
+import { duration } from '../../workflows/model/rto.ts';
 import type { SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { raiseHighWater, readHighWater } from '../contacts/high-water.ts';
@@ -10,9 +11,10 @@ import { listIds, newestCovered, newestSnapshot, receiptIds, type Shelf } from '
 import { LOCK_MS, linked, type Link } from './generation.ts';
 import { compareIds, manifestKey, type SignedManifest } from './manifest.ts';
 import { readManifest } from './open.ts';
-import { fetchPack, packKey } from './pack-reader.ts';
-import { storedPacks } from './pack-store.ts';
+import { fetchPack } from './pack-reader.ts';
+import { keepPack, storedPacks } from './pack-store.ts';
 import type { Vault } from './port.ts';
+import { limitReads, type RateLimit } from './rate-limit.ts';
 
 export interface PullRequest {
   /** This site's vault and database. */
@@ -23,6 +25,10 @@ export interface PullRequest {
   /** The peer's vault, with rights to read. */
   peer: Vault;
   publicKeys: ReadonlyMap<string, KeyObject>;
+  /** What it may take of the link; all of it when there is none. */
+  limit?: RateLimit | null;
+  /** After this time it ends with its cause; the next one goes on where it was. */
+  budgetMs?: number;
   heartbeat: (progress: { snapshots: number; packs: number }) => void;
   signal: AbortSignal;
 }
@@ -33,8 +39,8 @@ const NEWEST = 3;
 /**
  * Copies what is new in the peer's vault into this one, byte for byte under the same keys, manifest last, newest first.
  * A peer that does not answer is an answer. A newest number below what this site has seen before is a rollback, and
- * `snapshot-damaged`; a damaged snapshot is named in `because`, and fails the pull when there is nothing else to go on
- * with.
+ * `snapshot-damaged`; a damaged snapshot, and a link too slow for the time there is (`pull-too-slow`), are named in
+ * `because`, and fail the pull when there is nothing else to go on with.
  */
 export async function pullSnapshots(request: PullRequest): Promise<PullResult> {
   const { customer, peer, own, publicKeys, signal } = request;
@@ -43,11 +49,11 @@ export async function pullSnapshots(request: PullRequest): Promise<PullResult> {
   const faults: Error[] = [];
   let reached: PullResult['peer'] = 'reached';
   try {
-    await copyNewest(request, shelf, pulled, faults);
+    await inTime(request, (bounded) => copyNewest(bounded, { ...shelf, signal: bounded.signal }, pulled, faults));
   } catch (error) {
-    if (failureKind(error) !== 'vault-unreachable' || !failureText(error).startsWith(`vault ${peer.site}:`))
-      throw error;
-    reached = 'unreachable';
+    const silent = failureKind(error) === 'vault-unreachable' && failureText(error).startsWith(`vault ${peer.site}:`);
+    if (!silent && failureKind(error) !== 'pull-too-slow') throw error;
+    if (silent) reached = 'unreachable';
     faults.push(error as Error);
   }
   const rest = await leftToDo(request, shelf);
@@ -55,6 +61,26 @@ export async function pullSnapshots(request: PullRequest): Promise<PullResult> {
   if (first && reached === 'reached' && pulled.length === 0 && !rest.unverified && !rest.unapplied) throw first;
   const because = faults.map(failureText).join('; ') || `${pulled.length} new at ${peer.site}`;
   return { peer: reached, because, pulled, ...rest };
+}
+
+/** Ends the copying with its cause when its time is over, and keeps it to its share of the link. */
+async function inTime(request: PullRequest, copy: (bounded: PullRequest) => Promise<void>): Promise<void> {
+  const { peer, limit, budgetMs, signal } = request;
+  const late = budgetMs === undefined ? null : AbortSignal.timeout(budgetMs);
+  const bounded = late ? AbortSignal.any([signal, late]) : signal;
+  let progress = { snapshots: 0, packs: 0 };
+  const heartbeat: PullRequest['heartbeat'] = (now) => request.heartbeat((progress = now));
+  const limited = limit ? limitReads(peer, limit, bounded, () => heartbeat(progress)) : peer;
+  try {
+    await copy({ ...request, peer: limited, heartbeat, signal: bounded });
+  } catch (error) {
+    if (!late?.aborted || signal.aborted) throw error;
+    const { snapshots, packs } = progress;
+    throw failure(
+      'pull-too-slow',
+      `vault ${peer.site}: whole snapshots copied: ${snapshots}, packs of the next: ${packs}, limit ${duration(budgetMs ?? 0)}; the next pull goes on from there`,
+    );
+  }
 }
 
 async function copyNewest(
@@ -74,12 +100,14 @@ async function copyNewest(
       const found = await readManifest({ vault: peer, id, publicKeys, signal });
       if (!found) continue;
       good.push(id);
-      if (held.some(({ seq }) => seq === id.seq)) continue;
+      // What stands under its key and holds is it.
+      if (held.some(({ seq }) => seq === id.seq) && (await readOrNone(() => readManifest({ ...shelf, id })))) continue;
       const after = held.find(({ seq }) => seq === id.seq + 1);
       await checkNeighbours(request, found, after);
       await copySnapshot(request, found, pulled.length);
       await raiseHighWater(database, id);
       pulled.push(found.summary);
+      request.heartbeat({ snapshots: pulled.length, packs: 0 });
     } catch (error) {
       if (!isFault(error)) throw error;
       faults.push(error);
@@ -107,20 +135,31 @@ async function highWater({ database, customer, site, peer }: PullRequest, shelf:
 
 async function copySnapshot(request: PullRequest, found: SignedManifest, snapshots: number): Promise<void> {
   const { own, peer, signal } = request;
-  const { manifest, bytes } = found;
-  const store = async (key: string, body: Buffer): Promise<void> => {
-    const result = await own.put(key, body, { lockUntil: new Date(Date.now() + LOCK_MS), signal });
-    if (result === 'taken')
-      throw damaged(`vault ${own.site}: ${key}`, `other bytes stand there than in vault ${peer.site}`);
-  };
+  const { manifest } = found;
   const there = await storedPacks(own, manifest, signal);
   for (const [index, ref] of manifest.packs.entries()) {
     signal.throwIfAborted();
-    if (there.get(ref.sha256) === ref.bytes) continue; // Of an older snapshot of its generation.
-    await store(packKey(manifest, ref.sha256), await fetchPack(peer, manifest, ref, signal));
+    // Of an older snapshot of its generation, or of a pull that was ended.
+    if (there.get(ref.sha256) === ref.bytes) continue;
+    const pack = await fetchPack(peer, manifest, ref, signal);
+    await keepPack(own, manifest, { sha256: ref.sha256, bytes: pack }, signal);
     request.heartbeat({ snapshots, packs: index + 1 });
   }
-  await store(manifestKey(manifest), bytes);
+  await keepManifest(request, found);
+}
+
+/** Stores a manifest, locked. What no signature vouches for stands in nobody's way. */
+async function keepManifest(
+  { own, peer, publicKeys, signal }: PullRequest,
+  { manifest, bytes }: SignedManifest,
+): Promise<void> {
+  const key = manifestKey(manifest);
+  const options = { lockUntil: new Date(Date.now() + LOCK_MS), signal };
+  if ((await own.put(key, bytes, options)) !== 'taken') return;
+  const stands = await readOrNone(() => readManifest({ vault: own, id: manifest, publicKeys, signal }));
+  if (!stands) await own.mend(key, bytes, options);
+  else if (!stands.bytes.equals(bytes))
+    throw damaged(`vault ${own.site}: ${key}`, `other bytes stand there than in vault ${peer.site}`);
 }
 
 /**
@@ -159,10 +198,16 @@ async function leftToDo(
   shelf: Shelf,
 ): Promise<Pick<PullResult, 'unverified' | 'unapplied'>> {
   let suspect: SnapshotId | null = null;
-  const covered = await newestCovered(shelf, site, (receipt) => (suspect ??= receipt.snapshot));
+  let broken: SnapshotId | null = null;
+  const covered = await newestCovered(
+    shelf,
+    site,
+    (receipt) => (suspect ??= receipt.snapshot),
+    (id) => (broken ??= id),
+  );
   const newest = await newestSnapshot(shelf, covered?.summary.gen);
-  // A suspect one has been verified too: it waits for an operator.
-  const verified: (SnapshotId | null | undefined)[] = [suspect, covered?.summary];
+  // A suspect one has been verified too: it waits for an operator; a damaged one for the next check.
+  const verified: (SnapshotId | null | undefined)[] = [suspect, broken, covered?.summary];
   const newer = (id: SnapshotId): boolean => verified.every((v) => !v || compareIds(id, v) > 0);
   const unverified = newest && newer(newest.manifest) ? newest.summary : null;
   const applied = await appliedSnapshot(database, customer, peer.site);

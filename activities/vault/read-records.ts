@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Keyring } from '../settings.ts';
+import { ahead } from './ahead.ts';
 import { manifestKey, type Manifest } from './manifest.ts';
 import { fetchPack, openPack, rangesOf, type PackFrames } from './pack-reader.ts';
 import type { Entry } from './pack.ts';
@@ -88,21 +89,4 @@ async function openWhole(
   const where = `vault ${vault.site}: pack ${ref.sha256.slice(0, 16)} of ${manifestKey(manifest)}`;
   const bytes = await fetchPack(vault, manifest, ref, signal);
   return openPack(rangesOf(bytes, ref.footer, where), keys, manifest, ref.keyId);
-}
-
-/** Starts work on the next items while one is used; gives the results in order. */
-export async function* ahead<T, R>(
-  items: readonly T[],
-  work: (item: T) => Promise<R>,
-  count: number,
-): AsyncGenerator<R> {
-  const running: Promise<R>[] = [];
-  for (const item of items) {
-    const started = work(item);
-    started.catch(() => undefined); // It is awaited below, unless an earlier one ends the reading.
-    running.push(started);
-    const first = running.length > count ? running.shift() : undefined;
-    if (first) yield await first;
-  }
-  for (const started of running) yield await started;
 }

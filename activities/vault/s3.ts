@@ -4,25 +4,22 @@ import {
   GetObjectLockConfigurationCommand,
   ListObjectVersionsCommand,
   PutObjectCommand,
+  type PutObjectCommandInput,
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { failure } from '../../workflows/model/failures.ts';
 import type { VaultAccess } from '../settings.ts';
 import type { Vault } from './port.ts';
 import { LIMITS, openClient, SOCKETS, Turns, type VaultLimits } from './s3-client.ts';
+import { countVersions, eachEntry, type Version, type VersionCount } from './s3-listing.ts';
 import { isConflict, isMissing, isReset, isTaken, status, vaultFailure } from './s3-errors.ts';
 
 /** Conditional writes that met in the same moment: S3 answers 409 and asks to try again. */
 const CONFLICT_TRIES = 5;
 const CONFLICT_WAIT_MS = 50;
 
-interface Version {
-  key: string;
-  id: string | undefined;
-  bytes: number;
-}
-
 type Call = { signal?: AbortSignal } | undefined;
+type PutOptions = { lockUntil?: Date; signal?: AbortSignal; sha256?: string };
 type Limit = { abortSignal: AbortSignal };
 
 /** A bucket on any S3 with versions and conditional writes. Locks are used where the bucket has Object Lock. */
@@ -41,20 +38,8 @@ export class S3Vault implements Vault {
     this.client = openClient(access, limits);
   }
 
-  async put(
-    key: string,
-    body: Uint8Array,
-    options: { lockUntil?: Date; signal?: AbortSignal; sha256?: string } = {},
-  ): Promise<'stored' | 'present' | 'taken'> {
-    const lock = options.lockUntil && (await this.hasLocks(options));
-    const command = new PutObjectCommand({
-      Bucket: this.bucket,
-      Key: key,
-      Body: body,
-      ChecksumSHA256: checksum(body, options.sha256),
-      IfNoneMatch: '*',
-      ...(lock && { ObjectLockMode: 'COMPLIANCE' as const, ObjectLockRetainUntilDate: options.lockUntil }),
-    });
+  async put(key: string, body: Uint8Array, options: PutOptions = {}): Promise<'stored' | 'present' | 'taken'> {
+    const command = new PutObjectCommand({ ...(await this.objectOf(key, body, options)), IfNoneMatch: '*' });
     for (let attempt = 1; ; attempt += 1) {
       try {
         await this.bounded(options, (limit) => this.client.send(command, limit));
@@ -67,6 +52,11 @@ export class S3Vault implements Vault {
         await new Promise((done) => setTimeout(done, CONFLICT_WAIT_MS * attempt));
       }
     }
+  }
+
+  async mend(key: string, body: Uint8Array, options: PutOptions = {}): Promise<void> {
+    const command = new PutObjectCommand(await this.objectOf(key, body, options));
+    await this.call('mend', key, options, (limit) => this.client.send(command, limit));
   }
 
   async versions(key: string, options?: Call): Promise<Buffer[]> {
@@ -99,6 +89,10 @@ export class S3Vault implements Vault {
     if (oldest) yield { key: oldest.key, bytes: oldest.bytes };
   }
 
+  versionCounts(prefix: string, options: { signal?: AbortSignal } = {}): AsyncIterable<VersionCount> {
+    return countVersions(this.allEntries(prefix, options));
+  }
+
   close(): void {
     this.client.destroy();
   }
@@ -121,31 +115,38 @@ export class S3Vault implements Vault {
     return found.toReversed();
   }
 
+  private async objectOf(key: string, body: Uint8Array, options: PutOptions): Promise<PutObjectCommandInput> {
+    const lock = options.lockUntil && (await this.hasLocks(options));
+    return {
+      Bucket: this.bucket,
+      Key: key,
+      Body: body,
+      ChecksumSHA256: checksum(body, options.sha256),
+      ...(lock && { ObjectLockMode: 'COMPLIANCE' as const, ObjectLockRetainUntilDate: options.lockUntil }),
+    };
+  }
+
   private async *allVersions(
     prefix: string,
     options: { after?: string; signal?: AbortSignal },
   ): AsyncGenerator<Version> {
-    let marker: { key: string | undefined; version: string | undefined } | undefined = {
-      key: options.after,
-      version: undefined,
-    };
-    while (marker) {
-      const page = await this.call('list', prefix, options, (limit) =>
+    for await (const entry of this.allEntries(prefix, options)) if (!entry.marker) yield entry;
+  }
+
+  private allEntries(prefix: string, options: { after?: string; signal?: AbortSignal }): ReturnType<typeof eachEntry> {
+    return eachEntry(options.after, ({ key, version }) =>
+      this.call('list', prefix, options, (limit) =>
         this.client.send(
           new ListObjectVersionsCommand({
             Bucket: this.bucket,
             Prefix: prefix,
-            KeyMarker: marker?.key,
-            VersionIdMarker: marker?.version,
+            KeyMarker: key,
+            VersionIdMarker: version,
           }),
           limit,
         ),
-      );
-      for (const { Key, VersionId, Size } of page.Versions ?? []) {
-        if (Key !== undefined) yield { key: Key, id: VersionId, bytes: Size ?? 0 };
-      }
-      marker = page.IsTruncated ? { key: page.NextKeyMarker, version: page.NextVersionIdMarker } : undefined;
-    }
+      ),
+    );
   }
 
   /** Null when the version has been deleted since it was listed. */
@@ -239,6 +240,7 @@ export class S3Vault implements Vault {
     return vaultFailure(this.site, what, key, error);
   }
 }
+
 /** As S3 wants it: the server refuses bytes that are not these. */
 function checksum(body: Uint8Array, hex: string | undefined): string {
   return hex === undefined ? hash('sha256', body, 'base64') : Buffer.from(hex, 'hex').toString('base64');

@@ -41,7 +41,7 @@ export class SnapshotIndex {
     for (let first = 0; first < manifest.packs.length; first += AT_ONCE) {
       signal?.throwIfAborted();
       const some = manifest.packs.slice(first, first + AT_ONCE);
-      const open = await Promise.all(some.map((ref) => openStored(vault, manifest, ref, keys)));
+      const open = await Promise.all(some.map((ref) => openStored(vault, manifest, ref, keys, signal)));
       for (const [i, { footer, ...frames }] of open.entries()) {
         index.frames.push(frames);
         for (const gone of footer.tombstones) index.remember(gone, null, GONE);

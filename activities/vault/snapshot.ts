@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { failure } from '../../workflows/model/failures.ts';
+import { failure, failureKind } from '../../workflows/model/failures.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { digestsOf } from '../contacts/digests.ts';
@@ -9,7 +9,7 @@ import { readServed, type Reading, type ReadUsers } from '../contacts/reader.ts'
 import { Column } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
 import { listIds, newestSnapshot, type Shelf } from './catalog.ts';
-import { LOCK_MS, linkTo, nextStep, type Step } from './generation.ts';
+import { DAMAGED, LOCK_MS, linkTo, nextStep, type Step } from './generation.ts';
 import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
 import {
   MANIFEST_FORMAT,
@@ -19,6 +19,7 @@ import {
   type Manifest,
   type SignedManifest,
 } from './manifest.ts';
+import { anyDamaged } from './opened.ts';
 import { storePacks } from './pack-store.ts';
 import type { PackRef } from './pack-reader.ts';
 import type { Vault } from './port.ts';
@@ -55,14 +56,15 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<SnapshotSu
   const { database, vault, customer, site, keys } = request;
   const recordIds = recordKeys(keyOf(keys, keys.current, `snapshot of ${customer}`));
   const { number, last } = await nextNumber(request);
+  const damaged = last !== null && (await anyDamaged(database, last.manifest));
   const maxAgeMs = Math.min(request.maxAgeMs, MAX_AGE_MS);
   const stored = await readServed({ ...request, maxAgeMs }, async (reading) => {
     const clock = new Date().toISOString();
-    const step = nextStep(last, reading.head, keys.current, Date.parse(clock));
-    const whole = step.base || request.read === 'all';
-    const read = whole ? await reading.all() : await reading.changed();
-    const index = whole && !step.base ? await SnapshotIndex.load(vault, step.upon, keys, reading.signal) : null;
-    const draft = new Draft(step, read, index, recordIds);
+    let step = nextStep(last, reading.head, keys.current, Date.parse(clock), damaged);
+    const index = step.base || request.read !== 'all' ? null : await indexOf(request, step.upon, reading.signal);
+    if (index === 'damaged') step = { base: true, because: DAMAGED };
+    const read = step.base || index ? await reading.all() : await reading.changed();
+    const draft = new Draft(step, read, index === 'damaged' ? null : index, recordIds);
     const gen = step.base ? number : step.upon.gen;
     const packs = await storePacks({
       ...request,
@@ -83,6 +85,20 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<SnapshotSu
   await moveLedger(database, { ...draft.ledger(), snapshot: summary, tag });
   await raiseHighWater(database, manifest);
   return summary;
+}
+
+/** Who is in the last snapshot; damaged, it is nothing to build upon. */
+async function indexOf(
+  { vault, keys }: SnapshotRequest,
+  upon: Manifest,
+  signal: AbortSignal,
+): Promise<SnapshotIndex | 'damaged'> {
+  try {
+    return await SnapshotIndex.load(vault, upon, keys, signal);
+  } catch (error) {
+    if (failureKind(error) === 'snapshot-damaged') return 'damaged';
+    throw error;
+  }
 }
 
 /** One more than the newest number anybody has seen: the vault, or the database, which may remember more. */

@@ -41,7 +41,9 @@ function counted(vault: Vault, traffic: Traffic): Vault {
       traffic.read += bytes?.length ?? 0;
       return bytes;
     },
+    mend: (key, body, options) => vault.mend(key, body, options),
     list: (prefix, options) => vault.list(prefix, options),
+    versionCounts: (prefix, options) => vault.versionCounts(prefix, options),
     close: () => vault.close(),
   };
 }

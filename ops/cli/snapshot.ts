@@ -3,6 +3,8 @@ import type { Command } from 'commander';
 import type { SiteSettings } from '../../activities/settings.ts';
 import { keepAcceptance } from '../../activities/vault/accept.ts';
 import { coveredSnapshots, listSnapshots } from '../../activities/vault/catalog.ts';
+import { newestCheck } from '../../activities/vault/checks.ts';
+import { damagedSeqs } from '../../workflows/model/checks.ts';
 import type { Vault } from '../../activities/vault/port.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import {
@@ -70,6 +72,15 @@ async function now(context: Context, o: Where & { changes?: boolean }): Promise<
   }
 }
 
+type Listed = SnapshotSummary & { covered: boolean; damaged: boolean; suspect?: string };
+
+function stateOf({ damaged, suspect, covered }: Listed, own: boolean): string {
+  if (damaged) return 'DAMAGED';
+  if (suspect !== undefined) return 'SUSPECT';
+  if (own) return 'local';
+  return covered ? 'covered' : 'not verified';
+}
+
 async function list(context: Context, o: Where): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
@@ -79,7 +90,7 @@ async function list(context: Context, o: Where): Promise<void> {
   const rows: string[][] = [
     ['of site', 'seq', 'recovery point', 'age', 'users', 'contacts', 'ACL items', 'bytes', 'state'],
   ];
-  const found: (SnapshotSummary & { covered: boolean; suspect?: string })[] = [];
+  const found: Listed[] = [];
   const faults: string[] = [];
   try {
     for (const site of customer.sites) {
@@ -91,14 +102,16 @@ async function list(context: Context, o: Where): Promise<void> {
         const passed = (r: Receipt): void => void suspect.set(r.snapshot.seq, r.suspect ?? '');
         for await (const { summary } of coveredSnapshots(shelf, peer, passed)) covering.add(summary.seq);
       }
+      const check = await newestCheck(shelf, o.site);
+      const damaged = damagedSeqs(check);
+      faults.push(...(check?.damaged ?? []).map((d) => `${d.object} ${d.key} is damaged: ${d.because}`));
       const catalog = await listSnapshots(shelf);
       faults.push(...catalog.faults.map((f) => `snapshot ${f.id.seq} of ${site} is damaged: ${f.because}`));
       for (const s of catalog.snapshots) {
-        const covered = covering.has(s.seq);
         const because = suspect.get(s.seq);
-        found.push({ ...s, covered, ...(because !== undefined && { suspect: because }) });
-        const state =
-          because !== undefined ? 'SUSPECT' : site === o.site ? 'local' : covered ? 'covered' : 'not verified';
+        const how = { covered: covering.has(s.seq), damaged: damaged.has(s.seq) };
+        const one = { ...s, ...how, ...(because !== undefined && { suspect: because }) };
+        found.push(one);
         if (because !== undefined) faults.push(`snapshot ${s.seq} of ${site} is suspect: ${because}`);
         const age = duration(ageMs(s.point, Date.now()));
         rows.push([
@@ -107,7 +120,7 @@ async function list(context: Context, o: Where): Promise<void> {
           s.point,
           age,
           ...[s.counts.users, s.counts.contacts, s.counts.aclItems, s.bytes].map(String),
-          state,
+          stateOf(one, site === o.site),
         ]);
       }
     }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Client } from '@temporalio/client';
 import { Database } from '../../activities/contacts/database.ts';
+import { CHECK_AGE_MS, type VaultCheck } from '../../workflows/model/checks.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
@@ -24,6 +25,8 @@ interface HalfStatus {
   state: 'protected' | 'UNPROTECTED' | 'BEYOND THE RPO';
   /** A newer snapshot that waits to be accepted: why, and where. */
   suspect: { seq: number; site: string; because: string } | null;
+  /** Of each vault that answers: its newest check of these snapshots. */
+  checks: VaultCheck[];
 }
 
 interface SiteStatus {
@@ -128,7 +131,32 @@ function halfStatus(
   const state = age === null ? 'UNPROTECTED' : age > customer.objectives.rpoMs ? 'BEYOND THE RPO' : 'protected';
   const receipt = seen.find((d) => d.site === (servedAt ?? half) && d.suspect)?.suspect;
   const suspect = receipt ? { seq: receipt.snapshot.seq, site: receipt.site, because: receipt.suspect ?? '' } : null;
-  return { customer: customer.id, half, servedAt, point, ageMs: age, rpoMs: customer.objectives.rpoMs, state, suspect };
+  const { rpoMs } = customer.objectives;
+  const checks = newestByVault(seen.flatMap((d) => (d.site === (servedAt ?? half) ? d.checks : [])));
+  return { customer: customer.id, half, servedAt, point, ageMs: age, rpoMs, state, suspect, checks };
+}
+
+/** Both sites see both vaults, one of them perhaps a moment later. */
+function newestByVault(checks: VaultCheck[]): VaultCheck[] {
+  const sorted = checks.toSorted((a, b) => (a.checkedAt ?? '').localeCompare(b.checkedAt ?? ''));
+  return [...new Map(sorted.map((check) => [check.vault, check])).values()];
+}
+
+function checkLines({ half, checks }: HalfStatus): string[] {
+  return checks.flatMap(({ vault, checkedAt, damaged, strays }) => {
+    const lines: string[] = [];
+    const what = `the snapshots of the users of ${half} in the vault of ${vault}`;
+    const [first] = damaged;
+    if (first) lines.push(`DAMAGED: ${damaged.length} objects of ${what}: ${first.because}`);
+    if (strays && strays.versions + strays.markers + strays.unknown > 0)
+      lines.push(
+        `STRAYS beside ${what}: ${strays.versions} versions over a key, ${strays.markers} delete markers, ${strays.unknown} unknown keys: ${strays.keys[0] ?? ''}`,
+      );
+    const age = checkedAt === null ? 0 : ageMs(checkedAt, Date.now());
+    if (age > CHECK_AGE_MS)
+      lines.push(`CHECK: ${what} were last opened ${duration(age)} ago, limit ${duration(CHECK_AGE_MS)}`);
+    return lines;
+  });
 }
 
 async function siteStatus(
@@ -171,16 +199,19 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
     ),
+    ...halves.flatMap(checkLines),
     '',
     ...sites.map(
       (s) =>
         `${s.site}: Temporal ${s.temporal}; ${s.failover === null ? 'no failover' : `failover ${s.failover}`}; next continuity test ${s.nextTest?.slice(0, 10) ?? '-'}`,
     ),
   ]);
-  const suspect = halves.find((h) => h.suspect)?.suspect;
-  if (suspect) {
+  const suspect = halves.find((h) => h.suspect)?.suspect?.site;
+  const damaged = halves.flatMap((h) => h.checks).find((c) => c.damaged.length > 0)?.vault;
+  const look = suspect ?? damaged;
+  if (look !== undefined) {
     process.exitCode = exits.held;
-    out.next(`tandem snapshot list --site ${suspect.site}`);
+    out.next(`tandem snapshot list --site ${look}`);
     return;
   }
   const open = halves.find((h) => h.state !== 'protected');

@@ -42,7 +42,7 @@ export interface CustomerConfiguration {
   options: readonly string[];
   objectives: { rpoMs: number; rtoMs: number };
   target: { rpoMs: number; rtoMs: number };
-  snapshots: { everyMs: number; betweenMs: number; budgetMs: number };
+  snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
 }

@@ -206,7 +206,7 @@ function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
     at.present ? at.fields(keys) : null;
   const o = of(f.objectives, ['rpo', 'rto']);
   const t = of(f.target, ['rpo', 'rto']);
-  const s = of(f.snapshots, ['every', 'between', 'budget']);
+  const s = of(f.snapshots, ['every', 'between', 'budget', 'pull-limit']);
   const c = of(f['continuity-test'], ['month', 'day', 'hour']);
   const objectives = {
     rpoMs: o?.rpo.duration(PROMISED.rpoMs) ?? PROMISED.rpoMs,
@@ -217,6 +217,7 @@ function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
     everyMs: s?.every.duration(8 * HOUR) ?? 8 * HOUR,
     betweenMs: s?.between.duration(2 * HOUR) ?? 2 * HOUR,
     budgetMs: s?.budget.duration(HOUR / 2) ?? HOUR / 2,
+    pullBytesPerSecond: s?.['pull-limit'].rate() ?? null,
   };
   if (objectives.rpoMs > PROMISED.rpoMs) o?.rpo.fault(`${o.rpo.seen()}; the service promises 8h: only less is allowed`);
   if (objectives.rtoMs > PROMISED.rtoMs)

@@ -60,6 +60,19 @@ describe('a configuration is refused', () => {
       /2 × between \(8 h 00 min\) \+ budget \(30 min 0 s\) = 16 h 30 min; at most the rpo of 8 h 00 min/,
     ],
     [
+      'when a rate is a number, and nobody knows of what',
+      'customers.contoso.snapshots.pull-limit',
+      20,
+      /pull-limit: 20; a rate such as 20 MB\/s, 500 kB\/s or 100 Mbit\/s is allowed, 100 kB\/s at the least/,
+    ],
+    [
+      'when a rate is next to nothing',
+      'customers.contoso.snapshots.pull-limit',
+      '99 kB/s',
+      /pull-limit: "99 kB\/s"; a rate/,
+    ],
+    ['when a rate is misspelt', 'customers.contoso.snapshots.pull-limit', '20 mb/s', /pull-limit: "20 mb\/s"; a rate/],
+    [
       'when it promises more than the service',
       'customers.contoso.objectives.rpo',
       '9h',
@@ -156,6 +169,23 @@ describe('a configuration is refused', () => {
     expect(await toldOf(`${good}\noperators: {}\n`)).toMatch(/Map keys must be unique/);
     expect(await toldOf('')).toMatch(/a map is expected/);
     await expect(readConfiguration(join(folder, 'nowhere.yaml'))).rejects.toThrow(/does not exist/);
+  });
+});
+
+describe('a rate', () => {
+  it.each([
+    ['20 MB/s', 20_000_000],
+    ['1.5MB/s', 1_500_000],
+    ['500 kB/s', 500_000],
+    ['100 Mbit/s', 12_500_000],
+    [undefined, null],
+  ])('of %s is %s bytes per second', async (given, bytes) => {
+    const tree = parse(good) as Tree;
+    set(tree, 'customers.contoso.snapshots.pull-limit', given);
+    const file = join(folder, 'rates.yaml');
+    await writeFile(file, stringify(tree));
+    const { customers } = await readConfiguration(file);
+    expect(customers.get('contoso')?.snapshots.pullBytesPerSecond).toBe(bytes);
   });
 });
 

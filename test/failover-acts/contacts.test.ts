@@ -78,7 +78,14 @@ async function protect(covered = true): Promise<SnapshotSummary> {
   if (!covered) return taken;
   const { vault } = world.west;
   await pullSnapshots({ ...common, own: vault, peer: east, database: world.westDb, site: 'west' });
-  await verifySnapshot({ ...common, vault, site: 'west', id: taken, signingKey: world.keys.west });
+  await verifySnapshot({
+    ...common,
+    vault,
+    database: world.westDb,
+    site: 'west',
+    id: taken,
+    signingKey: world.keys.west,
+  });
   return taken;
 }
 

@@ -2,10 +2,12 @@ import { generateKeyPairSync, randomUUID, type KeyObject } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makePlan } from '../../activities/services/plan.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
+import { checkKey } from '../../activities/vault/checks.ts';
 import { claimEpoch } from '../../activities/vault/epochs.ts';
 import { manifestKey, receiptKey, type Manifest } from '../../activities/vault/manifest.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { seal, sha256 } from '../../activities/vault/signed.ts';
+import type { Check } from '../../workflows/model/checks.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
@@ -71,6 +73,16 @@ async function cover(seq: number, point: string, key: KeyObject = world.keys.wes
   const counts = { users: 3, contacts: 0, groups: 0, lists: 0, aclItems: 0, defaults: 0 };
   const receipt: Receipt = { format: 1, snapshot: id, manifest, point, site: 'west', verifiedAt: point, counts };
   await world.west.vault.put(receiptKey('west', id), seal('receipt', 'west', key, receipt));
+}
+
+/** What a site says of east's snapshots in its vault: those of these numbers are damaged. */
+async function check(site: 'east' | 'west', seqs: number[], key: KeyObject = world.keys[site]): Promise<void> {
+  const endedAt = new Date().toISOString();
+  const damaged = seqs.map((seq) => ({ object: 'pack' as const, key: 'k', gen: 1, seqs: [seq], because: 'a bit' }));
+  const strays = { versions: 0, markers: 0, unknown: 0, keys: [] };
+  const said = { snapshots: 1, counted: 1, packs: 1, bytes: 1, damaged, repaired: [], strays };
+  const of: Check = { format: 1, customer: CUSTOMER, site, of: 'east', startedAt: endedAt, endedAt, ...said };
+  await (site === 'east' ? east : world.west.vault).put(checkKey(of), seal('check', site, key, of));
 }
 
 async function timed<T>(promise: Promise<T>): Promise<{ result: T; ms: number }> {
@@ -169,6 +181,24 @@ describe('the source of the data is never', () => {
     await cover(1, '2026-03-01T09:00:00.000Z');
     await snapshot(2, '2026-03-01T11:00:00.000Z', ['east'], world.keys.west);
     expect((await plan()).source).toMatchObject({ from: 'own-vault', point: '2026-03-01T09:00:00.000Z' });
+  });
+
+  it('known to be damaged where it lies: the newest check of either vault decides', async () => {
+    await cover(1, '2026-03-01T08:00:00.000Z');
+    await cover(2, '2026-03-01T09:00:00.000Z');
+    await snapshot(3, '2026-03-01T10:00:00.000Z', ['east']);
+    await check('east', [3]);
+    await check('west', [2]);
+    // The lost site's own copy of number 2 is whole; no more is known of it than that.
+    expect((await plan()).source).toMatchObject({ from: 'source-vault', snapshot: { seq: 2 } });
+    const silent = await plan({}, silentEast());
+    expect(silent.source).toMatchObject({ from: 'own-vault', snapshot: { seq: 1 } });
+    expect(silent.notTaken).toContainEqual({
+      from: 'own-vault',
+      because: expect.stringContaining('1 damaged') as string,
+    });
+    await check('west', []);
+    expect((await plan({}, silentEast())).source.snapshot.seq).toBe(2);
   });
 
   it('made up: without any there is no plan', async () => {

@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { moveInProcess } from '../../activities/mover/mover.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
+import type { HeldResult } from '../../activities/types.ts';
 import { listSnapshots } from '../../activities/vault/catalog.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';
@@ -34,7 +35,7 @@ beforeAll(async () => {
           options: [],
           objectives: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
           target: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
-          snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2 },
+          snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
           continuityTest: { month: 3, day: 1, hour: 3 },
           limits: { contacts: 250 },
         },
@@ -103,6 +104,17 @@ describe('the data mover', () => {
     await expect(taking).rejects.toThrow('enough');
     await release();
     await expect.poll(movers).toEqual([]);
+  });
+
+  it('opens all that the vault holds, and says what that came to', async () => {
+    const { bytes } = await take();
+    const result = await moveInProcess(settings, 'verify-held', { customer: CUSTOMER }, quiet);
+    const nothing = { damaged: 0, repaired: 0, strays: 0, uncovered: [], because: null };
+    expect(result).toMatchObject([
+      { of: 'west', snapshots: 0, packs: 0, ...nothing },
+      { of: 'east', ...nothing },
+    ]);
+    expect((result as HeldResult[])[1]?.bytes).toBeGreaterThanOrEqual(bytes);
   });
 
   it('fails as the job does, with kind and what to try', async () => {

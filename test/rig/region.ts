@@ -137,7 +137,7 @@ function customerSettings(
     options: [],
     objectives: { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR },
     target: { rpoMs: 3 * HOUR, rtoMs: HOUR / 2 },
-    snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2 },
+    snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
     continuityTest: { month: 3, day: 10, hour: 2 },
     limits: { contacts: 250 },
   };

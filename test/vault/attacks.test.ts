@@ -35,7 +35,9 @@ function dyingAt(vault: S3Vault, dies: (key: string) => boolean): Vault {
       dies(key) ? Promise.reject(failure('vault-unreachable', 'killed')) : vault.put(key, body, options),
     versions: (key, options) => vault.versions(key, options),
     read: (key, range, options) => vault.read(key, range, options),
+    mend: (key, body, options) => vault.mend(key, body, options),
     list: (prefix, options) => vault.list(prefix, options),
+    versionCounts: (prefix, options) => vault.versionCounts(prefix, options),
     close: () => undefined,
   };
 }

@@ -1,5 +1,6 @@
 import { DeleteObjectCommand, ListObjectVersionsCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
 import type { VaultAccess } from '../../activities/settings.ts';
+import type { Vault } from '../../activities/vault/port.ts';
 
 /** What nobody may do to a vault, done by its administrator. */
 async function as<T>(access: VaultAccess, work: (s3: S3Client) => Promise<T>): Promise<T> {
@@ -30,4 +31,25 @@ export async function removeVersions(access: VaultAccess, key: string): Promise<
       await s3.send(new DeleteObjectCommand({ Bucket: access.bucket, Key: key, VersionId }));
     }
   });
+}
+
+/** Copies a vault without its locks, each object as `change` makes it; null leaves it out. */
+export async function copyVault(
+  from: Vault,
+  to: Vault,
+  change: (key: string, bytes: Buffer) => Buffer | null = (_key, bytes) => bytes,
+): Promise<void> {
+  for await (const { key } of from.list('')) {
+    const [oldest] = await from.versions(key);
+    const bytes = oldest && change(key, oldest);
+    if (bytes) await to.put(key, bytes);
+  }
+}
+
+/** The same bytes with one bit flipped; from the end when `at` is negative. */
+export function flipped(bytes: Buffer, at: number): Buffer {
+  const other = Buffer.from(bytes);
+  const place = at < 0 ? other.length + at : at;
+  other.writeUInt8(other.readUInt8(place) ^ 4, place);
+  return other;
 }

@@ -33,7 +33,9 @@ const dying: Vault = {
   },
   versions: (key, options) => vault.versions(key, options),
   read: (key, range, options) => vault.read(key, range, options),
+  mend: (key, body, options) => vault.mend(key, body, options),
   list: (prefix, options) => vault.list(prefix, options),
+  versionCounts: (prefix, options) => vault.versionCounts(prefix, options),
   close: () => vault.close(),
 };
 const signingKey = createPrivateKey(doom.signingKey);

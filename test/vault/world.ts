@@ -2,6 +2,7 @@ import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { Database } from '../../activities/contacts/database.ts';
 import type { Keyring } from '../../activities/settings.ts';
+import { verifyHeld } from '../../activities/vault/held.ts';
 import { pullSnapshots } from '../../activities/vault/pull.ts';
 import { openSnapshot, type OpenSnapshot } from '../../activities/vault/open.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
@@ -9,6 +10,7 @@ import { takeSnapshot } from '../../activities/vault/snapshot.ts';
 import { verifySnapshot } from '../../activities/vault/verify.ts';
 import { createPeople } from '../../ops/embedded/people/people.ts';
 import type { PullResult } from '../../activities/types.ts';
+import type { Check } from '../../workflows/model/checks.ts';
 import type { Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { scratchDatabase } from '../rig/databases.ts';
 import { scratchVaults, type ScratchVaults } from '../rig/vaults.ts';
@@ -34,7 +36,9 @@ export interface World {
   take: (site: Site, changes?: Partial<Parameters<typeof takeSnapshot>[0]>) => Promise<SnapshotSummary>;
   pull: (at: Site, changes?: Partial<Parameters<typeof pullSnapshots>[0]>) => Promise<PullResult>;
   verify: (at: Site, id: SnapshotId, changes?: Partial<Parameters<typeof verifySnapshot>[0]>) => Promise<Receipt>;
-  open: (at: Site, id: SnapshotId, keys?: Keyring) => Promise<OpenSnapshot>;
+  /** The rotation: opens all that lies in a site's vault. */
+  held: (at: Site, changes?: Partial<Parameters<typeof verifyHeld>[0]>) => Promise<Check[]>;
+  open: (at: Site, id: SnapshotId, keys?: Keyring, vault?: S3Vault) => Promise<OpenSnapshot>;
   sql: (site: Site, text: string, values?: unknown[]) => Promise<Record<string, unknown>[]>;
   drop: () => Promise<void>;
 }
@@ -93,8 +97,27 @@ export async function openWorld(users: number, contacts?: { exactly: number }): 
         ...changes,
       }),
     verify: (at, id, changes) =>
-      verifySnapshot({ ...common, vault: vaults[at], site: at, id, signingKey: signingKeys[at], ...changes }),
-    open: (at, id, ring = keys) => openSnapshot({ vault: vaults[at], keys: ring, publicKeys, id }),
+      verifySnapshot({
+        ...common,
+        vault: vaults[at],
+        database: databases[at],
+        site: at,
+        id,
+        signingKey: signingKeys[at],
+        ...changes,
+      }),
+    held: (at, changes) =>
+      verifyHeld({
+        ...common,
+        own: vaults[at],
+        database: databases[at],
+        site: at,
+        sites: [otherSite(at), at],
+        peer: readers[otherSite(at)],
+        signingKey: signingKeys[at],
+        ...changes,
+      }),
+    open: (at, id, ring = keys, vault = vaults[at]) => openSnapshot({ vault, keys: ring, publicKeys, id }),
     async sql(site, text, values = []) {
       const client = new Client({ connectionString: urls[site] });
       await client.connect();

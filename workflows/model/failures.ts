@@ -59,6 +59,10 @@ export const failures = {
     retry: true,
     try: 'Look at the vault and at the disks: the read transaction is ended so that it cannot hold back vacuum.',
   },
+  'pull-too-slow': {
+    retry: true,
+    try: 'Nothing is lost: the next run goes on. If it stays so, raise `snapshots.pull-limit` or look at the link.',
+  },
   'key-missing': { retry: false, try: 'Add the key to the ring of this customer, in the configuration of this site.' },
   'key-wrong': {
     retry: false,

@@ -1,3 +1,5 @@
+import type { VaultCheck } from './checks.ts';
+
 /** Times are ISO 8601 in UTC with milliseconds, as `Date.prototype.toISOString` prints them. */
 export type Timestamp = string;
 
@@ -104,6 +106,8 @@ export interface Coverage {
   covered: Receipt | null;
   /** A newer one that waits for an operator to accept it. */
   suspect: Receipt | null;
+  /** The newest check of its snapshots in each vault that was asked. */
+  checks: VaultCheck[];
 }
 
 /** What applying a snapshot's records to a database did. */

@@ -119,6 +119,17 @@ create table if not exists tandem.high_water (
   primary key (customer, site)
 );
 
+-- When each pack in this site's vault was last opened whole, and what was wrong with it; null when nothing was.
+create table if not exists tandem.opened (
+  customer text not null,
+  site text not null,
+  gen bigint not null,
+  pack text not null,
+  at timestamptz not null default now(),
+  because text,
+  primary key (customer, site, gen, pack)
+);
+
 -- Whether this site may serve a user now. Fails closed: an unknown user, a missing row or an older epoch is "no".
 create or replace function tandem.may_serve(who text) returns boolean
 language sql stable as $$

@@ -1,0 +1,28 @@
+import type { Strays } from '../../workflows/model/checks.ts';
+import { sitePrefix } from './manifest.ts';
+import type { Vault } from './port.ts';
+
+/** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations only. */
+const generation = /^\d{10}\/(?:packs\/[0-9a-f]{64}|m\/\d{10}\.json)$/;
+const others = /^(?:receipts|accepted|checks|tests|journal)\//;
+/** Named in a check: enough to begin to look. */
+const NAMED = 20;
+
+/** Counts what lies below a site's prefix and does not belong there. */
+export async function findStrays(
+  vault: Vault,
+  { customer, site }: { customer: string; site: string },
+  signal: AbortSignal,
+): Promise<Strays> {
+  const prefix = sitePrefix(customer, site);
+  const found: Strays = { versions: 0, markers: 0, unknown: 0, keys: [] };
+  for await (const { key, versions, markers } of vault.versionCounts(prefix, { signal })) {
+    const name = key.slice(prefix.length);
+    const unknown = !generation.test(name) && !(site === vault.site && others.test(name));
+    if (unknown) found.unknown += 1;
+    found.versions += Math.max(0, versions - 1);
+    found.markers += markers;
+    if ((unknown || versions > 1 || markers > 0) && found.keys.length < NAMED) found.keys.push(key);
+  }
+  return found;
+}

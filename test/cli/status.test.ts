@@ -1,0 +1,64 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { checkKey } from '../../activities/vault/checks.ts';
+import { seal } from '../../activities/vault/signed.ts';
+import type { Check, Damage } from '../../workflows/model/checks.ts';
+import { typed, type Said } from '../rig/cli.ts';
+import { CUSTOMER, openWorld, type World } from '../vault/world.ts';
+import { openKeyFolder, type KeyFolder, type Tree } from './ring.ts';
+
+let world: World;
+let keys: KeyFolder;
+let file: string;
+beforeAll(async () => {
+  world = await openWorld(10);
+  keys = await openKeyFolder(world);
+  file = await keys.configure({ k1: { file: 'k1' } }, 'k1', withoutTemporal);
+});
+afterAll(async () => {
+  await keys.drop();
+  await world.drop();
+});
+
+/** Nobody listens there: what is asked is the vaults. */
+function withoutTemporal(tree: Tree): void {
+  for (const [i, site] of Object.values(tree.sites).entries())
+    Object.assign(site, { temporal: { address: `127.0.0.1:${i + 1}`, namespace: 'none', ui: 'http://127.0.0.1:1' } });
+}
+
+const status = (): Promise<Said> => typed(keys.folder, ['status'], { TANDEM_CONFIG: file });
+
+/** What west says of east's snapshots in its vault. */
+async function check(hoursAgo: number, damaged: Damage[] = [], versions = 0): Promise<void> {
+  const endedAt = new Date(Date.now() - hoursAgo * 3_600_000).toISOString();
+  const said = { snapshots: 1, counted: 1, packs: 1, bytes: 1, damaged, repaired: [] };
+  const strays = { versions, markers: 0, unknown: 0, keys: versions > 0 ? ['acme/east/written-over'] : [] };
+  const times = { startedAt: endedAt, endedAt };
+  const of: Check = { format: 1, customer: CUSTOMER, site: 'west', of: 'east', ...times, ...said, strays };
+  await world.vaults.west.put(checkKey(of), seal('check', 'west', world.signingKeys.west, of));
+}
+
+describe('status', () => {
+  it('says when a vault was not opened for longer than a day, what lies astray in it, and what is damaged', async () => {
+    await check(30);
+    const old = (await status()).out;
+    expect(old).toMatch(/CHECK: .*east in the vault of west were last opened 30 h 00 min ago, limit 26 h 00 min/);
+    expect(old).not.toMatch(/STRAYS|DAMAGED/);
+    await check(24.5, [], 2);
+    const astray = await status();
+    expect(astray.err).toBe('');
+    expect(astray.out).toMatch(
+      /STRAYS .*east in the vault of west: 2 versions over a key, .*: acme\/east\/written-over/,
+    );
+    expect(astray.out).not.toMatch(/CHECK|DAMAGED/);
+    await check(1, [{ object: 'pack', key: 'k', gen: 1, seqs: [1], because: 'its bytes are others' }]);
+    const { out, code } = await status();
+    expect(out).toMatch(/DAMAGED: 1 objects of the snapshots of the users of east in the vault of west: its bytes are/);
+    expect(out).toMatch(/Next: tandem snapshot list --site west/);
+    expect(code).toBe(3);
+    await world.take('east');
+    await world.pull('west');
+    const listed = await typed(keys.folder, ['snapshot', 'list', '--site', 'west'], { TANDEM_CONFIG: file });
+    expect(listed.out).toMatch(/east +1 .* DAMAGED\n/);
+    expect(listed.out).toMatch(/pack k is damaged: its bytes are others/);
+  });
+});
