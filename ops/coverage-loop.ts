@@ -1,3 +1,5 @@
+import { Database } from '../activities/contacts/database.ts';
+import { countQuarantined } from '../activities/contacts/quarantine.ts';
 import type { SiteSettings } from '../activities/settings.ts';
 import type { Coverage } from '../workflows/model/snapshots.ts';
 import { coverageOf, openVaults } from './coverage.ts';
@@ -5,6 +7,7 @@ import type { SiteMetrics } from './metrics.ts';
 import { pause } from './temporal.ts';
 
 const EVERY_MS = 30_000;
+const LIMITS = { connections: 1, connectMs: 3000, statementMs: 10_000 };
 
 const seconds = (at: string | undefined): number => (at === undefined ? 0 : Date.parse(at) / 1000);
 
@@ -30,19 +33,25 @@ export async function watchCoverage(
   say: (line: string) => void,
 ): Promise<void> {
   const vaults = openVaults(settings);
+  const customers = [...settings.customers.values()].map((customer) => ({
+    ...customer,
+    database: new Database(`database of ${customer.id} at ${settings.site}`, customer.databaseUrl, LIMITS),
+  }));
   try {
     while (!signal.aborted) {
-      for (const customer of settings.customers.values()) {
-        metrics.rpoSeconds.set({ customer: customer.id }, customer.objectives.rpoMs / 1000);
+      for (const { id, objectives, database } of customers) {
+        metrics.rpoSeconds.set({ customer: id }, objectives.rpoMs / 1000);
         try {
-          for (const direction of await coverageOf(settings, vaults, customer.id)) show(metrics, direction);
+          for (const direction of await coverageOf(settings, vaults, id)) show(metrics, direction);
+          metrics.quarantined.set({ customer: id }, await countQuarantined(database));
         } catch (error) {
-          say(`coverage of ${customer.id} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+          say(`coverage of ${id} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
         }
       }
       await pause(EVERY_MS, signal);
     }
   } finally {
     vaults.close();
+    await Promise.all(customers.map(({ database }) => database.close()));
   }
 }

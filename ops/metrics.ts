@@ -10,6 +10,7 @@ export class SiteMetrics {
   readonly damaged: Gauge<'customer' | 'site' | 'vault'>;
   readonly strays: Gauge<'customer' | 'site' | 'vault'>;
   readonly checked: Gauge<'customer' | 'site' | 'vault'>;
+  readonly quarantined: Gauge<'customer'>;
   readonly rpoSeconds: Gauge<'customer'>;
   readonly build: Gauge<'site' | 'build'>;
 
@@ -43,6 +44,12 @@ export class SiteMetrics {
       name: 'tandem_vault_checked_timestamp_seconds',
       help: 'When the snapshots of `site` in the vault of `vault` were last checked, every byte opened within a day. 0 = never.',
       ...ofVault,
+    });
+    this.quarantined = new Gauge({
+      name: 'tandem_users_quarantined',
+      help: 'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
+      labelNames: ['customer'],
+      registers,
     });
     this.rpoSeconds = new Gauge({
       name: 'tandem_rpo_seconds',

@@ -35,7 +35,9 @@ export async function standby(input: StandbyInput): Promise<StandbyResult> {
       ? `snapshot ${receipt.snapshot.seq} of ${receipt.snapshot.site} is covered, recovery point ${receipt.point}`
       : `snapshot ${receipt.snapshot.seq} of ${receipt.snapshot.site} is SUSPECT: ${receipt.suspect}. It is kept, and neither applied nor counted until \`tandem snapshot accept\``
     : 'nothing new';
-  setCurrentDetails(pull.peer === 'reached' ? `${newest}.` : `The peer did not answer: ${pull.because}.`);
+  const quarantined = applied?.counts.quarantined ?? 0;
+  const held = quarantined > 0 ? ` ${quarantined} users are in quarantine: their ACL cannot be read.` : '';
+  setCurrentDetails((pull.peer === 'reached' ? `${newest}.` : `The peer did not answer: ${pull.because}.`) + held);
   return { peer: pull.peer, pulled: pull.pulled.length, receipt, applied };
 }
 setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, standby);

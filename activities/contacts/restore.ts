@@ -4,9 +4,11 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { ApplyCounts, SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import type { OpenSnapshot } from '../vault/open.ts';
 import { encodeRecord, noRows, type UserRecord } from '../vault/record.ts';
+import { aclFaults } from './acl.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
+import { holdUsers, judgeUsers, type Held } from './quarantine.ts';
 import { readUsers } from './rows.ts';
 import { countRecords, enterLedger, lockWrites, replaceUsers, type LedgerSource, type Replacement } from './writer.ts';
 
@@ -39,6 +41,8 @@ export interface RestoreResult extends ApplyCounts {
   withoutRecord: number;
   /** Users of the snapshot who are not of the half by the directory here. */
   elsewhere: number;
+  /** Users whose record is damaged: left as they are here, and in quarantine. */
+  unreadable: number;
 }
 
 export const noApplyCounts = (): ApplyCounts => ({
@@ -50,6 +54,7 @@ export const noApplyCounts = (): ApplyCounts => ({
   removed: 0,
   held: 0,
   conflicts: 0,
+  quarantined: 0,
 });
 
 /**
@@ -58,7 +63,8 @@ export const noApplyCounts = (): ApplyCounts => ({
  * replaced whole. Each batch of users is one transaction that locks the move's epoch first, so a repeated or resumed run
  * finds fewer differences, and one that was overtaken stops with `epoch-superseded`.
  *
- * Users of the half who have rows here and no record are left as they are, and counted as held.
+ * Users of the half who have rows here and no record are left as they are, and counted as held. Those whose ACL the
+ * service could not read, or whose record is damaged, are put into quarantine.
  */
 export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreResult> {
   const { database, snapshot, guard, ledger, signal } = request;
@@ -72,11 +78,37 @@ export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreR
   });
   const counts = noApplyCounts();
   addCounts(counts, found.equal);
-  await restoreRecords(request, snapshot.records(found.mayDiffer), counts);
+  const damaged = new Map<string, string>();
+  const onDamage = (userKey: Buffer, because: string): void => void damaged.set(userKey.toString('hex'), because);
+  await restoreRecords(request, snapshot.records(found.mayDiffer, onDamage), counts);
   signal.throwIfAborted();
+  const unreadable = damaged.size > 0 ? await holdUnreadable(request, damaged) : 0;
   counts.held = found.unrecorded;
-  return { ...counts, withoutRecord: found.withoutRecord, elsewhere: found.elsewhere };
+  return { ...counts, withoutRecord: found.withoutRecord, elsewhere: found.elsewhere, unreadable };
 }
+
+/** Users whose record is damaged stay as they are here, and are not let in: nobody knows what they had denied. */
+async function holdUnreadable(request: RestoreRequest, damaged: ReadonlyMap<string, string>): Promise<number> {
+  const { database, snapshot, guard, half, filter = () => true } = request;
+  const index = await snapshot.index();
+  return database.transaction(async (client) => {
+    if (guard) await lockEpoch(client, database.name, guard.customer, guard.epoch);
+    const { rows } = await client.query<{ username: string }>('select username from tandem.home where site = $1', [
+      half,
+    ]);
+    const held = rows.flatMap(({ username }): Held[] => {
+      const user = filter(username) ? index.findName(username) : -1;
+      const because = user < 0 ? undefined : damaged.get(index.userKey(user).toString('hex'));
+      return because === undefined
+        ? []
+        : [{ username, recordId: Buffer.from(index.recordId(user)), because: `${UNREADABLE}: ${because}` }];
+    });
+    if (!request.dryRun) await holdUsers(client, held);
+    return held.length;
+  });
+}
+
+const UNREADABLE = 'its record cannot be read';
 
 /** The same for records from anywhere, each compared with the rows that stand here. Adds to `counts` as it goes. */
 export async function restoreRecords(
@@ -87,19 +119,21 @@ export async function restoreRecords(
   const { database, guard, ledger, dryRun = false } = work;
   for await (const batch of batches(records)) {
     work.signal.throwIfAborted();
-    const written = await database.transaction(async (client) => {
+    const { written, held } = await database.transaction(async (client) => {
       if (guard) {
         await lockEpoch(client, database.name, guard.customer, guard.epoch);
         await lockWrites(client, guard.customer);
       }
       const different = await findDifferent(client, batch);
       for (const { record } of different) work.different?.(record);
-      if (dryRun) return different.length;
+      if (dryRun) return { written: different.length, held: batch.filter((r) => aclFaults(r).length > 0).length };
       await replaceUsers(client, different);
-      if (ledger) await enterLedger(client, batch, ledger);
-      return different.length;
+      if (!ledger) return { written: different.length, held: 0 };
+      await enterLedger(client, batch, ledger);
+      return { written: different.length, held: await judgeUsers(client, batch) };
     });
     addRecords(counts, batch, written);
+    counts.quarantined += held;
     work.heartbeat({ users: counts.users, written: counts.written });
   }
 }

@@ -11,6 +11,7 @@ import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
 import { requireIdentity } from './prepare.ts';
+import { judgeUsers } from './quarantine.ts';
 import { addCounts, addRecords, noApplyCounts } from './restore.ts';
 import { readUsers } from './rows.ts';
 import { deleteUsers, enterLedger, forgetRosterVersions, lockWrites, replaceUsers } from './writer.ts';
@@ -107,11 +108,13 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
     await replaceUsers(client, written);
     const settled = judged.filter(({ verdict }) => verdict !== 'held').map(({ record }) => record);
     await enterLedger(client, settled, { snapshot, epoch: snapshot.epoch, keys });
-    return { settled, written: written.length, conflicts: conflicts.length };
+    const quarantined = await judgeUsers(client, settled);
+    return { settled, written: written.length, conflicts: conflicts.length, quarantined };
   });
   addRecords(counts, verdicts.settled, verdicts.written);
   counts.held += batch.length - verdicts.settled.length;
   counts.conflicts += verdicts.conflicts;
+  counts.quarantined += verdicts.quarantined;
 }
 
 function judge(
@@ -246,6 +249,7 @@ async function removeUsers(request: StandbyRequest, names: string[], counts: App
     await deleteUsers(client, names);
     await forgetRosterVersions(client, names);
     await client.query('delete from tandem.ledger where username = any($1)', [names]);
+    await client.query('delete from tandem.quarantine where username = any($1)', [names]);
   });
   counts.removed += names.length;
 }

@@ -8,7 +8,8 @@ import { withPlannedSnapshot } from '../services/snapshot.ts';
 
 /**
  * Looks at what the moved users find: the right to be served here, for each of them, and every row of their contacts and
- * ACLs as the plan's snapshot has it. Any that is missing or differs is `verification-failed`, in numbers.
+ * ACLs as the plan's snapshot has it. Any that is missing or differs is `verification-failed`, in numbers. Users in
+ * quarantine are not let in, and are told of.
  */
 export async function probeContacts(
   site: OwnSite,
@@ -21,18 +22,23 @@ export async function probeContacts(
   const done = await doneBefore(database, input);
   if (done) return done;
   const half = plan.decisions.from;
-  const [right] = await database.query<{ users: string; unserved: string }>(
-    'select count(*) as users, count(*) filter (where not tandem.may_serve(username)) as unserved from tandem.home where site = $1',
+  const [right] = await database.query<{ users: string; unserved: string; quarantined: string }>(
+    `select count(*) as users, count(*) filter (where q.username is not null) as quarantined,
+            count(*) filter (where q.username is null and not tandem.may_serve(h.username)) as unserved
+       from tandem.home h left join tandem.quarantine q on q.username = h.username and q.release is null
+      where h.site = $1`,
     [half],
   );
   const users = Number(right?.users ?? 0);
   const unserved = Number(right?.unserved ?? 0);
+  const quarantined = Number(right?.quarantined ?? 0);
   const { counts, mismatches } = await withPlannedSnapshot(site, plan, signal, ({ records }) =>
     compareSnapshot({ database, records, whole: false, heartbeat, signal }),
   );
   const facts = {
     users,
     unserved,
+    quarantined,
     compared: counts.users,
     contacts: counts.contacts,
     aclItems: counts.aclItems,
@@ -44,7 +50,8 @@ export async function probeContacts(
     throw failure('verification-failed', text, facts);
   }
   const over = facts.overLimit > 0 ? `; ${facts.overLimit} have more contacts than ${customer.limits.contacts}` : '';
-  const summary = `${users} users are served; ${counts.users} were compared row by row, none differs${over}`;
+  const held = quarantined > 0 ? `; ${quarantined} are in quarantine, see \`tandem quarantine list\`` : '';
+  const summary = `${users - quarantined} users are served; ${counts.users} were compared row by row, none differs${over}${held}`;
   return database.transaction((client) => noteEffect(client, input, { summary, facts }));
 }
 

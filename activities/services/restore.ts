@@ -35,8 +35,10 @@ export async function restoreContacts(
       signal,
     });
     const without = counts.withoutRecord > 0 ? `; ${counts.withoutRecord} have no record` : '';
+    const held = counts.quarantined + counts.unreadable;
+    const quarantined = held > 0 ? `; ${held} are in quarantine, see \`tandem quarantine list\`` : '';
     return {
-      summary: `${users} users are as of ${opened.manifest.point}: ${written} were brought there, ${users - written} stood there already${without}`,
+      summary: `${users} users are as of ${opened.manifest.point}: ${written} were brought there, ${users - written} stood there already${without}${quarantined}`,
       facts: { users, written, ...counts },
     };
   });

@@ -9,7 +9,10 @@ import type { OwnSite } from './site.ts';
 /** The plan's snapshot, and of it only what the move is about. */
 export interface PlannedSnapshot {
   opened: OpenSnapshot;
-  /** Records of users whose home is the lost half. Others are passed over: this site may serve them, or nobody any more. */
+  /**
+   * Records of users whose home is the lost half. Others are passed over: this site may serve them, or nobody any more. So
+   * are damaged ones: the restore has named them, and put their users into quarantine.
+   */
   records: AsyncGenerator<UserRecord>;
 }
 
@@ -40,7 +43,13 @@ export async function withPlannedSnapshot<T>(
       );
     }
     const homes = await homesOf(site, customer.id, decisions.from);
-    return work({ opened, records: ofHalf(opened.records(), homes) });
+    return work({
+      opened,
+      records: ofHalf(
+        opened.records(undefined, () => undefined),
+        homes,
+      ),
+    });
   };
   if (source.from === 'own-vault') return open(site.vault);
   const access = site.settings.peerVaults.get(customer.peer);

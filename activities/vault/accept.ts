@@ -27,7 +27,8 @@ export async function keepAcceptance(
   acceptance: Acceptance,
 ): Promise<void> {
   const { snapshot } = acceptance;
-  const refusal = whyRefused(at.operators, acceptance);
+  const { operator, operatorSignature: signature } = acceptance;
+  const refusal = whyRefused(at.operators, { operator, text: acceptanceText(acceptance), signature });
   if (refusal !== null) throw failure('signature-invalid', `acceptance of snapshot ${snapshot.seq}: ${refusal}`);
   const key = `${prefix(snapshot.customer, at.site, snapshot.site)}${digits(snapshot.seq)}-${acceptance.operator}.json`;
   const body = seal('acceptance', at.site, at.signingKey, acceptance);
@@ -35,13 +36,17 @@ export async function keepAcceptance(
   await at.vault.put(key, body, { lockUntil: new Date(Date.now() + LOCK_MS) });
 }
 
-function whyRefused(operators: readonly Approver[], a: Acceptance): string | null {
-  const operator = operators.find(({ id }) => id === a.operator);
-  if (!operator) return `${JSON.stringify(a.operator)} is no operator: ${operators.map(({ id }) => id).join(', ')}`;
-  if (!operator.roles.some((role) => RIGHT.includes(role))) return `${a.operator} lacks the role ${RIGHT.join(' or ')}`;
+/** Why an operator's signed word does not count; null when it does. */
+export function whyRefused(
+  operators: readonly Approver[],
+  { operator: id, text, signature }: { operator: string; text: string; signature: string },
+): string | null {
+  const operator = operators.find((o) => o.id === id);
+  if (!operator) return `${JSON.stringify(id)} is no operator: ${operators.map((o) => o.id).join(', ')}`;
+  if (!operator.roles.some((role) => RIGHT.includes(role))) return `${id} lacks the role ${RIGHT.join(' or ')}`;
   const key = createPublicKey({ key: Buffer.from(SPKI_HEAD + operator.key, 'hex'), format: 'der', type: 'spki' });
-  const good = verify(null, Buffer.from(acceptanceText(a)), key, Buffer.from(a.operatorSignature, 'hex'));
-  return good ? null : `the signature does not hold under the key of ${a.operator}`;
+  const good = verify(null, Buffer.from(text), key, Buffer.from(signature, 'hex'));
+  return good ? null : `the signature does not hold under the key of ${id}`;
 }
 
 /** The acceptances that a covering site has kept for snapshots of a source. */

@@ -5,7 +5,7 @@ import type { Keyring } from '../settings.ts';
 import { damaged } from './bytes.ts';
 import { chooseManifest, manifestKey, type Manifest, type SignedManifest } from './manifest.ts';
 import type { Vault } from './port.ts';
-import { readRecords } from './read-records.ts';
+import { readRecords, type OnDamage } from './read-records.ts';
 import type { UserRecord } from './record.ts';
 import { SnapshotIndex } from './snapshot-index.ts';
 
@@ -26,7 +26,7 @@ export interface OpenSnapshot {
   /** Who is in it, and where his record lies. Read when first asked for. */
   index(): Promise<SnapshotIndex>;
   /** All users, or those that are chosen by their number in the index, once each, pack by pack, oldest pack first. */
-  records(chosen?: (user: number) => boolean): AsyncGenerator<UserRecord>;
+  records(chosen?: (user: number) => boolean, onDamage?: OnDamage): AsyncGenerator<UserRecord>;
   /** One user; null when the snapshot does not have him. Reads footers and one frame. */
   record(username: string): Promise<UserRecord | null>;
 }
@@ -62,7 +62,7 @@ export async function openSnapshot(request: OpenRequest): Promise<OpenSnapshot> 
     manifest,
     summary,
     index,
-    records: (chosen) => readRecords(request, manifest, index, chosen),
+    records: (chosen, onDamage) => readRecords(request, manifest, index, chosen, onDamage),
     async record(username) {
       const all = await index();
       const user = all.findName(username);

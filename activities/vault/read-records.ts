@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Keyring } from '../settings.ts';
+import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import { ahead } from './ahead.ts';
 import { manifestKey, type Manifest } from './manifest.ts';
 import { fetchPack, openPack, rangesOf, type PackFrames } from './pack-reader.ts';
@@ -15,6 +16,9 @@ export interface ReadRecordsRequest {
   signal?: AbortSignal;
 }
 
+/** Hears of a user whose record is damaged; the others are read on. Without it, damage ends the reading. */
+export type OnDamage = (userKey: Buffer, because: string) => void;
+
 /** Packs, and frames, that are fetched ahead of the one that is read: hides the vault's answer time. */
 const PACKS_AHEAD = 2;
 const FRAMES_AHEAD = 4;
@@ -27,6 +31,7 @@ export async function* readRecords(
   manifest: Manifest,
   loadIndex: () => Promise<SnapshotIndex>,
   chosen: (user: number) => boolean = () => true,
+  onDamage?: OnDamage,
 ): AsyncGenerator<UserRecord> {
   const index = await loadIndex();
   const wanted = wantedByPack(index, chosen);
@@ -38,17 +43,61 @@ export async function* readRecords(
     const whole = numbers.size >= WHOLE * frames.count;
     return { entries, frames: whole ? await openWhole(request, manifest, index, pack) : frames };
   };
-  for await (const { entries, frames } of ahead(packs, open, PACKS_AHEAD)) {
+  // One pack that cannot be fetched whole may still have frames that can.
+  const openSome = async (work: { pack: number; users: Uint32Array }): Promise<Work> => {
+    try {
+      return await open(work);
+    } catch (error) {
+      if (!onDamage || failureKind(error) !== 'snapshot-damaged') throw error;
+      const entries = Array.from(work.users, (user) => index.entry(user).entry).toSorted(byPlace);
+      return { entries, frames: index.frames[work.pack] as PackFrames };
+    }
+  };
+  for await (const { entries, frames } of ahead(packs, openSome, PACKS_AHEAD)) {
     request.signal?.throwIfAborted();
     const numbers = [...new Set(entries.map(({ frame }) => frame))];
+    const fetched = (n: number): Promise<Fetched> => fetchFrame(frames, n, onDamage !== undefined);
     let at = 0;
-    for await (const { number, bytes } of ahead(
-      numbers,
-      async (n) => ({ number: n, bytes: await frames.frame(n) }),
-      FRAMES_AHEAD,
-    )) {
-      for (; entries[at]?.frame === number; at += 1) yield await frames.record(entries[at] as Entry, bytes);
+    for await (const { number, bytes, because } of ahead(numbers, fetched, FRAMES_AHEAD)) {
+      for (; entries[at]?.frame === number; at += 1) {
+        const entry = entries[at] as Entry;
+        const record = bytes && (await readRecord(frames, entry, bytes, onDamage));
+        if (record) yield record;
+        else if (!bytes) onDamage?.(entry.userKey, because);
+      }
     }
+  }
+}
+
+interface Fetched {
+  number: number;
+  /** Null: damaged. */
+  bytes: Buffer | null;
+  because: string;
+}
+
+async function fetchFrame(frames: PackFrames, number: number, tolerant: boolean): Promise<Fetched> {
+  try {
+    return { number, bytes: await frames.frame(number), because: '' };
+  } catch (error) {
+    if (!tolerant || failureKind(error) !== 'snapshot-damaged') throw error;
+    return { number, bytes: null, because: failureText(error) };
+  }
+}
+
+/** Null when it is damaged, and somebody hears of it. */
+async function readRecord(
+  frames: PackFrames,
+  entry: Entry,
+  bytes: Buffer,
+  onDamage: OnDamage | undefined,
+): Promise<UserRecord | null> {
+  try {
+    return await frames.record(entry, bytes);
+  } catch (error) {
+    if (!onDamage || failureKind(error) !== 'snapshot-damaged') throw error;
+    onDamage(entry.userKey, failureText(error));
+    return null;
   }
 }
 

@@ -23,6 +23,10 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   doctor: { about: 'tries the vaults and the rights of each site', load: () => import('./doctor.ts') },
   status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
   snapshot: { about: 'snapshots: now, list, show, verify, diff, accept', load: () => import('./snapshot.ts') },
+  quarantine: {
+    about: 'users who are not let in, because their block list cannot be read: list, show, release',
+    load: () => import('./quarantine.ts'),
+  },
   restore: {
     about: 'a snapshot against a database: --dry-run, or --into another one',
     load: () => import('./restore.ts'),

@@ -128,6 +128,8 @@ async function dryRun({ context, settings, customer, of, snapshot, users }: Work
         ['users without a record', String(counts.withoutRecord)],
         ['  of these with rows here', String(counts.held)],
         ['users who are not in the directory', String(counts.elsewhere)],
+        ['users whose ACL the service could not read', String(counts.quarantined)],
+        ['users whose record is damaged', String(counts.unreadable)],
       ]),
       ...different.slice(0, SHOWN).map((id) => `  user ${id}`),
       ...(different.length > SHOWN ? [`  and ${different.length - SHOWN} more: --json lists all`] : []),

@@ -27,6 +27,8 @@ interface HalfStatus {
   suspect: { seq: number; site: string; because: string } | null;
   /** Of each vault that answers: its newest check of these snapshots. */
   checks: VaultCheck[];
+  /** Users who are not let in at a site until an operator decides; where they are not served, would not be. */
+  quarantined: { site: string; users: number }[];
 }
 
 interface SiteStatus {
@@ -63,9 +65,11 @@ async function statusOf(
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
   const serving = rows.flatMap((r) => (r.status === 'fulfilled' ? r.value : [])).toSorted((a, b) => b.epoch - a.epoch);
   return {
-    halves: customer.sites.map((half) =>
-      halfStatus(customer, half, serving.find((r) => r.half === half) ?? null, covered),
-    ),
+    halves: customer.sites.map((half) => {
+      const says = serving.filter((r) => r.half === half);
+      const quarantined = says.flatMap(({ database, held }) => (held > 0 ? [{ site: database, users: held }] : []));
+      return { ...halfStatus(customer, half, says[0] ?? null, covered), quarantined };
+    }),
     sites,
   };
 }
@@ -75,6 +79,9 @@ interface ServingRow {
   site: string;
   epoch: number;
   at: Date;
+  /** The site whose database says so, and how many users of the half are held there. */
+  database: string;
+  held: number;
 }
 
 /** Who serves each half, as a site's own database says; nothing when it does not answer. */
@@ -92,8 +99,11 @@ async function servingRows(
   });
   try {
     return await database.query<ServingRow>(
-      'select half, site, epoch::int as epoch, at from tandem.serving where customer = $1',
-      [customer.id],
+      `select half, site, epoch::int as epoch, at,
+              (select count(*)::int from tandem.quarantine q join tandem.home h using (username)
+                where q.release is null and h.site = s.half) as held, $2 as database
+         from tandem.serving s where customer = $1`,
+      [customer.id, site],
     );
   } finally {
     await database.close();
@@ -120,7 +130,7 @@ function halfStatus(
   half: string,
   serving: ServingRow | null,
   seen: Direction[],
-): HalfStatus {
+): Omit<HalfStatus, 'quarantined'> {
   const servedAt = serving?.site ?? null;
   const moved = serving !== null && serving.site !== half;
   const points = seen.filter((d) => d.site === (servedAt ?? half) && d.covered).map((d) => d.covered?.point ?? '');
@@ -200,6 +210,12 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
     ),
     ...halves.flatMap(checkLines),
+    ...halves.flatMap(({ half, servedAt, quarantined }) =>
+      quarantined.map(
+        ({ site, users }) =>
+          `QUARANTINE: ${users} users of ${half} ${site === servedAt ? 'are' : 'would'} not ${site === servedAt ? '' : 'be '}let in at ${site}: their block list cannot be read`,
+      ),
+    ),
     '',
     ...sites.map(
       (s) =>
@@ -215,7 +231,7 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
     return;
   }
   const open = halves.find((h) => h.state !== 'protected');
-  if (!open) return;
+  if (!open) return showHeld(out, halves);
   process.exitCode = exits.failed;
   const silent = sites.find((s) => s.temporal === 'silent');
   out.next(
@@ -223,4 +239,15 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
       ? `bring ${silent.site} back, as the peer of ${open.servedAt ?? open.half}`
       : `tandem snapshot now --site ${open.servedAt ?? open.half}`,
   );
+}
+
+/** Whoever is held where he is served waits for an operator. */
+function showHeld(out: Context['out'], halves: HalfStatus[]): void {
+  const held = halves.flatMap(({ quarantined, servedAt }) =>
+    quarantined.map((q) => ({ ...q, now: q.site === servedAt })),
+  );
+  const first = held.find(({ now }) => now) ?? held[0];
+  if (!first) return;
+  if (first.now) process.exitCode = exits.held;
+  out.next(`tandem quarantine list --site ${first.site}`);
 }

@@ -172,6 +172,7 @@ describe('the acts of a failover', () => {
     expect(probed.facts).toEqual({
       users: 3,
       unserved: 0,
+      quarantined: 0,
       compared: 3,
       contacts: 3,
       aclItems: 0,

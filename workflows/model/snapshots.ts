@@ -125,6 +125,8 @@ export interface ApplyCounts {
   held: number;
   /** Local versions saved aside before they were replaced. */
   conflicts: number;
+  /** Of the users that were looked at, those who are not let in until an operator decides: their ACL cannot be read. */
+  quarantined: number;
 }
 
 /** How old a recovery point is at a moment, in ms; never negative. */

@@ -130,11 +130,23 @@ create table if not exists tandem.opened (
   primary key (customer, site, gen, pack)
 );
 
--- Whether this site may serve a user now. Fails closed: an unknown user, a missing row or an older epoch is "no".
+-- Users whose ACL the service could not read, or whose record nobody could: not let in until an operator says so, or a
+-- record comes that can be read. `release` is his signed word, for this very record.
+create table if not exists tandem.quarantine (
+  username text primary key,
+  record_id bytea not null,
+  because text not null,
+  since timestamptz not null default now(),
+  release jsonb
+);
+
+-- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch or
+-- quarantine is "no".
 create or replace function tandem.may_serve(who text) returns boolean
 language sql stable as $$
   select coalesce((
     select s.site = i.site and s.epoch = e.number
+           and not exists (select from tandem.quarantine q where q.username = who and q.release is null)
       from tandem.identity i
       join tandem.home h on h.username = who
       join tandem.serving s on s.customer = i.customer and s.half = h.site
@@ -142,7 +154,8 @@ language sql stable as $$
   ), false)
 $$;
 
--- The users this site serves now, by the same rule.
+-- The users this site serves now, by the same rule; those in quarantine are among them, for their data is this site's
+-- to protect.
 create or replace view tandem.served as
   select h.username, h.site as half
     from tandem.identity i

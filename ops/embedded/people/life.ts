@@ -209,7 +209,7 @@ function addLists(person: Person, dice: Dice, options: LifeOptions): void {
   if (dice.chance(0.08)) {
     list(`work ${dice.pick(awkward)}`, [
       ['g', 'Friends', 'a', '1', false, false, true, true, false],
-      ['s', 'none', 'd', '2.50', false, true, true, false, false],
+      ['s', 'none', 'd', '2.00', false, true, true, false, false],
       ['n', '', 'd', '10', false, false, false, true, true],
     ]);
   }
