@@ -1,7 +1,9 @@
 import type { Client } from '@temporalio/client';
 import type { CustomerSettings } from '../activities/settings.ts';
 import type { SnapshotSummary } from '../workflows/model/snapshots.ts';
+import type { RetentionResult } from '../workflows/model/retention.ts';
 import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import type { RetentionInput } from '../workflows/retention.ts';
 import type { SnapshotInput } from '../workflows/snapshot.ts';
 import type { StandbyInput, StandbyResult } from '../workflows/standby.ts';
 
@@ -34,6 +36,22 @@ export async function standbyNow(
 ): Promise<StandbyResult> {
   return client.workflow.execute<(input: StandbyInput) => Promise<StandbyResult>>('standby', {
     workflowId: `${scheduleIds.standby(customer.id)}/now-${stamp()}`,
+    taskQueue: taskQueue(site),
+    args: [{ customer: customer.id, budgetMs: customer.snapshots.budgetMs }],
+    typedSearchAttributes: [{ key: searchAttributes.customer, value: customer.id }],
+    workflowExecutionTimeout: 2 * customer.snapshots.budgetMs,
+    staticSummary: 'asked for by an operator',
+  });
+}
+
+/** Lets a site delete from its vault what is past its keeping, and waits for it. */
+export async function retentionNow(
+  client: Client,
+  site: string,
+  customer: Pick<CustomerSettings, 'id' | 'snapshots'>,
+): Promise<RetentionResult> {
+  return client.workflow.execute<(input: RetentionInput) => Promise<RetentionResult>>('retention', {
+    workflowId: `${scheduleIds.retention(customer.id)}/now-${stamp()}`,
     taskQueue: taskQueue(site),
     args: [{ customer: customer.id, budgetMs: customer.snapshots.budgetMs }],
     typedSearchAttributes: [{ key: searchAttributes.customer, value: customer.id }],

@@ -7,6 +7,7 @@ import { openSite } from '../services/site.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { SiteActivities } from '../types.ts';
 import { createSnapshotActivities, createStandbyActivities } from '../vault/activities.ts';
+import { createRetentionActivities } from '../vault/retention-activities.ts';
 import type { JobName } from './messages.ts';
 
 /** The jobs themselves, as the data mover runs them. */
@@ -15,6 +16,7 @@ export function createJobs(settings: SiteSettings, running: () => Running): Pick
   return {
     ...createSnapshotActivities(settings, running),
     ...createStandbyActivities(settings, running),
+    ...createRetentionActivities(settings, running),
     ...createContinuityDataActivities(settings, running),
     'restore-contacts': (input) => restoreContacts(site, input, running()),
     async probe(input) {

@@ -9,6 +9,7 @@ export const jobNames = [
   'pull-snapshots',
   'verify-snapshot',
   'apply-standby',
+  'delete-expired',
   'restore-contacts',
   'probe',
   'restore-scratch',

@@ -23,6 +23,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   doctor: { about: 'tries the vaults and the rights of each site', load: () => import('./doctor.ts') },
   status: { about: 'protection and running moves of all customers, on one screen', load: () => import('./status.ts') },
   snapshot: { about: 'snapshots: now, list', load: () => import('./snapshot.ts') },
+  retention: { about: 'what of the vaults is past its keeping: plan, run', load: () => import('./retention.ts') },
   restore: {
     about: 'a snapshot against a database: --dry-run, or --into another one',
     load: () => import('./restore.ts'),

@@ -94,3 +94,45 @@ describe('the site’s own credentials', () => {
     await denied(s3.send(new PutBucketPolicyCommand({ Bucket, Policy: '{"Version":"2012-10-17","Statement":[]}' })));
   });
 });
+
+describe('the credentials of retention', () => {
+  it('cannot write, read, hide, delete what is locked, shorten a lock or change the policy', async () => {
+    const s3 = as(vaults.eastCleaner);
+    const Bucket = vaults.east.bucket;
+    const shorter = { Mode: 'COMPLIANCE', RetainUntilDate: new Date(Date.now() + 1000) } as const;
+    const at = { Bucket, Key, VersionId: version };
+    await denied(s3.send(new PutObjectCommand({ Bucket, Key: 'contoso/east/new', Body: 'x' })));
+    await denied(s3.send(new PutObjectCommand({ Bucket, Key, Body: 'x' })));
+    await denied(s3.send(new GetObjectCommand(at)));
+    await denied(s3.send(new DeleteObjectCommand({ Bucket, Key })));
+    await denied(s3.send(new DeleteObjectCommand(at)));
+    await denied(s3.send(new DeleteObjectCommand({ ...at, BypassGovernanceRetention: true })));
+    await denied(s3.send(new PutObjectRetentionCommand({ ...at, Retention: shorter })));
+    await denied(
+      s3.send(new PutObjectRetentionCommand({ ...at, Retention: shorter, BypassGovernanceRetention: true })),
+    );
+    await denied(s3.send(new PutBucketPolicyCommand({ Bucket, Policy: '{"Version":"2012-10-17","Statement":[]}' })));
+    expect((await as(vaults.east).send(new GetObjectCommand(at))).ContentLength).toBe(4);
+  });
+
+  it('can delete a version that no lock holds, which neither the writer nor the peer can', async () => {
+    const Bucket = vaults.east.bucket;
+    const free = 'contoso/east/free';
+    const put = new PutObjectCommand({ Bucket, Key: free, Body: 'x', ChecksumAlgorithm: 'SHA256' });
+    const { VersionId } = await as(vaults.east).send(put);
+    const remove = (): DeleteObjectCommand => new DeleteObjectCommand({ Bucket, Key: free, VersionId });
+    await denied(as(vaults.east).send(remove()));
+    await denied(as(vaults.eastReader).send(remove()));
+    await as(vaults.eastCleaner).send(remove());
+    const listed = await as(vaults.eastCleaner).send(new ListObjectVersionsCommand({ Bucket }));
+    expect(listed.Versions?.map((v) => v.Key)).toEqual([Key]);
+    expect(listed.DeleteMarkers ?? []).toEqual([]);
+  });
+
+  it('are of no use at the other site', async () => {
+    const stranger = as({ ...vaults.eastCleaner, endpoint: vaults.west.endpoint });
+    const Bucket = vaults.west.bucket;
+    await denied(stranger.send(new ListObjectVersionsCommand({ Bucket })));
+    await denied(stranger.send(new DeleteObjectCommand({ Bucket, Key, VersionId: version })));
+  });
+});
