@@ -7,7 +7,7 @@ import { receiptPrefix, sitePrefix } from './manifest.ts';
 import { digits } from './pack-reader.ts';
 import { liveMove, pinsOf, points, settledGeneration } from './pins.ts';
 import type { Vault } from './port.ts';
-import { judge, partsOf, Survey, type Facts, type Generation, type Version } from './retention.ts';
+import { judge, partsOf, placeOf, Survey, type Facts, type Generation, type Version } from './retention.ts';
 
 export interface RetentionRequest {
   mode: RetentionResult['mode'];
@@ -29,6 +29,8 @@ export interface RetentionRequest {
 
 /** Questions and deletions on their way at once. */
 const BATCH = 16;
+/** Three parts, each of which may have to be looked at once more, and a last look that finds nothing. */
+const LOOKS = 7;
 
 /**
  * Deletes from this site's own vault what is past its keeping, oldest first, generation by generation: the manifests, then
@@ -91,34 +93,51 @@ async function treat(on: Treatment, generation: Generation, facts: Facts): Promi
   const youngest = Math.max(generation.youngest, ...(await points(on.shelf, generation)));
   const { fate, because } = judge({ gen, youngest }, facts);
   if (fate !== 'expired') return { ...told, fate, because };
-  const versions = await versionsOf(on, gen);
-  if (versions.some(({ at }) => at > generation.youngest))
-    return { ...told, fate: 'kept', because: 'something was written to it while it was looked at' };
-  const parts = partsOf(versions, on);
-  const lock = await firstLock(on, parts);
+  const lock = await firstLock(on, partsOf(await versionsOf(on, gen), on));
   if (lock) return { ...told, fate: 'locked', because: lockText(lock) };
   if (on.mode !== 'delete') return { ...told, fate, because };
-  const refused = await remove(on, parts);
-  return refused ? { ...told, fate: 'locked', because: lockText(refused) } : { ...told, fate: 'deleted', because };
+  const left = await remove(on, generation);
+  if (left === null) return { ...told, fate: 'deleted', because };
+  return typeof left === 'string'
+    ? { ...told, fate: 'expired', because: left }
+    : { ...told, fate: 'locked', because: lockText(left) };
 }
 
 const lockText = ({ until }: Lock): string =>
   until ? `Object Lock holds it until ${until.toISOString()}` : 'a legal hold is on it';
 
-/** Part by part: the next one is not begun while anything of this one stays. Answers what a lock held all the same. */
-async function remove({ cleaner, signal, progress, heartbeat }: Treatment, parts: Version[][]): Promise<Lock | null> {
-  for (const part of parts) {
-    let held: Lock | null = null;
-    for (const batch of batches(part)) {
-      const locks = await Promise.all(batch.map((version) => cleaner.remove(version, signal)));
-      held = locks.find((lock) => lock !== null) ?? held;
-      progress.deleted += locks.filter((lock) => lock === null).length;
+/**
+ * Deletes the first part of a generation that has anything left, then looks again: only what the vault no longer lists
+ * is gone, whatever it answered. Null when all is; else what stands against it.
+ */
+async function remove(on: Treatment, { gen, youngest }: Generation): Promise<Lock | string | null> {
+  const { cleaner, signal, progress, heartbeat } = on;
+  for (let look = 0; look < LOOKS; look += 1) {
+    const versions = await versionsOf(on, gen);
+    if (versions.some(({ at }) => at > youngest)) return 'something was written to it while it was being deleted';
+    const part = partsOf(versions, on).find(({ length }) => length > 0);
+    if (!part) return null;
+    for (const batch of batches(byKey(part))) {
+      const locks = await Promise.all(
+        batch.map(async (key) => {
+          // One after the other: versitygw forgets to delete when two versions of one key go at once.
+          for (const version of key) {
+            const lock = await cleaner.remove(version, signal);
+            if (lock) return lock;
+            progress.deleted += 1;
+          }
+          return null;
+        }),
+      );
       heartbeat(progress);
+      const lock = locks.find((held) => held !== null);
+      if (lock) return lock;
     }
-    if (held) return held;
   }
-  return null;
+  return 'some of it is listed still, after it was deleted; the next run tries again';
 }
+
+const byKey = (versions: Version[]): Version[][] => [...Map.groupBy(versions, ({ key }) => key).values()];
 
 /** The longest lock of the first part that has one: manifests are locked last, and there are few of them. */
 async function firstLock(
@@ -138,17 +157,18 @@ async function firstLock(
   return null;
 }
 
-function* batches(versions: Version[]): Generator<Version[]> {
-  for (let at = 0; at < versions.length; at += BATCH) yield versions.slice(at, at + BATCH);
+function* batches<T>(all: T[]): Generator<T[]> {
+  for (let at = 0; at < all.length; at += BATCH) yield all.slice(at, at + BATCH);
 }
 
 /** All of a generation as it lies there now. What has a name that says nothing is left out, and left alone. */
-async function versionsOf({ cleaner, customer, site, source, signal }: Treatment, gen: number): Promise<Version[]> {
+async function versionsOf(on: Treatment, gen: number): Promise<Version[]> {
+  const { cleaner, customer, site, source, signal } = on;
   const found: Version[] = [];
   const prefixes = [
     `${sitePrefix(customer, source)}${digits(gen)}/`,
     `${receiptPrefix(customer, site, source)}${digits(gen)}-`,
   ];
   for (const prefix of prefixes) for await (const page of cleaner.versions(prefix, signal)) found.push(...page);
-  return found;
+  return found.filter(({ key }) => 'gen' in placeOf(key, on));
 }
