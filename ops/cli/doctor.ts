@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
+import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
@@ -24,7 +25,7 @@ export function register(program: Command, context: Context): void {
 
 type Seen = Finding & { from: string };
 
-/** A site's own vault as its writer, those of its peers as their readers. */
+/** A site's own vault as its writer and as its cleaner, those of its peers as their readers. */
 async function examine(from: string, settings: SiteSettings, signal: AbortSignal): Promise<Seen[]> {
   const vaults = [
     { access: settings.vault, role: 'own' as const },
@@ -33,6 +34,8 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
   const found = await Promise.all(
     vaults.map(async ({ access, role }) => judgeBucket(await inspectBucket(access, { signal }), role)),
   );
+  const { cleaner, vault } = settings;
+  found.push(cleaner ? judgeCleaner(await inspectBucket(cleaner, { signal })) : [noCleaner(vault)]);
   return found.flat().map((finding) => ({ ...finding, from }));
 }
 

@@ -109,6 +109,7 @@ describe('help and the configuration', () => {
       'keys',
       'status',
       'snapshot',
+      'retention',
       'restore',
       'doctor',
       'failover',

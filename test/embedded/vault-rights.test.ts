@@ -10,6 +10,8 @@ import {
 } from '@aws-sdk/client-s3';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { VaultAccess } from '../../activities/settings.ts';
+import { inspectBucket } from '../../activities/vault/bucket.ts';
+import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
 import { scratchVaults, type ScratchVaults } from '../rig/vaults.ts';
 
 const as = ({ endpoint, region, accessKeyId, secretAccessKey }: VaultAccess): S3Client =>
@@ -127,6 +129,18 @@ describe('the credentials of retention', () => {
     const listed = await as(vaults.eastCleaner).send(new ListObjectVersionsCommand({ Bucket }));
     expect(listed.Versions?.map((v) => v.Key)).toEqual([Key]);
     expect(listed.DeleteMarkers ?? []).toEqual([]);
+  });
+
+  it('are fit as they are; those of another are not, and leave nothing when they are tried', async () => {
+    expect(judgeCleaner(await inspectBucket(vaults.westCleaner))).toEqual([]);
+    const told = judgeCleaner(await inspectBucket(vaults.westReader));
+    expect(told).toMatchObject([{ severity: 'error', observed: expect.stringContaining('cannot delete') as string }]);
+    const listed = await as(vaults.west).send(new ListObjectVersionsCommand({ Bucket: vaults.west.bucket }));
+    expect([listed.Versions ?? [], listed.DeleteMarkers ?? []]).toEqual([[], []]);
+    expect(judgeCleaner(await inspectBucket(vaults.westRoot)).map(({ observed }) => observed)).toEqual([
+      expect.stringContaining('can put'),
+    ]);
+    expect(noCleaner(vaults.west)).toMatchObject({ severity: 'warning' });
   });
 
   it('are of no use at the other site', async () => {
