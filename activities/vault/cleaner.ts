@@ -63,13 +63,12 @@ export class Cleaner {
   }
 
   /** By its retention; what has none, or is gone, or is a delete marker, is not locked. */
-  async lock({ key, id, marker }: Version, signal: AbortSignal): Promise<Lock | null> {
+  async lock({ key, id, marker }: Version, signal: AbortSignal, graceMs = 0): Promise<Lock | null> {
     if (marker) return null;
     const command = new GetObjectRetentionCommand({ Bucket: this.Bucket, Key: key, VersionId: id });
     const answer = await this.ask('read the lock of', key, signal, (limit) => this.client.send(command, limit));
     const until = answer?.Retention?.RetainUntilDate;
-    // The vault's own clock decides, and may be that much behind.
-    return until && until.getTime() > Date.now() - SKEW_LIMIT_MS ? { until } : null;
+    return until && until.getTime() > Date.now() - graceMs ? { until } : null;
   }
 
   /** Null when it is gone, also when it was so before; else what holds it. A missing right is `vault-refused`. */
@@ -82,8 +81,10 @@ export class Cleaner {
       return null;
     } catch (error) {
       if (isMissing(error)) return null;
-      const lock =
-        status(error) === 403 ? ((await this.lock(version, signal)) ?? (await this.hold(version, signal))) : null;
+      // The vault's own clock decides about its locks, and may be that much behind.
+      const held = async (): Promise<Lock | null> =>
+        (await this.lock(version, signal, SKEW_LIMIT_MS)) ?? (await this.hold(version, signal));
+      const lock = status(error) === 403 ? await held() : null;
       if (lock) return lock;
       throw this.failed('delete', key, error, signal);
     }
@@ -105,7 +106,12 @@ export class Cleaner {
   private async hold({ key, id, marker }: Version, signal: AbortSignal): Promise<Lock | null> {
     if (marker) return null;
     const command = new GetObjectLegalHoldCommand({ Bucket: this.Bucket, Key: key, VersionId: id });
-    const answer = await this.ask('read the hold of', key, signal, (limit) => this.client.send(command, limit));
+    const answer = await this.ask('read the hold of', key, signal, (limit) =>
+      this.client.send(command, limit).catch((error: unknown) => {
+        if (status(error) === 403) return null; // Then the refusal to delete is what is told.
+        throw error;
+      }),
+    );
     return answer?.LegalHold?.Status === 'ON' ? { until: null } : null;
   }
 

@@ -1,3 +1,5 @@
+import { ListObjectVersionsCommand, S3Client } from '@aws-sdk/client-s3';
+import { expect } from 'vitest';
 import { applyStandby } from '../../activities/contacts/standby.ts';
 import type { VaultAccess } from '../../activities/settings.ts';
 import { Cleaner } from '../../activities/vault/cleaner.ts';
@@ -26,13 +28,12 @@ export interface Cleaning extends World {
 export async function openCleaning({ locks = false } = {}): Promise<Cleaning> {
   const world = await openWorld(20, undefined, { locks });
   const open: Cleaner[] = [];
-  const cleanerAs = (who: VaultAccess): Cleaner => {
-    const cleaner = new Cleaner(who);
+  const { access } = world;
+  const cleanerOf = (at: Site): Cleaner => {
+    const cleaner = new Cleaner({ east: access.eastCleaner, west: access.westCleaner }[at]);
     open.push(cleaner);
     return cleaner;
   };
-  const { access } = world;
-  const cleanerOf = (at: Site): Cleaner => cleanerAs({ east: access.eastCleaner, west: access.westCleaner }[at]);
   const takeBase = async (site: Site): Promise<SnapshotSummary> => {
     await world.sql(site, 'delete from tandem.taken');
     return world.take(site);
@@ -62,11 +63,11 @@ export async function openCleaning({ locks = false } = {}): Promise<Cleaning> {
         ...changes,
       }),
     async everything(at) {
-      const cleaner = cleanerAs({ east: access.eastRoot, west: access.westRoot }[at]);
-      const keys: string[] = [];
-      for await (const page of cleaner.versions('', quiet.signal))
-        keys.push(...page.map(({ key, id }) => `${key} ${id}`));
-      return keys.toSorted();
+      const who = { east: access.eastRoot, west: access.westRoot }[at];
+      const all = await as(who, (s3) => s3.send(new ListObjectVersionsCommand({ Bucket: who.bucket })));
+      expect(all.IsTruncated).toBe(false);
+      const entries = [...(all.Versions ?? []), ...(all.DeleteMarkers ?? [])];
+      return entries.map(({ Key, VersionId }) => `${Key} ${VersionId}`).toSorted();
     },
     async oldAndNew() {
       const taken: SnapshotSummary[] = [];
@@ -87,6 +88,17 @@ export async function openCleaning({ locks = false } = {}): Promise<Cleaning> {
       await world.drop();
     },
   };
+}
+
+/** Straight to the server, past all code of ours. */
+export async function as<T>(to: VaultAccess, work: (s3: S3Client) => Promise<T>): Promise<T> {
+  const { endpoint, region, accessKeyId, secretAccessKey } = to;
+  const s3 = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } });
+  try {
+    return await work(s3);
+  } finally {
+    s3.destroy();
+  }
 }
 
 /** Newest first. */

@@ -1,26 +1,16 @@
 import { randomBytes } from 'node:crypto';
-import { DeleteObjectCommand, PutObjectCommand, S3Client } from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, PutObjectCommand, PutObjectRetentionCommand } from '@aws-sdk/client-s3';
 import { afterEach, describe, expect, it } from 'vitest';
-import type { VaultAccess } from '../../activities/settings.ts';
 import { Cleaner } from '../../activities/vault/cleaner.ts';
 import { manifestKey } from '../../activities/vault/manifest.ts';
-import { below, DAY, fatesOf, openCleaning, type Cleaning } from './cleaning.ts';
+import { as, below, DAY, fatesOf, openCleaning, type Cleaning } from './cleaning.ts';
+import type { Vault } from '../../activities/vault/port.ts';
 import { CUSTOMER, quiet } from './world.ts';
 
 let world: Cleaning;
 afterEach(() => world.drop());
 
 const inDays = (days: number) => (): number => Date.now() + days * DAY;
-
-async function as(to: VaultAccess, work: (s3: S3Client) => Promise<unknown>): Promise<void> {
-  const { endpoint, region, accessKeyId, secretAccessKey } = to;
-  const s3 = new S3Client({ endpoint, region, forcePathStyle: true, credentials: { accessKeyId, secretAccessKey } });
-  try {
-    await work(s3);
-  } finally {
-    s3.destroy();
-  }
-}
 
 describe('retention deletes nothing', () => {
   it('in a dry run, while a move is live, or when the database is another’s', async () => {
@@ -71,6 +61,62 @@ describe('retention deletes nothing', () => {
       for (const version of page)
         expect(await cleaner.remove(version, quiet.signal)).toMatchObject({ until: expect.any(Date) as Date });
     expect(await world.everything('west')).toEqual(before);
+  });
+
+  it('of a generation of which one pack is locked, and takes it all when that is over', async () => {
+    world = await openCleaning({ locks: true });
+    const { east } = world.vaults;
+    // A bucket with Object Lock, written to as if it had none.
+    const lockless: Vault = {
+      site: east.site,
+      put: (key, body, { signal } = {}) => east.put(key, body, signal && { signal }),
+      versions: (key, options) => east.versions(key, options),
+      read: (key, range, options) => east.read(key, range, options),
+      list: (prefix, options) => east.list(prefix, options),
+      close: () => undefined,
+    };
+    for (let i = 0; i < 2; i += 1) {
+      await world.sql('east', 'delete from tandem.taken');
+      await world.take('east', { vault: lockless });
+    }
+    const before = await world.everything('east');
+    const [Key, VersionId] = below(before, '0000000001/packs/')[0]?.split(' ') ?? [];
+    const RetainUntilDate = new Date(Date.now() + 3_600_000);
+    await as(world.access.eastRoot, (s3) =>
+      s3.send(
+        new PutObjectRetentionCommand({
+          Bucket: world.access.east.bucket,
+          Key,
+          VersionId,
+          Retention: { Mode: 'GOVERNANCE', RetainUntilDate },
+        }),
+      ),
+    );
+    const held = await world.clean('east');
+    expect(fatesOf(held, 'east')).toEqual([
+      [2, 'kept'],
+      [1, 'locked'],
+    ]);
+    expect(held.sources[0]?.generations[1]?.because).toBe(
+      `Object Lock holds it until ${RetainUntilDate.toISOString()}`,
+    );
+    expect(await world.everything('east')).toEqual(before);
+    await as(world.access.eastRoot, (s3) =>
+      s3.send(
+        new PutObjectRetentionCommand({
+          Bucket: world.access.east.bucket,
+          Key,
+          VersionId,
+          BypassGovernanceRetention: true,
+          Retention: { Mode: 'GOVERNANCE', RetainUntilDate: new Date(Date.now() + 1000) },
+        }),
+      ),
+    );
+    await new Promise((done) => setTimeout(done, 1500));
+    expect(fatesOf(await world.clean('east'), 'east')).toEqual([
+      [2, 'kept'],
+      [1, 'deleted'],
+    ]);
   });
 
   it('when its credentials may not, and does not take that for a lock', async () => {
