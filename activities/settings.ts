@@ -43,6 +43,8 @@ export interface SiteSettings {
   site: string;
   /** This site's own vault, with rights to write. */
   vault: VaultAccess;
+  /** This site's own vault, with rights to delete what no lock holds, and neither to read nor to write; null: nothing is deleted. */
+  cleaner: VaultAccess | null;
   /** The peers' vaults, with rights to read, by site. */
   peerVaults: ReadonlyMap<string, VaultAccess>;
   /** Temporal services of the peers, by site: to nudge and to observe. */

@@ -1,6 +1,7 @@
 import type { ContinuityTestInput, TestReceipt, Turn } from '../workflows/model/continuity.ts';
 import type { FailoverInput, FailoverReport, JournalEntry, StepInput, StepResult } from '../workflows/model/moves.ts';
 import type { Act, Plan } from '../workflows/model/plan.ts';
+import type { RetentionResult } from '../workflows/model/retention.ts';
 import type {
   ApplyCounts,
   Receipt,
@@ -96,5 +97,13 @@ export interface ContinuityActivities {
   'write-test-receipt'(input: { receipt: TestReceipt }): Promise<{ vaultKey: string }>;
 }
 
+export interface RetentionActivities {
+  /**
+   * Deletes from this site's own vault the generations of a customer that are past their keeping, of both sites' snapshots,
+   * or tells which it would. What Object Lock holds stays. Safe to repeat. Heartbeats.
+   */
+  'delete-expired'(input: { customer: string; dryRun?: boolean }): Promise<RetentionResult>;
+}
+
 export interface SiteActivities
-  extends SnapshotActivities, StandbyActivities, FailoverActivities, ContinuityActivities {}
+  extends SnapshotActivities, StandbyActivities, RetentionActivities, FailoverActivities, ContinuityActivities {}

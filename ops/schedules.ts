@@ -2,6 +2,7 @@ import { ScheduleOverlapPolicy, type Client, type ScheduleOptions, type Schedule
 import type { CustomerSettings } from '../activities/settings.ts';
 import type { ContinuityTestInput } from '../workflows/model/continuity.ts';
 import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import type { RetentionInput } from '../workflows/retention.ts';
 import type { SnapshotInput } from '../workflows/snapshot.ts';
 import type { StandbyInput } from '../workflows/standby.ts';
 
@@ -11,6 +12,9 @@ const DAY = 24 * HOUR;
 
 /** How often the peer's vault is looked at when nobody nudges. */
 const STANDBY_EVERY_MS = 5 * MINUTE;
+
+/** Of the day: away from the full reads, which begin with the hour. */
+const RETENTION_AT_MS = 3 * HOUR + 30 * MINUTE;
 
 /** A yearly test that could not start, because its site was down, is still worth starting two months later. */
 const TEST_CATCH_UP_MS = 60 * DAY;
@@ -34,6 +38,7 @@ export function schedulesOf(customer: CustomerSettings, site: string): Desired[]
   const { id, objectives, snapshots, continuityTest, sites } = customer;
   const { everyMs, betweenMs, budgetMs } = snapshots;
   const standbyInput: StandbyInput = { customer: id, budgetMs };
+  const retentionInput: RetentionInput = { customer: id, budgetMs };
   const testInput: ContinuityTestInput = { customer: id, kind: 'isolated', startedBy: 'schedule' };
   const snapshotRun = (read: NonNullable<SnapshotInput['read']>): Omit<Plan, 'id' | 'note' | 'spec'> => ({
     catchUpMs: objectives.rpoMs,
@@ -63,6 +68,15 @@ export function schedulesOf(customer: CustomerSettings, site: string): Desired[]
       action: { workflowType: 'standby', args: [standbyInput] },
       catchUpMs: objectives.rpoMs,
       timeoutMs: 2 * budgetMs,
+    },
+    {
+      id: scheduleIds.retention(id),
+      note: `opens all that the vault of ${site} holds, and deletes what is past its keeping`,
+      spec: { intervals: [{ every: DAY, offset: RETENTION_AT_MS }] },
+      action: { workflowType: 'retention', args: [retentionInput] },
+      // What lies there is to be opened each day, if late.
+      catchUpMs: DAY / 2,
+      timeoutMs: 4 * budgetMs,
     },
     {
       id: scheduleIds.continuityTest(id),

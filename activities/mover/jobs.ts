@@ -8,6 +8,7 @@ import type { SiteSettings } from '../settings.ts';
 import type { SiteActivities } from '../types.ts';
 import { createSnapshotActivities, createStandbyActivities } from '../vault/activities.ts';
 import { createHeldActivities } from '../vault/held-activities.ts';
+import { createRetentionActivities } from '../vault/retention-activities.ts';
 import type { JobName } from './messages.ts';
 
 /** The jobs themselves, as the data mover runs them. */
@@ -17,6 +18,7 @@ export function createJobs(settings: SiteSettings, running: () => Running): Pick
     ...createSnapshotActivities(settings, running),
     ...createStandbyActivities(settings, running),
     ...createHeldActivities(settings, running),
+    ...createRetentionActivities(settings, running),
     ...createContinuityDataActivities(settings, running),
     'restore-contacts': (input) => restoreContacts(site, input, running()),
     async probe(input) {

@@ -10,6 +10,7 @@ export const jobNames = [
   'verify-snapshot',
   'verify-held',
   'apply-standby',
+  'delete-expired',
   'restore-contacts',
   'probe',
   'restore-scratch',

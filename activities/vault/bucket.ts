@@ -39,7 +39,7 @@ const BODY = Buffer.from('Written once by Tandem, to see that nobody can write i
 const CONFLICT_TRIES = 5;
 const CONFLICT_WAIT_MS = 50;
 /** Further apart, a recovery point is refused (VAULT, rule 6), and a lock ends at another time than it says. */
-const SKEW_LIMIT_MS = 120_000;
+export const SKEW_LIMIT_MS = 120_000;
 /** A dozen small requests: longer than one that hangs may take with its attempts. */
 const INSPECT_MS = 90_000;
 
@@ -260,7 +260,7 @@ async function mayDelete(Bucket: string, ask: Ask): Promise<boolean | null> {
 }
 
 /** The Date of each answer against the middle of its round trip; refusals have one, too. */
-function watchClock(s3: S3Client, report: (skewMs: number) => void): void {
+export function watchClock(s3: S3Client, report: (skewMs: number) => void): void {
   s3.middlewareStack.add(
     (next) => async (args) => {
       const sent = Date.now();

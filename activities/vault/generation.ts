@@ -5,9 +5,9 @@ import type { Manifest, SignedManifest } from './manifest.ts';
 const DAY_MS = 24 * 3_600_000;
 /** What hangs on a base is deleted with it: packs are locked for the time of keeping and this. */
 export const GENERATION_MS = 7 * DAY_MS;
-/** No snapshot is deleted before it is as old as this. */
+/** A snapshot can be restored for this long after its point; then its generation may go. */
 export const KEEP_MS = 35 * DAY_MS;
-/** The time of keeping, and 7 days during which a generation grows: what hangs on this object may be that much younger. */
+/** 35 days of keeping, and 7 during which a generation grows: what hangs on this object may be that much younger. */
 export const LOCK_MS = KEEP_MS + GENERATION_MS;
 /** A reader opens the footer of each: more than these cost more than a new base. */
 const MAX_PACKS = 500;

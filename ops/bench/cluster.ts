@@ -7,7 +7,7 @@ import { down } from '../embedded/control.ts';
 import { choosePorts } from '../embedded/ports.ts';
 import { startPostgres } from '../embedded/postgres.ts';
 import { startProcess, untilHealthy } from '../embedded/processes.ts';
-import { databasePassword, databaseUrl, vaultUser } from '../embedded/secrets.ts';
+import { databasePassword, databaseUrl, vaultUsers } from '../embedded/secrets.ts';
 import { findServers } from '../embedded/servers.mjs';
 import { makeBucket, prepareVault, REGION, startVault } from '../embedded/vault.ts';
 import { run } from './run.ts';
@@ -74,12 +74,11 @@ function vaults(folder: string, endpoint: string): Pick<Ground, 'newVault' | 'dr
   let made = 0;
   return {
     async newVault() {
-      const of = (role: 'root' | 'writer' | 'reader') => vaultUser(folder, SITE, role);
-      const [root, writer, reader] = await Promise.all([of('root'), of('writer'), of('reader')]);
+      const users = await vaultUsers(folder, SITE);
       made += 1;
       const bucket = `bench-${made}`;
-      await makeBucket({ endpoint, bucket, root, writer, reader });
-      return { site: SITE, endpoint, region: REGION, bucket, ...writer };
+      await makeBucket({ endpoint, bucket, ...users });
+      return { site: SITE, endpoint, region: REGION, bucket, ...users.writer };
     },
     async dropVault({ bucket }) {
       for (const store of ['vault', 'vault-versions'])

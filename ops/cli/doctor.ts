@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
+import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
 import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
@@ -26,12 +27,14 @@ export function register(program: Command, context: Context): void {
 
 type Seen = Finding & { from: string };
 
-/** A site's own vault and databases as itself, those of its peers as their peer. */
+/** A site's own vault as its writer and as its cleaner, and its databases; those of its peers as their peer. */
 async function examine(from: string, settings: SiteSettings, signal: AbortSignal): Promise<Seen[]> {
   const bucket = async (access: VaultAccess, role: 'own' | 'peer'): Promise<Finding[]> =>
     judgeBucket(await inspectBucket(access, { signal }), role);
+  const { cleaner, vault } = settings;
   const found = await Promise.all([
-    bucket(settings.vault, 'own'),
+    bucket(vault, 'own'),
+    cleaner ? inspectBucket(cleaner, { signal }).then(judgeCleaner) : [noCleaner(vault)],
     ...[...settings.peerVaults.values()].map((access) => bucket(access, 'peer')),
     ...[...settings.customers.values()].flatMap(({ id, peer, databaseUrl, peerDatabaseUrl }) => [
       inspectDatabase(databaseUrl, { customer: id, site: from }),

@@ -36,6 +36,8 @@ interface SiteStatus {
   temporal: 'answers' | 'silent';
   failover: string | null;
   nextTest: string | null;
+  /** False: it has no credentials that may delete, and its vault grows for ever. */
+  cleans: boolean;
 }
 
 export function register(program: Command, context: Context): void {
@@ -174,12 +176,13 @@ async function siteStatus(
   customer: CustomerConfiguration,
   site: string,
 ): Promise<SiteStatus> {
-  const temporal = configuration.sites.get(site)?.temporal;
+  const { temporal, vault } = configuration.sites.get(site) ?? {};
+  const cleans = Boolean(vault?.cleaner);
   let client: Client;
   try {
     client = await connectClient(temporal ?? { address: '', namespace: '' }, 3000);
   } catch {
-    return { site, temporal: 'silent', failover: null, nextTest: null };
+    return { site, temporal: 'silent', failover: null, nextTest: null, cleans };
   }
   try {
     const test = await describeSchedule(client, scheduleIds.continuityTest(customer.id));
@@ -189,7 +192,13 @@ async function siteStatus(
         (s) => `${s.phase}, waits for ${s.waitsFor}`,
         () => null,
       ); // None was ever started here, or its worker is away.
-    return { site, temporal: 'answers', failover, nextTest: test?.info.nextActionTimes[0]?.toISOString() ?? null };
+    return {
+      site,
+      temporal: 'answers',
+      failover,
+      nextTest: test?.info.nextActionTimes[0]?.toISOString() ?? null,
+      cleans,
+    };
   } finally {
     await client.connection.close();
   }
@@ -219,7 +228,7 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
     '',
     ...sites.map(
       (s) =>
-        `${s.site}: Temporal ${s.temporal}; ${s.failover === null ? 'no failover' : `failover ${s.failover}`}; next continuity test ${s.nextTest?.slice(0, 10) ?? '-'}`,
+        `${s.site}: Temporal ${s.temporal}; ${s.failover === null ? 'no failover' : `failover ${s.failover}`}; next continuity test ${s.nextTest?.slice(0, 10) ?? '-'}${s.cleans ? '' : '; NO CLEANER: its vault grows for ever'}`,
     ),
   ]);
   const suspect = halves.find((h) => h.suspect)?.suspect?.site;

@@ -21,7 +21,15 @@ export interface SiteConfiguration {
   site: string;
   temporal: { address: string; namespace: string; ui: string };
   listen: string;
-  vault: { endpoint: string; region: string; bucket: string; writer: AccountReference; reader: AccountReference };
+  vault: {
+    endpoint: string;
+    region: string;
+    bucket: string;
+    writer: AccountReference;
+    /** Retention's; null: nothing is ever deleted. */
+    cleaner: AccountReference | null;
+    reader: AccountReference;
+  };
   /** OpenSSH line. */
   publicKey: string;
   privateKey: SecretReference;

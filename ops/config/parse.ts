@@ -3,13 +3,8 @@ import { duration } from '../../workflows/model/rto.ts';
 import { roles, type Approver } from '../../workflows/model/plan.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { publicKeyOf, rawHex } from '../keys.ts';
-import type {
-  AccountReference,
-  Configuration,
-  CustomerConfiguration,
-  SecretReference,
-  SiteConfiguration,
-} from './configuration.ts';
+import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { accountOf, secretOf, sourceOf } from './references.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
 /** The rules of `tandem.yaml`. Every fault is noted where it stands, and reading goes on: all are reported at once. */
@@ -80,7 +75,17 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
   const { temporal, worker, vault, signing } = at.fields(['temporal', 'worker', 'vault', 'signing']);
   const t = temporal.fields(['address', 'namespace', 'ui']);
   const w = worker.fields(['listen']);
-  const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'reader']);
+  const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'cleaner', 'reader']);
+  const accounts = {
+    writer: accountOf(v.writer),
+    cleaner: v.cleaner.present ? accountOf(v.cleaner) : null,
+    reader: accountOf(v.reader),
+  };
+  unique(
+    vault,
+    Object.entries(accounts).map(([role, account]) => [account ? sourceOf(account.accessKeyId) : '', role]),
+    'the same account',
+  );
   const s = signing.fields(['public-key', 'private-key']);
   const publicKey = s['public-key'].text(
     'an OpenSSH line is expected: ssh-ed25519 AAAA…',
@@ -98,37 +103,11 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
       endpoint: v.endpoint.text('https is expected; http is allowed on loopback only', endpoint),
       region: v.region.text('a region is expected, such as us-east-1'),
       bucket: v.bucket.text('a bucket name is expected', (b) => /^[a-z0-9][a-z0-9.-]{2,62}$/.test(b)),
-      writer: accountOf(v.writer),
-      reader: accountOf(v.reader),
+      ...accounts,
     },
     publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
     privateKey: secretOf(s['private-key']),
   };
-}
-
-function accountOf(at: Cursor): AccountReference {
-  const fields = at.fields(['access-key-id', 'secret-access-key']);
-  return { accessKeyId: secretOf(fields['access-key-id']), secretAccessKey: secretOf(fields['secret-access-key']) };
-}
-
-/** A reference to a secret. A literal is refused, and not repeated: it may be one. */
-function secretOf(at: Cursor): SecretReference {
-  const place = { at: at.source.at(at.node?.range?.[0] ?? 0), path: at.path.join('.') };
-  if (!at.present || at.seen() !== 'a map') {
-    at.fault('a secret is never written here: { file: PATH } or { env: NAME } is allowed');
-    return { env: '', ...place };
-  }
-  const { file, env } = at.fields(['file', 'env']);
-  if (file.present === env.present) {
-    at.fault('exactly one of file and env is allowed');
-    return { env: '', ...place };
-  }
-  return file.present
-    ? { file: file.text('a path is expected'), ...place }
-    : {
-        env: env.text('the name of an environment variable is expected', (v) => /^[A-Z][A-Z0-9_]*$/.test(v)),
-        ...place,
-      };
 }
 
 const customerKeys = [
@@ -187,9 +166,6 @@ function databasesOf(at: Cursor, sites: readonly [string, string]): CustomerConf
   );
   return found;
 }
-
-/** Empty for a reference that was a fault already. */
-const sourceOf = (s: SecretReference): string => ('file' in s ? `file ${s.file}` : s.env && `env ${s.env}`);
 
 function keysOf(at: Cursor): { currentKey: string; keys: ReadonlyMap<string, SecretReference> } {
   const { current, ring } = at.fields(['current', 'ring']);

@@ -28,9 +28,10 @@ export async function settingsFor(
   const peers = [...configuration.sites.values()].filter(
     (s) => s.site !== site && served.some((c) => c.sites.includes(s.site)),
   );
-  const [signingKey, vault, peerVaults, customers] = await Promise.all([
+  const [signingKey, vault, cleaner, peerVaults, customers] = await Promise.all([
     signingKeyOf(configuration, own),
     vaultAccess(configuration, own, own.vault.writer),
+    own.vault.cleaner && vaultAccess(configuration, own, own.vault.cleaner),
     Promise.all(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
     Promise.all(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
   ]);
@@ -41,6 +42,7 @@ export async function settingsFor(
   return {
     site,
     vault,
+    cleaner,
     peerVaults: new Map(peerVaults),
     peerTemporals: new Map(
       peers.map((p) => [p.site, { address: p.temporal.address, namespace: p.temporal.namespace }]),

@@ -5,7 +5,7 @@ import { stringify } from 'yaml';
 import { openSshLine } from '../keys.ts';
 import type { Ports } from './ports.ts';
 import { contactsDatabase } from './postgres.ts';
-import { databaseUrl, newSigningKey, secret, vaultUser } from './secrets.ts';
+import { databaseUrl, newSigningKey, secret, vaultUsers } from './secrets.ts';
 import { bucketOf, REGION } from './vault.ts';
 
 export const CUSTOMER = 'contoso';
@@ -55,8 +55,7 @@ export async function writeConfiguration(folder: string, ports: Ports): Promise<
 async function siteEntry(folder: string, site: string, ports: Ports): Promise<unknown> {
   const at = ports[site];
   if (!at) throw new Error(`no ports for ${site}`);
-  await vaultUser(folder, site, 'writer');
-  await vaultUser(folder, site, 'reader');
+  await vaultUsers(folder, site);
   const account = (role: string) => ({
     'access-key-id': file(`${site}-vault-${role}-id`),
     'secret-access-key': file(`${site}-vault-${role}-secret`),
@@ -69,6 +68,7 @@ async function siteEntry(folder: string, site: string, ports: Ports): Promise<un
       region: REGION,
       bucket: bucketOf(site),
       writer: account('writer'),
+      cleaner: account('cleaner'),
       reader: account('reader'),
     },
     signing: {

@@ -40,8 +40,19 @@ export interface VaultUser {
   secretAccessKey: string;
 }
 
-/** The accounts of a site's vault: `root` administers it, `writer` is the site's own, `reader` its peer's. */
-export async function vaultUser(folder: string, site: string, role: 'root' | 'writer' | 'reader'): Promise<VaultUser> {
+/** Of a site's vault: `root` administers it, `writer` is the site's own, `cleaner` its retention's, `reader` its peer's. */
+export type VaultRole = 'root' | 'writer' | 'cleaner' | 'reader';
+
+export type VaultUsers = Record<VaultRole, VaultUser>;
+
+/** The accounts of a site's vault, made when they are first asked for. */
+export async function vaultUsers(folder: string, site: string): Promise<VaultUsers> {
+  const of = (role: VaultRole): Promise<VaultUser> => vaultUser(folder, site, role);
+  const [root, writer, cleaner, reader] = await Promise.all([of('root'), of('writer'), of('cleaner'), of('reader')]);
+  return { root, writer, cleaner, reader };
+}
+
+async function vaultUser(folder: string, site: string, role: VaultRole): Promise<VaultUser> {
   return {
     accessKeyId: await secret(folder, `${site}-vault-${role}-id`, () => `tandem-${site}-${role}`),
     secretAccessKey: await secret(folder, `${site}-vault-${role}-secret`, () => randomBytes(24).toString('base64url')),

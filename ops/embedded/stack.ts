@@ -8,7 +8,7 @@ import { choosePorts, requireFree, type PortName, type Ports } from './ports.ts'
 import { livingProcesses, stopAll, type ProcessName } from './control.ts';
 import { contactsDatabase, preparePostgres, startPostgres } from './postgres.ts';
 import { startProcess, type ProcessRecord } from './processes.ts';
-import { databaseUrl, vaultUser, type VaultUser } from './secrets.ts';
+import { databaseUrl, vaultUsers, type VaultUsers } from './secrets.ts';
 import { findServers, type Servers } from './servers.mjs';
 import { answersHttp, prepareTemporalDatabases, startTemporal, startUi } from './temporal.ts';
 import { prepareVault, startVault } from './vault.ts';
@@ -33,7 +33,7 @@ export interface SiteAddresses {
   temporalAddress: string;
   uiUrl: string;
   workerUrl: string;
-  vault: { endpoint: string; root: VaultUser; writer: VaultUser; reader: VaultUser };
+  vault: VaultUsers & { endpoint: string };
 }
 
 export interface Stack {
@@ -171,11 +171,6 @@ export async function startWorker(folder: string, site: string): Promise<Process
 async function addresses(folder: string, ports: Ports): Promise<Stack> {
   const sites: Record<string, SiteAddresses> = {};
   for (const [site, at] of Object.entries(ports)) {
-    const [rootUser, writer, reader] = await Promise.all([
-      vaultUser(folder, site, 'root'),
-      vaultUser(folder, site, 'writer'),
-      vaultUser(folder, site, 'reader'),
-    ]);
     sites[site] = {
       ports: at,
       databaseUrl: await databaseUrl(folder, site, 'tandem', at.postgres, contactsDatabase),
@@ -184,7 +179,7 @@ async function addresses(folder: string, ports: Ports): Promise<Stack> {
       temporalAddress: `127.0.0.1:${at.temporal}`,
       uiUrl: `http://127.0.0.1:${at.ui}`,
       workerUrl: `http://127.0.0.1:${at.worker}`,
-      vault: { endpoint: `http://127.0.0.1:${at.vault}`, root: rootUser, writer, reader },
+      vault: { endpoint: `http://127.0.0.1:${at.vault}`, ...(await vaultUsers(folder, site)) },
     };
   }
   return { folder, configuration: configurationPath(folder), customer: CUSTOMER, sites };

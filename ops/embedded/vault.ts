@@ -1,9 +1,9 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CreateBucketCommand, PutBucketPolicyCommand, S3Client } from '@aws-sdk/client-s3';
+import { CreateBucketCommand, PutBucketPolicyCommand, PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3';
 import { Fault } from '../fault.ts';
 import { startProcess, untilHealthy } from './processes.ts';
-import { vaultUser, type VaultUser } from './secrets.ts';
+import { vaultUsers, type VaultUser, type VaultUsers } from './secrets.ts';
 
 const READY_LIMIT_MS = 15_000;
 export const REGION = 'us-east-1';
@@ -15,7 +15,6 @@ export async function startVault(folder: string, site: string, port: number, com
   const at = join(folder, 'data', site);
   for (const name of ['vault', 'vault-versions', 'vault-accounts'])
     await mkdir(join(at, name), { recursive: true, mode: 0o700 });
-  const root = await vaultUser(folder, site, 'root');
   const account = ({ accessKeyId, secretAccessKey }: VaultUser) => ({
     access: accessKeyId,
     secret: secretAccessKey,
@@ -24,9 +23,9 @@ export async function startVault(folder: string, site: string, port: number, com
     groupID: 0,
     projectID: 0,
   });
-  const writer = await vaultUser(folder, site, 'writer');
-  const reader = await vaultUser(folder, site, 'reader');
-  const accounts = { accessAccounts: { [writer.accessKeyId]: account(writer), [reader.accessKeyId]: account(reader) } };
+  const { root, writer, cleaner, reader } = await vaultUsers(folder, site);
+  const users = [writer, cleaner, reader].map((user) => [user.accessKeyId, account(user)]);
+  const accounts = { accessAccounts: Object.fromEntries(users) as Record<string, unknown> };
   // Its own file, before it runs: the server's account command would take the secrets as arguments, for all to see.
   await writeFile(join(at, 'vault-accounts', 'users.json'), JSON.stringify(accounts), { mode: 0o600 });
   await startProcess(folder, {
@@ -58,26 +57,30 @@ export async function prepareVault(folder: string, site: string, port: number): 
       () => false,
     );
   await untilHealthy(folder, site, 'vault', READY_LIMIT_MS, healthy);
-  const root = await vaultUser(folder, site, 'root');
-  const [writer, reader] = await Promise.all([vaultUser(folder, site, 'writer'), vaultUser(folder, site, 'reader')]);
-  await makeBucket({ endpoint: `http://127.0.0.1:${port}`, bucket: bucketOf(site), root, writer, reader });
+  await makeBucket({
+    endpoint: `http://127.0.0.1:${port}`,
+    bucket: bucketOf(site),
+    ...(await vaultUsers(folder, site)),
+  });
 }
 
-export interface BucketSpec {
+export interface BucketSpec extends VaultUsers {
   endpoint: string;
   bucket: string;
-  root: VaultUser;
-  writer: VaultUser;
-  reader: VaultUser;
+  /** Object Lock; left out only to see how a vault does without. */
+  locks?: boolean;
 }
 
 /**
  * A bucket as a vault needs it: versioned, locked, and with least rights. The site's own account may add, but never
- * delete a version or shorten a lock; the peer's may look, and nothing else (VAULT, rule 1).
+ * delete a version or shorten a lock; retention's may delete what no lock holds, but neither read nor write; the peer's
+ * may look, and nothing else (VAULT, rule 1).
  */
-export async function makeBucket({ endpoint, bucket, root, writer, reader }: BucketSpec): Promise<void> {
+export async function makeBucket(spec: BucketSpec): Promise<void> {
+  const { endpoint, bucket, root, writer, cleaner, reader, locks = true } = spec;
   const s3 = new S3Client({ endpoint, region: REGION, forcePathStyle: true, credentials: root, maxAttempts: 3 });
   const look = ['s3:GetObject', 's3:GetObjectVersion', 's3:GetObjectRetention'];
+  const remove = ['s3:DeleteObjectVersion'];
   const browse = [
     's3:ListBucket',
     's3:ListBucketVersions',
@@ -97,16 +100,20 @@ export async function makeBucket({ endpoint, bucket, root, writer, reader }: Buc
     Statement: [
       allow(writer, [...look, 's3:PutObject', 's3:PutObjectRetention'], objects),
       allow(writer, browse, whole),
+      allow(cleaner, ['s3:GetObjectRetention', 's3:GetObjectLegalHold', ...remove], objects),
+      allow(cleaner, browse, whole),
       allow(reader, look, objects),
       allow(reader, browse, whole),
     ],
   };
   try {
     await s3
-      .send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: true }))
+      .send(new CreateBucketCommand({ Bucket: bucket, ObjectLockEnabledForBucket: locks }))
       .catch((error: Error) => {
         if (!['BucketAlreadyOwnedByYou', 'BucketAlreadyExists'].includes(error.name)) throw error;
       });
+    const VersioningConfiguration = { Status: 'Enabled' } as const; // Comes with Object Lock, and must without.
+    if (!locks) await s3.send(new PutBucketVersioningCommand({ Bucket: bucket, VersioningConfiguration }));
     await s3.send(new PutBucketPolicyCommand({ Bucket: bucket, Policy: JSON.stringify(policy) }));
   } catch (error) {
     throw new Fault(

@@ -110,6 +110,7 @@ describe('help and the configuration', () => {
       'status',
       'snapshot',
       'quarantine',
+      'retention',
       'restore',
       'doctor',
       'failover',

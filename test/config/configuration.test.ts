@@ -142,6 +142,12 @@ describe('a configuration is refused', () => {
       undefined,
       /databases\.west: nothing; a map is expected/,
     ],
+    [
+      'when the account that deletes is the one that writes',
+      'sites.east.vault.cleaner.access-key-id.file',
+      'secrets/east-vault-writer-id',
+      /sites\.east\.vault: writer and cleaner have the same account; each needs its own/,
+    ],
   ];
   it.each(cases)('%s', async (_, path, value, expected) => {
     const text = await told((tree) => {
@@ -216,6 +222,12 @@ describe('secrets', () => {
         }),
       ),
     ).resolves.toBeDefined();
+  });
+  it('of retention may be left out: then nothing is deleted', async () => {
+    await expect(settings()).resolves.toMatchObject({ cleaner: { accessKeyId: 'tandem-west-cleaner' } });
+    await expect(settings((t) => set(t, 'sites.west.vault.cleaner', undefined))).resolves.toMatchObject({
+      cleaner: null,
+    });
   });
   it('are refused when others can read them', async () => {
     const file = join(folder, 'open-key');

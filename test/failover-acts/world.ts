@@ -65,6 +65,7 @@ export async function makeWorld(): Promise<World> {
   const settings: SiteSettings = {
     site: 'west',
     vault: vaults.west,
+    cleaner: vaults.westCleaner,
     peerVaults: new Map([['east', vaults.eastReader]]),
     peerTemporals: new Map([['east', { address: '127.0.0.1:1', namespace: 'default' }]]),
     signingKey: westKeys.privateKey,

@@ -15,6 +15,7 @@ beforeAll(async () => {
   settings = {
     site: 'east',
     vault: world.access.east,
+    cleaner: world.access.eastCleaner,
     peerVaults: new Map([['west', world.access.westReader]]),
     peerTemporals: new Map(),
     signingKey: world.signingKeys.east,

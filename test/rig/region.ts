@@ -66,6 +66,7 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
     return {
       site,
       vault: vaults[site],
+      cleaner: { east: vaults.eastCleaner, west: vaults.westCleaner }[site],
       peerVaults: new Map([[peer, reader]]),
       peerTemporals: new Map([[peer, { address, namespace }]]),
       signingKey: pairs[site].privateKey,

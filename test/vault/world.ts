@@ -51,8 +51,16 @@ export function ringOf(current: string, ...ids: string[]): Keyring {
   return { current, ring: new Map([current, ...ids].map((id) => [id, randomBytes(32)])) };
 }
 
-export async function openWorld(users: number, contacts?: { exactly: number }): Promise<World> {
-  const [east, west, access] = await Promise.all([scratchDatabase('east'), scratchDatabase('west'), scratchVaults()]);
+export async function openWorld(
+  users: number,
+  contacts?: { exactly: number },
+  { locks = true }: { locks?: boolean } = {},
+): Promise<World> {
+  const [east, west, access] = await Promise.all([
+    scratchDatabase('east'),
+    scratchDatabase('west'),
+    scratchVaults({ locks }),
+  ]);
   const urls = { east: east.url, west: west.url };
   const sites = ['east', 'west'] as const;
   await createPeople({ seed: 'vault', users, customer: CUSTOMER, sites, urls, ...(contacts && { contacts }) });

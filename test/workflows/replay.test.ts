@@ -4,6 +4,7 @@ import { Worker } from '@temporalio/worker';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { afterAll, describe, expect, it } from 'vitest';
 import { buildWorkflows } from '../../ops/build.ts';
+import { retentionNow } from '../../ops/snapshots.ts';
 import { startTest } from '../../ops/tests.ts';
 import { approve, cover, declare } from '../rig/failovers.ts';
 import { CUSTOMER, openRegion } from '../rig/region.ts';
@@ -30,6 +31,10 @@ describe('replay', () => {
     const workers = await Promise.all([region.work('east'), region.work('west')]);
     await cover(region);
     await startTest(region.clients.west, 'west', CUSTOMER);
+    const customer = region.settings.west.customers.get(CUSTOMER);
+    if (!customer) throw new Error('no customer');
+    const { totals } = await retentionNow(region.clients.west, 'west', customer);
+    expect(totals).toMatchObject({ kept: { generations: 2 }, deleted: { generations: 0 } });
     await Promise.all(workers.map((w) => w.stop()));
     region.lose('east');
     await region.work('west');
@@ -48,12 +53,12 @@ describe('replay', () => {
       }
       seen.add(type);
     }
-    expect([...seen].toSorted()).toEqual(['continuity-test', 'failover', 'snapshot', 'standby']);
+    expect([...seen].toSorted()).toEqual(['continuity-test', 'failover', 'retention', 'snapshot', 'standby']);
   });
 
   it('goes through for every saved history', async () => {
     const saved = (await readdir(folder)).filter((name) => name.endsWith('.json'));
-    expect(saved.length).toBeGreaterThanOrEqual(4);
+    expect(saved.length).toBeGreaterThanOrEqual(5);
     for (const name of saved) await replay(name, JSON.parse(await readFile(`${folder}${name}`, 'utf8')));
   });
 
