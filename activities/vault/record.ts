@@ -1,3 +1,4 @@
+import { failure } from '../../workflows/model/failures.ts';
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { damaged, Reader, Writer } from './bytes.ts';
 import type { RecordKeys } from './keys.ts';
@@ -88,7 +89,7 @@ export function encodedRows(record: Buffer): Buffer[] {
 
 /**
  * Steps through a record without making texts of it, and answers with its user's name. Bytes that no encoder makes are
- * `snapshot-damaged`. `row` is given the place of each row in the table of kinds, and in the record.
+ * `snapshot-damaged`; what a newer one makes is `snapshot-format`. `row` is given the place of each row in the table of kinds, and in the record.
  */
 export function walkRecord(
   bytes: Buffer,
@@ -97,14 +98,20 @@ export function walkRecord(
 ): Buffer {
   const input = new Reader(bytes, where);
   const version = input.u8();
-  if (version !== RECORD_VERSION) throw damaged(where, `record version ${version}, known is ${RECORD_VERSION}`);
+  if (version > RECORD_VERSION)
+    throw failure('snapshot-format', `${where}: record version ${version}, this Tandem knows ${RECORD_VERSION}`);
+  if (version !== RECORD_VERSION) throw damaged(where, `record version ${version}`);
   const username = input.raw(input.u32());
   while (input.left > 0) {
     const start = bytes.length - input.left;
     const code = input.u8();
     const kind = codes.indexOf(code);
     const columns = kinds[kind]?.columns;
-    if (columns === undefined) throw damaged(where, `row kind ${JSON.stringify(String.fromCharCode(code))}`);
+    if (columns === undefined) {
+      const letters = String.fromCharCode(...codes);
+      const letter = JSON.stringify(String.fromCharCode(code));
+      throw failure('snapshot-format', `${where}: row kind ${letter}, this Tandem knows ${letters}`);
+    }
     const end = input.u32() + bytes.length - input.left;
     for (let i = 0; i < columns; i += 1) input.skipField();
     if (bytes.length - input.left !== end) throw damaged(where, `a row of another length than it says, at ${start}`);
