@@ -74,7 +74,11 @@ async function copyNewest(
       const found = await readManifest({ vault: peer, id, publicKeys, signal });
       if (!found) continue;
       good.push(id);
-      if (held.some(({ seq }) => seq === id.seq)) continue;
+      if (held.some(({ seq }) => seq === id.seq)) {
+        // A run that died right after it stored this one has not remembered it.
+        if (!seen || compareIds(id, seen) > 0) await raiseHighWater(database, id);
+        continue;
+      }
       const after = held.find(({ seq }) => seq === id.seq + 1);
       await checkNeighbours(request, found, after);
       await copySnapshot(request, found, pulled.length);

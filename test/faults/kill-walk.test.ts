@@ -24,10 +24,11 @@ afterAll(async () => {
   await ground.close();
 });
 
-/** Around the last thing that lasts, in the vault and in the database, and one by chance. */
+/** Around the manifest, or what else is stored last, around the last commit, and one by chance. */
 function sample(course: Course): Point[] {
   const { s3, database } = course.calls;
-  const store = s3.findLastIndex((call) => call.startsWith('PUT')) + 1 || s3.length;
+  const manifest = s3.findIndex((call) => /^PUT .*\/m\//.test(call)) + 1;
+  const store = manifest || s3.findLastIndex((call) => call.startsWith('PUT')) + 1 || s3.length;
   const commit = database.lastIndexOf('commit') + 1 || database.length;
   const all = pointsOf(course);
   const byChance = all[(SEED * 57) % all.length];

@@ -35,12 +35,7 @@ interface Manifest {
   packs: Pack[];
 }
 
-export interface Receipt {
-  manifest: string;
-  suspect?: string;
-}
-
-export interface Acceptance {
+interface Acceptance {
   manifest: string;
   operator: string;
   because: string;

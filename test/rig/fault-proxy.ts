@@ -7,7 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
-import type { Death } from './tripwire.ts';
+import type { Blow } from './tripwire.ts';
 
 /**
  * What befalls one request. The upstream never sees a request that is refused, reset or left hanging; it does the whole
@@ -30,8 +30,8 @@ export type Fault =
   /** Success where the upstream said 412: what a server answers that does not know conditional writes. */
   | 'ignore-condition'
   | { slowMs: number }
-  /** The client itself ends. */
-  | Death
+  /** The client ends, or its server does; amid an answer as after it. */
+  | Blow
   /** The answer dated by a clock that is ahead by so much; behind when it is negative. */
   | { datedMs: number };
 
@@ -129,9 +129,9 @@ export class FaultProxy {
       request.socket.destroy();
       return;
     }
-    const death = typeof fault === 'object' && fault && 'kill' in fault ? fault : null;
-    if (death?.when === 'before') {
-      death.kill();
+    const blow = typeof fault === 'object' && fault && 'strike' in fault ? fault : null;
+    if (blow?.when === 'before') {
+      blow.strike();
       return;
     }
     const body = await whole(request);
@@ -142,8 +142,8 @@ export class FaultProxy {
     }
     const answer = await this.forward(request, body);
     entry.upstream = answer.message.statusCode ?? null;
-    if (death) {
-      death.kill();
+    if (blow) {
+      blow.strike();
       return;
     }
     await reply(response, answer, fault);

@@ -1,5 +1,5 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
-import type { Death, Tripwire } from './tripwire.ts';
+import type { Blow, Tripwire } from './tripwire.ts';
 
 /** Answers of the server after which it has done what it was asked: ready, asks for a copy, asks who is there. */
 const DONE = ['Z', 'G', 'R'];
@@ -8,7 +8,7 @@ const DONE = ['Z', 'G', 'R'];
  * Stands between a client and a real PostgreSQL on loopback, on connections without TLS, and counts what the client asks:
  * each connection, each simple query, each sync of an extended one, and each end of a copy. All else passes as it came.
  *
- * A process that is ended before its call has sent everything in front of it: of an extended query, all but the sync that
+ * A process that is struck before its call has sent everything in front of it: of an extended query, all but the sync that
  * commits it. The server does what it was sent, and then finds the connection closed.
  */
 export class PostgresProxy {
@@ -52,7 +52,12 @@ function serve(client: Socket, server: Socket, wire: Tripwire): void {
   let answered: Buffer = Buffer.alloc(0);
   let started = false;
   let sql = '';
-  let dying: Death | null = null;
+  let blow: Blow | null = null;
+  let struck = false;
+  const strike = (): void => {
+    if (!struck) blow?.strike();
+    struck = true;
+  };
 
   /** What a message asks for; null when it is only a part of what does. */
   const callOf = (message: Buffer): string | null => {
@@ -72,28 +77,27 @@ function serve(client: Socket, server: Socket, wire: Tripwire): void {
     for (let end = messageEnd(asked, started); end > 0; end = messageEnd(asked, started)) {
       const message = asked.subarray(0, end);
       asked = asked.subarray(end);
-      if (dying) return;
+      if (blow) return;
       const call = callOf(message);
-      const death = call === null ? null : wire.next(call);
-      if (death?.when !== 'before') server.write(message);
-      dying = death;
-      if (death?.when === 'before') death.kill();
+      blow = call === null ? null : wire.next(call);
+      if (blow?.when === 'before') strike();
+      else server.write(message);
     }
   });
   server.on('data', (chunk) => {
-    if (!dying) {
-      if (client.writable) client.write(chunk);
-      return;
-    }
-    answered = Buffer.concat([answered, chunk]);
-    for (let end = messageEnd(answered, true); end > 0; end = messageEnd(answered, true)) {
-      if (dying.when === 'after' && DONE.includes(String.fromCharCode(answered.readUInt8()))) dying.kill();
-      answered = answered.subarray(end);
-    }
+    if (blow?.when === 'amid' && !struck) {
+      if (client.writable) client.write(chunk.subarray(0, chunk.length >> 1), strike);
+    } else if (blow) {
+      answered = Buffer.concat([answered, chunk]);
+      for (let end = messageEnd(answered, true); end > 0; end = messageEnd(answered, true)) {
+        if (blow.when === 'after' && DONE.includes(String.fromCharCode(answered.readUInt8()))) strike();
+        answered = answered.subarray(end);
+      }
+    } else if (client.writable) client.write(chunk);
   });
   client.on('close', () => server.end());
   server.on('close', () => {
-    if (dying?.when === 'after') dying.kill();
+    if (blow) strike();
     client.destroy();
   });
 }

@@ -23,10 +23,13 @@ const newName = (): string => `walk_${randomBytes(6).toString('hex')}`;
 /** Databases and buckets that are copies of others: every try of a job begins in the very same world. */
 export class Ground {
   readonly servers: Servers;
+  private readonly crashes: boolean;
   private readonly made: { site: Site; name: string }[] = [];
 
-  constructor(servers: Servers) {
+  /** `crashes`: whether the database servers themselves will be shut down without warning. */
+  constructor(servers: Servers, { crashes = false } = {}) {
     this.servers = servers;
+    this.crashes = crashes;
   }
 
   /** A new database, as it stood when its model was left; empty without one. Nobody may be connected to the model. */
@@ -34,6 +37,9 @@ export class Ground {
     const name = newName();
     const template = model === undefined ? '' : `template ${new URL(model).pathname.slice(1)}`;
     await this.admin(site, `create database ${name} owner tandem ${template}`);
+    // A sequence in a copy counts on what was logged for its model: numbers that it gave before the first checkpoint
+    // would be given again after a crash.
+    if (this.crashes) await this.admin(site, 'checkpoint');
     this.made.push({ site, name });
     return Object.assign(new URL(this.servers[site].databaseUrl), { pathname: `/${name}` }).toString();
   }

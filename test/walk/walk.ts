@@ -2,8 +2,8 @@ import { S3Vault } from '../../activities/vault/s3.ts';
 import type { Site } from '../rig/databases.ts';
 import { FaultProxy } from '../rig/fault-proxy.ts';
 import { PostgresProxy } from '../rig/postgres-proxy.ts';
-import { Tripwire } from '../rig/tripwire.ts';
-import { DoomedMover } from './doomed.ts';
+import { Tripwire, type Blow } from '../rig/tripwire.ts';
+import { DoomedMover, type End } from './doomed.ts';
 import type { Bucket, Ground } from './ground.ts';
 import type { Left, WalkedJob } from './jobs.ts';
 import { halfWritten, openAll, usersOf } from './look.ts';
@@ -16,8 +16,23 @@ export type Wire = (typeof wires)[number];
 export interface Point {
   wire: Wire;
   at: number;
-  when: 'before' | 'after';
+  when: Blow['when'];
 }
+
+/** What happens at a point. */
+export interface Accident {
+  strike: (mover: DoomedMover) => void;
+  /** Why this is not how the job must end by it; null when it is. */
+  fault: (end: End) => string | null;
+  /** Until the world is as it was. */
+  over: () => Promise<void>;
+}
+
+const killed: Accident = {
+  strike: (mover) => mover.kill(),
+  fault: (end) => ('failure' in end ? `it failed before it was killed: ${end.failure}` : null),
+  over: () => Promise.resolve(),
+};
 
 /** A run that nothing disturbs. */
 export interface Course {
@@ -101,14 +116,16 @@ export class Lane {
   }
 
   /**
-   * Kills the job's process at a point, and looks: what a vault lists can be read whole, each user is as before or as
+   * Kills the job's process at a point, or strikes otherwise, and looks: what a vault lists can be read whole, each user is as before or as
    * after, no session is left. The job then runs again, without any help, and ends as if nothing had been. Else it throws.
    */
-  async try(course: Course, point: Point): Promise<Outcome> {
+  async try(course: Course, point: Point, accident = killed): Promise<Outcome> {
     const { job } = course;
     return this.inNewWorld(job, async (at, left) => {
-      const end = await this.run(job, at, point);
-      if ('failure' in end) throw new Error(`it failed before it was killed: ${end.failure}`);
+      const end = await this.run(job, at, point, accident);
+      await accident.over();
+      const fault = 'result' in end ? null : accident.fault(end);
+      if (fault !== null) throw new Error(fault);
       await settled(at.database);
       if ((await stockOf(left)) !== course.stock) await openAll(left.shelf, this.story.keys, 'west');
       const half = halfWritten(await usersOf(at.database), course.before, course.after);
@@ -128,11 +145,13 @@ export class Lane {
     await Promise.all(all.map((proxy) => proxy.close()));
   }
 
-  private async run(job: WalkedJob, at: Connections, point: Point | null) {
+  private async run(job: WalkedJob, at: Connections, point: Point | null, { strike } = killed): Promise<End> {
     const mover = this.spare;
     this.spare = new DoomedMover();
     for (const wire of wires)
-      this.counters[wire].set(point?.wire === wire ? { at: point.at, when: point.when, kill: mover.kill } : null);
+      this.counters[wire].set(
+        point?.wire === wire ? { at: point.at, when: point.when, strike: () => strike(mover) } : null,
+      );
     const end = await mover.run(
       this.story.settings(job.site, this.through(job.site, at)),
       job.job,
