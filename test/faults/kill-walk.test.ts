@@ -24,19 +24,19 @@ afterAll(async () => {
   await ground.close();
 });
 
-/** Around the manifest, or what else is stored last, around the last commit, and one by chance. */
+/** Around the manifest, or what else is stored last; around the commit of the ledger; and one by chance. */
 function sample(course: Course): Point[] {
   const { s3, database } = course.calls;
   const manifest = s3.findIndex((call) => /^PUT .*\/m\//.test(call)) + 1;
   const store = manifest || s3.findLastIndex((call) => call.startsWith('PUT')) + 1 || s3.length;
-  const commit = database.lastIndexOf('commit') + 1 || database.length;
+  const ledger = database.findLastIndex((call) => call.startsWith('insert into tandem.ledger')) + 1 || database.length;
   const all = pointsOf(course);
   const byChance = all[(SEED * 57) % all.length];
   return [
     { wire: 's3', at: store, when: 'before' },
     { wire: 's3', at: store, when: 'after' },
-    { wire: 'database', at: commit, when: 'before' },
-    { wire: 'database', at: commit, when: 'after' },
+    { wire: 'database', at: ledger, when: 'after' },
+    { wire: 'database', at: Math.min(ledger + 1, database.length), when: 'after' },
     ...(byChance ? [byChance] : []),
   ];
 }
@@ -45,8 +45,12 @@ async function tryAll(course: Course, points: Point[]): Promise<Record<string, O
   const waiting = [...points];
   const found: Record<string, Outcome> = {};
   const work = async (lane: Lane): Promise<void> => {
-    for (let point = waiting.shift(); point; point = waiting.shift())
-      found[nameOf(course.job, point)] = await lane.try(course, point);
+    for (let point = waiting.shift(); point; point = waiting.shift()) {
+      const name = nameOf(course.job, point);
+      found[name] = await lane.try(course, point).catch((cause: unknown) => {
+        throw new Error(`npm run walk -- --point ${name}: ${String(cause)}`, { cause });
+      });
+    }
   };
   await Promise.all(lanes.map(work));
   return found;

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto';
 import type { JobName } from '../../activities/mover/messages.ts';
 import { moveInProcess } from '../../activities/mover/mover.ts';
-import type { SiteSettings } from '../../activities/settings.ts';
+import type { Keyring, SiteSettings } from '../../activities/settings.ts';
 import type { Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { createPeople, editPeople } from '../../ops/embedded/people/people.ts';
 import type { Site } from '../rig/databases.ts';
@@ -175,12 +175,13 @@ async function disturb(url: string): Promise<void> {
   );
 }
 
-function settingsOf(
+/** Of a site, as its worker would have them. */
+export function settingsOf(
   site: Site,
-  { database, own, peer }: Connections,
+  { database, own, peer }: { database: string; own: Pick<Bucket, 'writer'>; peer: Pick<Bucket, 'reader'> },
   signingKey: KeyObject,
   publicKeys: ReadonlyMap<string, KeyObject>,
-  keys: Story['keys'],
+  keys: Keyring,
 ): SiteSettings {
   const other = site === 'east' ? 'west' : 'east';
   return {
