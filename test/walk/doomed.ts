@@ -23,7 +23,7 @@ export class DoomedMover {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     });
-    this.exit = once(this.child, 'exit');
+    this.exit = once(this.child, 'close'); // After its last word.
   }
 
   async run(settings: SiteSettings, job: JobName, input: unknown): Promise<End> {

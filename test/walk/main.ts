@@ -96,7 +96,8 @@ async function main(): Promise<boolean> {
     await down(folder);
     await rm(folder, { recursive: true, force: true });
   };
-  process.once('SIGINT', () => void close().finally(() => process.exit(130)));
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => void close().finally(() => process.exit(1)));
   try {
     const { sites } = await up({ folder, workers: false });
     const { east, west } = sites;
