@@ -39,13 +39,14 @@ function installPackages() {
 
 /** Only what starts the embedded stack needs its servers. @param {string} verb @param {string[]} args */
 function needsServers(verb, args) {
-  if (verb === 'demo' || verb === 'bench') return !args.includes('--help');
+  if (['demo', 'bench', 'walk'].includes(verb)) return !args.includes('--help');
   return verb === 'test' || (args[0] === 'dev' && args[1] === 'up');
 }
 
 /** @param {string} verb @param {string[]} args */
 function command(verb, args) {
   if (verb === 'test') return [join(root, 'test', 'run.ts'), ...args];
+  if (verb === 'walk') return [join(root, 'test', 'walk', 'main.ts'), ...args];
   return [join(root, 'ops', 'cli', 'main.ts'), ...(verb === 'tandem' ? [] : [verb]), ...args];
 }
 

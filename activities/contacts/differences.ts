@@ -8,6 +8,7 @@ import type { Database } from './database.ts';
 import { digestSql, digestsHere, emptyDigest } from './digests.ts';
 import { limitReading, READ_ONLY } from './reader.ts';
 import { rowQueries } from './rows.ts';
+import { describeTables } from './tables.ts';
 import { tupleFields } from './tuples.ts';
 
 export interface DifferencesRequest {
@@ -64,6 +65,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
   const preparing = loaded();
   preparing.catch(() => undefined); // It is awaited by the reading, if that begins.
   await database.transaction(async (client) => {
+    await describeTables(client, database.name); // A schema that is not known is refused before a row is compared.
     await limitReading(client, LIMIT_MS);
     const counts = rowQueries.map(({ kind }) => `d.${kind}`);
     const digests = await digestsHere(client, keys);

@@ -70,7 +70,8 @@ export async function moveInProcess(
         return resolve(message.result);
       });
       child.on('error', reject);
-      child.on('exit', (code, killed) => {
+      // Its last word may come after its exit, never after its close.
+      child.on('close', (code, killed) => {
         const how = killed ? `ended by ${killed}` : `ended with code ${code}`;
         reject(failure('mover-died', `data mover: ${job} ${how}${words.trim() === '' ? '' : `: ${words.trim()}`}`));
       });

@@ -62,6 +62,7 @@ export async function readAcceptances(
   const found: Acceptance[] = [];
   for await (const { key } of vault.list(prefix(of.customer, coveredBy, of.site), options)) {
     const kept = oldestValid<Acceptance>('acceptance', own, await vault.versions(key, options), key)?.document;
+    if (kept && kept.format > 1) throw failure('snapshot-format', `${key}: format ${kept.format}, this Tandem knows 1`);
     if (kept?.snapshot.customer === of.customer && kept.snapshot.site === of.site) found.push(kept);
   }
   return found;

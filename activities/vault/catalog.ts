@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import { failureKind, failureText } from '../../workflows/model/failures.ts';
+import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import { damagedSeqs } from '../../workflows/model/checks.ts';
 import type { Acceptance, Coverage, Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { isAccepted, readAcceptances } from './accept.ts';
@@ -93,12 +93,18 @@ export async function receiptIds(shelf: Shelf, coveredBy: string): Promise<Snaps
   return ids.toSorted((a, b) => compareIds(b, a));
 }
 
-/** The receipt that a site has signed for a snapshot; null when there is none. A forged one is `signature-invalid`. */
+/**
+ * The receipt that a site has signed for a snapshot; null when there is none. A forged one is `signature-invalid`, one of
+ * a newer version `snapshot-format`.
+ */
 export async function readReceipt(shelf: Shelf, coveredBy: string, id: SnapshotId): Promise<Receipt | null> {
   const key = receiptKey(coveredBy, id);
   const versions = await shelf.vault.versions(key, shelf.signal && { signal: shelf.signal });
   const own = new Map([...shelf.publicKeys].filter(([site]) => site === coveredBy));
-  const receipt = oldestValid<Receipt>('receipt', own, versions, `vault ${shelf.vault.site}: ${key}`)?.document;
+  const where = `vault ${shelf.vault.site}: ${key}`;
+  const receipt = oldestValid<Receipt>('receipt', own, versions, where)?.document;
+  if (receipt && receipt.format > 1)
+    throw failure('snapshot-format', `${where}: format ${receipt.format}, this Tandem knows 1`);
   if (!receipt || receipt.site !== coveredBy || receipt.format !== 1) return null;
   const { customer, site, gen, seq } = receipt.snapshot;
   return customer === id.customer && site === id.site && gen === id.gen && seq === id.seq ? receipt : null;
@@ -157,7 +163,8 @@ async function validReceipt(shelf: Shelf, coveredBy: string, id: SnapshotId): Pr
   try {
     return await readReceipt(shelf, coveredBy, id);
   } catch (error) {
-    if (failureKind(error) === 'signature-invalid') return null; // A forged receipt covers nothing.
+    // A forged receipt covers nothing; nor does one that cannot be read.
+    if (['signature-invalid', 'snapshot-format'].includes(failureKind(error) ?? '')) return null;
     throw error;
   }
 }

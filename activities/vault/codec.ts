@@ -1,5 +1,6 @@
 import { promisify } from 'node:util';
 import * as zlib from 'node:zlib';
+import { failure } from '../../workflows/model/failures.ts';
 import { damaged } from './bytes.ts';
 
 /** First byte of an open frame. Node may still call its zstd experimental: where there is none, brotli is written. */
@@ -37,7 +38,7 @@ export async function compress(
   return Buffer.concat([Buffer.of(codecs[codec]), packed]);
 }
 
-/** Undoes `compress`. More than `limit` bytes, or an unknown codec, is `snapshot-damaged`. */
+/** Undoes `compress`. More than `limit` bytes is `snapshot-damaged`, an unknown codec `snapshot-format`. */
 export async function decompress(packed: Buffer, limit: number, where: string): Promise<Buffer> {
   const body = packed.subarray(1);
   try {
@@ -48,7 +49,7 @@ export async function decompress(packed: Buffer, limit: number, where: string): 
   } catch (error) {
     throw damaged(where, error instanceof Error ? error.message : String(error));
   }
-  throw damaged(where, `codec ${packed[0]}, which this Node.js does not have`);
+  throw failure('snapshot-format', `${where}: codec ${packed[0]}, this Tandem knows ${hasZstd ? '1 and 2' : '2'}`);
 }
 
 function absent(_bytes: Buffer, _options: object, done: (error: Error, bytes: Buffer) => void): void {

@@ -101,7 +101,11 @@ async function copyNewest(
       if (!found) continue;
       good.push(id);
       // What stands under its key and holds is it.
-      if (held.some(({ seq }) => seq === id.seq) && (await readOrNone(() => readManifest({ ...shelf, id })))) continue;
+      if (held.some(({ seq }) => seq === id.seq) && (await readOrNone(() => readManifest({ ...shelf, id })))) {
+        // A run that died right after it stored this one has not remembered it.
+        if (!seen || compareIds(id, seen) > 0) await raiseHighWater(database, id);
+        continue;
+      }
       const after = held.find(({ seq }) => seq === id.seq + 1);
       await checkNeighbours(request, found, after);
       await copySnapshot(request, found, pulled.length);

@@ -1,3 +1,4 @@
+import { failure } from '../../workflows/model/failures.ts';
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { damaged, Reader, Writer } from './bytes.ts';
 import type { RecordKeys } from './keys.ts';
@@ -90,7 +91,7 @@ export function encodedRows(record: Buffer): Buffer[] {
 
 /**
  * Steps through a record without making texts of it, and answers with its user's name. Bytes that no encoder makes are
- * `snapshot-damaged`. `row` is given the place of each row in the table of kinds, and in the record.
+ * `snapshot-damaged`; what a newer one makes is `snapshot-format`. `row` is given the place of each row in the table of kinds, and in the record.
  */
 export function walkRecord(
   bytes: Buffer,
@@ -102,12 +103,14 @@ export function walkRecord(
     return bytes.readUInt32BE(at);
   };
   const [version] = bytes;
-  if (version !== RECORD_VERSION) throw damaged(where, `record version ${version}, known is ${RECORD_VERSION}`);
+  if (version !== undefined && version > RECORD_VERSION)
+    throw failure('snapshot-format', `${where}: record version ${version}, this Tandem knows ${RECORD_VERSION}`);
+  if (version !== RECORD_VERSION) throw damaged(where, `record version ${version}`);
   const nameEnd = NAME + length(1, bytes.length);
   if (nameEnd > bytes.length) throw damaged(where, `its name ends at ${nameEnd}, it has ${bytes.length} bytes`);
   for (let start = nameEnd; start < bytes.length;) {
     const kind = codes.indexOf(bytes.readUInt8(start));
-    if (kind < 0) throw damaged(where, `row kind ${JSON.stringify(String.fromCharCode(bytes.readUInt8(start)))}`);
+    if (kind < 0) throw unknownKind(where, bytes.readUInt8(start));
     const end = start + ROW_HEAD + length(start + 1, bytes.length);
     if (end > bytes.length) throw damaged(where, `a row ends at ${end}, it has ${bytes.length} bytes`);
     let at = start + ROW_HEAD;
@@ -120,6 +123,11 @@ export function walkRecord(
     start = end;
   }
   return bytes.subarray(NAME, nameEnd);
+}
+
+function unknownKind(where: string, code: number): Error {
+  const letter = JSON.stringify(String.fromCharCode(code));
+  return failure('snapshot-format', `${where}: row kind ${letter}, this Tandem knows ${String.fromCharCode(...codes)}`);
 }
 
 export function decodeRow(source: Buffer, start: number, columns: number): Row {

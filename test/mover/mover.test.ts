@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { moveInProcess } from '../../activities/mover/mover.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
@@ -79,6 +80,22 @@ async function waiting(where: string): Promise<number> {
   return rows.length;
 }
 
+/** Work between two looks at what has come in, as a worker has it: an end may then be seen before the last word. */
+async function keepBusy(): Promise<() => Promise<unknown>> {
+  const server = createServer((socket) => socket.on('error', () => undefined).pipe(socket));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  socket.on('data', () => {
+    for (const end = Date.now() + 80; Date.now() < end;);
+    socket.write('again');
+  });
+  socket.write('once');
+  return () => {
+    socket.destroy();
+    return new Promise((done) => server.close(done));
+  };
+}
+
 describe('the data mover', () => {
   it('that is killed says so, leaves no snapshot and no transaction; the next one works', async () => {
     const release = await block();
@@ -125,6 +142,15 @@ describe('the data mover', () => {
       message: 'customer "nobody": site east serves acme',
       details: [{ try: expect.any(String) as string }],
     });
+  });
+
+  it('is heard to the end, although many end while the worker is busy', async () => {
+    const idle = await keepBusy();
+    const takes = Array.from({ length: 20 }, () => take({}, quiet, { customer: 'nobody' }));
+    const ends = await Promise.allSettled(takes);
+    await idle();
+    const kinds = ends.map((end) => (end.status === 'rejected' ? (end.reason as { type?: string }).type : 'done'));
+    expect(new Set(kinds)).toEqual(new Set(['unknown-customer']));
   });
 
   it('gives what the job gives, and tells how far it is', async () => {

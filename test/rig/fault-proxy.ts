@@ -7,6 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
+import type { Blow } from './tripwire.ts';
 
 /**
  * What befalls one request. The upstream never sees a request that is refused, reset or left hanging; it does the whole
@@ -29,6 +30,8 @@ export type Fault =
   /** Success where the upstream said 412: what a server answers that does not know conditional writes. */
   | 'ignore-condition'
   | { slowMs: number }
+  /** The client ends, or its server does; amid an answer as after it. */
+  | Blow
   /** The answer dated by a clock that is ahead by so much; behind when it is negative. */
   | { datedMs: number };
 
@@ -126,6 +129,11 @@ export class FaultProxy {
       request.socket.destroy();
       return;
     }
+    const blow = typeof fault === 'object' && fault && 'strike' in fault ? fault : null;
+    if (blow?.when === 'before') {
+      blow.strike();
+      return;
+    }
     const body = await whole(request);
     if (fault === 'hang') return;
     if (typeof fault === 'string' && fault in refusals) {
@@ -134,6 +142,10 @@ export class FaultProxy {
     }
     const answer = await this.forward(request, body);
     entry.upstream = answer.message.statusCode ?? null;
+    if (blow) {
+      blow.strike();
+      return;
+    }
     await reply(response, answer, fault);
   }
 
