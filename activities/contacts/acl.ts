@@ -7,9 +7,9 @@ const TYPES = ['n', 'j', 'g', 's'];
 const SUBSCRIPTIONS = ['none', 'both', 'from', 'to'];
 
 /**
- * Why ejabberd could not read an ACL as it stands; empty when it can. It drops an item that it cannot parse, and a whole
- * list with an order that is no whole number, without a word to anybody: what such an item denies would be allowed
- * (mod_privacy_sql: raw_to_item, get_privacy_list_data). Texts name places, never contents.
+ * Why ejabberd could not read an ACL as it stands; empty when it can. It drops an item that it cannot parse, or whose order
+ * is no whole number, with a line in its log and no word to anybody: what such an item denies would be allowed
+ * (mod_privacy_sql: raw_to_item; ejabberd_sql: sql_query_format_res). Texts name places, never contents.
  */
 export function aclFaults({ bytes }: Pick<UserRecord, 'bytes'>): string[] {
   const faults: string[] = [];

@@ -63,6 +63,9 @@ describe('an address', () => {
     'שלום@x',
     'a+b=c@x',
     '[::1]',
+    'a@b/\u00a0',
+    'ა@x',
+    'مثال@x',
   ])('is %j', (text) => {
     expect(isAddress(text)).toBe(true);
   });
@@ -91,6 +94,12 @@ describe('an address', () => {
     'שa@x',
     'ש1@x',
     '\u{e000}@x',
+    // Nobody knew these in Unicode 3.2, and ejabberd does not to this day.
+    '🚒@x',
+    'a@b/🚒',
+    '₹@x',
+    'ẞ@x',
+    'ŉ'.repeat(400) + '@x',
   ])('is not %j', (text) => {
     expect(isAddress(text)).toBe(false);
   });
