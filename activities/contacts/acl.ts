@@ -2,6 +2,9 @@ import { walkRecord, decodeRow, type Row, type UserRecord } from '../vault/recor
 import { kinds } from '../vault/record-rows.ts';
 import { isAddress } from './jid.ts';
 
+/** Grows when the rules below do: what was judged by others is judged again, though its rows are known to be equal. */
+export const ACL_RULES = 2;
+
 const ITEMS = kinds.findIndex(({ rows }) => rows === 'items');
 const TYPES = ['n', 'j', 'g', 's'];
 const SUBSCRIPTIONS = ['none', 'both', 'from', 'to'];

@@ -3,6 +3,7 @@ import { kinds } from '../vault/record-rows.ts';
 import type { SnapshotIndex } from '../vault/snapshot-index.ts';
 import type { Keyring } from '../settings.ts';
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
+import { ACL_RULES } from './acl.ts';
 import { copyOut } from './copy.ts';
 import type { Database } from './database.ts';
 import { digestSql, digestsHere, emptyDigest } from './digests.ts';
@@ -33,6 +34,8 @@ export interface Differences {
   isHere: (user: number) => boolean;
   /** What stands here and is known to be as the snapshot has it. */
   equal: SnapshotCounts;
+  /** Of these users, those who wait in quarantine. */
+  quarantined: number;
   /** Users of the snapshot who have none of these homes by the directory here. */
   elsewhere: number;
   /** Users with one of these homes whom the snapshot does not have. */
@@ -47,14 +50,18 @@ const OPEN = 2;
 /** Far more than a digest of all rows takes. */
 const LIMIT_MS = 600_000;
 
+/** His ACL was judged by the rules of today, and no quarantine is about another record of his. */
+const JUDGED = `(l.judged = ${ACL_RULES} or coalesce(d.items, 0) = 0) and (q.username is null or q.record_id = l.record_id)`;
+
 /**
  * Finds the users who may differ from a snapshot without reading a row of the others: where the ledger names the very
- * record that the snapshot holds, and the rows still have the digest that was entered with it, they are equal.
+ * record that the snapshot holds, and the rows still have the digest that was entered with it, they are equal. One whose
+ * ACL is yet to be judged is not: he might be let in with it.
  */
 export async function findDifferences(request: DifferencesRequest): Promise<Differences> {
   const { database, keys, halves, filter, signal } = request;
   const equal = noCounts();
-  let [inHalf, withoutRecord, unrecorded] = [0, 0, 0];
+  let [inHalf, withoutRecord, unrecorded, quarantined] = [0, 0, 0, 0];
   const loading = request.index();
   let index: SnapshotIndex | undefined;
   let states = new Uint8Array();
@@ -70,9 +77,11 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
     const counts = rowQueries.map(({ kind }) => `d.${kind}`);
     const digests = await digestsHere(client, keys);
     const none = `'\\x${emptyDigest(digests).toString('hex')}'::bytea`;
-    const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none}) then l.record_id end, d.username is not null, ${counts.join(', ')}
+    const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none}) and ${JUDGED} then l.record_id end, d.username is not null,
+          q.username is not null and q.release is null, ${counts.join(', ')}
         from tandem.home h
         left join tandem.ledger l on l.username = h.username
+        left join tandem.quarantine q on q.username = h.username
         left join (${digestSql(digests)}) d on d.username = h.username
        where h.site in (${halves.map((half) => client.escapeLiteral(half)).join(', ') || 'null'})`;
     await copyOut(client, sql, {
@@ -81,7 +90,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
       onTuple: (buffer, name, nameEnd) => {
         if (!index) return;
         if (filter && !filter(buffer.toString('utf8', name, nameEnd))) return;
-        const [recordId, hasRows, ...rows] = tupleFields(buffer, nameEnd, 2 + counts.length);
+        const [recordId, hasRows, waits, ...rows] = tupleFields(buffer, nameEnd, 3 + counts.length);
         const user = index.findName(buffer.subarray(name, nameEnd));
         if (user < 0) {
           withoutRecord += 1;
@@ -94,6 +103,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
         states[user] = same ? EQUAL : OPEN;
         if (!same) return;
         equal.users += 1;
+        quarantined += waits?.[0] ?? 0;
         for (const [i, { count }] of kinds.entries()) equal[count] += Number(rows[i]?.readBigInt64BE() ?? 0);
       },
     });
@@ -102,6 +112,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
     mayDiffer: (user) => (states[user] ?? NONE) === OPEN,
     isHere: (user) => (states[user] ?? NONE) !== NONE,
     equal,
+    quarantined,
     elsewhere: filter ? 0 : (await loading).length - inHalf,
     withoutRecord,
     unrecorded,

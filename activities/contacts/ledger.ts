@@ -74,7 +74,7 @@ export async function moveLedger(database: Database, change: LedgerChange): Prom
        select username, $1, $2, $3, record_id, digest, $4 from entry
        on conflict (username) do update
          set served_by = excluded.served_by, gen = excluded.gen, seq = excluded.seq, record_id = excluded.record_id,
-             digest = excluded.digest, epoch = excluded.epoch, applied_at = now()`,
+             digest = excluded.digest, epoch = excluded.epoch, judged = null, applied_at = now()`,
       [site, gen, seq, epoch],
     );
     // Only those that still are this site's: another may have been given the user, and its rows, since.

@@ -78,6 +78,7 @@ export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreR
   });
   const counts = noApplyCounts();
   addCounts(counts, found.equal);
+  counts.quarantined = found.quarantined;
   const damaged = new Map<string, string>();
   const onDamage = (userKey: Buffer, because: string): void => void damaged.set(userKey.toString('hex'), because);
   await restoreRecords(request, snapshot.records(found.mayDiffer, onDamage), counts);

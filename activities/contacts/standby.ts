@@ -54,6 +54,7 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   });
   const found = await findDifferences({ database, index: () => opened.index(), keys, halves, signal });
   addCounts(counts, found.equal);
+  counts.quarantined = found.quarantined;
   counts.held = found.elsewhere;
   for await (const batch of batches(opened.records(found.mayDiffer))) {
     signal.throwIfAborted();

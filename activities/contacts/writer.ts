@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import { noCounts, count, type Row, type UserRecord } from '../vault/record.ts';
+import { ACL_RULES } from './acl.ts';
 import { digestsHere, digestUsers } from './digests.ts';
 import { rowChanges } from './row-changes.ts';
 
@@ -142,7 +143,10 @@ async function insert(client: PoolClient, into: string, types: readonly string[]
   );
 }
 
-/** Notes which snapshot the rows of users come from. An entry that says so already is not touched. */
+/**
+ * Notes which snapshot the rows of users come from, for `judgeUsers` to be called in the same transaction. An entry that
+ * says so already is not touched.
+ */
 export async function enterLedger(
   client: PoolClient,
   records: readonly UserRecord[],
@@ -152,14 +156,14 @@ export async function enterLedger(
   const usernames = records.map(({ username }) => username);
   const digests = await digestUsers(client, await digestsHere(client, keys), usernames);
   await client.query(
-    `insert into tandem.ledger as l (username, served_by, gen, seq, record_id, digest, epoch)
-     select u.username, $3, $4, $5, u.record_id, u.digest, $6
+    `insert into tandem.ledger as l (username, served_by, gen, seq, record_id, digest, epoch, judged)
+     select u.username, $3, $4, $5, u.record_id, u.digest, $6, $8::integer
        from unnest($1::text[], $2::bytea[], $7::bytea[]) u (username, record_id, digest)
      on conflict (username) do update
        set served_by = excluded.served_by, gen = excluded.gen, seq = excluded.seq, record_id = excluded.record_id,
-           digest = excluded.digest, epoch = excluded.epoch, applied_at = now()
-       where (l.served_by, l.gen, l.seq, l.record_id, l.digest) is distinct from
-             (excluded.served_by, excluded.gen, excluded.seq, excluded.record_id, excluded.digest)`,
+           digest = excluded.digest, epoch = excluded.epoch, judged = excluded.judged, applied_at = now()
+       where (l.served_by, l.gen, l.seq, l.record_id, l.digest, l.judged) is distinct from
+             (excluded.served_by, excluded.gen, excluded.seq, excluded.record_id, excluded.digest, excluded.judged)`,
     [
       usernames,
       records.map(({ recordId }) => recordId),
@@ -168,6 +172,7 @@ export async function enterLedger(
       snapshot.seq,
       epoch,
       usernames.map((username) => digests.get(username)),
+      ACL_RULES,
     ],
   );
 }

@@ -83,6 +83,24 @@ describe('a user whose ACL the service could not read', () => {
     ]);
   });
 
+  it('is held though his rows are known to be equal, when nobody has judged them by these rules', async () => {
+    await protect();
+    for (const judged of ['null', '1']) {
+      await world.sql('west', 'delete from tandem.quarantine'); // As a copy stands that an older Tandem wrote.
+      await world.sql('west', `update tandem.ledger set judged = ${judged}`);
+      expect(await protect()).toMatchObject({ written: 0, quarantined: 1 });
+    }
+    await move();
+    expect(await letIn()).toBe(false);
+  });
+
+  it('is told of by each run that finds him held, though it reads nothing of his', async () => {
+    await protect();
+    expect(await protect()).toMatchObject({ written: 0, quarantined: 1 });
+    await release();
+    expect(await protect()).toMatchObject({ written: 0, quarantined: 0 });
+  });
+
   it('stands as his record says: nothing is dropped', async () => {
     const copy = await copyRows(world, 'east', 'east');
     await protect();
@@ -163,6 +181,7 @@ describe('a restore', () => {
     await world.sql('west', 'delete from tandem.ledger');
     expect(await restore(opened)).toMatchObject({ written: 0, quarantined: 1 });
     expect(await unserved()).toBe(1);
+    expect(await restore(opened)).toMatchObject({ written: 0, quarantined: 1 });
   });
 
   it('brings all others when a frame is damaged, and holds those who were in it as they are', async () => {

@@ -50,6 +50,8 @@ create table if not exists tandem.ledger (
   applied_at timestamptz not null default now()
 );
 alter table tandem.ledger add column if not exists digest bytea;
+-- The rules by which the ACLs of the record were judged when its rows were written; null when nobody did.
+alter table tandem.ledger add column if not exists judged integer;
 
 -- The snapshot that the ledger's entries of this site's own users stand for, and under which mark they were digested.
 create table if not exists tandem.taken (
