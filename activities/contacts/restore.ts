@@ -84,6 +84,9 @@ export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreR
   await restoreRecords(request, snapshot.records(found.mayDiffer, onDamage), counts);
   signal.throwIfAborted();
   const unreadable = damaged.size > 0 ? await holdUnreadable(request, damaged) : 0;
+  // Held users are no failure of the probe: it would prove a move that has brought nobody.
+  if (unreadable > 0 && counts.users === 0 && !request.filter)
+    throw failure('snapshot-damaged', `snapshot ${snapshot.summary.seq}: none of ${unreadable} records can be read`);
   counts.held = found.unrecorded;
   return { ...counts, withoutRecord: found.withoutRecord, elsewhere: found.elsewhere, unreadable };
 }

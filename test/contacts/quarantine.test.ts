@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readQuarantine, releaseText, releaseUsers, type Release } from '../../activities/contacts/quarantine.ts';
 import { restoreSnapshot } from '../../activities/contacts/restore.ts';
 import { applyStandby } from '../../activities/contacts/standby.ts';
+import { fetchPack, openPack, rangesOf } from '../../activities/vault/pack-reader.ts';
 import { openSnapshot, type OpenSnapshot } from '../../activities/vault/open.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
@@ -182,6 +183,33 @@ describe('a restore', () => {
     expect(await restore(opened)).toMatchObject({ written: 0, quarantined: 1 });
     expect(await unserved()).toBe(1);
     expect(await restore(opened)).toMatchObject({ written: 0, quarantined: 1 });
+  });
+
+  it('that can read nobody fails, for an older snapshot to be chosen', async () => {
+    const whole = await world.open('east', await world.take('east'));
+    const elsewhere = await scratchVaults();
+    const vault = new S3Vault(elsewhere.east);
+    try {
+      const { keys, publicKeys } = world;
+      const spans = new Map<string, number[]>();
+      for (const ref of (await whole.index()).packs) {
+        const bytes = await fetchPack(world.vaults.east, whole.manifest, ref);
+        const { footer } = await openPack(rangesOf(bytes, ref.footer, 'pack'), keys, whole.manifest, ref.keyId);
+        spans.set(
+          ref.sha256,
+          footer.frames.map(({ offset }) => offset + 20),
+        );
+      }
+      await copyVault(world.vaults.east, vault, (key, bytes) =>
+        (spans.get(key.split('/').at(-1) ?? '') ?? []).reduce((pack, at) => flipped(pack, at), bytes),
+      );
+      const damaged = await openSnapshot({ vault, keys, publicKeys, id: whole.summary });
+      await expect(restore(damaged)).rejects.toMatchObject({ type: 'snapshot-damaged' });
+      await move();
+      expect(await unserved()).toBe(60);
+    } finally {
+      vault.close();
+    }
   });
 
   it('brings all others when a frame is damaged, and holds those who were in it as they are', async () => {
