@@ -33,6 +33,21 @@ export async function judgeUsers(client: PoolClient, records: readonly UserRecor
   return holdUsers(client, held);
 }
 
+/** The same for users whose rows the database refuses: they keep those they had, and are no part of what was brought. */
+export async function holdRefused(
+  client: PoolClient,
+  records: readonly UserRecord[],
+  refused: ReadonlyMap<string, string>,
+): Promise<number> {
+  return holdUsers(
+    client,
+    records.flatMap(({ username, recordId }): Held[] => {
+      const because = refused.get(username);
+      return because === undefined ? [] : [{ username, recordId, because }];
+    }),
+  );
+}
+
 /** Holds users; one who was let in with this very record, for this very fault, stays so. Answers how many are held. */
 export async function holdUsers(client: PoolClient, held: readonly Held[]): Promise<number> {
   if (held.length === 0) return 0;

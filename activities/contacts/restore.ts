@@ -8,7 +8,7 @@ import { aclFaults } from './acl.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
-import { holdUsers, judgeUsers, type Held } from './quarantine.ts';
+import { holdRefused, holdUsers, judgeUsers, type Held } from './quarantine.ts';
 import { readUsers } from './rows.ts';
 import { countRecords, enterLedger, lockWrites, replaceUsers, type LedgerSource, type Replacement } from './writer.ts';
 
@@ -123,20 +123,25 @@ export async function restoreRecords(
   const { database, guard, ledger, dryRun = false } = work;
   for await (const batch of batches(records)) {
     work.signal.throwIfAborted();
-    const { written, held } = await database.transaction(async (client) => {
+    const { brought, written, held } = await database.transaction(async (client) => {
       if (guard) {
         await lockEpoch(client, database.name, guard.customer, guard.epoch);
         await lockWrites(client, guard.customer);
       }
       const different = await findDifferent(client, batch);
       for (const { record } of different) work.different?.(record);
-      if (dryRun) return { written: different.length, held: batch.filter((r) => aclFaults(r).length > 0).length };
-      await replaceUsers(client, different);
-      if (!ledger) return { written: different.length, held: 0 };
-      await enterLedger(client, batch, ledger);
-      return { written: different.length, held: await judgeUsers(client, batch) };
+      if (dryRun) {
+        const faulty = batch.filter((record) => aclFaults(record).length > 0);
+        return { brought: batch, written: different.length, held: faulty.length };
+      }
+      const refused = await replaceUsers(client, different);
+      const stand = batch.filter(({ username }) => !refused.has(username));
+      const done = { brought: stand, written: different.length - refused.size };
+      if (!ledger) return { ...done, held: 0 };
+      await enterLedger(client, stand, ledger);
+      return { ...done, held: (await judgeUsers(client, stand)) + (await holdRefused(client, batch, refused)) };
     });
-    addRecords(counts, batch, written);
+    addRecords(counts, brought, written);
     counts.quarantined += held;
     work.heartbeat({ users: counts.users, written: counts.written });
   }

@@ -11,7 +11,7 @@ import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
 import { requireIdentity } from './prepare.ts';
-import { judgeUsers } from './quarantine.ts';
+import { holdRefused, judgeUsers } from './quarantine.ts';
 import { addCounts, addRecords, noApplyCounts } from './restore.ts';
 import { readUsers } from './rows.ts';
 import { deleteUsers, enterLedger, forgetRosterVersions, lockWrites, replaceUsers } from './writer.ts';
@@ -106,14 +106,22 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
     const written = judged
       .filter(({ verdict }) => verdict.startsWith('write'))
       .map(({ record, local }) => ({ record, here: local.bytes }));
-    await replaceUsers(client, written);
-    const settled = judged.filter(({ verdict }) => verdict !== 'held').map(({ record }) => record);
+    const refused = await replaceUsers(client, written);
+    const settled = judged
+      .filter(({ record, verdict }) => verdict !== 'held' && !refused.has(record.username))
+      .map(({ record }) => record);
     await enterLedger(client, settled, { snapshot, epoch: snapshot.epoch, keys });
-    const quarantined = await judgeUsers(client, settled);
-    return { settled, written: written.length, conflicts: conflicts.length, quarantined };
+    const quarantined = (await judgeUsers(client, settled)) + (await holdRefused(client, batch, refused));
+    return {
+      settled,
+      refused: refused.size,
+      written: written.length - refused.size,
+      conflicts: conflicts.length,
+      quarantined,
+    };
   });
   addRecords(counts, verdicts.settled, verdicts.written);
-  counts.held += batch.length - verdicts.settled.length;
+  counts.held += batch.length - verdicts.settled.length - verdicts.refused;
   counts.conflicts += verdicts.conflicts;
   counts.quarantined += verdicts.quarantined;
 }

@@ -48,9 +48,37 @@ export interface Replacement {
   here: Buffer;
 }
 
-/** Makes the rows of users those of their records. Rows that are equal are not touched. */
-export async function replaceUsers(client: PoolClient, replacements: readonly Replacement[]): Promise<void> {
-  if (replacements.length === 0) return;
+/** Classes of SQLSTATE for rows that the tables do not take: no other try changes that. */
+const REFUSED = /^2[23]/;
+
+/**
+ * Makes the rows of users those of their records, for all whom the database lets through. Answers with the others, who
+ * keep the rows they had, and why. Rows that are equal are not touched.
+ */
+export async function replaceUsers(
+  client: PoolClient,
+  replacements: readonly Replacement[],
+): Promise<Map<string, string>> {
+  if (replacements.length === 0) return new Map();
+  await client.query('savepoint users');
+  try {
+    await writeChanges(client, replacements);
+    await client.query('release savepoint users');
+    return new Map();
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+    if (!REFUSED.test(code)) throw error;
+    await client.query('rollback to savepoint users');
+    const [first] = replacements;
+    if (first && replacements.length === 1)
+      return new Map([[first.record.username, `the database refuses the rows of his record (SQLSTATE ${code})`]]);
+    const middle = replacements.length >>> 1;
+    const left = await replaceUsers(client, replacements.slice(0, middle));
+    return new Map([...left, ...(await replaceUsers(client, replacements.slice(middle)))]);
+  }
+}
+
+async function writeChanges(client: PoolClient, replacements: readonly Replacement[]): Promise<void> {
   const changes = replacements.map(({ record, here }) => ({ record, ...rowChanges(here, record.bytes) }));
   for (const [table, kind] of [
     ['rosterusers', 'contacts'],

@@ -185,6 +185,23 @@ describe('a restore', () => {
     expect(await restore(opened)).toMatchObject({ written: 0, quarantined: 1 });
   });
 
+  it('and the standby copy bring all others when the tables refuse the rows of one', async () => {
+    await world.sql('east', 'drop index i_rosteru_user_jid');
+    await world.sql(
+      'east',
+      `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+       select $1, 'twice@x', n::text, 'B', 'N', '', 'N', '', 'item' from generate_series(1, 2) n`,
+      [bad],
+    );
+    const opened = await world.open('east', await world.take('east'));
+    expect(await apply(opened)).toMatchObject({ users: 59, written: 59, held: 0, quarantined: 1 });
+    expect(await restore(opened)).toMatchObject({ users: 59, written: 0, quarantined: 1 });
+    await move();
+    expect(await letIn()).toBe(false);
+    expect(await unserved()).toBe(1);
+    expect(await world.sql('west', 'select from rosterusers where username = $1', [bad])).toEqual([]);
+  });
+
   it('that can read nobody fails, for an older snapshot to be chosen', async () => {
     const whole = await world.open('east', await world.take('east'));
     const elsewhere = await scratchVaults();
