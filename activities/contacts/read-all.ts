@@ -16,7 +16,7 @@ import { tupleFields } from './tuples.ts';
 import { Column, Users } from './users.ts';
 
 /** Below so many bytes of tables, threads would cost more than they save. */
-const THREADS_FROM = 8 << 20;
+const THREADS_FROM = 32 << 20;
 /** Tables are read in pieces of about this size, so that the lanes end together. */
 const PIECE_BYTES = 16 << 20;
 const MOST_PIECES = 64;

@@ -31,15 +31,15 @@ export class Users {
     return users;
   }
 
-  /** A copy for other threads, of the users that are here by now. */
+  /** Moves into memory that other threads see, too. Nobody is added after this. */
   share(): SharedUsers {
-    const names = this.names.subarray(0, this.start(this.count));
-    return {
-      names: shared(names),
-      ends: shared(this.ends.subarray(0, this.count)),
-      places: shared(this.places),
-      count: this.count,
-    };
+    const names = shared(this.names.subarray(0, this.start(this.count)));
+    const ends = shared(this.ends.subarray(0, this.count));
+    const places = shared(this.places);
+    this.names = Buffer.from(names);
+    this.ends = new Uint32Array(ends);
+    this.places = new Uint32Array(places);
+    return { names, ends, places, count: this.count };
   }
 
   /** Adds a user who is not there yet, and answers with his number. */

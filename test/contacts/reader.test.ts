@@ -124,13 +124,13 @@ describe('a reading', () => {
 });
 
 describe('a reading of large tables', () => {
-  /** Some 20 MiB: enough for threads and for the disk. Long rows and a very long one are among them. */
+  /** Some 40 MiB: enough for threads and for the disk. Long rows and a very long one are among them. */
   const fill = (): Promise<unknown> =>
     world.sql(
       'east',
       `with served as (select username from tandem.served)
        insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
-       select username, 'contact' || (c * 7919) % 1000 || '@x', repeat('n', case when c = 500 then 70000 else 100 end),
+       select username, 'contact' || (c * 7919) % 1000 || '@x', repeat('n', case when c = 500 then 70000 else 300 end),
               'B', 'N', '', 'N', '', 'item' from served, generate_series(1, 1000) c order by md5(username || c)`,
     );
 
