@@ -128,8 +128,8 @@ export async function* coveredSnapshots(
   uncovered: (id: SnapshotId) => void = () => undefined,
 ): AsyncGenerator<Covered> {
   let acceptances: Acceptance[] | undefined;
-  const ids = await receiptIds(shelf, coveredBy);
-  const damaged = damagedSeqs(ids.length > 0 ? await newestCheck(shelf, coveredBy) : null);
+  const [ids, check] = await Promise.all([receiptIds(shelf, coveredBy), newestCheck(shelf, coveredBy)]);
+  const damaged = damagedSeqs(check);
   for (const id of ids) {
     if (damaged.has(id.seq)) {
       uncovered(id);
