@@ -239,11 +239,8 @@ describe('make-plan', () => {
     expect(await epoch()).toBe(2);
     await claimEpoch(world.west.vault, world.settings, CUSTOMER, { number: 4, site: 'west', move: 'old' });
     expect(await epoch()).toBe(5);
-    await claimEpoch(east, { ...world.settings, site: 'east', signingKey: world.keys.east }, CUSTOMER, {
-      number: 6,
-      site: 'east',
-      move: 'old',
-    });
+    const byEast = { ...world.settings, site: 'east', signingKey: world.keys.east };
+    await claimEpoch(east, byEast, CUSTOMER, { number: 6, site: 'east', move: 'old' });
     expect(await epoch()).toBe(7);
     await world.eastDb.query('update tandem.epoch set number = 8');
     expect(await epoch()).toBe(9);
