@@ -2,8 +2,9 @@ import type { PoolClient } from 'pg';
 import { keyOf } from '../vault/keys.ts';
 import { ID_BYTES } from '../vault/macs.ts';
 import type { BuiltRecords } from '../vault/record-builder.ts';
+import type { PackRecord } from '../vault/frames.ts';
 import { kinds } from '../vault/record-rows.ts';
-import { noCounts, UserRecord } from '../vault/record.ts';
+import { noCounts } from '../vault/record.ts';
 import { OneThread } from './collect.ts';
 import { copyOut } from './copy.ts';
 import { DIGEST_BYTES, digestSql, emptyDigest } from './digests.ts';
@@ -51,6 +52,7 @@ interface Gatherer {
  */
 export async function readAll(context: ReadContext): Promise<ReadUsers> {
   const { client, request } = context;
+
   const tables = await sizeTables(client);
   const bytes = tables.reduce((sum, table) => sum + table.bytes, 0);
   const key = keyOf(request.keys, request.keys.current, 'reading');
@@ -59,9 +61,12 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
     const { users, known, knownDigests, homes } = await readNames(context);
     const some = users.length < MOSTLY * homes;
     gatherer.begin({ users, parting: partingOf(users.length, some ? (bytes * users.length) / homes : bytes), key });
+
     await inLanes(context, gatherer, planParts(tables, some));
+
     const counts = { ...noCounts(), users: users.length };
     for (const [kind, rows] of (await gatherer.end()).entries()) counts[kinds[kind]?.count ?? 'contacts'] = rows;
+
     const gone = await readGone(client, request.site);
     // The server has nothing else to do while the rows are put into packs here.
     const digests = new Column(DIGEST_BYTES);
@@ -69,7 +74,7 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
     digesting.catch(() => undefined); // It is awaited when the records end.
     return {
       users,
-      records: recordsOf(context, users, gatherer, digesting),
+      records: recordsOf(context, gatherer, digesting),
       known,
       knownDigests,
       digests,
@@ -189,23 +194,22 @@ async function readDigests({ client, digests, signal }: ReadContext, users: User
 
 async function* recordsOf(
   { signal }: ReadContext,
-  users: Users,
   gatherer: Gatherer,
   digesting: Promise<void>,
-): AsyncGenerator<{ user: number; record: UserRecord }> {
+): AsyncGenerator<{ user: number; record: PackRecord }> {
   try {
     let user = 0;
-    for await (const { bytes, places, recordIds } of gatherer.parts()) {
+    for await (const { bytes, places, userKeys, recordIds } of gatherer.parts()) {
       signal.throwIfAborted();
       const room = Buffer.from(bytes.buffer);
       for (let n = 0; 2 * n < places.length; n += 1) {
+        const idOf = (ids: Uint8Array<ArrayBuffer>): Buffer => Buffer.from(ids.buffer, n * ID_BYTES, ID_BYTES);
         const record = room.subarray(places[2 * n], places[2 * n + 1]);
-        // The id outlives the record it is of.
-        const id = Buffer.from(recordIds.subarray(n * ID_BYTES, (n + 1) * ID_BYTES));
-        yield { user, record: new UserRecord(users.name(user).toString('utf8'), record, id) };
+        yield { user, record: { userKey: idOf(userKeys), recordId: idOf(recordIds), bytes: record } };
         user += 1;
       }
     }
+
     await digesting;
   } finally {
     await gatherer.close();

@@ -1,7 +1,8 @@
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
+import { packRecord, type PackRecord } from '../vault/frames.ts';
 import { keyOf, recordKeys } from '../vault/keys.ts';
 import { kinds } from '../vault/record-rows.ts';
-import { makeRecord, noCounts, noRows, type UserRecord } from '../vault/record.ts';
+import { makeRecord, noCounts, noRows } from '../vault/record.ts';
 import { copyOut } from './copy.ts';
 import { DIGEST_BYTES, digestSql, emptyDigest } from './digests.ts';
 import { readGone } from './ledger.ts';
@@ -67,7 +68,7 @@ function setCounts(counts: SnapshotCounts, [users = 0, ...rows]: number[]): void
 async function* readInBatches(
   { client, request, signal }: ReadContext,
   users: Users,
-): AsyncGenerator<{ user: number; record: UserRecord }> {
+): AsyncGenerator<{ user: number; record: PackRecord }> {
   const keys = recordKeys(keyOf(request.keys, request.keys.current, 'reading'));
   // A few users are found by index; limits of the reading as a whole would have every table read for each batch.
   await client.query('set local enable_nestloop = on');
@@ -77,7 +78,7 @@ async function* readInBatches(
     const names = Array.from({ length }, (_, i) => users.name(first + i).toString('utf8'));
     const found = await readUsers(client, names);
     for (const [i, name] of names.entries()) {
-      yield { user: first + i, record: makeRecord(name, found.get(name) ?? noRows(), keys) };
+      yield { user: first + i, record: packRecord(makeRecord(name, found.get(name) ?? noRows(), keys), keys) };
     }
   }
 }

@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { SnapshotCounts, Timestamp } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
+import type { PackRecord } from '../vault/frames.ts';
 import type { Database } from './database.ts';
 import { digestsOf, type Digests } from './digests.ts';
 import { readHead, type LedgerHead } from './ledger.ts';
@@ -10,7 +11,6 @@ import { readAll } from './read-all.ts';
 import { readChanged } from './read-changed.ts';
 import { describeTables } from './tables.ts';
 import type { Column, Users } from './users.ts';
-import type { UserRecord } from '../vault/record.ts';
 
 /** The world at the moment that a reading shows. */
 export interface ReadPoint {
@@ -39,7 +39,7 @@ export interface ReadRequest {
 export interface ReadUsers {
   users: Users;
   /** The record of each of these users, in the order of their numbers. Its bytes are lent until the next is asked for. */
-  records: AsyncIterable<{ user: number; record: UserRecord }>;
+  records: AsyncIterable<{ user: number; record: PackRecord }>;
   /** What the ledger says of them as users served here; 16 bytes. */
   known: Column;
   knownDigests: Column;

@@ -39,7 +39,8 @@ function perform(message: ToThread): void {
     case 'build': {
       const { part, spilled, room } = message;
       const built = buildPart(work, part, { memory: [], spilled }, room);
-      return answer({ did: 'build', part, built }, [built.bytes.buffer, built.places.buffer, built.recordIds.buffer]);
+      const { bytes, places, userKeys, recordIds } = built;
+      return answer({ did: 'build', part, built }, [bytes.buffer, places.buffer, userKeys.buffer, recordIds.buffer]);
     }
     default:
       return message satisfies never;

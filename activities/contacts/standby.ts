@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { ApplyCounts, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
+import { packRecord, type PackRecord } from '../vault/frames.ts';
 import { keyOf, recordKeys, type RecordKeys } from '../vault/keys.ts';
 import type { OpenSnapshot } from '../vault/open.ts';
 import { buildPacks } from '../vault/pack-writer.ts';
@@ -205,8 +206,9 @@ async function saveConflicts(client: PoolClient, request: StandbyRequest, locals
   const snapshot = request.snapshot.summary;
   const because = `not what the ledger says; replaced by snapshot ${snapshot.seq} of ${snapshot.site}`;
   const place = { customer: snapshot.customer, site, gen: 0 };
+  const macs = recordKeys(keyOf(keys, keys.current, 'conflicts'));
   for (const local of locals) {
-    for await (const { bytes } of buildPacks(one(local), keys, place, snapshot.epoch)) {
+    for await (const { bytes } of buildPacks(one(packRecord(local, macs)), keys, place, snapshot.epoch)) {
       await client.query('insert into tandem.conflict (username, record, because) values ($1, $2, $3)', [
         local.username,
         bytes,
@@ -216,7 +218,7 @@ async function saveConflicts(client: PoolClient, request: StandbyRequest, locals
   }
 }
 
-async function* one(record: UserRecord): AsyncGenerator<UserRecord> {
+async function* one(record: PackRecord): AsyncGenerator<PackRecord> {
   yield await Promise.resolve(record);
 }
 

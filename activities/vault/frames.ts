@@ -1,7 +1,6 @@
-import type { Keyring } from '../settings.ts';
 import { damaged } from './bytes.ts';
 import { compress, decompress } from './codec.ts';
-import { keyOf, recordKeys } from './keys.ts';
+import type { RecordKeys } from './macs.ts';
 import type { Entry } from './pack.ts';
 import type { UserRecord } from './record.ts';
 
@@ -9,6 +8,18 @@ import type { UserRecord } from './record.ts';
 export const FRAME_BYTES = 1 << 20;
 /** Frames that are compressed at once, on threads of their own; each holds three buffers of up to 1 MiB. */
 const AT_ONCE = 4;
+
+/** What a pack keeps of a user. */
+export interface PackRecord {
+  userKey: Buffer;
+  recordId: Buffer;
+  /** Lent until the next record is asked for; the ids stay. */
+  bytes: Buffer;
+}
+
+export function packRecord({ username, recordId, bytes }: UserRecord, keys: RecordKeys): PackRecord {
+  return { userKey: keys.userKey(username), recordId, bytes };
+}
 
 export interface Frame {
   plain: Buffer;
@@ -33,35 +44,26 @@ const CUT_BELOW = 16;
  * when its buffer comes back through `rooms`.
  */
 export async function* makeFrames(
-  records: AsyncIterable<UserRecord>,
-  keys: Keyring,
+  records: AsyncIterable<PackRecord>,
   epoch: number,
   rooms: Buffer[] = [],
 ): AsyncGenerator<Frame> {
-  const { userKey } = recordKeys(keyOf(keys, keys.current, 'new pack'));
   const room = (): Buffer => rooms.pop() ?? Buffer.allocUnsafeSlow(FRAME_BYTES);
   let bytes = room();
   let length = 0;
   let entries: Frame['entries'] = [];
-  for await (const record of records) {
-    const key = userKey(record.username);
-    const cut = length >= CUT_BYTES && key.readUInt8() < CUT_BELOW;
-    if (length > 0 && (cut || length + record.bytes.length > FRAME_BYTES)) {
+  for await (const { userKey, recordId, bytes: record } of records) {
+    const cut = length >= CUT_BYTES && userKey.readUInt8() < CUT_BELOW;
+    if (length > 0 && (cut || length + record.length > FRAME_BYTES)) {
       yield { plain: bytes.subarray(0, length), entries };
       bytes = room();
       length = 0;
       entries = [];
     }
-    if (record.bytes.length > bytes.length) bytes = Buffer.allocUnsafeSlow(record.bytes.length);
-    record.bytes.copy(bytes, length);
-    entries.push({
-      userKey: key,
-      recordId: record.recordId,
-      offset: length,
-      length: record.bytes.length,
-      epoch,
-    });
-    length += record.bytes.length;
+    if (record.length > bytes.length) bytes = Buffer.allocUnsafeSlow(record.length);
+    record.copy(bytes, length);
+    entries.push({ userKey, recordId, offset: length, length: record.length, epoch });
+    length += record.length;
   }
   if (entries.length > 0) yield { plain: bytes.subarray(0, length), entries };
 }

@@ -1,10 +1,10 @@
 import type { Keyring } from '../settings.ts';
+import type { PackRecord } from './frames.ts';
 import { LOCK_MS } from './generation.ts';
 import { packKey, packPrefix, type PackRef } from './pack-reader.ts';
 import { buildPacks } from './pack-writer.ts';
 import type { PackPlace } from './pack.ts';
 import type { Vault } from './port.ts';
-import type { UserRecord } from './record.ts';
 
 /** Packs on their way at once; each is held in memory. */
 const UPLOADS = 3;
@@ -13,7 +13,7 @@ export interface StoreRequest {
   vault: Vault;
   keys: Keyring;
   place: PackPlace;
-  records: AsyncIterable<UserRecord>;
+  records: AsyncIterable<PackRecord>;
   /** userKeys of users that are to be forgotten; asked for when all records went by. */
   gone: () => readonly Buffer[];
   epoch: number;

@@ -1,7 +1,7 @@
 import type { Keyring } from '../settings.ts';
 import { damaged, Writer } from './bytes.ts';
 import { compress } from './codec.ts';
-import { compressFrames, makeFrames, type PackedFrame } from './frames.ts';
+import { compressFrames, makeFrames, type PackedFrame, type PackRecord } from './frames.ts';
 import { openPack, rangesOf } from './pack-reader.ts';
 import {
   encodeFooter,
@@ -16,7 +16,6 @@ import {
   type FrameSpan,
   type PackPlace,
 } from './pack.ts';
-import type { UserRecord } from './record.ts';
 import { sha256 } from './signed.ts';
 
 /** Small enough to be kept in memory, sent again, and fetched in one request. */
@@ -48,7 +47,7 @@ export interface BuiltPack {
  * userKeys of users that are to be forgotten, asked for when all records went by.
  */
 export async function* buildPacks(
-  records: AsyncIterable<UserRecord>,
+  records: AsyncIterable<PackRecord>,
   keys: Keyring,
   place: PackPlace,
   epoch: number,
@@ -57,7 +56,7 @@ export async function* buildPacks(
   let draft = new PackDraft(keys, place);
   // Buffers go round: a first snapshot has hundreds of frames, and memory that is only freed comes back late.
   const rooms: Buffer[] = [];
-  for await (const frame of compressFrames(makeFrames(records, keys, epoch, rooms), rooms)) {
+  for await (const frame of compressFrames(makeFrames(records, epoch, rooms), rooms)) {
     if (!draft.holds(frame)) {
       yield await draft.finish();
       draft = new PackDraft(keys, place);

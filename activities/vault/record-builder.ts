@@ -10,6 +10,7 @@ export interface BuiltRecords {
   /** Where each record starts in `bytes`, and where it ends, in turn. */
   places: Uint32Array<ArrayBuffer>;
   /** Of each record, 16 bytes. */
+  userKeys: Uint8Array<ArrayBuffer>;
   recordIds: Uint8Array<ArrayBuffer>;
 }
 
@@ -18,6 +19,7 @@ export class RecordBuilder {
   private readonly keys: RecordKeys;
   private readonly bytes: Buffer<ArrayBuffer>;
   private readonly places: Uint32Array<ArrayBuffer>;
+  private readonly userKeys: Uint8Array<ArrayBuffer>;
   private readonly recordIds: Uint8Array<ArrayBuffer>;
   private count = 0;
   private end = 0;
@@ -27,6 +29,7 @@ export class RecordBuilder {
     this.keys = keys;
     this.bytes = room;
     this.places = new Uint32Array(2 * records);
+    this.userKeys = new Uint8Array(ID_BYTES * records);
     this.recordIds = new Uint8Array(ID_BYTES * records);
   }
 
@@ -50,6 +53,7 @@ export class RecordBuilder {
       from = to;
     }
     at = this.copyRows(rows, starts, at);
+    this.userKeys.set(this.keys.userKey(username), ID_BYTES * this.count);
     this.recordIds.set(this.keys.recordIdInPlace(bytes.subarray(room, at)), ID_BYTES * this.count);
     this.places[2 * this.count] = start;
     this.places[2 * this.count + 1] = at;
@@ -72,6 +76,6 @@ export class RecordBuilder {
   }
 
   built(): BuiltRecords {
-    return { bytes: this.bytes, places: this.places, recordIds: this.recordIds };
+    return { bytes: this.bytes, places: this.places, userKeys: this.userKeys, recordIds: this.recordIds };
   }
 }

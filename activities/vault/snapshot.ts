@@ -9,6 +9,7 @@ import { readServed, type Reading, type ReadUsers } from '../contacts/reader.ts'
 import { Column } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
 import { listIds, newestSnapshot, type Shelf } from './catalog.ts';
+import type { PackRecord } from './frames.ts';
 import { DAMAGED, LOCK_MS, linkTo, nextStep, type Step } from './generation.ts';
 import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
 import {
@@ -23,7 +24,6 @@ import { anyDamaged } from './opened.ts';
 import { storePacks } from './pack-store.ts';
 import type { PackRef } from './pack-reader.ts';
 import type { Vault } from './port.ts';
-import type { UserRecord } from './record.ts';
 import { SetHash } from './set-hash.ts';
 import { SnapshotIndex } from './snapshot-index.ts';
 import { seal } from './signed.ts';
@@ -55,6 +55,7 @@ const ID_BYTES = 16;
 export async function takeSnapshot(request: SnapshotRequest): Promise<SnapshotSummary> {
   const { database, vault, customer, site, keys } = request;
   const recordIds = recordKeys(keyOf(keys, keys.current, `snapshot of ${customer}`));
+
   const { number, last } = await nextNumber(request);
   const damaged = last !== null && (await anyDamaged(database, last.manifest));
   const maxAgeMs = Math.min(request.maxAgeMs, MAX_AGE_MS);
@@ -77,12 +78,15 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<SnapshotSu
     const manifest = makeManifest({ customer, site, gen, seq: number }, { last, step, reading, clock, packs, draft });
     return { manifest, draft, postgres: reading.point.postgres };
   });
+
   const { manifest, draft } = stored;
   const bytes = seal('manifest', site, request.signingKey, manifest);
   await commit(vault, manifest, bytes, request);
+
   const summary = summarise(manifest, bytes);
   const { tag } = digestsOf(keys, stored.postgres);
   await moveLedger(database, { ...draft.ledger(), snapshot: summary, tag });
+
   await raiseHighWater(database, manifest);
   return summary;
 }
@@ -117,7 +121,6 @@ async function nextNumber(request: SnapshotRequest): Promise<{ number: number; l
 class Draft {
   readonly set: SetHash;
   private readonly read: ReadUsers;
-  private readonly keys: RecordKeys;
   private readonly recordIds = new Column(ID_BYTES);
   /** What the vault's last snapshot says of a user; his place in it is marked as seen. */
   private readonly stored: (user: number, userKey: Buffer) => Buffer | null;
@@ -126,7 +129,6 @@ class Draft {
   /** `index`: of the last snapshot, when all users are read: what the vault holds counts more than what the ledger says. */
   constructor(step: Step, read: ReadUsers, index: SnapshotIndex | null, keys: RecordKeys) {
     this.read = read;
-    this.keys = keys;
     this.set = new SetHash(step.base || index ? undefined : step.upon.setHash);
     if (index) {
       const seen = new Set<number>();
@@ -152,13 +154,13 @@ class Draft {
   }
 
   /** The records that go into packs: those that the vault does not hold as they are now. */
-  async *records(): AsyncGenerator<UserRecord> {
+  async *records(): AsyncGenerator<PackRecord> {
     for await (const { user, record } of this.read.records) {
-      this.recordIds.set(user, record.recordId);
-      const userKey = this.keys.userKey(record.username);
+      const { userKey, recordId } = record;
+      this.recordIds.set(user, recordId);
       const stored = this.stored(user, userKey);
-      this.set.add(userKey, record.recordId);
-      if (!stored?.equals(record.recordId)) yield record;
+      this.set.add(userKey, recordId);
+      if (!stored?.equals(recordId)) yield record;
     }
   }
 

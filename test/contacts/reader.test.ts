@@ -23,9 +23,10 @@ async function read(changes: Partial<ReadRequest> = {}, during?: () => Promise<u
   };
   return readServed(request, async (reading) => {
     const found: UserRecord[] = [];
-    for await (const { record } of (await reading.all()).records) {
+    const { users, records } = await reading.all();
+    for await (const { user, record } of records) {
       if (found.length === 0) await during?.();
-      found.push(new UserRecord(record.username, Buffer.from(record.bytes), record.recordId)); // Its bytes are lent.
+      found.push(new UserRecord(users.name(user).toString('utf8'), Buffer.from(record.bytes), record.recordId)); // Its bytes are lent.
     }
     return found;
   });

@@ -8,7 +8,7 @@ import { manifestKey, receiptKey } from '../../activities/vault/manifest.ts';
 import { openSnapshot } from '../../activities/vault/open.ts';
 import { openPack, rangesOf } from '../../activities/vault/pack-reader.ts';
 import { buildPacks } from '../../activities/vault/pack-writer.ts';
-import { encodeRecord, noRows, UserRecord } from '../../activities/vault/record.ts';
+import { encodeRecord, noRows } from '../../activities/vault/record.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { seal } from '../../activities/vault/signed.ts';
 import { failures } from '../../workflows/model/failures.ts';
@@ -38,9 +38,9 @@ const refused = (what: string) => ({
 
 /** A pack of one record, which another version may have made. */
 async function packOf(record: Buffer) {
-  const { recordId } = recordKeys(keys.ring.get('k1') ?? Buffer.alloc(32));
+  const { userKey, recordId } = recordKeys(keys.ring.get('k1') ?? Buffer.alloc(32));
   const one = async function* () {
-    yield await Promise.resolve(new UserRecord('ann', record, recordId(record)));
+    yield await Promise.resolve({ userKey: userKey('ann'), recordId: recordId(record), bytes: record });
   };
   for await (const pack of buildPacks(one(), keys, place, 1)) return pack;
   throw new Error('no pack');

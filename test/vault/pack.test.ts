@@ -4,17 +4,17 @@ import type { Keyring } from '../../activities/settings.ts';
 import { compress, decompress, hasZstd } from '../../activities/vault/codec.ts';
 import { recordKeys } from '../../activities/vault/keys.ts';
 import { openPack, rangesOf } from '../../activities/vault/pack-reader.ts';
-import { FRAME_BYTES } from '../../activities/vault/frames.ts';
+import { FRAME_BYTES, packRecord, type PackRecord } from '../../activities/vault/frames.ts';
 import { buildPacks, PACK_BYTES, type BuiltPack } from '../../activities/vault/pack-writer.ts';
 import { makeRecord, noRows, type UserRecord } from '../../activities/vault/record.ts';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import { ringOf } from './world.ts';
 
 const keys = ringOf('k1');
+const ids = recordKeys(keys.ring.get('k1') ?? Buffer.alloc(0));
 const place = { customer: 'acme', site: 'east', gen: 3 };
 
 function people(users: number, bytesEach: number): UserRecord[] {
-  const ids = recordKeys(keys.ring.get('k1') ?? Buffer.alloc(0));
   return Array.from({ length: users }, (_, i) => {
     const nick = randomBytes(Math.ceil(bytesEach / 2)).toString('hex');
     const rows = { ...noRows(), contacts: [[`c${i}@x`, nick, 'B', 'N', '', 'N', '', null]] };
@@ -22,8 +22,8 @@ function people(users: number, bytesEach: number): UserRecord[] {
   });
 }
 
-async function* stream(records: UserRecord[]): AsyncGenerator<UserRecord> {
-  for (const record of records) yield await Promise.resolve(record);
+async function* stream(records: UserRecord[]): AsyncGenerator<PackRecord> {
+  for (const record of records) yield await Promise.resolve(packRecord(record, ids));
 }
 
 async function pack(records: UserRecord[]): Promise<BuiltPack[]> {
