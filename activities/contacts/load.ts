@@ -3,8 +3,9 @@ import type { Writable } from 'node:stream';
 import type { PoolClient } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import type { ApplyCounts, SnapshotCounts } from '../../workflows/model/snapshots.ts';
-import { kinds, ROW_HEAD } from '../vault/record-rows.ts';
-import { decodeRow, noCounts, walkRecord, type UserRecord } from '../vault/record.ts';
+import { fieldEnd, kinds, ROW_HEAD } from '../vault/record-rows.ts';
+import { noCounts, walkRecord, type UserRecord } from '../vault/record.ts';
+import { roomForItem, writeItem } from './copy-text.ts';
 import type { Database } from './database.ts';
 import { addCounts, noApplyCounts } from './restore.ts';
 import { indexes, tables } from './schema/scratch.ts';
@@ -45,8 +46,10 @@ export async function loadRecords(request: LoadRequest): Promise<ApplyCounts> {
       for (const sink of sinks) if (sink.full) await sink.send();
       if (counts.users % 1000 === 0) request.heartbeat({ users: counts.users, written: counts.users });
     }
+
     return list;
   });
+
   await Promise.all(
     indexes.map((statements) =>
       database.connection(async (client) => {
@@ -68,19 +71,22 @@ function writeRecord(
   counts: SnapshotCounts,
 ): bigint {
   const name = Buffer.from(username);
-  const numbers = new Map<string | null, bigint>();
+  const lists: { name: Buffer; number: bigint }[] = [];
   let last = list;
   walkRecord(bytes, 'record', (kind, start, end) => {
     const sink = sinks[kind];
     const of = kinds[kind];
     if (!sink || !of) return;
     counts[of.count] += 1;
-    if (of.rows === 'items') sink.item(decodeRow(bytes, start, of.columns), numbers);
-    else if (of.rows === 'lists') {
+    const fields = start + ROW_HEAD;
+    if (of.rows === 'items') {
+      const listName = bytes.subarray(fields, fieldEnd(bytes, fields));
+      sink.item(lists.find((own) => own.name.equals(listName))?.number ?? null, bytes, fields + listName.length, end);
+    } else if (of.rows === 'lists') {
       last += 1n;
-      numbers.set(decodeRow(bytes, start, of.columns)[0] ?? null, last);
-      sink.row(1 + of.columns, name, bytes, start + ROW_HEAD, end, last);
-    } else sink.row(1 + of.columns, name, bytes, start + ROW_HEAD, end);
+      lists.push({ name: bytes.subarray(fields, end), number: last });
+      sink.row(1 + of.columns, name, bytes, fields, end, last);
+    } else sink.row(1 + of.columns, name, bytes, fields, end);
   });
   return last;
 }
@@ -116,12 +122,9 @@ class Sink {
   }
 
   /** As text: the order is a number of any length, and nobody sends thousands of these. */
-  item([name = null, ...columns]: (string | null)[], numbers: ReadonlyMap<string | null, bigint>): void {
-    const [t = null, value = null, action = null, ord = null, flags = null] = columns;
-    const values = [String(numbers.get(name) ?? '\\N'), ...[t, value, action, ord].map(asText), ...flagTexts(flags)];
-    const line = Buffer.from(`${values.join('\t')}\n`);
-    this.need(line.length);
-    this.at += line.copy(this.room, this.at);
+  item(list: bigint | null, source: Buffer, start: number, end: number): void {
+    this.need(roomForItem(end - start));
+    this.at = writeItem(this.room, this.at, list, { source, start, end });
   }
 
   async send(): Promise<void> {
@@ -147,13 +150,6 @@ class Sink {
     this.room = larger;
   }
 }
-
-const flagTexts = (flags: string | null): string[] =>
-  (flags ?? '-----').split('').map((flag) => (flag === '-' ? '\\N' : flag));
-
-const escapes: Record<string, string> = { '\\': '\\\\', '\t': '\\t', '\n': '\\n', '\r': '\\r' };
-const asText = (value: string | null): string =>
-  value === null ? '\\N' : value.replaceAll(/[\\\t\n\r]/g, (found) => escapes[found] ?? found);
 
 type Table = (typeof tables)[keyof typeof tables];
 

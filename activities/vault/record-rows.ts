@@ -162,7 +162,7 @@ function fieldStarts(source: Buffer, start: number): Six {
   return found;
 }
 
-function fieldEnd(source: Buffer, field: number): number {
+export function fieldEnd(source: Buffer, field: number): number {
   const length = source.readUInt32BE(field);
   return field + 4 + (length === NULL_LENGTH ? 0 : length);
 }
