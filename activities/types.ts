@@ -1,6 +1,7 @@
 import type { ContinuityTestInput, TestReceipt, Turn } from '../workflows/model/continuity.ts';
 import type { FailoverInput, FailoverReport, JournalEntry, StepInput, StepResult } from '../workflows/model/moves.ts';
-import type { Act, Plan } from '../workflows/model/plan.ts';
+import type { PerformedAct } from '../workflows/model/acts.ts';
+import type { Plan } from '../workflows/model/plan.ts';
 import type { RetentionResult } from '../workflows/model/retention.ts';
 import type {
   ApplyCounts,
@@ -64,7 +65,7 @@ export interface PullResult {
   unapplied: SnapshotId | null;
 }
 
-export interface FailoverActivities extends Record<Act, (input: StepInput) => Promise<StepResult>> {
+export interface FailoverActivities extends Record<PerformedAct, (input: StepInput) => Promise<StepResult>> {
   /** Takes the customer's one slot, or names the move that holds it. */
   'claim-move'(input: { input: FailoverInput; move: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
   /** Looks at the world and binds the runbook to it. The same world gives the same digest. */

@@ -2,8 +2,9 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { failure } from '../workflows/model/failures.ts';
-import { acts, type Act, type OnFailure, type Runbook, type Step } from '../workflows/model/plan.ts';
-import { circles, onceActs, outOfOrder, safetyActs } from './order.ts';
+import { actRules, acts, moveKinds, requiredActs, services, type Act, type MoveKind } from '../workflows/model/acts.ts';
+import { onFailures, type OnFailure, type Runbook, type Step } from '../workflows/model/plan.ts';
+import { circles, outOfOrder } from './order.ts';
 import { nearest, Source, type Cursor, type FileFault } from './yaml.ts';
 
 /** The runbook that is shipped: site lost. */
@@ -14,14 +15,8 @@ const MOST_STEPS = 50;
 /** One attempt that takes longer than the promised RTO of 24 h is none. */
 const LONGEST_TIMEOUT_MS = 24 * 3_600_000;
 
-/** What an attempt may take when the runbook does not say. */
-const usualTimeoutMs: Record<Act, number> = {
-  'advance-epoch': 30_000,
-  'fence-site': 30_000,
-  'restore-contacts': 1_800_000,
-  'serve-users': 30_000,
-  probe: 900_000,
-};
+/** Of one round; they absorb a killed worker or a database that restarts. */
+const ATTEMPTS = 5;
 
 const stepKeys = ['id', 'act', 'service', 'needs', 'timeout', 'on-failure'] as const;
 type StepFields = Record<(typeof stepKeys)[number], Cursor>;
@@ -31,11 +26,12 @@ export function parseRunbook(name: string, bytes: Uint8Array): { runbook: Runboo
   const source = new Source(name, Buffer.from(bytes).toString('utf8'));
   if (source.faults.length > 0) return { faults: source.faults };
   const fields = source.root.fields(['kind', 'name', 'steps'] as const);
+  const kind = fields.kind.oneOf(moveKinds);
   const runbook: Runbook = {
-    kind: fields.kind.oneOf(['failover'] as const),
+    kind,
     name: fields.name.text('a name of 1 to 80 characters is allowed', (v) => v.trim() !== '' && v.length <= 80),
     digest: createHash('sha256').update(bytes).digest('hex'),
-    steps: readSteps(fields.steps),
+    steps: readSteps(fields.steps, kind),
   };
   return source.faults.length > 0 ? { faults: source.faults.toSorted(byPlace) } : { runbook };
 }
@@ -57,7 +53,7 @@ export async function loadRunbook(file: string = failoverRunbook): Promise<Runbo
   );
 }
 
-function readSteps(list: Cursor): Step[] {
+function readSteps(list: Cursor, kind: MoveKind): Step[] {
   const items = list.items();
   if (items.length > MOST_STEPS) list.fault(`${items.length} steps; at most ${MOST_STEPS} are allowed`);
   const read = items.map((item) => {
@@ -72,19 +68,25 @@ function readSteps(list: Cursor): Step[] {
     at(circle[0] ?? '')?.needs.fault(`a circle, no step of it can start: ${circle.join(' → ')}`);
   // What counts acts waits until every act could be read: a misspelt one would otherwise be two faults.
   const actsRead = read.every((r) => acts.some((act) => JSON.stringify(act) === r.fields.act.seen()));
-  for (const act of actsRead ? onceActs : []) {
-    const [first, ...more] = read.filter((r) => r.step.act === act);
-    if (!first) list.fault(`no step with ${act}; a failover has one`);
-    for (const { fields } of more) fields.act.fault(`a second step with ${act}; a failover has one`);
-  }
+  if (actsRead) countActs(list, read, kind);
   const readable = list.source.faults.length === 0;
-  for (const { step, text } of readable ? outOfOrder(steps) : []) at(step)?.needs.fault(text);
+  for (const { step, text } of readable ? outOfOrder(steps, kind) : []) at(step)?.needs.fault(text);
   return steps;
+}
+
+/** What a move of this kind has, and what it has once. */
+function countActs(list: Cursor, read: { fields: StepFields; step: Step }[], kind: MoveKind): void {
+  for (const act of acts) {
+    const [first, ...more] = read.filter((r) => r.step.act === act);
+    if (!first && requiredActs[kind].includes(act)) list.fault(`no step with ${act}; a ${kind} has one`);
+    for (const { fields } of actRules[act].once ? more : [])
+      fields.act.fault(`a second step with ${act}; a ${kind} has one`);
+  }
 }
 
 function readStep(fields: StepFields, needs: readonly Cursor[]): Step {
   const act = fields.act.oneOf(acts);
-  const timeoutMs = fields.timeout.duration(usualTimeoutMs[act]);
+  const timeoutMs = fields.timeout.duration(actRules[act].usualTimeoutMs);
   if (timeoutMs > LONGEST_TIMEOUT_MS) fields.timeout.fault(`${fields.timeout.seen()}; at most 24h is allowed`);
   const step: Step = {
     id: fields.id.text('an id of small letters, digits and dashes, a letter first, is allowed', (v) =>
@@ -93,17 +95,18 @@ function readStep(fields: StepFields, needs: readonly Cursor[]): Step {
     act,
     needs: needs.map((n) => n.text('the id of a step is expected')),
     timeoutMs,
+    attempts: ATTEMPTS,
     onFailure: readOnFailure(fields['on-failure'], act),
   };
-  if (act === 'probe') return { ...step, service: fields.service.oneOf(['contacts'] as const) };
+  if (act === 'probe') return { ...step, service: fields.service.oneOf(services) };
   if (fields.service.present) fields.service.fault(`only a probe names a service, not ${act}`);
   return step;
 }
 
 function readOnFailure(field: Cursor, act: Act): OnFailure {
   if (!field.present) return 'hold';
-  const value = field.oneOf(['hold', 'continue'] as const);
-  if (value === 'continue' && safetyActs.includes(act)) {
+  const value = field.oneOf(onFailures);
+  if (value === 'continue' && actRules[act].safety) {
     field.fault(`"continue"; ${act} guards the users: a failed one is held`);
   }
   return value;

@@ -1,7 +1,15 @@
 import { loadRunbook } from '../../runbooks/load.ts';
+import { isPerformed } from '../../workflows/model/acts.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
-import { canonicalJson, type Approver, type Decisions, type Isolation, type Plan } from '../../workflows/model/plan.ts';
+import {
+  canonicalJson,
+  type Approver,
+  type Decisions,
+  type Isolation,
+  type Plan,
+  type Step,
+} from '../../workflows/model/plan.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { observeSource, sawClosed } from '../probes/source.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -68,7 +76,7 @@ export async function makePlan(
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
-    blockers: blockers(customer, isolation),
+    blockers: [...blockers(customer, isolation), ...unperformed(runbook.steps)],
     madeAt: new Date().toISOString(),
   };
 }
@@ -95,6 +103,13 @@ function blockers({ peer }: CustomerSettings, isolation: Isolation): Plan['block
       text: `nobody knows whether ${peer} still serves (${seen}): state how it is cut off, by whom, when`,
     },
   ];
+}
+
+/** An act that nobody performs would hold the move in the middle: it is said before anybody signs. */
+function unperformed(steps: readonly Step[]): Plan['blockers'] {
+  return steps
+    .filter(({ act }) => !isPerformed(act))
+    .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
 }
 
 async function heldEpoch(site: OwnSite, customer: string): Promise<number> {

@@ -16,7 +16,8 @@ import { takeSnapshot } from '../../activities/vault/snapshot.ts';
 import { verifySnapshot } from '../../activities/vault/verify.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import type { FailoverInput, FailoverReport, StepInput } from '../../workflows/model/moves.ts';
-import type { Act, Plan } from '../../workflows/model/plan.ts';
+import type { Act } from '../../workflows/model/acts.ts';
+import type { Plan } from '../../workflows/model/plan.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import {
   blackHole,

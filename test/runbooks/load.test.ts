@@ -1,3 +1,4 @@
+import { acts, moveKinds, services } from '../../workflows/model/acts.ts';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
@@ -33,10 +34,10 @@ steps:
   - { id: c, act: restore-contacts, needs: [c], service: contacts, timeout: 25h, need: [x] }
   - { id: 'Probe!', act: probe, needs: fence, service: dns }`;
     expect(faults(broken)).toEqual([
-      'r.yaml:1:7 "failovr"; did you mean failover? allowed: failover',
+      `r.yaml:1:7 "failovr"; did you mean failover? allowed: ${moveKinds.join(', ')}`,
       'r.yaml:2:7 ""; a name of 1 to 80 characters is allowed',
       'r.yaml:3:1 unknown key; did you mean steps? allowed: kind, name, steps',
-      'r.yaml:5:23 "advance-epoc"; did you mean advance-epoch? allowed: advance-epoch, fence-site, restore-contacts, serve-users, probe',
+      `r.yaml:5:23 "advance-epoc"; did you mean advance-epoch? allowed: ${acts.join(', ')}`,
       'r.yaml:5:46 5; a duration such as 8h, 90m, 7h30m or 30s is allowed',
       'r.yaml:6:43 "epok" is no step; did you mean epoch? allowed: epoch, fence, c',
       'r.yaml:6:62 "continue"; fence-site guards the users: a failed one is held',
@@ -47,7 +48,7 @@ steps:
       'r.yaml:8:82 unknown key; did you mean needs? allowed: id, act, service, needs, timeout, on-failure',
       'r.yaml:9:11 "Probe!"; an id of small letters, digits and dashes, a letter first, is allowed',
       'r.yaml:9:40 "fence"; a list is expected',
-      'r.yaml:9:56 "dns"; allowed: contacts',
+      `r.yaml:9:56 "dns"; allowed: ${services.join(', ')}`,
     ]);
   });
 

@@ -7,6 +7,10 @@ import { ApplicationFailure } from '@temporalio/common';
 export const failures = {
   'input-invalid': { retry: false, try: 'Correct the input and start again.' },
   'runbook-invalid': { retry: false, try: 'Correct the runbook at the lines named, at both sites; then start again.' },
+  'act-missing': {
+    retry: false,
+    try: 'Take the step out of the runbook, or do it by a call-http or run-command of your own.',
+  },
   'journal-broken': {
     retry: false,
     try: 'Lines of the journal were changed or removed: keep this database as it is, and read it with a second person.',

@@ -1,6 +1,7 @@
 import type { Epoch } from './epoch.ts';
 import type { Phase } from './phases.ts';
-import type { Act, Plan } from './plan.ts';
+import type { Act } from './acts.ts';
+import type { Plan } from './plan.ts';
 import type { ApplyCounts, Timestamp } from './snapshots.ts';
 
 /** Simple enough to be typed into Temporal UI (DESIGN 4). */

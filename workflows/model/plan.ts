@@ -1,23 +1,29 @@
+import type { Act, MoveKind, Option, Service, StepArgument } from './acts.ts';
 import type { SnapshotId, Timestamp } from './snapshots.ts';
 
 /**
- * What a runbook's step may do: a closed list, and the same word in the YAML, the type, the switch, the activity, the
- * metric and the log.
+ * What happens when a step has failed for good. `hold`: after its attempts it waits for an operator; `ask-operator`: so it
+ * does after the first; `continue`: it is noted as a gap, and what needs it goes on.
  */
-export const acts = ['advance-epoch', 'fence-site', 'restore-contacts', 'serve-users', 'probe'] as const;
-export type Act = (typeof acts)[number];
+export const onFailures = ['hold', 'ask-operator', 'continue'] as const;
+export type OnFailure = (typeof onFailures)[number];
 
-/** What happens when a step has failed for good. */
-export type OnFailure = 'hold' | 'continue';
-
-export interface Step {
+export interface Step extends Partial<Record<Exclude<StepArgument, 'service'>, string>> {
   id: string;
   act: Act;
   needs: string[];
+  /** Of one attempt. */
   timeoutMs: number;
+  /** Attempts of one round, before an operator is needed. */
+  attempts: number;
   onFailure: OnFailure;
-  /** For `probe`: what is probed. */
-  service?: 'contacts';
+  service?: Service;
+  /** Only for customers who have this option. */
+  when?: Option;
+  /** It is tried again for so long, counted from its first attempt; then it has failed. */
+  withinMs?: number;
+  /** The RTO clock does not wait for it. */
+  outsideRto?: boolean;
 }
 
 export const roles = ['declare', 'approve', 'commander', 'operate'] as const;
@@ -32,7 +38,7 @@ export interface Approver {
 
 /** A runbook as parsed: the order people agree on. */
 export interface Runbook {
-  kind: 'failover';
+  kind: MoveKind;
   name: string;
   /** SHA-256 of the file's bytes, hex. */
   digest: string;
@@ -95,7 +101,7 @@ export interface Plan {
   rtoMs: number;
   targetRtoMs: number;
   /** Reasons for which this plan cannot be approved; empty when it can. */
-  blockers: { kind: 'source-serves' | 'isolation-unknown'; text: string }[];
+  blockers: { kind: 'source-serves' | 'isolation-unknown' | 'act-missing'; text: string }[];
   madeAt: Timestamp;
 }
 

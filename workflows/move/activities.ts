@@ -1,5 +1,7 @@
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
 import type { FailoverActivities } from '../../activities/types.ts';
+import { isPerformed } from '../model/acts.ts';
+import { failure } from '../model/failures.ts';
 import type { StepInput, StepResult } from '../model/moves.ts';
 import type { Step } from '../model/plan.ts';
 
@@ -35,8 +37,10 @@ export function perform(step: Step, round: number, input: StepInput): Promise<St
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     // Held only when the last attempt is known to have ended: an old attempt's effect must not land after a new one's.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '10s', maximumAttempts: 5 },
+    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '10s', maximumAttempts: step.attempts },
     summary: round === 0 ? `step ${step.id}` : `step ${step.id}, round ${round}`,
   });
+  if (!isPerformed(step.act))
+    throw failure('act-missing', `step ${step.id}: this version does not perform ${step.act}`);
   return acts[step.act](input);
 }
