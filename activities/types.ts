@@ -70,6 +70,8 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
   'claim-move'(input: { input: FailoverInput; move: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
   /** Looks at the world and binds the runbook to it. The same world gives the same digest. */
   'make-plan'(input: { input: FailoverInput; move: string; declaredAt: Timestamp }): Promise<Plan>;
+  /** Looks whether a step's effect stands, whoever made it; changes nothing. */
+  'check-effect'(input: StepInput): Promise<{ seen: boolean; summary: string }>;
   /** Appends to the hash chain of the move, once per key; returns the newest hash, hex. */
   'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string }>;
   /** Seals the evidence in the vault and on disk, and frees the slot. */

@@ -81,7 +81,7 @@ export function signVerb(
     verb,
     operator,
     digest: status.plan?.digest ?? '',
-    ...(step !== undefined && { step, round: (round ?? 0) + 1 }),
+    ...(step !== undefined && { step, round: (round ?? 0) + (verb === 'retry' ? 1 : 0) }),
     ...(because !== undefined && { because }),
     nonce: randomBytes(16).toString('hex'),
     expires: new Date(now + SIGNATURE_LIFE_MS).toISOString(),

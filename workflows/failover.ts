@@ -50,6 +50,8 @@ async function course(run: Run): Promise<Outcome> {
       if (agreed === 'aborted') return agreed;
       const end = await walk(run);
       if (end !== 'world-worse') return end;
+      // The world that they signed for is gone, even if it should come back.
+      run.approvals = [];
     }
   } finally {
     clock.cancel();

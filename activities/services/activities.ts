@@ -3,6 +3,7 @@ import { claimMove, writeJournal } from '../journal/moves.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { FailoverActivities } from '../types.ts';
+import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
 import { makePlan } from './plan.ts';
@@ -22,5 +23,6 @@ export function createFailoverActivities(
     'advance-epoch': (input) => advanceEpoch(site, input, running().signal),
     'fence-site': (input) => fenceSite(site, input, running().signal),
     'serve-users': (input) => serveUsers(site, input),
+    'check-effect': (input) => checkEffect(site, input),
   };
 }

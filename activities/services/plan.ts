@@ -1,5 +1,5 @@
 import { loadRunbook } from '../../runbooks/load.ts';
-import { isPerformed } from '../../workflows/model/acts.ts';
+import { canPerform } from '../../workflows/model/acts.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import {
@@ -108,7 +108,7 @@ function blockers({ peer }: CustomerSettings, isolation: Isolation): Plan['block
 /** An act that nobody performs would hold the move in the middle: it is said before anybody signs. */
 function unperformed(steps: readonly Step[]): Plan['blockers'] {
   return steps
-    .filter(({ act }) => !isPerformed(act))
+    .filter(({ act }) => !canPerform(act))
     .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
 }
 

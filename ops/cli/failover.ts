@@ -65,16 +65,25 @@ export function register(program: Command, context: Context): void {
     .option('--once', 'print where it stands and leave')
     .action((o: Where & { once?: boolean }) => atRun(context, o, (handle) => watch(context, handle, o.once ?? false)));
 
-  const signed = (name: Verb, about: string): Command =>
-    verb(name, about)
+  const signed = (name: Verb, about: string, { step = false, reason = false } = {}): void => {
+    const command = verb(name, about)
       .requiredOption('--operator <id>', 'who signs')
       .requiredOption('--key <file>', "the operator's private key")
       .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
-      .option('--because <text>', 'kept in the journal')
       .action((o: Signing) => atRun(context, o, (handle) => sign(context, handle, name, o)));
+    if (step) command.requiredOption('--step <id>', 'the step');
+    if (reason) command.requiredOption('--because <text>', 'kept in the journal');
+    else command.option('--because <text>', 'kept in the journal');
+  };
   signed('approve', 'sign the plan as it stands; read it with `watch` before');
-  signed('retry', 'another round of a held step').requiredOption('--step <id>', 'the step');
-  signed('abort', 'stop it; possible until the fence begins');
+  signed('retry', 'another round of a held step', { step: true });
+  signed('skip', 'pass over a held step; two must sign when it guards users', { step: true, reason: true });
+  signed('done', 'a held step was done by hand; two must sign when it guards users', { step: true, reason: true });
+  signed('pause', 'start no further step; what runs goes on');
+  signed('resume', 'go on after a pause');
+  signed('abort', 'stop it; possible until the epoch is claimed');
+  signed('take', 'have it in hand, which everybody who looks is shown');
+  signed('note', 'a line for the journal, the report and the next shift', { reason: true });
 
   verb('report', 'the report of the newest failover').action((o: Where) => report(context, o));
 }

@@ -152,6 +152,7 @@ const report = (move: string): Omit<FailoverReport, 'journalHead'> => ({
   mismatches: null,
   alarms: [],
   notTested: [],
+  notes: [],
 });
 
 describe('close-move', () => {

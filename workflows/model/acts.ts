@@ -39,6 +39,12 @@ export const performedActs = [
 ] as const satisfies readonly Act[];
 export type PerformedAct = (typeof performedActs)[number];
 
+/** Acts that the workflow itself performs. */
+const waited: readonly Act[] = ['wait-for-operator'];
+
+/** Whether a plan with this act can be walked to its end. */
+export const canPerform = (act: Act): boolean => isPerformed(act) || waited.includes(act);
+
 export const isPerformed = (act: Act): act is PerformedAct => (performedActs as readonly Act[]).includes(act);
 
 /** Kinds of move that a runbook is written for. */

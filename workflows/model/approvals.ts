@@ -9,7 +9,9 @@ hashes.sha512 = sha512;
 /** A signature lives one hour (DESIGN 4): longer, and it would outlive the world it was given for. */
 export const SIGNATURE_LIFE_MS = 3_600_000;
 
-export type Verb = 'approve' | 'retry' | 'abort';
+/** What operators may tell a move (DESIGN 7). */
+export const verbs = ['approve', 'retry', 'skip', 'done', 'pause', 'resume', 'abort', 'take', 'note'] as const;
+export type Verb = (typeof verbs)[number];
 
 /** What an operator sends. The text that was signed is not sent: it is made again from these and from the run's own state. */
 export interface SignedVerb {
@@ -17,7 +19,7 @@ export interface SignedVerb {
   operator: string;
   /** The plan's digest that the operator has read, hex. */
   digest: string;
-  /** Step and round, for `retry`. */
+  /** Step and round, for `retry` (the round to come), `skip` and `done` (the one that is held). */
   step?: string;
   round?: number;
   because?: string;
@@ -53,7 +55,13 @@ export function signedText(
 const rights: Record<Verb, readonly Role[]> = {
   approve: ['approve', 'commander'],
   retry: ['operate', 'commander'],
+  skip: ['operate', 'commander'],
+  done: ['operate', 'commander'],
+  pause: ['operate', 'approve', 'commander'],
+  resume: ['operate', 'approve', 'commander'],
   abort: ['operate', 'approve', 'commander'],
+  take: ['operate', 'approve', 'commander'],
+  note: ['operate', 'approve', 'commander'],
 };
 
 export interface Claim {

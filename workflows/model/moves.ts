@@ -1,4 +1,5 @@
 import type { Epoch } from './epoch.ts';
+import type { Motion } from './motions.ts';
 import type { Phase } from './phases.ts';
 import type { Act } from './acts.ts';
 import type { Plan } from './plan.ts';
@@ -53,9 +54,12 @@ export interface JournalEntry {
 export interface StepReport {
   id: string;
   act: Act;
-  state: 'waiting' | 'running' | 'held' | 'done' | 'failed' | 'skipped';
+  /** `failed`: for good, and the run went on or ended without it. `done-by-hand`, `skipped`: by signatures in the journal. */
+  state: 'waiting' | 'running' | 'held' | 'done' | 'done-by-hand' | 'skipped' | 'failed';
   round: number;
   startedAt: Timestamp | null;
+  /** Since when an operator is waited for; null when none is. */
+  heldAt: Timestamp | null;
   endedAt: Timestamp | null;
   summary: string;
   facts: Record<string, number | string | boolean | null>;
@@ -88,6 +92,7 @@ export interface FailoverReport {
   restored: ApplyCounts | null;
   /** Rows that differ between the survivor's database and the snapshot's records, over the users moved. */
   mismatches: number | null;
+  notes: { by: string; at: Timestamp; text: string }[];
   alarms: { at: Timestamp; text: string }[];
   /** SHA-256 of the last journal entry, hex: what the report stands on. */
   journalHead: string;
@@ -111,6 +116,12 @@ export interface FailoverStatus {
   plan: Plan | null;
   approvals: { operator: string; expiresAt: Timestamp }[];
   steps: StepReport[];
+  /** Answers to held steps that another operator has yet to sign. */
+  motions: Motion[];
+  /** Who has the run in hand; null when nobody took it. */
+  owner: string | null;
+  paused: { by: string; at: Timestamp; because: string } | null;
+  notes: { by: string; at: Timestamp; text: string }[];
   alarms: { at: Timestamp; text: string }[];
 }
 

@@ -34,10 +34,16 @@ export const record = proxyActivities<FailoverActivities>({
 export function perform(step: Step, round: number, input: StepInput): Promise<StepResult> {
   const acts = proxyActivities<FailoverActivities>({
     startToCloseTimeout: step.timeoutMs,
+    ...(step.withinMs !== undefined && { scheduleToCloseTimeout: step.withinMs }),
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     // Held only when the last attempt is known to have ended: an old attempt's effect must not land after a new one's.
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-    retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '10s', maximumAttempts: step.attempts },
+    retry: {
+      initialInterval: '1s',
+      backoffCoefficient: 2,
+      maximumInterval: '10s',
+      maximumAttempts: step.withinMs === undefined ? step.attempts : Infinity,
+    },
     summary: round === 0 ? `step ${step.id}` : `step ${step.id}, round ${round}`,
   });
   if (!isPerformed(step.act))

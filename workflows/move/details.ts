@@ -1,4 +1,5 @@
-import type { FailoverStatus } from '../model/moves.ts';
+import type { FailoverStatus, StepReport } from '../model/moves.ts';
+import { endPhases } from '../model/phases.ts';
 import { duration } from '../model/rto.ts';
 
 type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
@@ -6,7 +7,9 @@ type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
 /** One sentence: what the run waits for, in the words of the person it waits for. */
 export function waitsFor(s: Shown): string {
   const held = s.steps.filter((step) => step.state === 'held');
-  if (held.length > 0) return `an operator: ${held.map((h) => `step ${h.id} is held: ${h.summary}`).join('; ')}`;
+  if (held.length > 0) return `an operator: ${held.map((h) => heldText(s, h)).join('; ')}`;
+  if (s.paused && !endPhases.includes(s.phase))
+    return `a resume: ${s.paused.by} paused it at ${s.paused.at}${s.paused.because === '' ? '' : `, ${s.paused.because}`}`;
   switch (s.phase) {
     case 'declared':
       return 'the slot of the customer in the database of the survivor';
@@ -29,6 +32,12 @@ export function waitsFor(s: Shown): string {
   }
 }
 
+function heldText({ motions }: Shown, step: StepReport): string {
+  const asked = motions.filter((m) => m.step === step.id);
+  const half = asked.map((m) => `; ${m.operators.join(', ')} signed ${m.answer}, another operator must`).join('');
+  return `step ${step.id} is held: ${step.summary}${half}`;
+}
+
 function approving(s: Shown): string {
   const blockers = s.plan?.blockers ?? [];
   if (blockers.length > 0) return `a plan that can be approved: ${blockers.map((b) => b.text).join('; ')}`;
@@ -43,8 +52,13 @@ function approving(s: Shown): string {
 /** The exact command that helps the run on. */
 export function nextCommand(s: Shown): string | null {
   const held = s.steps.find((step) => step.state === 'held');
-  if (held)
-    return `tandem failover retry --customer ${s.customer} --step ${held.id} --operator ID --key FILE --because TEXT`;
+  if (held) {
+    const [half] = s.motions.filter((m) => m.step === held.id);
+    const answer = half?.answer ?? (held.act === 'wait-for-operator' ? 'done' : 'retry');
+    return `tandem failover ${answer} --customer ${s.customer} --step ${held.id} --operator ID --key FILE --because TEXT`;
+  }
+  if (s.paused && !endPhases.includes(s.phase))
+    return `tandem failover resume --customer ${s.customer} --operator ID --key FILE`;
   if (s.phase !== 'approving') return null;
   if (s.plan && s.plan.blockers.length > 0)
     return `tandem failover abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;
@@ -59,6 +73,7 @@ export function details(s: FailoverStatus): string {
     '',
     `Waits for: ${s.waitsFor}`,
     ...(s.next ? ['', `Next: \`${s.next}\``] : []),
+    ...(s.owner ? ['', `In the hands of ${s.owner}.`] : []),
     '',
     `Site ${s.from} is lost since ${s.disruptedAt}${plan ? `; ${plan.decisions.users} users move to ${plan.decisions.to}` : ''}.`,
   ];
@@ -76,6 +91,7 @@ export function details(s: FailoverStatus): string {
       ...s.steps.map((step) => `| ${step.id} | ${step.act} | ${step.state} | ${step.summary.replaceAll('|', '/')} |`),
     );
   }
+  if (s.notes.length > 0) lines.push('', ...s.notes.map((n) => `Note ${n.at}, ${n.by}: ${n.text}`));
   if (s.alarms.length > 0) lines.push('', ...s.alarms.map((a) => `Alarm ${a.at}: ${a.text}`));
   return lines.join('\n');
 }

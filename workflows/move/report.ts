@@ -43,6 +43,7 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     steps: run.steps,
     restored: (done('restore-contacts')?.facts as ApplyCounts | undefined) ?? null,
     mismatches: typeof mismatches === 'number' ? mismatches : null,
+    notes: run.notes,
     alarms: run.alarms,
     notTested: NOT_TESTED,
   };

@@ -9,10 +9,12 @@ import { agreed, living, type Approval } from '../model/approvals.ts';
 import { failure, failureText } from '../model/failures.ts';
 import type { ClosedMove, FailoverInput, FailoverStatus, JournalEntry, StepReport } from '../model/moves.ts';
 import { searchAttributes } from '../model/names.ts';
+import type { Motion } from '../model/motions.ts';
 import { transition, type Phase, type PhaseEvent } from '../model/phases.ts';
 import type { Plan } from '../model/plan.ts';
 import { alarms } from '../model/rto.ts';
 import { desk, record } from './activities.ts';
+import { Lines } from './lines.ts';
 import { details, nextCommand, waitsFor } from './details.ts';
 import { report, type Outcome } from './report.ts';
 
@@ -36,12 +38,16 @@ export class Run {
   alarms: { at: string; text: string }[] = [];
   /** Set by a signed abort or by a cancel from Temporal UI that came in time. */
   abortAsked: string | null = null;
-  /** Steps for which an operator asked another round. */
-  retryAsked = new Set<string>();
+  /** Answers to held steps that one operator signed and another must. */
+  motions: Motion[] = [];
+  /** Answers that enough operators signed, by step. */
+  readonly answers = new Map<string, Motion>();
+  owner: string | null = null;
+  paused: FailoverStatus['paused'] = null;
+  readonly notes: FailoverStatus['notes'] = [];
   /** Grows with everything that could end a wait. */
   changes = 0;
-  private queue: JournalEntry[] = [];
-  private lines = 0;
+  private readonly lines = new Lines();
 
   constructor(input: FailoverInput) {
     this.input = input;
@@ -62,12 +68,12 @@ export class Run {
     return found;
   }
 
-  /** Nobody has been cut off or moved yet: the run may still be stopped without a trace (DESIGN 4). */
+  /** Nothing has been claimed yet: from the epoch on, a source that returns closes itself, whatever becomes of this run. */
   get mayAbort(): boolean {
-    const fence = this.steps.find((s) => s.act === 'fence-site');
+    const epoch = this.steps.find((s) => s.act === 'advance-epoch');
     return (
       ['declared', 'planning', 'approving'].includes(this.phase) ||
-      (this.phase === 'moving' && fence?.state === 'waiting')
+      (this.phase === 'moving' && epoch?.state === 'waiting')
     );
   }
 
@@ -88,15 +94,17 @@ export class Run {
 
   write(kind: JournalEntry['kind'], body: Record<string, unknown>): void {
     const { customer } = this.input;
-    this.queue.push({ customer, move: this.move, key: `${kind}/${this.lines}`, kind, at: iso(Date.now()), body });
-    this.lines += 1;
+    this.lines.add({ customer, move: this.move, kind, at: iso(Date.now()), body });
   }
 
-  /** Brings the lines written so far into the journal. Nothing that people signed is acted on before it is there. */
-  async flush(): Promise<string> {
-    const entries = this.queue;
-    this.queue = [];
-    return (await record['write-journal']({ entries })).head;
+  /** Whether the journal has all of them. */
+  get written(): boolean {
+    return this.lines.empty;
+  }
+
+  /** Brings the lines written so far into the journal. */
+  async flush(): Promise<void> {
+    await this.lines.flush();
   }
 
   /** Makes the run's state visible: current details for people, search attributes for lists. */
@@ -131,6 +139,10 @@ export class Run {
       plan,
       approvals,
       steps,
+      motions: this.motions,
+      owner: this.owner,
+      paused: this.paused,
+      notes: this.notes,
       alarms: rung,
     };
     return { ...shown, waitsFor: waitsFor(shown), next: nextCommand(shown) };
@@ -157,7 +169,15 @@ export class Run {
     const plan = await desk['make-plan']({ input: this.input, move: this.move, declaredAt: this.declaredAt });
     if (plan.digest !== this.plan?.digest) this.approvals = [];
     this.plan = plan;
-    const waiting = { state: 'waiting', round: 0, startedAt: null, endedAt: null, summary: '', facts: {} } as const;
+    const waiting = {
+      state: 'waiting',
+      round: 0,
+      startedAt: null,
+      heldAt: null,
+      endedAt: null,
+      summary: '',
+      facts: {},
+    } as const;
     this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...waiting }));
     this.write('planned', {
       digest: plan.digest,
@@ -191,6 +211,6 @@ export class Run {
   async giveUp(error: unknown): Promise<void> {
     this.alarm(`given up: ${failureText(error)}`);
     this.because = failureText(error);
-    await this.close('aborted');
+    await this.close(this.mayAbort ? 'aborted' : 'closed-with-gaps');
   }
 }

@@ -1,41 +1,75 @@
-import { ApplicationFailure, defineQuery, defineUpdate, setHandler } from '@temporalio/workflow';
-import { refuse, type SignedVerb, type Verb } from '../model/approvals.ts';
+import {
+  ApplicationFailure,
+  CancellationScope,
+  condition,
+  defineQuery,
+  defineUpdate,
+  setHandler,
+} from '@temporalio/workflow';
+import { refuse, verbs as verbNames, type SignedVerb, type Verb } from '../model/approvals.ts';
+import { isAnswer, joined, signaturesNeeded, type Answer } from '../model/motions.ts';
 import type { FailoverStatus, VerbAnswer } from '../model/moves.ts';
 import type { Run } from './run.ts';
 
 /** What operators may tell a failover. Each is signed; the answer says where the run stands then. */
-export const verbs = {
-  approve: defineUpdate<VerbAnswer, [SignedVerb]>('approve'),
-  retry: defineUpdate<VerbAnswer, [SignedVerb]>('retry'),
-  abort: defineUpdate<VerbAnswer, [SignedVerb]>('abort'),
-};
+export const verbs = Object.fromEntries(
+  verbNames.map((verb) => [verb, defineUpdate<VerbAnswer, [SignedVerb]>(verb)]),
+) as Record<Verb, ReturnType<typeof defineUpdate<VerbAnswer, [SignedVerb]>>>;
 
 export const statusQuery = defineQuery<FailoverStatus>('status');
+
+/** An operator is told so when the journal has not taken his word by then; it is kept all the same. */
+const JOURNAL_PATIENCE = '5s';
 
 /** Why this verb cannot be taken now, whoever signed it; null when it can. */
 function outOfPlace(run: Run, v: SignedVerb): string | null {
   switch (v.verb) {
-    case 'approve': {
-      const blocker = run.plan?.blockers[0];
-      if (run.phase !== 'approving') return `in phase ${run.phase} there is nothing to approve`;
-      if (blocker) return `the plan cannot be approved: ${blocker.text}`;
-      return run.status().approvals.some((a) => a.operator === v.operator)
-        ? `${v.operator} has already signed: another operator must`
-        : null;
-    }
-    case 'retry': {
-      const step = run.steps.find((s) => s.id === v.step);
-      if (!step) return `step ${JSON.stringify(v.step)} is not in the plan: ${run.steps.map((s) => s.id).join(', ')}`;
-      if (step.state !== 'held') return `step ${step.id} is ${step.state}, not held`;
-      return v.round === step.round + 1
-        ? null
-        : `the next round of step ${step.id} is ${step.round + 1}, not ${v.round}`;
-    }
+    case 'approve':
+      return notApprovable(run, v);
+    case 'retry':
+    case 'skip':
+    case 'done':
+      return notAnswerable(run, v, v.verb);
     case 'abort':
-      return run.mayAbort ? null : 'the fence has begun: it can no longer be aborted';
+      return run.mayAbort ? null : 'the epoch is claimed or about to be: it can no longer be aborted';
+    case 'pause':
+      return run.paused ? `it is paused already, by ${run.paused.by}` : notWalking(run);
+    case 'resume':
+      return run.paused ? null : 'it is not paused';
+    case 'take':
+      return run.owner === v.operator ? `${v.operator} has it already` : null;
+    case 'note':
+      return v.because === undefined || v.because.trim() === '' ? 'a note has a text: `because`' : null;
     default:
       return v.verb satisfies never;
   }
+}
+
+function notApprovable(run: Run, v: SignedVerb): string | null {
+  const blocker = run.plan?.blockers[0];
+  if (run.phase !== 'approving') return `in phase ${run.phase} there is nothing to approve`;
+  if (blocker) return `the plan cannot be approved: ${blocker.text}`;
+  return run.status().approvals.some((a) => a.operator === v.operator)
+    ? `${v.operator} has already signed: another operator must`
+    : null;
+}
+
+const notWalking = (run: Run): string | null =>
+  run.phase === 'moving' || run.phase === 'verifying' ? null : `in phase ${run.phase} no step would be held back by it`;
+
+function notAnswerable(run: Run, v: SignedVerb, answer: Answer): string | null {
+  const step = run.steps.find((s) => s.id === v.step);
+  if (!step) return `step ${JSON.stringify(v.step)} is not in the plan: ${run.steps.map((s) => s.id).join(', ')}`;
+  if (step.state !== 'held') return `step ${step.id} is ${step.state}, not held`;
+  const round = answer === 'retry' ? step.round + 1 : step.round;
+  if (v.round !== round)
+    return answer === 'retry'
+      ? `the next round of step ${step.id} is ${round}, not ${v.round}`
+      : `step ${step.id} is held in round ${round}, not ${v.round}`;
+  if (answer === 'retry') return step.act === 'wait-for-operator' ? `${step.id} waits for done or skip` : null;
+  if (v.because === undefined || v.because.trim() === '') return `a ${answer} has a reason: \`because\``;
+  const asked = run.motions.find((m) => m.step === step.id && m.round === step.round && m.answer === answer);
+  return asked?.operators.includes(v.operator) ? `${v.operator} has already signed this: another operator must` : null;
 }
 
 /** Validators are synchronous and throw to refuse; a refused verb leaves no trace in the history. */
@@ -52,36 +86,67 @@ function validate(run: Run, verb: Verb, v: SignedVerb): void {
   if (why) throw ApplicationFailure.nonRetryable(`${run.input.customer}: ${why}`, 'verb-refused');
 }
 
-function accept(run: Run, v: SignedVerb): VerbAnswer {
-  run.usedNonces.add(v.nonce);
-  const { verb, operator, digest, step, round, because, nonce, expires, signature } = v;
-  run.write('signed', { verb, operator, digest, step, round, because, nonce, expires, signature });
+/** What a verb does to the run. */
+function apply(run: Run, v: SignedVerb): void {
+  const { verb, operator, because = '' } = v;
+  const at = new Date(Date.now()).toISOString();
+  if (isAnswer(verb)) return answerStep(run, v, verb);
   switch (verb) {
     case 'approve': {
-      const commander = run.currentPlan.decisions.approvers.some(
-        (a) => a.id === operator && a.roles.includes('commander'),
-      );
+      const roles = run.currentPlan.decisions.approvers.find((a) => a.id === operator)?.roles ?? [];
       run.approvals = run.approvals.filter((a) => a.operator !== operator);
-      run.approvals.push({ operator, commander, receivedAt: Date.now(), expiresAt: Date.parse(expires) });
-      break;
+      const commander = roles.includes('commander');
+      run.approvals.push({ operator, commander, receivedAt: Date.now(), expiresAt: Date.parse(v.expires) });
+      return;
     }
-    case 'retry':
-      run.retryAsked.add(step ?? '');
-      break;
     case 'abort':
-      run.abortAsked = because ?? `${operator} asked`;
-      break;
+      run.abortAsked = because || `${operator} asked`;
+      return;
+    case 'pause':
+      run.paused = { by: operator, at, because };
+      return;
+    case 'resume':
+      run.paused = null;
+      return;
+    case 'take':
+      run.owner = operator;
+      return;
+    case 'note':
+      run.notes.push({ by: operator, at, text: because });
+      return;
     default:
       verb satisfies never;
   }
+}
+
+function answerStep(run: Run, v: SignedVerb, answer: Answer): void {
+  const { operator, because = '' } = v;
+  const step = run.step(v.step ?? '');
+  const given = { step: step.id, round: step.round, answer, operator, because };
+  const { motions, motion } = joined(run.motions, given);
+  const carried = motion.operators.length >= signaturesNeeded(answer, step.act);
+  run.motions = carried ? motions.filter((m) => m.step !== step.id) : motions;
+  if (carried) run.answers.set(step.id, motion);
+}
+
+async function accept(run: Run, v: SignedVerb): Promise<VerbAnswer> {
+  run.usedNonces.add(v.nonce);
+  const { verb, operator, digest, step, round, because, nonce, expires, signature } = v;
+  run.write('signed', { verb, operator, digest, step, round, because, nonce, expires, signature });
+  apply(run, v);
   run.show();
-  return { phase: run.phase, waitsFor: run.status().waitsFor };
+  run.flush().catch(() => undefined); // A journal that fails for good ends the run where it acts on this.
+  const kept = await condition(() => run.written, JOURNAL_PATIENCE);
+  const { waitsFor } = run.status();
+  return { phase: run.phase, waitsFor: kept ? waitsFor : `the journal, which does not answer; then ${waitsFor}` };
 }
 
 /** Registered before anything is awaited: a verb may already be waiting. */
 export function listen(run: Run): void {
   setHandler(statusQuery, () => run.status());
-  for (const verb of ['approve', 'retry', 'abort'] as const) {
-    setHandler(verbs[verb], (v) => accept(run, v), { validator: (v: SignedVerb) => validate(run, verb, v) });
+  for (const verb of verbNames) {
+    // Also after a cancel that was refused: it would end whatever a handler waits for.
+    const handle = (v: SignedVerb): Promise<VerbAnswer> => CancellationScope.nonCancellable(() => accept(run, v));
+    setHandler(verbs[verb], handle, { validator: (v: SignedVerb) => validate(run, verb, v) });
   }
 }

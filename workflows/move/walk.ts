@@ -1,114 +1,152 @@
 import { condition } from '@temporalio/workflow';
 import { failureKind, failureText } from '../model/failures.ts';
-import type { StepReport } from '../model/moves.ts';
+import type { StepInput, StepReport } from '../model/moves.ts';
 import type { Step } from '../model/plan.ts';
 import { perform } from './activities.ts';
+import { hold } from './hold.ts';
 import type { Run } from './run.ts';
 
 /** How a walk ends. `world-worse`: what was signed no longer holds, and nothing has been done. */
 export type WalkEnd = 'closed' | 'closed-with-gaps' | 'world-worse' | 'aborted' | 'superseded';
 
-/** A held step waits for an operator; after a month the run closes and says what is missing. */
-const HOLD_LIMIT = '30d';
+/** States in which a step is behind those that need it. */
+const passed: readonly StepReport['state'][] = ['done', 'done-by-hand', 'skipped'];
 
 const now = (): string => new Date(Date.now()).toISOString();
 
 /**
- * Walks the steps as a graph: each starts when all it needs is done, a failed one holds its own branch only. Returns
- * when no step can go on.
+ * Walks the steps as a graph: each starts when all it needs is behind it, a failed one holds its own branch only. Returns
+ * when no step can go on, and none runs.
  */
 export async function walk(run: Run): Promise<WalkEnd> {
-  const steps = run.currentPlan.decisions.steps;
-  const epoch = { number: run.currentPlan.decisions.epoch, site: run.currentPlan.decisions.to, move: run.move };
-  let end: WalkEnd | null = null;
-  const started = new Map<string, Promise<boolean>>();
+  return new Walk(run).toEnd();
+}
+
+class Walk {
+  private readonly run: Run;
+  private readonly steps: readonly Step[];
+  private readonly started = new Map<string, Promise<boolean>>();
+  private end: WalkEnd | 'broken' | null = null;
+
+  constructor(run: Run) {
+    this.run = run;
+    this.steps = run.currentPlan.decisions.steps;
+  }
+
+  async toEnd(): Promise<WalkEnd> {
+    const branches = await Promise.allSettled(this.steps.map((step) => this.start(step)));
+    const broken = branches.find((branch) => branch.status === 'rejected');
+    if (broken) throw broken.reason; // Only now: an activity that runs must not outlive the run.
+    const { run, end } = this;
+    if (end === 'world-worse') run.enter('world-worse');
+    if (end === 'superseded') run.enter('newer-epoch');
+    if (end === 'aborted') run.enter('abort-asked');
+    if (end !== null && end !== 'broken') return end;
+    const whole = run.steps.every((s) => s.state === 'done' || s.state === 'done-by-hand');
+    run.enter(whole ? 'verified' : 'left-gaps');
+    return whole ? 'closed' : 'closed-with-gaps';
+  }
 
   /** Resolves to whether what depends on this step may start. */
-  const start = (step: Step): Promise<boolean> => {
-    const going = started.get(step.id) ?? take(step);
-    started.set(step.id, going);
+  private start(step: Step): Promise<boolean> {
+    const going = this.started.get(step.id) ?? this.take(step);
+    this.started.set(step.id, going);
     return going;
-  };
+  }
 
-  async function take(step: Step): Promise<boolean> {
-    const needs = await Promise.all(steps.filter((s) => step.needs.includes(s.id)).map(start));
-    if (end !== null || needs.includes(false)) return false;
+  private async take(step: Step): Promise<boolean> {
+    try {
+      const needs = await Promise.all(this.steps.filter((s) => step.needs.includes(s.id)).map((s) => this.start(s)));
+      if (needs.includes(false)) return false;
+      return await this.through(step);
+    } catch (error) {
+      this.over('broken');
+      throw error;
+    }
+  }
+
+  /** Round after round, until the step is behind us or the run is over. */
+  private async through(step: Step): Promise<boolean> {
+    const { run } = this;
     for (;;) {
-      const stop = await attempt(run, step, epoch);
+      if (!(await this.mayGoOn())) return false;
+      const stop = await this.attempt(step);
       if (stop === null) return true;
       if (stop !== 'failed') {
-        end = stop;
-        run.changes += 1; // Held steps of other branches must not wait for a run that is over.
+        this.over(stop);
         return false;
       }
       if (step.onFailure === 'continue') return true;
-      const again = await hold(run, step, () => end !== null);
-      if (again === 'aborted') end = 'aborted';
+      const again = await hold(
+        run,
+        step,
+        () => this.inputOf(step),
+        () => this.end !== null,
+      );
+      if (again === 'aborted') this.over('aborted');
+      if (again === 'passed') {
+        if (step.act === 'serve-users' && run.step(step.id).state === 'done-by-hand') run.enter('served');
+        return true;
+      }
       if (again !== 'retry') return false;
     }
   }
 
-  await Promise.all(steps.map(start));
-  if (end !== null) return finish(run, end);
-  const whole = run.steps.every((s) => s.state === 'done');
-  run.enter(whole ? 'verified' : 'left-gaps');
-  return whole ? 'closed' : 'closed-with-gaps';
-}
-
-function finish(run: Run, end: WalkEnd): WalkEnd {
-  if (end === 'world-worse') run.enter('world-worse');
-  if (end === 'superseded') run.enter('newer-epoch');
-  if (end === 'aborted') run.enter('abort-asked');
-  return end;
-}
-
-/** One round of a step. Null when it is done. */
-async function attempt(
-  run: Run,
-  step: Step,
-  epoch: { number: number; site: string; move: string },
-): Promise<'failed' | 'world-worse' | 'superseded' | null> {
-  const report = run.step(step.id);
-  Object.assign(report, {
-    state: 'running',
-    startedAt: report.startedAt ?? now(),
-    endedAt: null,
-    summary: '',
-  } satisfies Partial<StepReport>);
-  run.show();
-  const key = { customer: run.input.customer, epoch, step: step.id, round: report.round };
-  try {
-    const { summary, facts } = await perform(step, report.round, { key, act: step.act, plan: run.currentPlan });
-    Object.assign(report, { state: 'done', endedAt: now(), summary, facts } satisfies Partial<StepReport>);
-    run.write('step', { step: step.id, act: step.act, round: report.round, state: 'done', summary, facts });
-    if (step.act === 'serve-users') run.enter('served');
-    await run.flush();
-    run.show();
-    return null;
-  } catch (error) {
-    const summary = failureText(error);
-    Object.assign(report, { state: 'failed', endedAt: now(), summary } satisfies Partial<StepReport>);
-    run.write('step', { step: step.id, act: step.act, round: report.round, state: 'failed', summary });
-    run.show();
-    const kind = failureKind(error);
-    if (kind === 'world-worse') return 'world-worse';
-    return kind === 'epoch-superseded' ? 'superseded' : 'failed';
+  /** Looked at right before each round: an abort that was accepted never sees the epoch claimed. */
+  private async mayGoOn(): Promise<boolean> {
+    const { run } = this;
+    const stopped = (): boolean => this.end !== null || (run.abortAsked !== null && run.mayAbort);
+    if (run.paused && !stopped()) await condition(() => run.paused === null || stopped());
+    if (this.end === null && stopped()) this.over('aborted');
+    return this.end === null;
   }
-}
 
-/** Holds a failed step until an operator asks for another round, the run is over, or the limit has come. */
-async function hold(run: Run, step: Step, over: () => boolean): Promise<'retry' | 'aborted' | 'over'> {
-  const report = run.step(step.id);
-  report.state = 'held';
-  run.alarm(`step ${step.id} is held: ${report.summary}`);
-  await run.flush();
-  const asked = (): boolean => run.retryAsked.has(step.id) || run.abortAsked !== null || over();
-  const answered = await condition(asked, HOLD_LIMIT, { summary: `step ${step.id} is held for an operator` });
-  if (answered && run.retryAsked.delete(step.id)) {
-    report.round += 1;
-    return 'retry';
+  private over(end: WalkEnd | 'broken'): void {
+    this.end ??= end;
+    this.run.changes += 1; // Held steps of other branches must not wait for a run that is over.
   }
-  report.state = 'failed';
-  run.show();
-  return run.abortAsked && !over() ? 'aborted' : 'over';
+
+  private inputOf(step: Step): StepInput {
+    const { run } = this;
+    const plan = run.currentPlan;
+    const epoch = { number: plan.decisions.epoch, site: plan.decisions.to, move: run.move };
+    const key = { customer: run.input.customer, epoch, step: step.id, round: run.step(step.id).round };
+    return { key, act: step.act, plan };
+  }
+
+  /** One round of a step. Null when it is done. */
+  private async attempt(step: Step): Promise<'failed' | 'world-worse' | 'superseded' | null> {
+    const { run } = this;
+    const report = run.step(step.id);
+    const { round } = report;
+    if (step.act === 'wait-for-operator') {
+      Object.assign(report, {
+        startedAt: report.startedAt ?? now(),
+        summary: step.message ?? 'an operator is waited for',
+      });
+      return 'failed'; // It waits as a held step does: for `done` or `skip`.
+    }
+    const begun = { state: 'running', startedAt: report.startedAt ?? now(), endedAt: null, summary: '' } as const;
+    Object.assign(report, begun satisfies Partial<StepReport>);
+    run.show();
+    try {
+      const { summary, facts } = await perform(step, round, this.inputOf(step));
+      Object.assign(report, { state: 'done', endedAt: now(), summary, facts } satisfies Partial<StepReport>);
+      run.write('step', { step: step.id, act: step.act, round, state: 'done', summary, facts });
+      if (step.act === 'serve-users') run.enter('served');
+      await run.flush();
+      run.show();
+      return null;
+    } catch (error) {
+      if (passed.includes(report.state)) throw error; // Not the act's failure, but the journal's.
+      const summary = failureText(error);
+      Object.assign(report, { state: 'failed', endedAt: now(), summary } satisfies Partial<StepReport>);
+      run.write('step', { step: step.id, act: step.act, round, state: 'failed', summary });
+      run.show();
+      const kind = failureKind(error);
+      // Another number is taken by a new plan only, and that is to be signed.
+      if (kind === 'world-worse' || kind === 'epoch-taken') return 'world-worse';
+      return kind === 'epoch-superseded' ? 'superseded' : 'failed';
+    }
+  }
 }

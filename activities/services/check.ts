@@ -1,0 +1,51 @@
+import type { Act } from '../../workflows/model/acts.ts';
+import { compareEpoch } from '../../workflows/model/epoch.ts';
+import type { StepInput } from '../../workflows/model/moves.ts';
+import type { OwnSite } from './site.ts';
+
+/** What was found of a step's effect, whoever made it. */
+export interface Seen {
+  seen: boolean;
+  summary: string;
+}
+
+/** Of acts that are not here nobody can see the effect from this site: it is there when the operators say so. */
+const checks: Partial<Record<Act, (site: OwnSite, input: StepInput) => Promise<Seen> | Seen>> = {
+  'advance-epoch': epochHeld,
+  'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
+  'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
+  probe: () => ({ seen: false, summary: 'a retry looks again' }),
+  'serve-users': rightHeld,
+};
+
+/** Looks whether what a step was to bring about stands, whoever did it. Changes nothing. */
+export async function checkEffect(site: OwnSite, input: StepInput): Promise<Seen> {
+  const check = checks[input.act];
+  return check ? check(site, input) : { seen: true, summary: 'nothing here can see it' };
+}
+
+async function epochHeld(site: OwnSite, { key: { customer, epoch } }: StepInput): Promise<Seen> {
+  const [row] = await site
+    .database(customer)
+    .query<{ number: string; site: string; move: string }>(
+      'select number, site, move from tandem.epoch where customer = $1',
+      [customer],
+    );
+  const held = row ? { number: Number(row.number), site: row.site, move: row.move } : null;
+  const seen = held !== null && compareEpoch(held, epoch) === 'same';
+  const told = `the database of ${site.settings.site} holds epoch ${held?.number ?? 'none'}`;
+  return { seen, summary: seen ? told : `${told}, and not epoch ${epoch.number} of this move` };
+}
+
+async function rightHeld(site: OwnSite, { key: { customer, epoch }, plan }: StepInput): Promise<Seen> {
+  const half = plan.decisions.from;
+  const [row] = await site
+    .database(customer)
+    .query<{ site: string; epoch: string }>(
+      'select site, epoch from tandem.serving where customer = $1 and half = $2',
+      [customer, half],
+    );
+  const seen = row?.site === site.settings.site && Number(row.epoch) === epoch.number;
+  const told = row ? `${row.site} may serve them under epoch ${row.epoch}` : 'nobody may serve them here';
+  return { seen, summary: `users of ${half}: ${told}` };
+}

@@ -1,0 +1,43 @@
+import { CancellationScope } from '@temporalio/workflow';
+import type { JournalEntry } from '../model/moves.ts';
+import { record } from './activities.ts';
+
+/**
+ * Lines on their way into the journal, in their order: one write at a time, each with all that waits. A line leaves only
+ * when it is written.
+ */
+export class Lines {
+  private readonly waiting: JournalEntry[] = [];
+  private added = 0;
+  private written = 0;
+  private writing: Promise<void> | null = null;
+
+  /** The line's key is its place and its time: after Temporal was restored from a backup, other lines have other keys. */
+  add(entry: Omit<JournalEntry, 'key'>): void {
+    this.waiting.push({ ...entry, key: `${entry.kind}/${this.added}/${entry.at}` });
+    this.added += 1;
+  }
+
+  get empty(): boolean {
+    return this.waiting.length === 0;
+  }
+
+  /** Resolves when all lines added so far are in the journal. Nothing that people signed is acted on before it is there. */
+  async flush(): Promise<void> {
+    const last = this.added;
+    while (this.written < last) {
+      this.writing ??= this.write().finally(() => {
+        this.writing = null;
+      });
+      await this.writing;
+    }
+  }
+
+  private async write(): Promise<void> {
+    const entries = [...this.waiting];
+    // Whoever waits for it may be cancelled; the line may not.
+    await CancellationScope.nonCancellable(() => record['write-journal']({ entries }));
+    this.waiting.splice(0, entries.length);
+    this.written += entries.length;
+  }
+}
