@@ -1,5 +1,12 @@
 import type { ContinuityTestInput, TestReceipt, Turn } from '../workflows/model/continuity.ts';
-import type { FailoverInput, FailoverReport, JournalEntry, StepInput, StepResult } from '../workflows/model/moves.ts';
+import type {
+  FailoverInput,
+  FailoverReport,
+  JournalEntry,
+  Resumed,
+  StepInput,
+  StepResult,
+} from '../workflows/model/moves.ts';
 import type { PerformedAct } from '../workflows/model/acts.ts';
 import type { Plan } from '../workflows/model/plan.ts';
 import type { RetentionResult } from '../workflows/model/retention.ts';
@@ -66,8 +73,8 @@ export interface PullResult {
 }
 
 export interface FailoverActivities extends Record<PerformedAct, (input: StepInput) => Promise<StepResult>> {
-  /** Takes the customer's one slot, or names the move that holds it. */
-  'claim-move'(input: { input: FailoverInput; move: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
+  /** Takes the customer's one slot, or names the move that holds it; with `resume`, takes that move over from its run. */
+  'claim-move'(input: { input: FailoverInput; run: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
   /** Looks at the world and binds the runbook to it. The same world gives the same digest. */
   'make-plan'(input: { input: FailoverInput; move: string; declaredAt: Timestamp }): Promise<Plan>;
   /** Looks whether a step's effect stands, whoever made it; changes nothing. */
@@ -80,7 +87,9 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
   }): Promise<{ report: FailoverReport; path: string; vaultKey: string }>;
 }
 
-export type ClaimResult = { claimed: true } | { claimed: false; move: string; workflowId: string; phase: string };
+export type ClaimResult =
+  | { claimed: true; resumed: Resumed | null }
+  | { claimed: false; move: string; workflowId: string; phase: string };
 
 export interface ContinuityActivities {
   /** Whose turn it is by the receipts of both sites, and the snapshot to prove. */

@@ -43,6 +43,35 @@ export async function startFailover(client: Client, site: string, input: Failove
   return failoverHandle(client, input.customer);
 }
 
+/**
+ * Goes on with the move that holds the customer's slot, from its journal: after a terminate, on an empty Temporal service,
+ * or with another build. `replace`: a run that is there is ended first, in the same call.
+ */
+export async function resumeFailover(
+  client: Client,
+  site: string,
+  customer: string,
+  { replace = false } = {},
+): Promise<FailoverHandle> {
+  try {
+    await client.workflow.start<(input: { customer: string; resume: true }) => Promise<ClosedMove>>('failover', {
+      workflowId: failoverId(customer),
+      taskQueue: taskQueue(site),
+      args: [{ customer, resume: true }],
+      workflowIdConflictPolicy: replace ? 'TERMINATE_EXISTING' : 'FAIL',
+      typedSearchAttributes: [{ key: searchAttributes.customer, value: customer }],
+      staticSummary: `${customer}: ${site} goes on with the move that holds the slot`,
+    });
+  } catch (error) {
+    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    throw new Fault(
+      `resume of ${customer}: a run of it is there`,
+      `\`tandem failover watch --customer ${customer}\` follows it. Does it answer nobody, because its build has no worker any more? Then \`tandem failover resume --take-over\` ends it and goes on.`,
+    );
+  }
+  return failoverHandle(client, customer);
+}
+
 /** What the run says of itself; also of one that has ended, for as long as Temporal keeps it. */
 export async function failoverStatus(handle: FailoverHandle): Promise<FailoverStatus> {
   try {

@@ -45,9 +45,9 @@ async function courseOrEnd(run: Run): Promise<Outcome> {
 async function course(run: Run): Promise<Outcome> {
   const clock = new CancellationScope({ cancellable: true });
   try {
+    startClock(run, clock);
     for (;;) {
-      const agreed = await agreeByTheClock(run, clock);
-      if (agreed === 'aborted') return agreed;
+      if (!run.underWay && (await agree(run)) === 'aborted') return 'aborted';
       const end = await walk(run);
       if (end !== 'world-worse') return end;
       // The world that they signed for is gone, even if it should come back.
@@ -58,16 +58,13 @@ async function course(run: Run): Promise<Outcome> {
   }
 }
 
-/** The clock starts with the first plan, because that knows the customer's objectives, and rings until the run ends. */
-async function agreeByTheClock(run: Run, clock: CancellationScope): Promise<'agreed' | 'aborted'> {
-  if (run.plan === null) {
-    clock
-      .run(() => ring(run))
-      .catch((error: unknown) => {
-        if (!isCancellation(error)) throw error; // Cancelled is how it ends, with the run.
-      });
-  }
-  return agree(run);
+/** It starts with the first plan, because that knows the customer's objectives, and rings until the run ends. */
+function startClock(run: Run, clock: CancellationScope): void {
+  clock
+    .run(() => ring(run))
+    .catch((error: unknown) => {
+      if (!isCancellation(error)) throw error; // Cancelled is how it ends, with the run.
+    });
 }
 
 async function ring(run: Run): Promise<void> {

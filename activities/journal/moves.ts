@@ -8,6 +8,7 @@ import { checkInput } from '../services/input.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { ClaimResult } from '../types.ts';
 import { appendJournal } from './chain.ts';
+import { readMove } from './resume.ts';
 
 /** Names a key in the vault and a file on disk, so nothing else may be in it. */
 export function checkMove(move: unknown): asserts move is string {
@@ -23,40 +24,65 @@ interface MoveRow {
   move: string;
   workflow_id: string;
   phase: string;
+  input: FailoverInput;
+  started_at: Date;
   ended_at: Date | null;
+}
+
+interface Claim {
+  input: FailoverInput;
+  run: string;
+  workflowId: string;
+  at: Timestamp;
 }
 
 /**
  * Takes the customer's one slot for a move, or names the move that holds it. A repeated claim finds its own. The input
- * is checked first: what cannot be planned never holds the slot.
+ * is checked first: what cannot be planned never holds the slot. A move has the id of its first run; `resume` takes over
+ * the move that holds the slot, and the run that had it writes no more.
  */
-export async function claimMove(
-  site: OwnSite,
-  claim: { input: FailoverInput; move: string; workflowId: string; at: Timestamp },
-): Promise<ClaimResult> {
-  const { input, move, workflowId, at } = claim;
-  checkMove(move);
+export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResult> {
+  const { input, run, at } = claim;
+  checkMove(run);
+  if (input?.resume === true) return takeOver(site, claim);
   const { customer } = checkInput(site, input, Date.parse(at));
   return site.database(customer.id).transaction(async (client) => {
     await requireIdentity(client, customer.id, site.settings.site);
     // Waits for a claim that is under way, and then finds it: the index admits one live move.
     await client.query(
-      `insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at)
-       values ($1, $2, 'failover', $3, 'declared', $4, $5) on conflict do nothing`,
-      [move, customer.id, workflowId, canonicalJson(input), at],
+      `insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at, run)
+       values ($1, $2, 'failover', $3, 'declared', $4, $5, $1) on conflict do nothing`,
+      [run, customer.id, claim.workflowId, canonicalJson(input), at],
     );
     const { rows } = await client.query<MoveRow>(
       `select move, workflow_id, phase, ended_at from tandem.move
         where move = $1 or (customer = $2 and ended_at is null) order by move = $1 desc`,
-      [move, customer.id],
+      [run, customer.id],
     );
     const [holder] = rows;
     if (!holder) throw failure('database-unreachable', `slot of ${customer.id}: the move that held it has just ended`);
-    if (holder.move !== move)
+    if (holder.move !== run)
       return { claimed: false, move: holder.move, workflowId: holder.workflow_id, phase: holder.phase };
     if (holder.ended_at)
-      throw failure('move-ended', `move ${move}: ended ${holder.phase} at ${holder.ended_at.toISOString()}`);
-    return { claimed: true };
+      throw failure('move-ended', `move ${run}: ended ${holder.phase} at ${holder.ended_at.toISOString()}`);
+    return { claimed: true, resumed: null };
+  });
+}
+
+async function takeOver(site: OwnSite, { input, run, workflowId }: Claim): Promise<ClaimResult> {
+  const { id } = site.customer(input.customer);
+  return site.database(id).transaction(async (client) => {
+    await requireIdentity(client, id, site.settings.site);
+    const { rows } = await client.query<MoveRow>(
+      `update tandem.move set run = $2, workflow_id = $3 where customer = $1 and ended_at is null
+       returning move, workflow_id, phase, input, started_at, ended_at`,
+      [id, run, workflowId],
+    );
+    const [row] = rows;
+    if (!row) throw failure('input-invalid', `resume of ${id}: no move holds its slot at ${site.settings.site}`);
+    const { move, input: own, started_at: startedAt } = row;
+    const resumed = await readMove(client, { customer: id, move, input: own, startedAt: startedAt.toISOString() });
+    return { claimed: true, resumed };
   });
 }
 
@@ -71,6 +97,7 @@ export async function writeJournal(site: OwnSite, entries: readonly JournalEntry
     throw failure('input-invalid', `journal of move ${first.move}: entries of another move among them`);
   }
   return site.database(first.customer).transaction(async (client) => {
+    await requireRun(client, first);
     for (const entry of entries) {
       await appendJournal(client, entry);
       if (entry.kind === 'phase') await showPhase(client, entry);
@@ -81,6 +108,17 @@ export async function writeJournal(site: OwnSite, entries: readonly JournalEntry
     );
     return { head: rows[0]?.hash.toString('hex') ?? '' };
   });
+}
+
+/** Two runs never write one journal: the one that took the move over is the one that goes on. */
+async function requireRun(client: PoolClient, { move, run }: JournalEntry): Promise<void> {
+  const { rows } = await client.query<{ run: string | null }>(
+    'select run from tandem.move where move = $1 for update',
+    [move],
+  );
+  const now = rows[0]?.run;
+  if (run === undefined || now === undefined || now === null || now === run) return;
+  throw failure('move-taken-over', `move ${move}: run ${now} has taken it over from run ${run}`);
 }
 
 async function showPhase(client: PoolClient, { move, body }: JournalEntry): Promise<void> {

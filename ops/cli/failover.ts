@@ -1,8 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Verb } from '../../workflows/model/approvals.ts';
-import type { FailoverInput, FailoverReport, FailoverStatus } from '../../workflows/model/moves.ts';
+import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { loadPrivateKey } from '../keys.ts';
@@ -11,13 +9,15 @@ import {
   failoverHandle,
   failoverStatus,
   followFailover,
+  resumeFailover,
   sendVerb,
   signVerb,
   startFailover,
   type FailoverHandle,
 } from '../moves.ts';
 import { exits, table, type Context } from './print.ts';
-import { answeringSite, customerOf, openConfiguration, reportsFolder } from './site.ts';
+import { showReport } from './failover-report.ts';
+import { answeringSite, customerOf, openConfiguration } from './site.ts';
 
 interface Where {
   customer?: string;
@@ -80,12 +80,18 @@ export function register(program: Command, context: Context): void {
   signed('skip', 'pass over a held step; two must sign when it guards users', { step: true, reason: true });
   signed('done', 'a held step was done by hand; two must sign when it guards users', { step: true, reason: true });
   signed('pause', 'start no further step; what runs goes on');
-  signed('resume', 'go on after a pause');
   signed('abort', 'stop it; possible until the epoch is claimed');
   signed('take', 'have it in hand, which everybody who looks is shown');
   signed('note', 'a line for the journal, the report and the next shift', { reason: true });
 
-  verb('report', 'the report of the newest failover').action((o: Where) => report(context, o));
+  verb('resume', 'go on: after a pause, or with a move whose run is gone, from its journal')
+    .option('--operator <id>', 'who signs the end of a pause')
+    .option('--key <file>', "the operator's private key")
+    .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
+    .option('--take-over', 'end a run that is there and answers nobody; what was signed and done still counts')
+    .action((o: Partial<Signing> & { takeOver?: boolean }) => resume(context, o));
+
+  verb('report', 'the report of the newest failover').action((o: Where) => showReport(context, o));
 }
 
 async function start(
@@ -124,6 +130,22 @@ async function start(
     context.out.say(
       `Declared: ${handle.workflowId} at ${name}. Temporal UI: ${ui}/namespaces/${configuration.sites.get(name)?.temporal.namespace}/workflows/${encodeURIComponent(handle.workflowId)}`,
     );
+    await watch(context, handle, false);
+  } finally {
+    await client.connection.close();
+  }
+}
+
+async function resume(context: Context, o: Partial<Signing> & { takeOver?: boolean }): Promise<void> {
+  const { operator, key } = o;
+  if (operator !== undefined && key !== undefined)
+    return atRun(context, o, (handle) => sign(context, handle, 'resume', { ...o, operator, key }));
+  const configuration = await openConfiguration(context);
+  const customer = customerOf(configuration, o.customer);
+  const { name, client } = await answeringSite(configuration, customer, o.site);
+  try {
+    const handle = await resumeFailover(client, name, customer.id, { replace: o.takeOver ?? false });
+    context.out.say(`Resumed: ${handle.workflowId} at ${name}, from its journal.`);
     await watch(context, handle, false);
   } finally {
     await client.connection.close();
@@ -209,39 +231,4 @@ async function sign(context: Context, handle: FailoverHandle, name: Verb, o: Sig
   context.out.answer(answer, `Accepted: ${name} by ${o.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
   const after = await failoverStatus(handle);
   context.out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
-}
-
-/** The newest report, from the survivor's disk: it needs no Temporal. */
-async function report(context: Context, where: Where): Promise<void> {
-  const configuration = await openConfiguration(context);
-  const customer = customerOf(configuration, where.customer);
-  const folder = reportsFolder(configuration);
-  const files = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json'));
-  const reports = await Promise.all(
-    files.map(async (name) => ({
-      path: join(folder, name),
-      found: JSON.parse(await readFile(join(folder, name), 'utf8')) as FailoverReport,
-    })),
-  );
-  const newest = reports
-    .filter((r) => r.found.customer === customer.id)
-    .toSorted((a, b) => a.found.endedAt.localeCompare(b.found.endedAt))
-    .at(-1);
-  if (!newest)
-    throw new Fault(
-      `report of ${customer.id}: none in ${folder}`,
-      '`tandem failover watch` shows a failover that still runs.',
-    );
-  const { found, path } = newest;
-  context.out.answer(found, [
-    `${found.customer}: ${found.from} → ${found.to}, ${found.outcome}`,
-    `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
-    `  approved ${found.approvedAt ?? 'never'} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
-    `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
-    `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches ?? 'not compared:'} rows differ`,
-    `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
-    ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
-    ...found.notTested.map((n) => `  not tested: ${n}`),
-    `  evidence: journal head ${found.journalHead}, ${path}`,
-  ]);
 }

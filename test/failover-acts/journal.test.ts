@@ -34,7 +34,12 @@ const entry = (move: string, key: string, body: Record<string, unknown> = { text
 });
 const lines = (move: string): Promise<JournalLine[]> => world.westDb.connection((c) => readJournal(c, move));
 const claim = (move: string, change: Partial<FailoverInput> = {}) =>
-  claimMove(world.west, { input: input(change), move, workflowId: 'failover/contoso', at: new Date().toISOString() });
+  claimMove(world.west, {
+    input: input(change),
+    run: move,
+    workflowId: 'failover/contoso',
+    at: new Date().toISOString(),
+  });
 
 describe('the slot', () => {
   it('never goes to a second move, which is told who holds it', async () => {
@@ -54,7 +59,7 @@ describe('the slot', () => {
     expect(await kindOf(claim('bad', { reason: 'a\u0000b' }))).toBe('input-invalid');
     expect(
       await kindOf(
-        claimMove(world.west, { input: null as never, move: 'bad', workflowId: 'x', at: new Date().toISOString() }),
+        claimMove(world.west, { input: null as never, run: 'bad', workflowId: 'x', at: new Date().toISOString() }),
       ),
     ).toBe('input-invalid');
     expect(await kindOf(claim('bad', { customer: 'fabrikam' }))).toBe('unknown-customer');
@@ -65,14 +70,14 @@ describe('the slot', () => {
   it('is never taken in the database of another site', async () => {
     const wrong = world.westWith({ site: { site: 'east' }, customer: { peer: 'west' } });
     const at = new Date().toISOString();
-    expect(await kindOf(claimMove(wrong, { input: input({ from: 'west' }), move: 'm', workflowId: 'x', at }))).toBe(
+    expect(await kindOf(claimMove(wrong, { input: input({ from: 'west' }), run: 'm', workflowId: 'x', at }))).toBe(
       'database-wrong',
     );
   });
 
   it('stays with its move when the claim is repeated, and is not given again once that has ended', async () => {
     const move = await begin();
-    expect(await claim(move)).toEqual({ claimed: true });
+    expect(await claim(move)).toEqual({ claimed: true, resumed: null });
     await endMove(world, move);
     expect(await kindOf(claim(move))).toBe('move-ended');
   });

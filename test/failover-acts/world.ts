@@ -118,7 +118,7 @@ export const input = (change: Partial<FailoverInput> = {}): FailoverInput => ({
 export async function startMove(world: World, move: string = randomUUID()): Promise<string> {
   const claim = await claimMove(world.west, {
     input: input(),
-    move,
+    run: move,
     workflowId: `failover/${CUSTOMER}`,
     at: new Date().toISOString(),
   });

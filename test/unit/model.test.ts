@@ -27,6 +27,7 @@ describe('phases', () => {
   it('never leave an end, and never skip the approval', () => {
     expect(transitions.filter((t) => endPhases.includes(t.from))).toEqual([]);
     expect(transitions.filter((t) => t.to === 'moving').map((t) => [t.from, t.on])).toEqual([
+      ['declared', 'resumed-moving'], // From its journal, where two have signed.
       ['approving', 'approved'],
     ]);
     expect(transition('verifying', 'abort-asked')).toBeNull();

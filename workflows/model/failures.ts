@@ -25,6 +25,10 @@ export const failures = {
     retry: false,
     try: '`tandem failover watch` follows the run that holds the slot of this customer.',
   },
+  'move-taken-over': {
+    retry: false,
+    try: 'Nothing to do: another run goes on with this move, `tandem failover watch` shows it.',
+  },
   'move-ended': { retry: false, try: '`tandem failover report` shows how the move ended; start a new one.' },
   'source-serves': { retry: false, try: 'A site that answers is moved by a relocate, not by a failover.' },
   'world-worse': { retry: false, try: 'Read the new plan: `tandem failover watch`, then approve it or abort.' },

@@ -1,6 +1,7 @@
 import type { Epoch } from './epoch.ts';
 import type { Motion } from './motions.ts';
 import type { Phase } from './phases.ts';
+import type { Approval } from './approvals.ts';
 import type { Act } from './acts.ts';
 import type { Plan } from './plan.ts';
 import type { ApplyCounts, Timestamp } from './snapshots.ts';
@@ -18,6 +19,27 @@ export interface FailoverInput {
   requestedBy: string;
   /** How the lost site was cut off, by whom, when: asked for unless a machine has confirmed it. */
   isolation?: string;
+  /** Go on with the move that holds the customer's slot, from its journal; all other fields but `customer` are its own. */
+  resume?: true;
+}
+
+/** Where a move stands by its journal. */
+export interface Resumed {
+  move: string;
+  input: FailoverInput;
+  declaredAt: Timestamp;
+  phase: Phase;
+  approvedAt: Timestamp | null;
+  plan: Plan | null;
+  /** Those that live, for this plan. */
+  approvals: Approval[];
+  usedNonces: string[];
+  /** Done ones are not done again; all others wait. */
+  steps: StepReport[];
+  owner: string | null;
+  paused: FailoverStatus['paused'];
+  notes: FailoverStatus['notes'];
+  alarms: FailoverStatus['alarms'];
 }
 
 /** Keys an effect (DESIGN 4): `<customer>/<epoch>/<step>/<round>`. A retry by an operator raises `round`, an automatic one never. */
@@ -44,6 +66,8 @@ export interface StepInput {
 export interface JournalEntry {
   customer: string;
   move: string;
+  /** The run that writes it: another one that took the move over closes the journal to it. */
+  run?: string;
   /** Makes a repeated write of the same entry one entry. */
   key: string;
   kind: 'declared' | 'planned' | 'signed' | 'refused' | 'step' | 'alarm' | 'phase' | 'closed' | 'note';
@@ -64,6 +88,10 @@ export interface StepReport {
   summary: string;
   facts: Record<string, number | string | boolean | null>;
 }
+
+/** What needs this step may start. */
+export const behind = ({ state }: Pick<StepReport, 'state'>): boolean =>
+  state === 'done' || state === 'done-by-hand' || state === 'skipped';
 
 /** The evidence of a failover, as JSON in the vault and on the operator's disk. */
 export interface FailoverReport {

@@ -12,6 +12,8 @@ export type Phase =
 
 export type PhaseEvent =
   | 'slot-claimed'
+  | 'resumed-moving'
+  | 'resumed-verifying'
   | 'plan-made'
   | 'look-again'
   | 'approved'
@@ -36,6 +38,18 @@ const running: Phase[] = [...before, 'verifying'];
 
 export const transitions: readonly Transition[] = [
   { from: 'declared', on: 'slot-claimed', to: 'planning', because: 'this run holds the one slot of the customer' },
+  {
+    from: 'declared',
+    on: 'resumed-moving',
+    to: 'moving',
+    because: 'this run goes on from the journal; what two operators signed still counts',
+  },
+  {
+    from: 'declared',
+    on: 'resumed-verifying',
+    to: 'verifying',
+    because: 'this run goes on from the journal; the survivor serves the users',
+  },
   { from: 'planning', on: 'plan-made', to: 'approving', because: 'the plan stands; two operators read and sign it' },
   {
     from: 'approving',

@@ -7,7 +7,15 @@ import {
 } from '@temporalio/workflow';
 import { agreed, living, type Approval } from '../model/approvals.ts';
 import { failure, failureText } from '../model/failures.ts';
-import type { ClosedMove, FailoverInput, FailoverStatus, JournalEntry, StepReport } from '../model/moves.ts';
+import {
+  behind,
+  type ClosedMove,
+  type FailoverInput,
+  type FailoverStatus,
+  type JournalEntry,
+  type Resumed,
+  type StepReport,
+} from '../model/moves.ts';
 import { searchAttributes } from '../model/names.ts';
 import type { Motion } from '../model/motions.ts';
 import { transition, type Phase, type PhaseEvent } from '../model/phases.ts';
@@ -25,9 +33,10 @@ const iso = (ms: number): string => new Date(ms).toISOString();
  * Temporal UI shows of both.
  */
 export class Run {
-  readonly input: FailoverInput;
-  readonly move = workflowInfo().firstExecutionRunId;
-  readonly declaredAt = workflowInfo().startTime.toISOString();
+  input: FailoverInput;
+  /** Of its first run: a run that goes on with a move has the move's. */
+  move = workflowInfo().firstExecutionRunId;
+  declaredAt = workflowInfo().startTime.toISOString();
   phase: Phase = 'declared';
   because = 'an operator declared the site lost';
   plan: Plan | null = null;
@@ -94,7 +103,8 @@ export class Run {
 
   write(kind: JournalEntry['kind'], body: Record<string, unknown>): void {
     const { customer } = this.input;
-    this.lines.add({ customer, move: this.move, kind, at: iso(Date.now()), body });
+    const { firstExecutionRunId: run } = workflowInfo();
+    this.lines.add({ customer, move: this.move, run, kind, at: iso(Date.now()), body });
   }
 
   /** Whether the journal has all of them. */
@@ -151,8 +161,8 @@ export class Run {
   /** Takes the customer's one slot; a second run says which one holds it and ends. */
   async claimSlot(): Promise<void> {
     this.show();
-    const { workflowId } = workflowInfo();
-    const claim = await desk['claim-move']({ input: this.input, move: this.move, workflowId, at: this.declaredAt });
+    const { workflowId, firstExecutionRunId: run } = workflowInfo();
+    const claim = await desk['claim-move']({ input: this.input, run, workflowId, at: this.declaredAt });
     if (!claim.claimed) {
       const { customer } = this.input;
       throw failure(
@@ -160,8 +170,22 @@ export class Run {
         `${customer}: move ${claim.move} (workflow ${claim.workflowId}, ${claim.phase}) holds the one slot`,
       );
     }
+    if (claim.resumed) return this.goOn(claim.resumed, run);
     this.write('declared', { ...this.input });
     this.enter('slot-claimed');
+  }
+
+  /** Goes on where the journal ends. What was signed still counts, what was done is not done again. */
+  private goOn(from: Resumed, run: string): void {
+    const { phase, usedNonces, notes, alarms: rung, ...rest } = from;
+    Object.assign(this, rest);
+    this.usedNonces = new Set(usedNonces);
+    this.notes.push(...notes);
+    this.alarms.push(...rung);
+    this.write('note', { text: `run ${run} goes on with this move, which was ${phase}` });
+    const served = this.steps.some((s) => s.act === 'serve-users' && behind(s));
+    if (phase === 'verifying' || (phase === 'moving' && served)) this.enter('resumed-verifying');
+    else this.enter(phase === 'moving' ? 'resumed-moving' : 'slot-claimed');
   }
 
   /** Binds the runbook to the world. The same decisions keep the signatures; other ones void them. */
@@ -179,13 +203,13 @@ export class Run {
       facts: {},
     } as const;
     this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...waiting }));
-    this.write('planned', {
-      digest: plan.digest,
-      decisions: plan.decisions,
-      source: plan.source,
-      blockers: plan.blockers,
-    });
+    this.write('planned', { digest: plan.digest, plan });
     this.enter('plan-made');
+  }
+
+  /** People have agreed, and the steps have begun. */
+  get underWay(): boolean {
+    return this.phase === 'moving' || this.phase === 'verifying';
   }
 
   get approvalsStand(): boolean {

@@ -1,6 +1,6 @@
 import { condition } from '@temporalio/workflow';
 import { failureKind, failureText } from '../model/failures.ts';
-import type { StepInput, StepReport } from '../model/moves.ts';
+import { behind, type StepInput, type StepReport } from '../model/moves.ts';
 import type { Step } from '../model/plan.ts';
 import { perform } from './activities.ts';
 import { hold } from './hold.ts';
@@ -8,9 +8,6 @@ import type { Run } from './run.ts';
 
 /** How a walk ends. `world-worse`: what was signed no longer holds, and nothing has been done. */
 export type WalkEnd = 'closed' | 'closed-with-gaps' | 'world-worse' | 'aborted' | 'superseded';
-
-/** States in which a step is behind those that need it. */
-const passed: readonly StepReport['state'][] = ['done', 'done-by-hand', 'skipped'];
 
 const now = (): string => new Date(Date.now()).toISOString();
 
@@ -55,6 +52,7 @@ class Walk {
   }
 
   private async take(step: Step): Promise<boolean> {
+    if (behind(this.run.step(step.id))) return true; // Before this run took the move over.
     try {
       const needs = await Promise.all(this.steps.filter((s) => step.needs.includes(s.id)).map((s) => this.start(s)));
       if (needs.includes(false)) return false;
@@ -138,7 +136,7 @@ class Walk {
       run.show();
       return null;
     } catch (error) {
-      if (passed.includes(report.state)) throw error; // Not the act's failure, but the journal's.
+      if (behind(report)) throw error; // Not the act's failure, but the journal's.
       const summary = failureText(error);
       Object.assign(report, { state: 'failed', endedAt: now(), summary } satisfies Partial<StepReport>);
       run.write('step', { step: step.id, act: step.act, round, state: 'failed', summary });

@@ -96,6 +96,8 @@ create table if not exists tandem.move (
   started_at timestamptz not null,
   ended_at timestamptz
 );
+-- The run that works on it: one that was taken over writes no more.
+alter table tandem.move add column if not exists run text;
 create unique index if not exists one_live_move on tandem.move (customer) where ended_at is null;
 
 -- What a move did, as a hash chain: hash = sha256(previous hash || canonical JSON of all else in the line).

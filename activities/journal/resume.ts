@@ -1,0 +1,128 @@
+import type { PoolClient } from 'pg';
+import { living, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
+import type { FailoverInput, Resumed, StepReport, StepResult } from '../../workflows/model/moves.ts';
+import type { Phase } from '../../workflows/model/phases.ts';
+import type { Plan } from '../../workflows/model/plan.ts';
+import type { Timestamp } from '../../workflows/model/snapshots.ts';
+import { failure } from '../../workflows/model/failures.ts';
+import { chainFault, readJournal, type JournalLine } from './chain.ts';
+
+/**
+ * Where a move stands by its journal, so that another run can go on with it: what was signed still counts, what was done
+ * is not done again. `journal-broken` when the chain does not hold: nobody goes on from lines that were changed.
+ */
+export async function readMove(
+  client: PoolClient,
+  row: { customer: string; move: string; input: FailoverInput; startedAt: Timestamp },
+): Promise<Resumed> {
+  const lines = await readJournal(client, row.move);
+  const fault = chainFault(row, lines);
+  if (fault !== null) throw failure('journal-broken', `journal of move ${row.move}: ${fault}`);
+  const state: Resumed = {
+    move: row.move,
+    input: row.input,
+    declaredAt: row.startedAt,
+    phase: 'declared',
+    approvedAt: null,
+    plan: null,
+    approvals: [],
+    usedNonces: [],
+    steps: [],
+    owner: null,
+    paused: null,
+    notes: [],
+    alarms: [],
+  };
+  for (const line of lines) read(state, line);
+  state.approvals = living(state.approvals, Date.now());
+  return state;
+}
+
+function read(state: Resumed, { kind, at, body }: JournalLine): void {
+  switch (kind) {
+    case 'planned':
+      return readPlan(state, body['plan'] as Plan);
+    case 'phase':
+      return readPhase(state, body['phase'] as Phase, at);
+    case 'signed':
+      return readVerb(state, body as unknown as SignedVerb, at);
+    case 'step':
+      return readStep(state, body as unknown as StepLine, at);
+    case 'alarm':
+      state.alarms.push({ at, text: String(body['text']) });
+      return;
+    case 'declared':
+    case 'refused':
+    case 'closed':
+    case 'note':
+      return;
+    default:
+      kind satisfies never;
+  }
+}
+
+const unstarted = {
+  state: 'waiting',
+  round: 0,
+  startedAt: null,
+  heldAt: null,
+  endedAt: null,
+  summary: '',
+  facts: {},
+} as const;
+
+/** The same decisions keep the signatures; other ones void them. */
+function readPlan(state: Resumed, plan: Plan): void {
+  if (plan.digest !== state.plan?.digest) state.approvals = [];
+  state.plan = plan;
+  state.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted }));
+}
+
+function readPhase(state: Resumed, phase: Phase, at: Timestamp): void {
+  // From `moving` back to `planning`: the world that they signed for is gone.
+  if (phase === 'planning' && state.phase === 'moving') state.approvals = [];
+  if (phase === 'moving') state.approvedAt = at;
+  state.phase = phase;
+}
+
+function readVerb(state: Resumed, v: SignedVerb, at: Timestamp): void {
+  const { verb, operator, because = '' } = v;
+  state.usedNonces.push(v.nonce);
+  if (verb === 'approve' && v.digest === state.plan?.digest) {
+    const roles = state.plan.decisions.approvers.find((a) => a.id === operator)?.roles ?? [];
+    const approval: Approval = {
+      operator,
+      commander: roles.includes('commander'),
+      receivedAt: Date.parse(at),
+      expiresAt: Date.parse(v.expires),
+    };
+    state.approvals = [...state.approvals.filter((a) => a.operator !== operator), approval];
+  }
+  if (verb === 'take') state.owner = operator;
+  if (verb === 'note') state.notes.push({ by: operator, at, text: because });
+  if (verb === 'pause') state.paused = { by: operator, at, because };
+  if (verb === 'resume') state.paused = null;
+}
+
+/** A line of the run, or of an effect: that one has `result`, and stands also when the run never heard of it. */
+interface StepLine {
+  step: string;
+  round: number;
+  state?: StepReport['state'];
+  summary?: string;
+  facts?: StepReport['facts'];
+  epoch?: { number: number };
+  result?: StepResult;
+}
+
+function readStep({ steps, plan }: Resumed, line: StepLine, at: Timestamp): void {
+  const step = steps.find((s) => s.id === line.step);
+  if (!step || line.round < step.round) return;
+  if (line.result && line.epoch?.number !== plan?.decisions.epoch) return;
+  const { summary = '', facts = {} } = line.result ?? line;
+  const state = line.result ? 'done' : (line.state ?? 'waiting');
+  // One that failed is tried again, in the round it was in.
+  const endedAt = state === 'failed' ? null : at;
+  Object.assign(step, { round: line.round, state: state === 'failed' ? 'waiting' : state, summary, facts, endedAt });
+  step.startedAt ??= at;
+}
