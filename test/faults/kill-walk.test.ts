@@ -28,7 +28,8 @@ afterAll(async () => {
 function sample(course: Course): Point[] {
   const { s3, database } = course.calls;
   const manifest = s3.findIndex((call) => /^PUT .*\/m\//.test(call)) + 1;
-  const store = manifest || s3.findLastIndex((call) => call.startsWith('PUT')) + 1 || s3.length;
+  const last = (method: string): number => s3.findLastIndex((call) => call.startsWith(method)) + 1;
+  const store = manifest || last('PUT') || last('DELETE') || s3.length;
   const ledger = database.findLastIndex((call) => call.startsWith('insert into tandem.ledger')) + 1 || database.length;
   const all = pointsOf(course);
   const byChance = all[(SEED * 57) % all.length];

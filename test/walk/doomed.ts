@@ -16,8 +16,9 @@ export class DoomedMover {
   private readonly exit: Promise<unknown>;
   private killed = false;
 
-  constructor() {
-    this.child = fork(MAIN, [], {
+  /** `main`: the production's, unless told. */
+  constructor(main: string = MAIN) {
+    this.child = fork(main, [], {
       env: moverEnvironment(),
       execArgv: MOVER_HEAP,
       serialization: 'advanced',

@@ -15,6 +15,7 @@ export type Objects = ReadonlyMap<string, Buffer>;
 export interface Bucket {
   writer: VaultAccess;
   reader: VaultAccess;
+  cleaner: VaultAccess;
   root: VaultAccess;
 }
 
@@ -51,11 +52,16 @@ export class Ground {
   /** A new bucket with these objects in it. */
   async newBucket(site: Site, objects: Objects = new Map()): Promise<Bucket> {
     const { endpoint, ...users } = this.servers[site].vault;
-    const { root, writer, reader } = users;
+    const { root, writer, reader, cleaner } = users;
     const bucket = newName().replace('_', '-');
     await makeBucket({ endpoint, bucket, ...users });
     const base = { site, endpoint, region: REGION, bucket };
-    const made = { writer: { ...base, ...writer }, reader: { ...base, ...reader }, root: { ...base, ...root } };
+    const made = {
+      writer: { ...base, ...writer },
+      reader: { ...base, ...reader },
+      cleaner: { ...base, ...cleaner },
+      root: { ...base, ...root },
+    };
     const vault = new S3Vault(made.root);
     for (const [key, bytes] of objects) await vault.put(key, bytes);
     vault.close();

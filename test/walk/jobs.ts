@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import type { Shelf } from '../../activities/vault/catalog.ts';
 import { readReceipt } from '../../activities/vault/catalog.ts';
 import type { JobName } from '../../activities/mover/messages.ts';
@@ -23,6 +24,8 @@ export interface WalkedJob {
   name: string;
   job: JobName;
   site: Site;
+  /** The file of its process, where it is not the data mover's own. */
+  main?: string;
   /** The moment of the story in which it begins. */
   stage: keyof Story['stages'];
   input: (story: Story) => unknown;
@@ -94,6 +97,15 @@ export const jobs: readonly WalkedJob[] = [
     stage: 'unapplied',
     input: ({ taken }) => ({ snapshot: idOf(taken.second) }),
     end: rowsEnd,
+  },
+  {
+    name: 'retention',
+    job: 'delete-expired',
+    main: fileURLToPath(new URL('late.ts', import.meta.url)),
+    site: 'west',
+    stage: 'expired',
+    input: () => ({ customer: CUSTOMER }),
+    end: async ({ own }) => canonicalJson(await hashesOf(own)),
   },
   {
     name: 'restore',

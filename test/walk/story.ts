@@ -25,7 +25,7 @@ export interface Stage {
 }
 
 export interface Story {
-  stages: Record<'first' | 'changed' | 'unpulled' | 'unverified' | 'unapplied' | 'moving', Stage>;
+  stages: Record<'first' | 'changed' | 'unpulled' | 'unverified' | 'unapplied' | 'moving' | 'expired', Stage>;
   taken: { first: SnapshotSummary; second: SnapshotSummary };
   settings: (site: Site, at: Connections) => SiteSettings;
   publicKeys: ReadonlyMap<string, KeyObject>;
@@ -102,7 +102,16 @@ export async function tellStory(ground: Ground, users = 24): Promise<Story> {
      insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at)
        values ('${MOVE}', '${CUSTOMER}', 'failover', 'failover/${CUSTOMER}', 'restoring', '{}', now())`,
   );
-  const stages = { first, changed, unpulled, unverified, unapplied, moving };
+  // A generation later, which west holds and has applied: nothing needs the first any more.
+  await run('west', 'apply-standby', { snapshot: idOf(two) });
+  urls.east = await ground.newDatabase('east', urls.east);
+  await sql(urls.east, 'delete from tandem.taken');
+  const three = (await run('east', 'take-snapshot', customer)) as SnapshotSummary;
+  await run('west', 'pull-snapshots', customer);
+  await run('west', 'verify-snapshot', { snapshot: idOf(three) });
+  await run('west', 'apply-standby', { snapshot: idOf(three) });
+  const expired = await at('west');
+  const stages = { first, changed, unpulled, unverified, unapplied, moving, expired };
   for (const { database } of Object.values(stages)) await settled(database);
   return { stages, taken: { first: one, second: two }, settings, publicKeys, keys };
 }
@@ -178,7 +187,11 @@ async function disturb(url: string): Promise<void> {
 /** Of a site, as its worker would have them. */
 export function settingsOf(
   site: Site,
-  { database, own, peer }: { database: string; own: Pick<Bucket, 'writer'>; peer: Pick<Bucket, 'reader'> },
+  {
+    database,
+    own,
+    peer,
+  }: { database: string; own: Pick<Bucket, 'writer'> & Partial<Pick<Bucket, 'cleaner'>>; peer: Pick<Bucket, 'reader'> },
   signingKey: KeyObject,
   publicKeys: ReadonlyMap<string, KeyObject>,
   keys: Keyring,
@@ -187,7 +200,7 @@ export function settingsOf(
   return {
     site,
     vault: own.writer,
-    cleaner: null,
+    cleaner: own.cleaner ?? null,
     peerVaults: new Map([[other, peer.reader]]),
     peerTemporals: new Map(),
     signingKey,

@@ -131,7 +131,7 @@ export class Lane {
       const half = halfWritten(await usersOf(at.database), course.before, course.after);
       if (half.length > 0) throw new Error(`users neither as before nor as after: ${half.join(', ')}`);
       if ('result' in end) return 'unreached';
-      await undisturbed(this.story.settings(job.site, at), job.job, job.input(this.story));
+      await this.again(job, at);
       const now = await job.end(left);
       if (now !== course.end)
         throw new Error(`the next run ends otherwise:\n  ${now}\n  not as undisturbed:\n  ${course.end}`);
@@ -146,8 +146,8 @@ export class Lane {
   }
 
   private async run(job: WalkedJob, at: Connections, point: Point | null, { strike } = killed): Promise<End> {
-    const mover = this.spare;
-    this.spare = new DoomedMover();
+    const mover = job.main === undefined ? this.spare : new DoomedMover(job.main);
+    if (mover === this.spare) this.spare = new DoomedMover();
     for (const wire of wires)
       this.counters[wire].set(
         point?.wire === wire ? { at: point.at, when: point.when, strike: () => strike(mover) } : null,
@@ -161,11 +161,20 @@ export class Lane {
     return end;
   }
 
+  /** The job as production runs it, past all proxies. */
+  private async again({ site, job, main, input }: WalkedJob, at: Connections): Promise<void> {
+    const settings = this.story.settings(site, at);
+    if (main === undefined) return void (await undisturbed(settings, job, input(this.story)));
+    const end = await new DoomedMover(main).run(settings, job, input(this.story));
+    if (!('result' in end)) throw new Error(`the next run fails: ${JSON.stringify(end)}`);
+  }
+
   /** The same connections, by way of the proxies. */
   private through(site: Site, { database, own, peer }: Connections): Connections {
     const by = (proxy: FaultProxy, bucket: Bucket): Bucket => ({
       writer: { ...bucket.writer, endpoint: proxy.endpoint },
       reader: { ...bucket.reader, endpoint: proxy.endpoint },
+      cleaner: { ...bucket.cleaner, endpoint: proxy.endpoint },
       root: bucket.root,
     });
     const other = site === 'east' ? 'west' : 'east';
