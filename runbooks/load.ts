@@ -2,13 +2,27 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { failure } from '../workflows/model/failures.ts';
-import { actRules, acts, moveKinds, requiredActs, services, type Act, type MoveKind } from '../workflows/model/acts.ts';
+import {
+  actRules,
+  acts,
+  moveKinds,
+  options,
+  requiredActs,
+  services,
+  stepArguments,
+  type Act,
+  type MoveKind,
+  type StepArgument,
+} from '../workflows/model/acts.ts';
 import { onFailures, type OnFailure, type Runbook, type Step } from '../workflows/model/plan.ts';
-import { circles, outOfOrder } from './order.ts';
+import { stepFaults } from './checks.ts';
+import { circles } from './order.ts';
 import { nearest, Source, type Cursor, type FileFault } from './yaml.ts';
 
-/** The runbook that is shipped: site lost. */
-export const failoverRunbook = fileURLToPath(new URL('failover.yaml', import.meta.url));
+/** The runbooks that are shipped, by the kind of move they are for. */
+export const shippedRunbooks = Object.fromEntries(
+  moveKinds.map((kind) => [kind, fileURLToPath(new URL(`${kind}.yaml`, import.meta.url))]),
+) as Record<MoveKind, string>;
 
 /** More steps than anybody reads before signing; the history of one run stays small, too. */
 const MOST_STEPS = 50;
@@ -17,8 +31,22 @@ const LONGEST_TIMEOUT_MS = 24 * 3_600_000;
 
 /** Of one round; they absorb a killed worker or a database that restarts. */
 const ATTEMPTS = 5;
+const MOST_ATTEMPTS = 20;
+/** Names and texts of a step: read aloud, and signed. */
+const LONGEST_ARGUMENT = 200;
 
-const stepKeys = ['id', 'act', 'service', 'needs', 'timeout', 'on-failure'] as const;
+const stepKeys = [
+  'id',
+  'act',
+  ...stepArguments,
+  'needs',
+  'when',
+  'timeout',
+  'attempts',
+  'within',
+  'outside-rto',
+  'on-failure',
+] as const;
 type StepFields = Record<(typeof stepKeys)[number], Cursor>;
 
 /** A runbook, or everything that is wrong with it, in the order of the file. `name` is what faults call the file. */
@@ -43,7 +71,7 @@ function byPlace(a: FileFault, b: FileFault): number {
 }
 
 /** Reads a runbook from disk; all its faults in one failure `runbook-invalid`. */
-export async function loadRunbook(file: string = failoverRunbook): Promise<Runbook> {
+export async function loadRunbook(file: string = shippedRunbooks.failover): Promise<Runbook> {
   const parsed = parseRunbook(file, await readFile(file));
   if ('runbook' in parsed) return parsed.runbook;
   const lines = parsed.faults.map((f) => `${f.at}: ${f.path === '' ? '' : `${f.path}: `}${f.text}`);
@@ -69,8 +97,8 @@ function readSteps(list: Cursor, kind: MoveKind): Step[] {
   // What counts acts waits until every act could be read: a misspelt one would otherwise be two faults.
   const actsRead = read.every((r) => acts.some((act) => JSON.stringify(act) === r.fields.act.seen()));
   if (actsRead) countActs(list, read, kind);
-  const readable = list.source.faults.length === 0;
-  for (const { step, text } of readable ? outOfOrder(steps, kind) : []) at(step)?.needs.fault(text);
+  if (list.source.faults.length > 0) return steps;
+  for (const { step, field, text } of stepFaults(steps, kind)) (at(step ?? '')?.[field] ?? list).fault(text);
   return steps;
 }
 
@@ -86,21 +114,50 @@ function countActs(list: Cursor, read: { fields: StepFields; step: Step }[], kin
 
 function readStep(fields: StepFields, needs: readonly Cursor[]): Step {
   const act = fields.act.oneOf(acts);
-  const timeoutMs = fields.timeout.duration(actRules[act].usualTimeoutMs);
-  if (timeoutMs > LONGEST_TIMEOUT_MS) fields.timeout.fault(`${fields.timeout.seen()}; at most 24h is allowed`);
-  const step: Step = {
+  const timeoutMs = upToADay(fields.timeout, actRules[act].usualTimeoutMs);
+  const onFailure = readOnFailure(fields['on-failure'], act);
+  return {
     id: fields.id.text('an id of small letters, digits and dashes, a letter first, is allowed', (v) =>
       /^[a-z][a-z0-9-]{0,62}$/.test(v),
     ),
     act,
     needs: needs.map((n) => n.text('the id of a step is expected')),
     timeoutMs,
-    attempts: ATTEMPTS,
-    onFailure: readOnFailure(fields['on-failure'], act),
+    attempts: fields.attempts.integer(1, MOST_ATTEMPTS, onFailure === 'ask-operator' ? 1 : ATTEMPTS),
+    onFailure,
+    ...readArguments(fields, act),
+    ...(fields.when.present && { when: fields.when.oneOf(options) }),
+    ...(fields.within.present && { withinMs: upToADay(fields.within) }),
+    ...(readFlag(fields['outside-rto']) && { outsideRto: true }),
   };
-  if (act === 'probe') return { ...step, service: fields.service.oneOf(services) };
-  if (fields.service.present) fields.service.fault(`only a probe names a service, not ${act}`);
-  return step;
+}
+
+function upToADay(field: Cursor, missing?: number): number {
+  const ms = field.duration(missing);
+  if (ms > LONGEST_TIMEOUT_MS) field.fault(`${field.seen()}; at most 24h is allowed`);
+  return ms;
+}
+
+function readFlag(field: Cursor): boolean {
+  if (!field.present || field.seen() === 'false') return false;
+  if (field.seen() !== 'true') field.fault(`${field.seen()}; true or false is allowed`);
+  return true;
+}
+
+/** What the act takes must be there, and nothing else may be. */
+function readArguments(fields: StepFields, act: Act): Partial<Pick<Step, StepArgument>> {
+  const { takes } = actRules[act];
+  for (const name of stepArguments) {
+    if (fields[name].present && !takes.includes(name))
+      fields[name].fault(`${act} takes ${takes.length > 0 ? `${takes.join(' and ')} only` : 'no such thing'}`);
+  }
+  const text = (name: StepArgument): string =>
+    fields[name].text(`a ${name} of 1 to ${LONGEST_ARGUMENT} characters is expected`, (v) => {
+      return v.trim() !== '' && v.length <= LONGEST_ARGUMENT;
+    });
+  return Object.fromEntries(
+    takes.map((name) => [name, name === 'service' ? fields.service.oneOf(services) : text(name)]),
+  );
 }
 
 function readOnFailure(field: Cursor, act: Act): OnFailure {

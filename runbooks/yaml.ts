@@ -183,12 +183,16 @@ export class Cursor {
   }
 }
 
+/** So many words are read at a glance. */
+const FEW = 8;
+
 /** "did you mean …" for a near miss, else everything that is allowed. */
 export function nearest(word: string, known: readonly string[]): string {
   const ranked = known.map((k) => ({ k, d: distance(word, k) })).toSorted((a, b) => a.d - b.d);
   const [best] = ranked;
   const hint = best && best.d <= Math.max(2, best.k.length / 3) ? `did you mean ${best.k}? ` : '';
-  return `${hint}allowed: ${known.join(', ')}`;
+  // Who mistyped one word is not helped by thirty.
+  return hint !== '' && known.length > FEW ? hint.trim() : `${hint}allowed: ${known.join(', ')}`;
 }
 
 /** Levenshtein's edit distance. */

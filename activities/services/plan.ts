@@ -1,4 +1,5 @@
 import { loadRunbook } from '../../runbooks/load.ts';
+import { applicable } from '../../workflows/model/applicable.ts';
 import { canPerform } from '../../workflows/model/acts.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
@@ -60,7 +61,7 @@ export async function makePlan(
     reason: input.reason,
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
-    steps: runbook.steps,
+    ...applicable(runbook.steps, customer.options),
     isolation,
     recoveryPoint: source.point,
     acceptedLossMs: lossMs > rpoMs ? lossMs : null,
@@ -76,7 +77,7 @@ export async function makePlan(
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
-    blockers: [...blockers(customer, isolation), ...unperformed(runbook.steps)],
+    blockers: [...blockers(customer, isolation), ...unperformed(decisions.steps)],
     madeAt: new Date().toISOString(),
   };
 }

@@ -33,6 +33,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     load: () => import('./restore.ts'),
   },
   failover: { about: 'a lost site: start, watch, approve, retry, abort, report', load: () => import('./failover.ts') },
+  runbook: { about: 'the order of a move: list, lint, show, graph, schema', load: () => import('./runbook.ts') },
   bench: { about: 'measurements: vault', load: () => import('../bench/main.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },
 };

@@ -1,8 +1,8 @@
-import { acts, moveKinds, services } from '../../workflows/model/acts.ts';
+import { moveKinds, services } from '../../workflows/model/acts.ts';
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { failoverRunbook, loadRunbook, parseRunbook } from '../../runbooks/load.ts';
+import { loadRunbook, parseRunbook, shippedRunbooks } from '../../runbooks/load.ts';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 
 const parse = (text: string): ReturnType<typeof parseRunbook> => parseRunbook('r.yaml', Buffer.from(text));
@@ -37,15 +37,15 @@ steps:
       `r.yaml:1:7 "failovr"; did you mean failover? allowed: ${moveKinds.join(', ')}`,
       'r.yaml:2:7 ""; a name of 1 to 80 characters is allowed',
       'r.yaml:3:1 unknown key; did you mean steps? allowed: kind, name, steps',
-      `r.yaml:5:23 "advance-epoc"; did you mean advance-epoch? allowed: ${acts.join(', ')}`,
+      'r.yaml:5:23 "advance-epoc"; did you mean advance-epoch?',
       'r.yaml:5:46 5; a duration such as 8h, 90m, 7h30m or 30s is allowed',
       'r.yaml:6:43 "epok" is no step; did you mean epoch? allowed: epoch, fence, c',
       'r.yaml:6:62 "continue"; fence-site guards the users: a failed one is held',
       'r.yaml:7:11 "fence" stands here a second time',
       'r.yaml:8:44 a circle, no step of it can start: c → c',
-      'r.yaml:8:58 only a probe names a service, not restore-contacts',
+      'r.yaml:8:58 restore-contacts takes no such thing',
       'r.yaml:8:77 "25h"; at most 24h is allowed',
-      'r.yaml:8:82 unknown key; did you mean needs? allowed: id, act, service, needs, timeout, on-failure',
+      'r.yaml:8:82 unknown key; did you mean needs?',
       'r.yaml:9:11 "Probe!"; an id of small letters, digits and dashes, a letter first, is allowed',
       'r.yaml:9:40 "fence"; a list is expected',
       `r.yaml:9:56 "dns"; allowed: ${services.join(', ')}`,
@@ -109,6 +109,6 @@ describe('the shipped runbook', () => {
       'serve-users',
       'probe',
     ]);
-    expect(digest).toBe(createHash('sha256').update(readFileSync(failoverRunbook)).digest('hex'));
+    expect(digest).toBe(createHash('sha256').update(readFileSync(shippedRunbooks.failover)).digest('hex'));
   });
 });

@@ -80,6 +80,8 @@ export interface Decisions {
   disruptedAt: Timestamp;
   runbook: { name: string; digest: string };
   steps: Step[];
+  /** Steps of the runbook that this customer does not have: each is for an option that was not bought. */
+  leftOut?: { id: string; when: Option }[];
   isolation: Isolation;
   /** The oldest recovery point that the approval allows. */
   recoveryPoint: Timestamp;

@@ -1,0 +1,96 @@
+import { actRules, requiredActs, type MoveKind } from '../workflows/model/acts.ts';
+import { duration } from '../workflows/model/rto.ts';
+import type { Step } from '../workflows/model/plan.ts';
+import { behind, outOfOrder } from './order.ts';
+
+/** What is promised to customers (SERVICE); a runbook that cannot keep it with one attempt a step never will. */
+const RTO_MS = 24 * 3_600_000;
+
+/** A fault of a step, at one of its fields; `step` null: of the runbook as a whole. */
+export interface StepFault {
+  step: string | null;
+  field: 'act' | 'needs' | 'when' | 'within' | 'outside-rto';
+  text: string;
+}
+
+/** What is wrong with steps that can be read, for a move of this kind. */
+export function stepFaults(steps: readonly Step[], kind: MoveKind): StepFault[] {
+  return [
+    ...steps.flatMap((step) => ofStep(step, steps, kind)),
+    ...outOfOrder(steps, kind).map(({ step, text }) => ({ step, field: 'needs' as const, text })),
+    ...unarchived(steps),
+    ...tooLong(steps, kind),
+  ];
+}
+
+function ofStep(step: Step, steps: readonly Step[], kind: MoveKind): StepFault[] {
+  const { id, act, when, withinMs, timeoutMs, outsideRto } = step;
+  const faults: StepFault[] = [];
+  const { kinds } = actRules[act];
+  if (!kinds.includes(kind))
+    faults.push({
+      step: id,
+      field: 'act',
+      text: `${act} has no place in a ${kind}; it may stand in ${kinds.join(', ')}`,
+    });
+  if (when !== undefined && requiredActs[kind].includes(act))
+    faults.push({
+      step: id,
+      field: 'when',
+      text: `${act} is done for every customer, not only for those with ${when}`,
+    });
+  if (withinMs !== undefined && withinMs < timeoutMs)
+    faults.push({
+      step: id,
+      field: 'within',
+      text: `${duration(withinMs)} is less than one attempt may take, ${duration(timeoutMs)}`,
+    });
+  const waits = steps.find((s) => outsideRto && !s.outsideRto && s.needs.includes(id));
+  if (waits) faults.push({ step: id, field: 'outside-rto', text: `${waits.id} needs it, and stands within the RTO` });
+  return faults;
+}
+
+/** Nothing is delivered unarchived (SERVICE): archiving stands before anybody is served. */
+function unarchived(steps: readonly Step[]): StepFault[] {
+  const archiving = steps.filter((s) => s.act === 'enable-service' && s.service === 'archiving');
+  return steps
+    .filter((s) => s.act === 'serve-users')
+    .flatMap((serve) =>
+      archiving
+        .filter((a) => !behind(steps, serve).has(a.id))
+        .map((a) => ({
+          step: serve.id,
+          field: 'needs' as const,
+          text: `serve-users must need ${a.id} (archiving), itself or through others: nothing is delivered unarchived`,
+        })),
+    );
+}
+
+/** The longest way through the steps within the RTO, one attempt each; people are not counted. */
+function tooLong(steps: readonly Step[], kind: MoveKind): StepFault[] {
+  if (kind !== 'failover' && kind !== 'evacuation') return [];
+  const longest = new Map<string, { ms: number; path: string[] }>();
+  const wayTo = (step: Step): { ms: number; path: string[] } => {
+    const known = longest.get(step.id);
+    if (known) return known;
+    const before = steps
+      .filter((s) => step.needs.includes(s.id))
+      .map(wayTo)
+      .reduce((a, b) => (b.ms > a.ms ? b : a), { ms: 0, path: [] });
+    const own = step.act === 'wait-for-operator' ? 0 : (step.withinMs ?? step.timeoutMs);
+    const way = { ms: before.ms + own, path: [...before.path, step.id] };
+    longest.set(step.id, way);
+    return way;
+  };
+  return steps
+    .filter((s) => !s.outsideRto)
+    .map(wayTo)
+    .filter(({ ms }) => ms > RTO_MS)
+    .toSorted((a, b) => b.ms - a.ms)
+    .slice(0, 1)
+    .map(({ ms, path }) => ({
+      step: path.at(-1) ?? null,
+      field: 'needs',
+      text: `up to here it may take ${duration(ms)}, and the promised RTO is ${duration(RTO_MS)}: ${path.join(' → ')}`,
+    }));
+}
