@@ -76,7 +76,7 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
   /** Takes the customer's one slot, or names the move that holds it; with `resume`, takes that move over from its run. */
   'claim-move'(input: { input: FailoverInput; run: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
   /** Looks at the world and binds the runbook to it. The same world gives the same digest. */
-  'make-plan'(input: { input: FailoverInput; move: string; declaredAt: Timestamp }): Promise<Plan>;
+  'make-plan'(input: { input: FailoverInput; declaredAt: Timestamp }): Promise<Plan>;
   /** Looks whether a step's effect stands, whoever made it; changes nothing. */
   'check-effect'(input: StepInput): Promise<{ seen: boolean; summary: string }>;
   /** Appends to the hash chain of the move, once per key; returns the newest hash, hex. */

@@ -99,9 +99,16 @@ export interface VerbRequest {
   now?: number;
 }
 
+/** What a signature is bound to, beside its own words. */
+export const contextOf = ({ customer, move, plan }: Pick<FailoverStatus, 'customer' | 'move' | 'plan'>) => ({
+  customer,
+  move,
+  epoch: plan?.decisions.epoch ?? null,
+});
+
 /** Signs a verb over what the run says of itself. The operator has read this status: its digest is what he signs. */
 export function signVerb(
-  status: Pick<FailoverStatus, 'customer' | 'plan' | 'steps'>,
+  status: Pick<FailoverStatus, 'customer' | 'move' | 'plan' | 'steps'>,
   request: VerbRequest,
 ): SignedVerb {
   const { verb, operator, key, step, because, now = Date.now() } = request;
@@ -115,7 +122,7 @@ export function signVerb(
     nonce: randomBytes(16).toString('hex'),
     expires: new Date(now + SIGNATURE_LIFE_MS).toISOString(),
   };
-  const text = signedText({ customer: status.customer, epoch: status.plan?.decisions.epoch ?? null }, v);
+  const text = signedText(contextOf(status), v);
   return { ...v, signature: sign(null, Buffer.from(text), key).toString('hex') };
 }
 

@@ -29,7 +29,7 @@ const APPROVALS_NEEDED = 2;
  */
 export async function makePlan(
   site: OwnSite,
-  { input: typed, move, declaredAt }: { input: FailoverInput; move: string; declaredAt: Timestamp },
+  { input: typed, declaredAt }: { input: FailoverInput; declaredAt: Timestamp },
   { runbookFile, signal }: { runbookFile?: string; signal?: AbortSignal } = {},
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
@@ -56,9 +56,7 @@ export async function makePlan(
     customer: customer.id,
     from: input.from,
     to: site.settings.site,
-    move,
     epoch: 1 + Math.max(held, claimed, seen.claimed, seen.epoch?.number ?? 0),
-    reason: input.reason,
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
     ...applicable(runbook.steps, customer.options),

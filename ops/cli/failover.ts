@@ -1,7 +1,6 @@
 import type { Command } from 'commander';
 import type { Verb } from '../../workflows/model/approvals.ts';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
-import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { loadPrivateKey } from '../keys.ts';
 import { givenPassphrase } from '../passphrase.ts';
@@ -15,7 +14,8 @@ import {
   startFailover,
   type FailoverHandle,
 } from '../moves.ts';
-import { exits, table, type Context } from './print.ts';
+import { planScreen, showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
+import { exits, type Context } from './print.ts';
 import { showReport } from './failover-report.ts';
 import { answeringSite, customerOf, openConfiguration } from './site.ts';
 
@@ -41,6 +41,13 @@ export function register(program: Command, context: Context): void {
       .option('--customer <id>', 'needed when there is more than one')
       .option('--site <site>', 'the surviving site; needed when both answer');
 
+  verb('plan', 'what a failover would do now; starts nothing, asks no worker')
+    .requiredOption('--from <site>', 'the site that would be lost')
+    .option('--disrupted-at <time>', 'when it was lost, ISO 8601 (default: now)')
+    .option('--recovery-point <time>', 'restore this point or an older one (default: the newest)')
+    .option('--isolation <text>', 'how it was cut off, by whom, when')
+    .action((o: PlanOptions) => showPlan(context, o));
+
   verb('start', 'declare a site lost; nothing is changed before two operators have signed the plan')
     .requiredOption('--from <site>', 'the lost site')
     .requiredOption('--reason <text>', 'what happened')
@@ -65,6 +72,19 @@ export function register(program: Command, context: Context): void {
     .option('--once', 'print where it stands and leave')
     .action((o: Where & { once?: boolean }) => atRun(context, o, (handle) => watch(context, handle, o.once ?? false)));
 
+  registerSigned(context, verb);
+  verb('resume', 'go on: after a pause, or with a move whose run is gone, from its journal')
+    .option('--operator <id>', 'who signs the end of a pause')
+    .option('--key <file>', "the operator's private key")
+    .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
+    .option('--take-over', 'end a run that is there and answers nobody; what was signed and done still counts')
+    .action((o: Partial<Signing> & { takeOver?: boolean }) => resume(context, o));
+
+  verb('report', 'the report of the newest failover').action((o: Where) => showReport(context, o));
+}
+
+/** What operators sign. */
+function registerSigned(context: Context, verb: (name: string, about: string) => Command): void {
   const signed = (name: Verb, about: string, { step = false, reason = false } = {}): void => {
     const command = verb(name, about)
       .requiredOption('--operator <id>', 'who signs')
@@ -83,15 +103,6 @@ export function register(program: Command, context: Context): void {
   signed('abort', 'stop it; possible until the epoch is claimed');
   signed('take', 'have it in hand, which everybody who looks is shown');
   signed('note', 'a line for the journal, the report and the next shift', { reason: true });
-
-  verb('resume', 'go on: after a pause, or with a move whose run is gone, from its journal')
-    .option('--operator <id>', 'who signs the end of a pause')
-    .option('--key <file>', "the operator's private key")
-    .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
-    .option('--take-over', 'end a run that is there and answers nobody; what was signed and done still counts')
-    .action((o: Partial<Signing> & { takeOver?: boolean }) => resume(context, o));
-
-  verb('report', 'the report of the newest failover').action((o: Where) => showReport(context, o));
 }
 
 async function start(
@@ -152,16 +163,6 @@ async function resume(context: Context, o: Partial<Signing> & { takeOver?: boole
   }
 }
 
-function timeOf(option: string, text: string): string {
-  const at = Date.parse(text);
-  if (Number.isNaN(at))
-    throw new Fault(
-      `${option} ${JSON.stringify(text)}: is no time`,
-      'ISO 8601 is expected, such as 2030-05-01T02:10:00Z.',
-    );
-  return new Date(at).toISOString();
-}
-
 async function atRun(context: Context, where: Where, work: (handle: FailoverHandle) => Promise<void>): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, where.customer);
@@ -184,42 +185,16 @@ async function watch({ out, json, signal }: Context, handle: FailoverHandle, onc
     shown = line;
   };
   const last = await followFailover(handle, show, { enough: once ? () => true : asksForPeople, signal });
-  if (!json()) out.answer(null, screen(last));
+  if (!json()) out.answer(null, planScreen(last));
   out.next(last.next);
   if (last.phase === 'closed') return;
   process.exitCode = last.next === null ? exits.failed : exits.held;
 }
 
-/** The plan and the steps, as an operator reads them before signing. */
-function screen(s: FailoverStatus): string[] {
-  const plan = s.plan;
-  if (!plan) return [];
-  const d = plan.decisions;
-  const age = duration(Date.parse(s.disruptedAt) - Date.parse(plan.source.point));
-  const observers = d.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ');
-  return [
-    '',
-    `Plan ${plan.digest}`,
-    `  ${d.customer}: ${d.users} users of ${d.from} move to ${d.to}, epoch ${d.epoch}`,
-    `  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`,
-    `  recovery point ${plan.source.point}: changes of ${age} are lost; source: ${plan.source.from}${plan.source.applied ? ', already in the standby copy' : ''}`,
-    ...(d.acceptedLossMs === null
-      ? []
-      : [`  BEYOND THE RPO: signing accepts the loss of ${duration(d.acceptedLossMs)}`]),
-    `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
-    ...plan.blockers.map((b) => `  CANNOT BE APPROVED: ${b.text}`),
-    '',
-    ...table([['step', 'act', 'state', ''], ...s.steps.map((x) => [x.id, x.act, x.state, x.summary])]).map(
-      (line) => `  ${line}`,
-    ),
-    ...s.alarms.map((a) => `  alarm ${a.at}: ${a.text}`),
-  ];
-}
-
 async function sign(context: Context, handle: FailoverHandle, name: Verb, o: Signing): Promise<void> {
   const key = await loadPrivateKey(o.key, await givenPassphrase(o.passphraseFile));
   const status = await failoverStatus(handle);
-  if (status.plan && !context.json()) context.out.answer(null, screen(status));
+  if (status.plan && !context.json()) context.out.answer(null, planScreen(status));
   const request = {
     verb: name,
     operator: o.operator,

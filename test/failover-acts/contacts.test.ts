@@ -91,7 +91,7 @@ async function protect(covered = true): Promise<SnapshotSummary> {
 }
 
 const plan = (change: Partial<FailoverInput> = {}, site = lost): Promise<Plan> =>
-  makePlan(site, { input: input(change), move, declaredAt: new Date().toISOString() });
+  makePlan(site, { input: input(change), declaredAt: new Date().toISOString() });
 const step = (act: Act, made: Plan): StepInput => ({
   key: { customer: CUSTOMER, epoch: { number: made.decisions.epoch, site: 'west', move }, step: act, round: 0 },
   act,

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, randomUUID, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { makePlan } from '../../activities/services/plan.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
@@ -28,7 +28,6 @@ let world: World;
 let east: S3Vault;
 let hole: BlackHole;
 const declaredAt = '2026-03-01T12:00:00.000Z';
-const move = randomUUID();
 
 beforeAll(async () => {
   hole = await blackHole();
@@ -44,7 +43,7 @@ afterEach(async () => {
 });
 
 const plan = (change: Partial<FailoverInput> = {}, site: OwnSite = world.west): Promise<Plan> =>
-  makePlan(site, { input: input(change), move, declaredAt });
+  makePlan(site, { input: input(change), declaredAt });
 const closeEast = (): Promise<unknown> => world.eastDb.query('delete from tandem.serving');
 const silentEast = (): OwnSite => world.westWith(eastAt(world, `127.0.0.1:${hole.port}`));
 
@@ -134,7 +133,7 @@ describe('a plan cannot be approved', () => {
   it('while nobody knows whether the source serves and nobody says how it is isolated', async () => {
     await cover(1, '2026-03-01T11:00:00.000Z');
     const { isolation: _, ...silent } = input();
-    const made = await makePlan(silentEast(), { input: silent, move, declaredAt });
+    const made = await makePlan(silentEast(), { input: silent, declaredAt });
     expect(made.blockers.map((b) => b.kind)).toEqual(['isolation-unknown']);
     expect((await plan({}, silentEast())).blockers).toEqual([]);
   });
@@ -143,7 +142,7 @@ describe('a plan cannot be approved', () => {
     await cover(1, '2026-03-01T11:00:00.000Z');
     await closeEast();
     const { isolation: _, ...silent } = input();
-    const made = await makePlan(world.west, { input: silent, move, declaredAt });
+    const made = await makePlan(world.west, { input: silent, declaredAt });
     expect(made.decisions.isolation.observers.map((o) => o.saw)).toEqual(['closed', 'answers', 'unreachable']);
     expect(made.blockers).toEqual([]);
   });
@@ -154,7 +153,7 @@ describe('a plan cannot be approved', () => {
     await world.eastDb.query("update tandem.epoch set customer = 'fabrikam'");
     await world.eastDb.query("update tandem.identity set customer = 'fabrikam'");
     const { isolation: _, ...silent } = input();
-    const made = await makePlan(world.west, { input: silent, move, declaredAt });
+    const made = await makePlan(world.west, { input: silent, declaredAt });
     expect(made.decisions.isolation.observers[0]).toEqual({ name: 'database', saw: 'answers' });
     expect(made.blockers.map((b) => b.kind)).toEqual(['isolation-unknown']);
   });
@@ -213,6 +212,8 @@ describe('make-plan', () => {
     await closeEast();
     const digests = await Promise.all([plan(), plan(), plan()]);
     expect(new Set(digests.map((p) => p.digest)).size).toBe(1);
+    // Who asks, and why, decides nothing: a plan that is only looked at is the one that a run makes.
+    expect((await plan({ reason: 'a look', requestedBy: 'nobody' })).digest).toBe(digests[0]?.digest);
     await world.westDb.query("insert into tandem.home values ('e4', 'east')");
     expect((await plan()).digest).not.toBe(digests[0]?.digest);
   });
@@ -277,7 +278,7 @@ describe('make-plan', () => {
       recoveryPoint: '2026-03-02T00:00:00Z',
       requestedBy: 'a'.repeat(501),
     };
-    const text = await makePlan(world.west, { input: wrong as never, move, declaredAt }).catch(failureText);
+    const text = await makePlan(world.west, { input: wrong as never, declaredAt }).catch(failureText);
     for (const told of [
       'customer: is empty',
       'from: a number',

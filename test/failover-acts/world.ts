@@ -138,7 +138,7 @@ export const isolated: Isolation = {
 
 /** The input of one act, with as much of a plan as acts look at. */
 export function step(act: Act, move: string, epoch: number, isolation: Isolation = isolated, round = 0): StepInput {
-  const plan = { decisions: { from: 'east', to: 'west', move, epoch, isolation } } as Plan;
+  const plan = { decisions: { from: 'east', to: 'west', epoch, isolation } } as Plan;
   return { key: { customer: CUSTOMER, epoch: { number: epoch, site: 'west', move }, step: act, round }, act, plan };
 }
 

@@ -27,12 +27,20 @@ const approvers = [
 ];
 operator('stranger', ['approve']);
 
-const claim: Claim = { customer: 'contoso', epoch: 2, digest: 'd1'.repeat(32), approvers, usedNonces: new Set(), now };
+const claim: Claim = {
+  customer: 'contoso',
+  move: 'm1',
+  epoch: 2,
+  digest: 'd1'.repeat(32),
+  approvers,
+  usedNonces: new Set(),
+  now,
+};
 
 function signed(
   by: string,
   change: Partial<SignedVerb> = {},
-  context: { customer: string; epoch: number | null } = claim,
+  context: Pick<Claim, 'customer' | 'move' | 'epoch'> = claim,
 ): SignedVerb {
   const v = {
     verb: 'approve' as Verb,
@@ -55,10 +63,11 @@ describe('a signed verb is refused', () => {
     expect(refuse(claim, signed('watcher'))).toMatch(/may not approve/);
     expect(refuse(claim, signed('one', { verb: 'retry', step: 'fence', round: 1 }))).toMatch(/may not retry/);
   });
-  it('when it was signed over another digest, customer or epoch', () => {
+  it('when it was signed over another digest, customer, move or epoch', () => {
+    expect(refuse(claim, signed('one', {}, { ...claim, move: 'm0' }))).toMatch(/does not hold/);
     expect(refuse(claim, signed('one', { digest: 'ee'.repeat(32) }))).toMatch(/read it again/);
-    expect(refuse(claim, signed('one', {}, { customer: 'other', epoch: 2 }))).toMatch(/does not hold/);
-    expect(refuse(claim, signed('one', {}, { customer: 'contoso', epoch: 3 }))).toMatch(/does not hold/);
+    expect(refuse(claim, signed('one', {}, { ...claim, customer: 'other' }))).toMatch(/does not hold/);
+    expect(refuse(claim, signed('one', {}, { ...claim, epoch: 3 }))).toMatch(/does not hold/);
   });
   it('when anything was changed after signing', () => {
     const v = signed('one');

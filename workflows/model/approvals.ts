@@ -33,12 +33,13 @@ export interface SignedVerb {
 
 /** The text that is signed: readable, so that it can be read aloud and signed anywhere. */
 export function signedText(
-  context: { customer: string; epoch: number | null },
+  context: { customer: string; move: string; epoch: number | null },
   v: Omit<SignedVerb, 'signature'>,
 ): string {
   return [
     `tandem/1 ${v.verb}`,
     `customer: ${context.customer}`,
+    `move: ${context.move}`,
     `epoch: ${context.epoch ?? '-'}`,
     `plan: ${v.digest}`,
     `step: ${v.step ?? '-'}`,
@@ -66,6 +67,8 @@ const rights: Record<Verb, readonly Role[]> = {
 
 export interface Claim {
   customer: string;
+  /** Signatures for a move that was aborted must not fit the next one. */
+  move: string;
   epoch: number | null;
   digest: string;
   approvers: readonly Approver[];

@@ -73,10 +73,8 @@ export interface Decisions {
   customer: string;
   from: string;
   to: string;
-  move: string;
   /** The epoch that `advance-epoch` will claim. */
   epoch: number;
-  reason: string;
   disruptedAt: Timestamp;
   runbook: { name: string; digest: string };
   steps: Step[];

@@ -190,7 +190,7 @@ export class Run {
 
   /** Binds the runbook to the world. The same decisions keep the signatures; other ones void them. */
   async makePlan(): Promise<void> {
-    const plan = await desk['make-plan']({ input: this.input, move: this.move, declaredAt: this.declaredAt });
+    const plan = await desk['make-plan']({ input: this.input, declaredAt: this.declaredAt });
     if (plan.digest !== this.plan?.digest) this.approvals = [];
     this.plan = plan;
     const waiting = {

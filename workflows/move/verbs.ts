@@ -76,6 +76,7 @@ function notAnswerable(run: Run, v: SignedVerb, answer: Answer): string | null {
 function validate(run: Run, verb: Verb, v: SignedVerb): void {
   const claim = {
     customer: run.input.customer,
+    move: run.move,
     epoch: run.plan?.decisions.epoch ?? null,
     digest: run.plan?.digest ?? '',
     approvers: run.plan?.decisions.approvers ?? [],

@@ -1,0 +1,94 @@
+import { makePlan } from '../../activities/services/plan.ts';
+import { openSite } from '../../activities/services/site.ts';
+import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
+import { duration } from '../../workflows/model/rto.ts';
+import { Fault } from '../fault.ts';
+import { exits, table, type Context } from './print.ts';
+import { customerOf, openConfiguration, siteOf } from './site.ts';
+
+export interface PlanOptions {
+  customer?: string;
+  site?: string;
+  from: string;
+  disruptedAt?: string;
+  recoveryPoint?: string;
+  isolation?: string;
+}
+
+/**
+ * The plan of a failover that nobody has declared, made by the code of a real one, here and not by the worker: it needs
+ * the survivor's database and vault. The same decisions give the same digest as in the run.
+ */
+export async function showPlan(context: Context, o: PlanOptions): Promise<void> {
+  const { out } = context;
+  const configuration = await openConfiguration(context);
+  const customer = customerOf(configuration, o.customer);
+  const survivor = o.site ?? customer.sites.find((s) => s !== o.from) ?? '';
+  const site = openSite(await siteOf(configuration, survivor).settings());
+  const declaredAt = new Date().toISOString();
+  const input: FailoverInput = {
+    customer: customer.id,
+    from: o.from,
+    reason: 'a look at the plan',
+    requestedBy: 'nobody',
+    ...(o.disruptedAt !== undefined && { disruptedAt: timeOf('--disrupted-at', o.disruptedAt) }),
+    ...(o.recoveryPoint !== undefined && { recoveryPoint: timeOf('--recovery-point', o.recoveryPoint) }),
+    ...(o.isolation !== undefined && { isolation: o.isolation }),
+  };
+  try {
+    const plan = await makePlan(site, { input, declaredAt }, { signal: context.signal });
+    const unstarted = {
+      state: 'waiting',
+      round: 0,
+      startedAt: null,
+      heldAt: null,
+      endedAt: null,
+      summary: '',
+    } as const;
+    const steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
+    const disruptedAt = plan.decisions.disruptedAt;
+    out.answer(plan, ['Nothing was started.', ...planScreen({ plan, disruptedAt, steps, alarms: [] })]);
+    out.next(
+      `tandem failover start --customer ${customer.id} --from ${o.from} --reason TEXT --requested-by ID --isolation TEXT`,
+    );
+    if (plan.blockers.length > 0) process.exitCode = exits.failed;
+  } finally {
+    await site.close();
+  }
+}
+
+export function timeOf(option: string, text: string): string {
+  const at = Date.parse(text);
+  if (Number.isNaN(at))
+    throw new Fault(
+      `${option} ${JSON.stringify(text)}: is no time`,
+      'ISO 8601 is expected, such as 2030-05-01T02:10:00Z.',
+    );
+  return new Date(at).toISOString();
+}
+
+/** The plan and the steps, as an operator reads them before signing. */
+export function planScreen(s: Pick<FailoverStatus, 'plan' | 'disruptedAt' | 'steps' | 'alarms'>): string[] {
+  const plan = s.plan;
+  if (!plan) return [];
+  const d = plan.decisions;
+  const age = duration(Date.parse(s.disruptedAt) - Date.parse(plan.source.point));
+  const observers = d.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ');
+  return [
+    '',
+    `Plan ${plan.digest}`,
+    `  ${d.customer}: ${d.users} users of ${d.from} move to ${d.to}, epoch ${d.epoch}`,
+    `  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`,
+    `  recovery point ${plan.source.point}: changes of ${age} are lost; source: ${plan.source.from}${plan.source.applied ? ', already in the standby copy' : ''}`,
+    ...(d.acceptedLossMs === null
+      ? []
+      : [`  BEYOND THE RPO: signing accepts the loss of ${duration(d.acceptedLossMs)}`]),
+    `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
+    ...plan.blockers.map((b) => `  CANNOT BE APPROVED: ${b.text}`),
+    '',
+    ...table([['step', 'act', 'state', ''], ...s.steps.map((x) => [x.id, x.act, x.state, x.summary])]).map(
+      (line) => `  ${line}`,
+    ),
+    ...s.alarms.map((a) => `  alarm ${a.at}: ${a.text}`),
+  ];
+}
