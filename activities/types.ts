@@ -70,8 +70,11 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
   'claim-move'(input: { input: FailoverInput; move: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
   /** Looks at the world and binds the runbook to it. The same world gives the same digest. */
   'make-plan'(input: { input: FailoverInput; move: string; declaredAt: Timestamp }): Promise<Plan>;
-  /** Appends to the hash chain of the move, once per key; returns the newest hash, hex. */
-  'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string }>;
+  /**
+   * Appends to the hash chain of the move, once per key; returns the newest hash, hex. `mirrored`: this site's vault holds
+   * all lines; when it is away, a later call or the closing brings them there.
+   */
+  'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string; mirrored?: boolean }>;
   /** Seals the evidence in the vault and on disk, and frees the slot. */
   'close-move'(input: {
     report: Omit<FailoverReport, 'journalHead'>;

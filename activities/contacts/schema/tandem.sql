@@ -97,6 +97,8 @@ create table if not exists tandem.move (
   ended_at timestamptz
 );
 create unique index if not exists one_live_move on tandem.move (customer) where ended_at is null;
+-- The last line of its journal that lies in this site's vault.
+alter table tandem.move add column if not exists mirrored integer not null default 0;
 
 -- What a move did, as a hash chain: hash = sha256(previous hash || canonical JSON of all else in the line).
 create table if not exists tandem.journal (
