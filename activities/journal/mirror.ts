@@ -54,7 +54,9 @@ async function missing(
   { customer, move }: Move,
 ): Promise<{ lines: JournalLine[]; previous: string | null }> {
   return site.database(customer).connection(async (client) => {
-    const { rows } = await client.query<{ mirrored: number }>('select mirrored from tandem.move where move = $1', [move]);
+    const { rows } = await client.query<{ mirrored: number }>('select mirrored from tandem.move where move = $1', [
+      move,
+    ]);
     const mark = rows[0]?.mirrored ?? 0;
     const read = await readJournal(client, move, { from: mark, to: mark + SEGMENT_LINES });
     const before = read.find(({ seq }) => seq === mark);
@@ -97,7 +99,9 @@ async function putSegment(
   const other = there.sealed.document as JournalSegment;
   const last = first + other.lines.length - 1;
   // Another attempt's, which has seen fewer lines or more: it stands, and is judged by the database as it is now.
-  const ours = await site.database(customer).connection((client) => readJournal(client, move, { from: first, to: last }));
+  const ours = await site
+    .database(customer)
+    .connection((client) => readJournal(client, move, { from: first, to: last }));
   if (other.previous === previous && canonicalJson(other.lines) === canonicalJson(ours)) return last;
   throw failure(
     'journal-broken',

@@ -87,11 +87,7 @@ export async function writeJournal(
   return { head, mirrored: await tryMirror(site, first) };
 }
 
-async function appendEntries(
-  site: OwnSite,
-  first: JournalEntry,
-  entries: readonly JournalEntry[],
-): Promise<string> {
+async function appendEntries(site: OwnSite, first: JournalEntry, entries: readonly JournalEntry[]): Promise<string> {
   if (entries.some((e) => e.customer !== first.customer || e.move !== first.move)) {
     throw failure('input-invalid', `journal of move ${first.move}: entries of another move among them`);
   }

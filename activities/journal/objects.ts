@@ -106,7 +106,8 @@ export function oldestObject(
       return { sealed: openObject(owner, place, bytes, where), bytes };
     } catch (error) {
       // What is signed and has another shape than its type says is no better than what is not signed.
-      fault = error instanceof TypeError ? failure('signature-invalid', `${where}: ${failureText(error)}`) : (error as Error);
+      fault =
+        error instanceof TypeError ? failure('signature-invalid', `${where}: ${failureText(error)}`) : (error as Error);
     }
   }
   if (fault) throw fault;

@@ -56,7 +56,12 @@ async function copyObject(
   const where = `vault ${peer.site}: ${key}`;
   if (bytes > MOST_BYTES)
     throw failure('signature-invalid', `${where}: ${bytes} bytes, limit ${MOST_BYTES}: it was not read`);
-  const found = oldestObject({ customer, site: peer.site, publicKeys }, place, await peer.versions(key, { signal }), where);
+  const found = oldestObject(
+    { customer, site: peer.site, publicKeys },
+    place,
+    await peer.versions(key, { signal }),
+    where,
+  );
   if (!found) return;
   // Not there a moment ago: what is `taken` was put by another pull, which checked it as this one does.
   await own.put(key, found.bytes, { lockUntil: new Date(Date.now() + EVIDENCE_MS), signal });

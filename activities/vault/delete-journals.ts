@@ -22,10 +22,7 @@ interface Request {
  * is locked. `journals`: when the youngest version of each move was written, by the prefix of the move. This site's own
  * journals are never deleted.
  */
-export async function deleteJournals(
-  request: Request,
-  journals: ReadonlyMap<string, number>,
-): Promise<JournalFates> {
+export async function deleteJournals(request: Request, journals: ReadonlyMap<string, number>): Promise<JournalFates> {
   const fates: JournalFates = { kept: 0, pinned: 0, locked: 0, expired: 0, deleted: 0 };
   for (const [prefix, youngest] of journals) fates[await treat(request, prefix, youngest)] += 1;
   return fates;

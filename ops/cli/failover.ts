@@ -1,8 +1,6 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import type { Verb } from '../../workflows/model/approvals.ts';
-import type { FailoverInput, FailoverReport, FailoverStatus } from '../../workflows/model/moves.ts';
+import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { loadPrivateKey } from '../keys.ts';
@@ -17,7 +15,8 @@ import {
   type FailoverHandle,
 } from '../moves.ts';
 import { exits, table, type Context } from './print.ts';
-import { answeringSite, customerOf, openConfiguration, reportsFolder } from './site.ts';
+import { registerReports } from './failover-report.ts';
+import { answeringSite, customerOf, openConfiguration } from './site.ts';
 
 interface Where {
   customer?: string;
@@ -76,7 +75,7 @@ export function register(program: Command, context: Context): void {
   signed('retry', 'another round of a held step').requiredOption('--step <id>', 'the step');
   signed('abort', 'stop it; possible until the fence begins');
 
-  verb('report', 'the report of the newest failover').action((o: Where) => report(context, o));
+  registerReports(group, context);
 }
 
 async function start(
@@ -200,39 +199,4 @@ async function sign(context: Context, handle: FailoverHandle, name: Verb, o: Sig
   context.out.answer(answer, `Accepted: ${name} by ${o.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
   const after = await failoverStatus(handle);
   context.out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
-}
-
-/** The newest report, from the survivor's disk: it needs no Temporal. */
-async function report(context: Context, where: Where): Promise<void> {
-  const configuration = await openConfiguration(context);
-  const customer = customerOf(configuration, where.customer);
-  const folder = reportsFolder(configuration);
-  const files = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json'));
-  const reports = await Promise.all(
-    files.map(async (name) => ({
-      path: join(folder, name),
-      found: JSON.parse(await readFile(join(folder, name), 'utf8')) as FailoverReport,
-    })),
-  );
-  const newest = reports
-    .filter((r) => r.found.customer === customer.id)
-    .toSorted((a, b) => a.found.endedAt.localeCompare(b.found.endedAt))
-    .at(-1);
-  if (!newest)
-    throw new Fault(
-      `report of ${customer.id}: none in ${folder}`,
-      '`tandem failover watch` shows a failover that still runs.',
-    );
-  const { found, path } = newest;
-  context.out.answer(found, [
-    `${found.customer}: ${found.from} → ${found.to}, ${found.outcome}`,
-    `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
-    `  approved ${found.approvedAt ?? 'never'} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
-    `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
-    `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches ?? 'not compared:'} rows differ`,
-    `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
-    ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
-    ...found.notTested.map((n) => `  not tested: ${n}`),
-    `  evidence: journal head ${found.journalHead}, ${path}`,
-  ]);
 }
