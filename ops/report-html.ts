@@ -22,16 +22,19 @@ function text(value: string | number): string {
 const moment = (iso: string | null): string => (iso === null ? 'never' : `${iso.slice(0, 19).replace('T', ' ')} UTC`);
 const count = (n: number, what: string): string => `${n.toLocaleString('en')} ${what}`;
 
-function timeCost({ rtoMs, rtoPromiseMs }: FailoverReport): string {
+function timeCost({ rtoMs, rtoPromiseMs, servedAt, disruptedAt }: FailoverReport): string {
   const promise = rtoPromiseMs === null ? '' : ` The promise is ${duration(rtoPromiseMs)}.`;
+  if (rtoMs === null && servedAt !== null)
+    return `${duration(Date.parse(servedAt) - Date.parse(disruptedAt))} from the loss until the users were served; the check after it did NOT pass.${promise}`;
   if (rtoMs === null) return `The service was not brought back by this move.${promise}`;
   const kept = rtoPromiseMs === null ? '' : rtoMs <= rtoPromiseMs ? ' It was kept.' : ' It was NOT kept.';
   return `${duration(rtoMs)} from the loss until the users were served and checked.${promise}${kept}`;
 }
 
-function dataCost({ recoveryPoint, recoveryPointAgeMs }: FailoverReport): string {
-  if (recoveryPoint === null || recoveryPointAgeMs === null) return 'No copy of the data was used.';
-  return `Changes of the last ${duration(recoveryPointAgeMs)} before the loss: the copy used is of ${moment(recoveryPoint)}.`;
+function dataCost({ recoveryPoint, recoveryPointAgeMs, servedAt }: FailoverReport): string {
+  if (servedAt === null) return 'None by this move: nobody was moved.';
+  if (recoveryPoint === null || recoveryPointAgeMs === null) return 'Not known: no copy of the data was used.';
+  return `The changes of the last ${duration(recoveryPointAgeMs)} before the loss: the copy used is of ${moment(recoveryPoint)}.`;
 }
 
 function compared({ mismatches }: FailoverReport): string {
@@ -72,7 +75,8 @@ const steps = (r: FailoverReport): string =>
 
 const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
 h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ccc}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0}
+th[scope]+td{overflow-wrap:anywhere}
 tr+tr{border-top:1px solid #eee}th[scope]{width:14rem;font-weight:600}
 .outcome{font-size:1.15rem;padding:.6rem 1rem;border-left:.4rem solid #b35900;background:#fff6ec}.closed{border-color:#1a7f37;background:#eefaf0}
 code{overflow-wrap:anywhere}@media print{body{margin:0}}`;

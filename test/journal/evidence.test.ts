@@ -54,6 +54,23 @@ const tamperings: [string, (e: Evidence) => void, string[]][] = [
   ['a changed report', (e) => void Object.assign(e.report?.document ?? {}, { mismatches: 7 }), ['report']],
   ['the report of another move', (e) => void (e.report = other.report), ['report']],
   ['no report', (e) => void (e.report = null), ['report']],
+  [
+    'a line changed, and no journal to compare it with',
+    (e) => {
+      Object.assign(nth(first(e).lines, 1).body, { phase: 'x' });
+      e.journal = null;
+    },
+    ['chain'],
+  ],
+  [
+    'a line removed between two segments, and no journal to compare it with',
+    (e) => {
+      first(e).lines.pop();
+      e.journal = null;
+    },
+    ['chain'],
+  ],
+  ['a line less in the journal than in the segments', (e) => void e.journal?.document.lines.pop(), ['chain']],
   ['the journal of another move', (e) => void (e.journal = other.journal), ['chain']],
 ];
 

@@ -95,6 +95,24 @@ describe('the peer’s journal', () => {
     );
   });
 
+  it('is never stored when another site has signed it, be every word of it true', async () => {
+    const move = await closed();
+    const [good] = await segmentsOf(world, move);
+    const [own, theirs] = await Promise.all([scratchVaults(), scratchVaults()]);
+    const [vault, writer, reader] = [new S3Vault(own.east), new S3Vault(theirs.west), new S3Vault(theirs.westReader)];
+    try {
+      await writer.put(segmentKey(move, 1), seal('journal', 'east', world.keys.east, good));
+      const faults = await pull({ own: vault, peer: reader });
+      expect(faults.map(failureText)).toEqual([expect.stringContaining('signed by "east"')]);
+      expect(await keysOf(vault, `${CUSTOMER}/`)).toEqual([]);
+      await writer.mend(segmentKey(move, 1), seal('journal', 'west', world.keys.west, good));
+      expect(await pull({ own: vault, peer: reader })).toEqual([]);
+      expect(await keysOf(vault, folder(move))).toEqual(['lines/0000000001.json']);
+    } finally {
+      for (const open of [vault, writer, reader]) open.close();
+    }
+  });
+
   it('never lands among this site’s own, whatever the peer writes', async () => {
     const [good] = await segmentsOf(world, await closed());
     const planted = segmentKey('planted', 1, 'east');

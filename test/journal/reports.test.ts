@@ -209,10 +209,19 @@ describe('the report for people', () => {
     const html = reportHtml(report);
     expect(html).toContain('12 min 0 s from the loss');
     expect(html).toContain('It was kept.');
-    expect(html).toContain('Changes of the last 1 h 00 min');
+    expect(html).toContain('The changes of the last 1 h 00 min');
     expect(html).toContain('<li>al, 2026-03-01 04:05:00 UTC</li>');
     expect(html).toContain('<li>message archives: they are not copied</li>');
     expect(html).toContain('step dns&quot;&gt;&lt;b&gt; (shift-dns) is skipped');
+  });
+
+  it('never says that nothing was brought back when users are served and a check failed, nor that data was lost when nobody was moved', () => {
+    expect(reportHtml({ ...report, rtoMs: null })).toContain(
+      '12 min 0 s from the loss until the users were served; the check after it did NOT pass.',
+    );
+    const aborted = reportHtml({ ...report, rtoMs: null, servedAt: null, outcome: 'aborted' });
+    expect(aborted).toContain('The service was not brought back by this move.');
+    expect(aborted).toContain('None by this move: nobody was moved.');
   });
 
   it('tells a customer no operator’s name and no operator’s words', () => {
