@@ -79,17 +79,21 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
   'make-plan'(input: { input: FailoverInput; declaredAt: Timestamp }): Promise<Plan>;
   /** Looks whether a step's effect stands, whoever made it; changes nothing. */
   'check-effect'(input: StepInput): Promise<{ seen: boolean; summary: string }>;
-  /** Appends to the hash chain of the move, once per key; returns the newest hash, hex. */
-  'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string }>;
+  /**
+   * Appends to the hash chain of the move, once per key; returns the newest hash, hex. `mirrored`: this site's vault holds
+   * all lines; when it is away, a later call or the closing brings them there.
+   */
+  'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string; mirrored?: boolean }>;
   /** Seals the evidence in the vault and on disk, and frees the slot. */
   'close-move'(input: {
     report: Omit<FailoverReport, 'journalHead'>;
   }): Promise<{ report: FailoverReport; path: string; vaultKey: string }>;
 }
 
-export type ClaimResult =
-  | { claimed: true; resumed: Resumed | null }
-  | { claimed: false; move: string; workflowId: string; phase: string };
+/** With `resume`: where the move stands that is gone on with. */
+export interface ClaimResult {
+  resumed: Resumed | null;
+}
 
 export interface ContinuityActivities {
   /** Whose turn it is by the receipts of both sites, and the snapshot to prove. */

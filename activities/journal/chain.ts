@@ -60,10 +60,16 @@ export async function findLine(client: PoolClient, move: string, key: string): P
   return rows[0] ? fromRow(rows[0]) : null;
 }
 
-export async function readJournal(client: PoolClient, move: string): Promise<JournalLine[]> {
-  const { rows } = await client.query<Row>(`select ${columns} from tandem.journal where move = $1 order by seq`, [
-    move,
-  ]);
+/** All lines of a move in order, or those from one number up to another. */
+export async function readJournal(
+  client: Pick<PoolClient, 'query'>,
+  move: string,
+  { from = 1, to = Infinity } = {},
+): Promise<JournalLine[]> {
+  const { rows } = await client.query<Row>(
+    `select ${columns} from tandem.journal where move = $1 and seq >= $2 and seq <= $3 order by seq`,
+    [move, from, Number.isFinite(to) ? to : 2 ** 31 - 1],
+  );
   return rows.map(fromRow);
 }
 
@@ -118,11 +124,19 @@ export async function appendJournal(client: PoolClient, entry: JournalEntry): Pr
   return { ...line, hash };
 }
 
-/** What is wrong with a chain, in one sentence; null when every line follows from the one before, from the first on. */
-export function chainFault(move: { customer: string; move: string }, lines: readonly JournalLine[]): string | null {
-  let previous: string | null = null;
+/**
+ * What is wrong with a chain, in one sentence; null when every line follows from the one before, from the first on. A part
+ * of one begins after the line that is given.
+ */
+export function chainFault(
+  move: { customer: string; move: string },
+  lines: readonly JournalLine[],
+  after: { seq: number; hash: string | null } = { seq: 0, hash: null },
+): string | null {
+  let previous = after.hash;
   for (const [i, line] of lines.entries()) {
-    if (line.seq !== i + 1) return `line ${i + 1} is missing: number ${line.seq} stands in its place`;
+    const seq = after.seq + i + 1;
+    if (line.seq !== seq) return `line ${seq} is missing: number ${line.seq} stands in its place`;
     if (lineHash(previous, move, line) !== line.hash) return `line ${line.seq} (${line.key}) is not what was written`;
     previous = line.hash;
   }

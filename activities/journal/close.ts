@@ -6,27 +6,15 @@ import { canonicalJson } from '../../workflows/model/plan.ts';
 import type { OwnSite } from '../services/site.ts';
 import { oldestValid, seal, type Purpose } from '../vault/signed.ts';
 import { appendJournal, chainFault, findLine, readJournal, type JournalLine } from './chain.ts';
+import { mirrorJournal } from './mirror.ts';
 import { checkMove } from './moves.ts';
+import { EVIDENCE_MS, journalKey, type JournalExport } from './objects.ts';
 
 /** The last line of every journal. Its body is the report, so that the chain vouches for it. */
 const CLOSE = 'close';
 
-/** Evidence must outlive the next yearly test and its audit. */
-const EVIDENCE_LOCK_DAYS = 400;
-
-/** The journal of a move as it lies in the vault. */
-export interface JournalExport {
-  format: 1;
-  customer: string;
-  move: string;
-  site: string;
-  lines: JournalLine[];
-  /** Hash of the last line, hex. */
-  head: string;
-}
-
 /**
- * Ends a move: the closing line and the freed slot in one transaction, then the sealed evidence in this site's vault,
+ * Ends a move: the closing line and the freed slot in one transaction, then the sealed evidence in this site's vault, every line of it,
  * then a copy for people on disk. Safe to repeat at any point; the first report that was written is the one that stands.
  */
 export async function closeMove(
@@ -44,14 +32,15 @@ export async function closeMove(
   }
   const final = { ...(last.body['report'] as Omit<FailoverReport, 'journalHead'>), journalHead: last.hash };
   const own = site.settings.site;
-  const folder = `${customer}/${own}/journal/${move}`;
+  const reportKey = journalKey(customer, own, { move, what: 'report' });
   const journal: JournalExport = { format: 1, customer, move, site: own, lines, head: last.hash };
-  const lockUntil = new Date(Date.parse(final.endedAt) + EVIDENCE_LOCK_DAYS * 24 * 3_600_000);
-  await putSealed(site, 'journal', `${folder}/journal.json`, journal, lockUntil, signal);
-  await putSealed(site, 'report', `${folder}/report.json`, final, lockUntil, signal);
+  const lockUntil = new Date(Date.parse(final.endedAt) + EVIDENCE_MS);
+  await mirrorJournal(site, report, signal);
+  await putSealed(site, 'journal', journalKey(customer, own, { move, what: 'journal' }), journal, lockUntil, signal);
+  await putSealed(site, 'report', reportKey, final, lockUntil, signal);
   const path = join(site.settings.reportsFolder, `${move}.json`);
   await writeForPeople(path, final);
-  return { report: final, path, vaultKey: `${folder}/report.json` };
+  return { report: final, path, vaultKey: reportKey };
 }
 
 async function endMove(site: OwnSite, report: Omit<FailoverReport, 'journalHead'>): Promise<JournalLine[]> {

@@ -8,6 +8,7 @@ import { checkInput } from '../services/input.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { ClaimResult } from '../types.ts';
 import { appendJournal } from './chain.ts';
+import { tryMirror } from './mirror.ts';
 import { readMove } from './resume.ts';
 
 /** Names a key in the vault and a file on disk, so nothing else may be in it. */
@@ -37,9 +38,9 @@ interface Claim {
 }
 
 /**
- * Takes the customer's one slot for a move, or names the move that holds it. A repeated claim finds its own. The input
- * is checked first: what cannot be planned never holds the slot. A move has the id of its first run; `resume` takes over
- * the move that holds the slot, and the run that had it writes no more.
+ * Takes the customer's one slot for a move; `move-running` names the move that holds it, and what to do when its run is
+ * gone. A repeated claim finds its own. The input is checked first: what cannot be planned never holds the slot. A move
+ * has the id of its first run; `resume` takes over the move that holds the slot, and the run that had it writes no more.
  */
 export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResult> {
   const { input, run, at } = claim;
@@ -55,17 +56,16 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
       [run, customer.id, claim.workflowId, canonicalJson(input), at],
     );
     const { rows } = await client.query<MoveRow>(
-      `select move, workflow_id, phase, ended_at from tandem.move
+      `select move, workflow_id, phase, started_at, ended_at from tandem.move
         where move = $1 or (customer = $2 and ended_at is null) order by move = $1 desc`,
       [run, customer.id],
     );
     const [holder] = rows;
     if (!holder) throw failure('database-unreachable', `slot of ${customer.id}: the move that held it has just ended`);
-    if (holder.move !== run)
-      return { claimed: false, move: holder.move, workflowId: holder.workflow_id, phase: holder.phase };
+    if (holder.move !== run) throw slotHeld(customer.id, holder);
     if (holder.ended_at)
       throw failure('move-ended', `move ${run}: ended ${holder.phase} at ${holder.ended_at.toISOString()}`);
-    return { claimed: true, resumed: null };
+    return { resumed: null };
   });
 }
 
@@ -82,17 +82,37 @@ async function takeOver(site: OwnSite, { input, run, workflowId }: Claim): Promi
     if (!row) throw failure('input-invalid', `resume of ${id}: no move holds its slot at ${site.settings.site}`);
     const { move, input: own, started_at: startedAt } = row;
     const resumed = await readMove(client, { customer: id, move, input: own, startedAt: startedAt.toISOString() });
-    return { claimed: true, resumed };
+    return { resumed };
   });
+}
+
+/** Whether the holder's run is alive only Temporal knows, and a database cannot ask it: the text serves for both. */
+function slotHeld(customer: string, { move, workflow_id: workflow, phase, started_at: since }: MoveRow): Error {
+  return failure(
+    'move-running',
+    `${customer}: move ${move} (workflow ${workflow}) holds the one slot since ${since.toISOString()}, in phase ${phase}`,
+    {
+      try: `\`tandem failover watch --customer ${customer}\` shows whether its run lives. If that was terminated or lost, \`tandem failover resume --customer ${customer}\` goes on from its journal; nothing frees the slot but its end.`,
+    },
+  );
 }
 
 /**
  * Appends entries to the journals of their moves, all or none, each once; answers the hash of the newest line, hex
- * (empty when there is no entry). An entry of kind `phase` also moves the phase that the slot shows.
+ * (empty when there is no entry), and whether this site's vault holds all lines now. An entry of kind `phase` also moves
+ * the phase that the slot shows.
  */
-export async function writeJournal(site: OwnSite, entries: readonly JournalEntry[]): Promise<{ head: string }> {
+export async function writeJournal(
+  site: OwnSite,
+  entries: readonly JournalEntry[],
+): Promise<{ head: string; mirrored?: boolean }> {
   const [first] = entries;
   if (!first) return { head: '' };
+  const head = await appendEntries(site, first, entries);
+  return { head, mirrored: await tryMirror(site, first) };
+}
+
+async function appendEntries(site: OwnSite, first: JournalEntry, entries: readonly JournalEntry[]): Promise<string> {
   if (entries.some((e) => e.customer !== first.customer || e.move !== first.move)) {
     throw failure('input-invalid', `journal of move ${first.move}: entries of another move among them`);
   }
@@ -106,7 +126,7 @@ export async function writeJournal(site: OwnSite, entries: readonly JournalEntry
       'select hash from tandem.journal where move = $1 order by seq desc limit 1',
       [first.move],
     );
-    return { head: rows[0]?.hash.toString('hex') ?? '' };
+    return rows[0]?.hash.toString('hex') ?? '';
   });
 }
 

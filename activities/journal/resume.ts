@@ -41,7 +41,7 @@ export async function readMove(
 function read(state: Resumed, { kind, at, body }: JournalLine): void {
   switch (kind) {
     case 'planned':
-      return readPlan(state, body['plan'] as Plan);
+      return readPlan(state, body as unknown as Plan);
     case 'phase':
       return readPhase(state, body['phase'] as Phase, at);
     case 'signed':

@@ -3,6 +3,7 @@ import { totalsOf, type GenerationFate, type RetentionResult } from '../../workf
 import type { Database } from '../contacts/database.ts';
 import type { Shelf } from './catalog.ts';
 import type { Cleaner, Lock } from './cleaner.ts';
+import { deleteJournals, type JournalFates } from './delete-journals.ts';
 import { receiptPrefix, sitePrefix } from './manifest.ts';
 import { digits } from './pack-reader.ts';
 import { liveMove, pinsOf, points, settledGeneration } from './pins.ts';
@@ -35,9 +36,9 @@ const LOOKS = 7;
 /**
  * Deletes from this site's own vault what is past its keeping, oldest first, generation by generation: the manifests, then
  * the receipts for them, then the packs. Safe to repeat, and to kill: see `partsOf`. Needs this site's database, which
- * knows of moves; `clock-wrong`, `vault-refused` when the credentials may not delete.
+ * knows of moves. Copies of the peer's journals go after their own time. `clock-wrong`, `vault-refused` when the credentials may not delete.
  */
-export async function deleteExpired(request: RetentionRequest): Promise<RetentionResult> {
+export async function deleteExpired(request: RetentionRequest): Promise<RetentionResult & { journals: JournalFates }> {
   const { customer, site, cleaner, mode, signal } = request;
   const now = (request.now ?? Date.now)();
   const survey = new Survey(request);
@@ -63,6 +64,8 @@ export async function deleteExpired(request: RetentionRequest): Promise<Retentio
     }
     sources.push({ site: source, generations });
   }
+  heldBy = await liveMove(request);
+  const journals = await deleteJournals({ ...request, now, heldBy, progress }, survey.journals);
   const totals = totalsOf(sources.flatMap(({ generations }) => generations));
   const at = new Date(now).toISOString();
   return {
@@ -70,9 +73,10 @@ export async function deleteExpired(request: RetentionRequest): Promise<Retentio
     site,
     at,
     mode,
-    heldBy: heldBy ?? (await liveMove(request)),
+    heldBy,
     sources,
     totals,
+    journals,
     unknown: survey.unknown,
   };
 }

@@ -27,11 +27,11 @@ export interface Vault {
     range?: { offset: number; length: number },
     options?: { signal?: AbortSignal },
   ): Promise<Buffer | null>;
-  /** Keys below a prefix in byte order, whatever delete markers say. */
+  /** Keys below a prefix in byte order, whatever delete markers say; `at`: when it was written, by the vault's clock, in ms. */
   list(
     prefix: string,
     options?: { after?: string; signal?: AbortSignal },
-  ): AsyncIterable<{ key: string; bytes: number }>;
+  ): AsyncIterable<{ key: string; bytes: number; at: number }>;
   /** Keys below a prefix in byte order, those that only markers stand for included, with what lies under each. */
   versionCounts(
     prefix: string,

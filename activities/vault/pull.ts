@@ -5,6 +5,7 @@ import type { SnapshotId, SnapshotSummary } from '../../workflows/model/snapshot
 import type { Database } from '../contacts/database.ts';
 import { raiseHighWater, readHighWater } from '../contacts/high-water.ts';
 import { appliedSnapshot } from '../contacts/standby.ts';
+import { pullJournals } from '../journal/pull.ts';
 import type { PullResult } from '../types.ts';
 import { damaged } from './bytes.ts';
 import { listIds, newestCovered, newestSnapshot, receiptIds, type Shelf } from './catalog.ts';
@@ -37,7 +38,8 @@ export interface PullRequest {
 const NEWEST = 3;
 
 /**
- * Copies what is new in the peer's vault into this one, byte for byte under the same keys, manifest last, newest first.
+ * Copies what is new in the peer's vault into this one, byte for byte under the same keys: its journals, then its
+ * snapshots, manifest last, newest first.
  * A peer that does not answer is an answer. A newest number below what this site has seen before is a rollback, and
  * `snapshot-damaged`; a damaged snapshot, and a link too slow for the time there is (`pull-too-slow`), are named in
  * `because`, and fail the pull when there is nothing else to go on with.
@@ -49,7 +51,12 @@ export async function pullSnapshots(request: PullRequest): Promise<PullResult> {
   const faults: Error[] = [];
   let reached: PullResult['peer'] = 'reached';
   try {
-    await inTime(request, (bounded) => copyNewest(bounded, { ...shelf, signal: bounded.signal }, pulled, faults));
+    await inTime(request, async (bounded) => {
+      // They are small, and what a lost site did last is wanted most.
+      const alive = (): void => bounded.heartbeat({ snapshots: 0, packs: 0 });
+      faults.push(...(await pullJournals({ ...bounded, alive })));
+      await copyNewest(bounded, { ...shelf, signal: bounded.signal }, pulled, faults);
+    });
   } catch (error) {
     const silent = failureKind(error) === 'vault-unreachable' && failureText(error).startsWith(`vault ${peer.site}:`);
     if (!silent && failureKind(error) !== 'pull-too-slow') throw error;

@@ -1,4 +1,5 @@
 import type { Fate } from '../../workflows/model/retention.ts';
+import { journalPlace, journalPrefix } from '../journal/objects.ts';
 import { KEEP_MS } from './generation.ts';
 import { sitePrefix } from './manifest.ts';
 
@@ -28,7 +29,9 @@ export interface Owner {
 export type Place =
   | { kind: 'manifest' | 'receipt'; source: string; gen: number; seq: number }
   | { kind: 'pack'; source: string; gen: number }
-  /** Claims, journals, reports, test receipts, and what operators have signed: later snapshots may count by that. */
+  /** Of a journal of the other site, which has its own. */
+  | { kind: 'journal'; source: string; move: string }
+  /** Claims, own journals and reports, test receipts, and what operators have signed: later snapshots may count by that. */
   | { kind: 'evidence' }
   | { kind: 'unknown' };
 
@@ -38,6 +41,9 @@ export function placeOf(key: string, { customer, site, sites }: Owner): Place {
   const evidence = ['journal/', 'tests/', 'accepted/', 'checks/'];
   if (evidence.some((folder) => key.startsWith(own + folder))) return { kind: 'evidence' };
   const source = sites.find((name) => key.startsWith(sitePrefix(customer, name)));
+  const journal = source === undefined ? null : journalPlace(key.slice(journalPrefix(customer, source).length));
+  if (source !== undefined && journal && key.startsWith(journalPrefix(customer, source)))
+    return { kind: 'journal', source, move: journal.move };
   const rest = source === undefined ? '' : key.slice(sitePrefix(customer, source).length);
   const receipt = source === site ? /^receipts\/([^/]+)\/(\d{10})-(\d{10})\.json$/.exec(rest) : null;
   if (receipt?.[1] !== undefined && sites.includes(receipt[1]))
@@ -72,6 +78,8 @@ export interface Shelved {
 /** Counts the versions of a vault as they are listed: nothing is kept of a single one. */
 export class Survey {
   readonly sources: ReadonlyMap<string, Shelved>;
+  /** Copies of the other sites' journals, by the prefix of their move: when the youngest version of each was written. */
+  readonly journals = new Map<string, number>();
   unknown = 0;
   private readonly owner: Owner;
   private lastPack = '';
@@ -85,6 +93,11 @@ export class Survey {
     const place = placeOf(version.key, this.owner);
     if (place.kind === 'unknown') this.unknown += 1;
     if (place.kind === 'unknown' || place.kind === 'evidence') return;
+    if (place.kind === 'journal') {
+      const prefix = `${journalPrefix(this.owner.customer, place.source)}${place.move}/`;
+      this.journals.set(prefix, Math.max(version.at, this.journals.get(prefix) ?? 0));
+      return;
+    }
     const shelved = this.sources.get(place.source);
     if (!shelved) return;
     const { gen } = place;

@@ -4,6 +4,8 @@ export interface Version {
   key: string;
   id: string | undefined;
   bytes: number;
+  /** When it was written, in ms; what has no date is younger than anything. */
+  at: number;
 }
 
 interface Entry extends Version {
@@ -35,14 +37,21 @@ export async function* eachEntry(
 
 /** A page gives versions and markers apart, each in the order of keys. */
 function entriesOf({ Versions = [], DeleteMarkers = [] }: Page): Entry[] {
-  const versions = Versions.map(({ Key = '', VersionId, Size = 0 }) => ({
+  const versions = Versions.map(({ Key = '', VersionId, Size = 0, LastModified }) => ({
     key: Key,
     id: VersionId,
     bytes: Size,
+    at: LastModified?.getTime() ?? Infinity,
     marker: false,
   }));
   if (DeleteMarkers.length === 0) return versions;
-  const markers = DeleteMarkers.map(({ Key = '', VersionId }) => ({ key: Key, id: VersionId, bytes: 0, marker: true }));
+  const markers = DeleteMarkers.map(({ Key = '', VersionId }) => ({
+    key: Key,
+    id: VersionId,
+    bytes: 0,
+    at: Infinity,
+    marker: true,
+  }));
   // A stable sort: the versions of one key stay newest first.
   return [...versions, ...markers].toSorted((a, b) => Buffer.compare(Buffer.from(a.key), Buffer.from(b.key)));
 }

@@ -76,17 +76,17 @@ export class S3Vault implements Vault {
   async *list(
     prefix: string,
     options: { after?: string; signal?: AbortSignal } = {},
-  ): AsyncIterable<{ key: string; bytes: number }> {
+  ): AsyncIterable<{ key: string; bytes: number; at: number }> {
     // Versions of one key stand together, newest first: the last one seen of a key is its oldest.
     let oldest: Version | undefined;
     const after = Buffer.from(options.after ?? '');
     for await (const version of this.allVersions(prefix, options)) {
       // Some servers begin with the marker itself.
       if (Buffer.compare(Buffer.from(version.key), after) <= 0) continue;
-      if (oldest && oldest.key !== version.key) yield { key: oldest.key, bytes: oldest.bytes };
+      if (oldest && oldest.key !== version.key) yield { key: oldest.key, bytes: oldest.bytes, at: oldest.at };
       oldest = version;
     }
-    if (oldest) yield { key: oldest.key, bytes: oldest.bytes };
+    if (oldest) yield { key: oldest.key, bytes: oldest.bytes, at: oldest.at };
   }
 
   versionCounts(prefix: string, options: { signal?: AbortSignal } = {}): AsyncIterable<VersionCount> {

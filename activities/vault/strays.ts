@@ -1,9 +1,11 @@
 import type { Strays } from '../../workflows/model/checks.ts';
+import { journalPlace } from '../journal/objects.ts';
 import { sitePrefix } from './manifest.ts';
 import type { Vault } from './port.ts';
 
-/** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations only. */
+/** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations and journals. */
 const generation = /^\d{10}\/(?:packs\/[0-9a-f]{64}|m\/\d{10}\.json)$/;
+const JOURNAL = 'journal/';
 const others = /^(?:receipts|accepted|checks|tests|journal)\//;
 /** Named in a check: enough to begin to look. */
 const NAMED = 20;
@@ -18,7 +20,8 @@ export async function findStrays(
   const found: Strays = { versions: 0, markers: 0, unknown: 0, keys: [] };
   for await (const { key, versions, markers } of vault.versionCounts(prefix, { signal })) {
     const name = key.slice(prefix.length);
-    const unknown = !generation.test(name) && !(site === vault.site && others.test(name));
+    const journal = name.startsWith(JOURNAL) && journalPlace(name.slice(JOURNAL.length)) !== null;
+    const unknown = !generation.test(name) && !journal && !(site === vault.site && others.test(name));
     if (unknown) found.unknown += 1;
     found.versions += Math.max(0, versions - 1);
     found.markers += markers;

@@ -1,34 +1,153 @@
-import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { Command } from 'commander';
+import { readReport, readSealed } from '../../activities/journal/read.ts';
+import { failureText } from '../../workflows/model/failures.ts';
 import type { FailoverReport } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
-import type { Context } from './print.ts';
-import { customerOf, openConfiguration, reportsFolder } from './site.ts';
+import { openJournals, readFirst, type FoundMove, type Journals } from '../journals.ts';
+import { reportHtml, reportNotice } from '../report-html.ts';
+import { plain, table, type Context } from './print.ts';
+import { customerOf, openConfiguration } from './site.ts';
 
-/** The newest report, from the survivor's disk: it needs no Temporal. */
-export async function showReport(context: Context, where: { customer?: string }): Promise<void> {
+/** What the vaults tell of moves: it outlives Temporal's retention, and is the same on every machine. */
+
+interface Where {
+  customer?: string;
+  site?: string;
+}
+
+interface Report extends Where {
+  move?: string;
+  html?: boolean;
+  notice?: boolean;
+}
+
+export function registerReports(group: Command, context: Context): void {
+  const verb = (name: string, about: string): Command =>
+    group
+      .command(name)
+      .description(about)
+      .option('--customer <id>', 'needed when there is more than one')
+      .option('--site <site>', 'read this vault only (default: both, each move’s own first)');
+  verb('list', 'all moves that the vaults know, newest first').action((o: Where) => list(context, o));
+  verb('report', 'the report of a failover, by default of the newest that has ended')
+    .option('--move <id>', 'as `tandem failover list` shows it')
+    .option('--html', 'as a page to be read by people, in one file')
+    .option('--notice', 'as a notice to the customer, plain text')
+    .action((o: Report) => report(context, o));
+}
+
+/** A move, with its report when it has one. */
+interface Known {
+  move: string;
+  site: string;
+  /** Whose vault told it. */
+  from: string | null;
+  report: FailoverReport | null;
+  /** Of a move without a report. */
+  last: { at: string; phase: string; lines: number } | null;
+  fault: string | null;
+}
+
+async function withJournals<T>(
+  context: Context,
+  where: Where,
+  work: (journals: Journals, customer: string) => Promise<T>,
+): Promise<T> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, where.customer);
-  const folder = reportsFolder(configuration);
-  const files = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.json'));
-  const reports = await Promise.all(
-    files.map(async (name) => ({
-      path: join(folder, name),
-      found: JSON.parse(await readFile(join(folder, name), 'utf8')) as FailoverReport,
-    })),
-  );
-  const newest = reports
-    .filter((r) => r.found.customer === customer.id)
-    .toSorted((a, b) => a.found.endedAt.localeCompare(b.found.endedAt))
-    .at(-1);
-  if (!newest)
-    throw new Fault(
-      `report of ${customer.id}: none in ${folder}`,
-      '`tandem failover watch` shows a failover that still runs.',
+  const journals = await openJournals(configuration, customer, { site: where.site, signal: context.signal });
+  try {
+    for (const text of journals.silent) context.out.say(`A vault does not answer: ${text}`);
+    return await work(journals, customer.id);
+  } finally {
+    journals.close();
+  }
+}
+
+async function knownOf(found: FoundMove): Promise<Known> {
+  const { move, site } = found;
+  const nothing = { move, site, from: null, report: null, last: null, fault: null };
+  try {
+    const { value, from } = await readFirst(found, readReport);
+    if (value) return { ...nothing, from, report: value.document };
+    const { value: sealed } = await readFirst(found, readSealed);
+    const lines = sealed.segments.flatMap((s) => s.document.lines);
+    const phase = lines.findLast((l) => l.kind === 'phase')?.body['phase'];
+    const last = lines.at(-1);
+    return {
+      ...nothing,
+      from,
+      last: last ? { at: last.at, phase: typeof phase === 'string' ? phase : 'declared', lines: last.seq } : null,
+    };
+  } catch (error) {
+    return { ...nothing, fault: failureText(error) };
+  }
+}
+
+const timeOf = (k: Known): string => k.report?.endedAt ?? k.last?.at ?? '';
+
+async function list(context: Context, where: Where): Promise<void> {
+  await withJournals(context, where, async ({ moves }, customer) => {
+    const known = (await Promise.all(moves.map(knownOf))).toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
+    const rows = known.map((k) => [k.move, k.site, ...(k.report ? ended(k.report) : open(k))]);
+    context.out.answer(
+      known,
+      rows.length === 0
+        ? `No move of ${customer} is known to the vaults.`
+        : table([['move', 'at', 'outcome', 'when', 'from', 'time', 'lost'], ...rows.map((row) => row.map(plain))]),
     );
-  const { found, path } = newest;
-  context.out.answer(found, [
+  });
+}
+
+const ended = (r: FailoverReport): string[] => [
+  r.outcome,
+  r.endedAt,
+  r.from,
+  r.rtoMs === null ? '-' : duration(r.rtoMs),
+  r.recoveryPointAgeMs === null ? '-' : duration(r.recoveryPointAgeMs),
+];
+
+const open = ({ last, fault }: Known): string[] =>
+  fault === null ? [`not closed (${last?.phase ?? 'no lines'})`, last?.at ?? '-'] : [`cannot be read: ${fault}`, '-'];
+
+async function report(context: Context, o: Report): Promise<void> {
+  if ((o.html || o.notice) && context.json())
+    throw new Fault('--json: the report is one thing or the other', 'Leave out --html and --notice for the object.');
+  if (o.html && o.notice) throw new Fault('--html and --notice: only one of them', 'Give the command twice.');
+  await withJournals(context, o, async ({ moves }, customer) => {
+    const known = await chosen(moves, customer, o.move);
+    const { report: found } = known;
+    if (o.html) context.out.answer(found, reportHtml(found));
+    else if (o.notice) context.out.answer(found, reportNotice(found));
+    else context.out.answer(found, screen(found, known));
+  });
+}
+
+async function chosen(
+  moves: FoundMove[],
+  customer: string,
+  named: string | undefined,
+): Promise<Known & { report: FailoverReport }> {
+  const wanted = named === undefined ? moves : moves.filter((m) => m.move === named);
+  const known = await Promise.all(wanted.map(knownOf));
+  const closed = known.flatMap((k) => (k.report ? [{ ...k, report: k.report }] : []));
+  const newest = closed.toSorted((a, b) => a.report.endedAt.localeCompare(b.report.endedAt)).at(-1);
+  if (newest) return newest;
+  const [first] = known;
+  const next = `\`tandem failover list --customer ${customer}\` shows all; \`tandem failover watch --customer ${customer}\` one that still runs.`;
+  if (named !== undefined && first)
+    throw new Fault(
+      `move ${named} of ${customer}: ${first.fault ?? `has not been closed; it is ${first.last?.phase ?? 'without lines'}`}`,
+      next,
+    );
+  const what = named === undefined ? `report of ${customer}` : `move ${JSON.stringify(named)} of ${customer}`;
+  const faults = known.flatMap((k) => k.fault ?? []);
+  throw new Fault(`${what}: none in the vaults that answer${faults.map((f) => `; ${f}`).join('')}`, next);
+}
+
+function screen(found: FailoverReport, { site, from }: Known): string[] {
+  return [
     `${found.customer}: ${found.from} → ${found.to}, ${found.outcome}`,
     `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
     `  approved ${found.approvedAt ?? 'never'} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
@@ -37,6 +156,6 @@ export async function showReport(context: Context, where: { customer?: string })
     `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
     ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
     ...found.notTested.map((n) => `  not tested: ${n}`),
-    `  evidence: journal head ${found.journalHead}, ${path}`,
-  ]);
+    `  evidence: move ${found.move}, journal head ${found.journalHead}, signed by ${site}, read from vault ${from}`,
+  ].map(plain);
 }

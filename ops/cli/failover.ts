@@ -15,8 +15,8 @@ import {
   type FailoverHandle,
 } from '../moves.ts';
 import { planScreen, showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
+import { registerReports } from './failover-report.ts';
 import { exits, type Context } from './print.ts';
-import { showReport } from './failover-report.ts';
 import { answeringSite, customerOf, openConfiguration } from './site.ts';
 
 interface Where {
@@ -80,7 +80,7 @@ export function register(program: Command, context: Context): void {
     .option('--take-over', 'end a run that is there and answers nobody; what was signed and done still counts')
     .action((o: Partial<Signing> & { takeOver?: boolean }) => resume(context, o));
 
-  verb('report', 'the report of the newest failover').action((o: Where) => showReport(context, o));
+  registerReports(group, context);
 }
 
 /** What operators sign. */

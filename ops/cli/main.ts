@@ -32,8 +32,12 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: 'a snapshot against a database: --dry-run, or --into another one',
     load: () => import('./restore.ts'),
   },
-  failover: { about: 'a lost site: start, watch, approve, retry, abort, report', load: () => import('./failover.ts') },
+  failover: {
+    about: 'a lost site: plan, start, watch, approve, retry, skip, resume, abort, list, report',
+    load: () => import('./failover.ts'),
+  },
   runbook: { about: 'the order of a move: list, lint, show, graph, schema', load: () => import('./runbook.ts') },
+  evidence: { about: 'what a move did, signed: export, verify', load: () => import('./evidence.ts') },
   bench: { about: 'measurements: vault', load: () => import('../bench/main.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },
 };

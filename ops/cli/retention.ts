@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { Cleaner } from '../../activities/vault/cleaner.ts';
 import { deleteExpired } from '../../activities/vault/delete-expired.ts';
+import type { JournalFates } from '../../activities/vault/delete-journals.ts';
 import { fates, type RetentionResult } from '../../workflows/model/retention.ts';
 import type { RetentionRun } from '../../workflows/retention.ts';
 import { openVaults } from '../coverage.ts';
@@ -85,7 +86,7 @@ async function run(context: Context, o: Where): Promise<void> {
 const NO_CLEANER = (site: string): string =>
   `site ${site}: has no \`vault.cleaner\`, so nothing of its vault is deleted`;
 
-function show({ out }: Context, result: RetentionResult & Partial<RetentionRun>): void {
+function show({ out }: Context, result: RetentionResult & Partial<RetentionRun & { journals: JournalFates }>): void {
   const rows = result.sources.flatMap(({ site, generations }) =>
     generations.map((g) => [site, ...[g.gen, g.snapshots, g.packs, g.bytes].map(String), g.fate, g.because]),
   );
@@ -93,6 +94,9 @@ function show({ out }: Context, result: RetentionResult & Partial<RetentionRun>)
     const { generations, objects, bytes } = result.totals[fate];
     return generations > 0 ? [`${fate}: ${generations} generations, ${objects} objects, ${bytes} bytes`] : [];
   });
+  const journals = Object.entries(result.journals ?? {}).flatMap(([fate, moves]) =>
+    moves > 0 ? [`journals of the peer, ${fate}: ${moves}`] : [],
+  );
   const checks = (result.checks ?? []).map(
     ({ of, packs, damaged, repaired, because }) =>
       `snapshots of ${of}: ${packs} packs opened, ${repaired} objects mended, ${damaged} damaged${because === null ? '' : `: ${because}`}`,
@@ -104,6 +108,7 @@ function show({ out }: Context, result: RetentionResult & Partial<RetentionRun>)
     '',
     ...checks,
     ...totals,
+    ...journals,
     ...(result.heldBy === null ? [] : [`Move ${result.heldBy} is live: nothing is deleted while it lasts.`]),
     ...(result.unknown === 0 ? [] : [`${result.unknown} objects have names that say nothing; they are left alone.`]),
   ]);

@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { chainFault } from '../../activities/journal/chain.ts';
-import { closeMove, type JournalExport } from '../../activities/journal/close.ts';
+import { closeMove } from '../../activities/journal/close.ts';
+import type { JournalExport } from '../../activities/journal/objects.ts';
 import { probeContacts } from '../../activities/probes/contacts.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
 import { fenceSite } from '../../activities/services/fence.ts';

@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { appendJournal, chainFault, readJournal, type JournalLine } from '../../activities/journal/chain.ts';
-import { closeMove, type JournalExport } from '../../activities/journal/close.ts';
+import { closeMove } from '../../activities/journal/close.ts';
+import type { JournalExport } from '../../activities/journal/objects.ts';
 import { claimMove, writeJournal } from '../../activities/journal/moves.ts';
 import { unseal } from '../../activities/vault/signed.ts';
+import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { FailoverInput, FailoverReport, JournalEntry } from '../../workflows/model/moves.ts';
 import { CUSTOMER, endMove, input, kindOf, makeWorld, startMove, type World } from './world.ts';
 
@@ -45,14 +47,18 @@ describe('the slot', () => {
   it('never goes to a second move, which is told who holds it', async () => {
     const move = await begin();
     await writeJournal(world.west, [{ ...entry(move, 'phase/0', { phase: 'planning' }), kind: 'phase' }]);
-    expect(await claim('another')).toEqual({ claimed: false, move, workflowId: 'failover/contoso', phase: 'planning' });
+    const told = await claim('another').catch((error: unknown) => error);
+    expect(failureKind(told)).toBe('move-running');
+    expect(failureText(told)).toContain(`move ${move} (workflow failover/contoso) holds the one slot since`);
+    expect(failureText(told)).toContain('in phase planning');
+    expect(JSON.stringify(told)).toContain('tandem failover resume --customer contoso');
   });
 
   it('goes to exactly one of ten that come at once', async () => {
     const moves = Array.from({ length: 10 }, (_, i) => `race-${i}`);
     live.push(...moves);
-    const claims = await Promise.all(moves.map((move) => claim(move)));
-    expect(claims.filter((c) => c.claimed)).toHaveLength(1);
+    const claims = await Promise.all(moves.map((move) => kindOf(claim(move))));
+    expect(claims.toSorted()).toEqual([...Array.from({ length: 9 }, () => 'move-running'), 'no failure']);
   });
 
   it('is never taken by an input that cannot be planned', async () => {
@@ -77,7 +83,7 @@ describe('the slot', () => {
 
   it('stays with its move when the claim is repeated, and is not given again once that has ended', async () => {
     const move = await begin();
-    expect(await claim(move)).toEqual({ claimed: true, resumed: null });
+    expect(await claim(move)).toEqual({ resumed: null });
     await endMove(world, move);
     expect(await kindOf(claim(move))).toBe('move-ended');
   });
@@ -87,7 +93,7 @@ describe('the journal', () => {
   it('never holds a line twice, nor changes one', async () => {
     const move = await begin();
     const { head } = await writeJournal(world.west, [entry(move, 'a'), entry(move, 'b')]);
-    expect(await writeJournal(world.west, [entry(move, 'a'), entry(move, 'b')])).toEqual({ head });
+    expect(await writeJournal(world.west, [entry(move, 'a'), entry(move, 'b')])).toEqual({ head, mirrored: true });
     expect(await kindOf(writeJournal(world.west, [entry(move, 'c'), entry(move, 'a', { text: 'changed' })]))).toBe(
       'input-invalid',
     );

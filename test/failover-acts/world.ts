@@ -116,13 +116,12 @@ export const input = (change: Partial<FailoverInput> = {}): FailoverInput => ({
 
 /** A move that holds the slot, as a failover has it before its first step. */
 export async function startMove(world: World, move: string = randomUUID()): Promise<string> {
-  const claim = await claimMove(world.west, {
+  await claimMove(world.west, {
     input: input(),
     run: move,
     workflowId: `failover/${CUSTOMER}`,
     at: new Date().toISOString(),
   });
-  if (!claim.claimed) throw new Error(`slot held by ${claim.move}`);
   return move;
 }
 

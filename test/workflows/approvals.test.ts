@@ -79,7 +79,7 @@ describe('nothing starts', () => {
       taskQueue: taskQueue('west'),
       args: [declaration()],
     });
-    await expect(other.result()).rejects.toMatchObject({ cause: { type: 'move-running' } });
+    await expect(other.result()).rejects.toMatchObject({ cause: { cause: { type: 'move-running' } } });
     expect(await ask(region, 'west', 'select count(*)::int as n from tandem.move where ended_at is null')).toEqual([
       { n: 1 },
     ]);

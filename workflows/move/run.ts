@@ -163,13 +163,6 @@ export class Run {
     this.show();
     const { workflowId, firstExecutionRunId: run } = workflowInfo();
     const claim = await desk['claim-move']({ input: this.input, run, workflowId, at: this.declaredAt });
-    if (!claim.claimed) {
-      const { customer } = this.input;
-      throw failure(
-        'move-running',
-        `${customer}: move ${claim.move} (workflow ${claim.workflowId}, ${claim.phase}) holds the one slot`,
-      );
-    }
     if (claim.resumed) return this.goOn(claim.resumed, run);
     this.write('declared', { ...this.input });
     this.enter('slot-claimed');
@@ -203,7 +196,7 @@ export class Run {
       facts: {},
     } as const;
     this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...waiting }));
-    this.write('planned', { digest: plan.digest, plan });
+    this.write('planned', { ...plan });
     this.enter('plan-made');
   }
 

@@ -99,6 +99,8 @@ create table if not exists tandem.move (
 -- The run that works on it: one that was taken over writes no more.
 alter table tandem.move add column if not exists run text;
 create unique index if not exists one_live_move on tandem.move (customer) where ended_at is null;
+-- The last line of its journal that lies in this site's vault.
+alter table tandem.move add column if not exists mirrored integer not null default 0;
 
 -- What a move did, as a hash chain: hash = sha256(previous hash || canonical JSON of all else in the line).
 create table if not exists tandem.journal (

@@ -1,0 +1,113 @@
+import { agreed, refuse, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
+import { canonicalJson, type Decisions } from '../../workflows/model/plan.ts';
+import { sha256 } from '../vault/signed.ts';
+import type { JournalLine } from './chain.ts';
+import { Mismatch } from './mismatch.ts';
+
+/** Whether what people signed, and what was done, is in the order that a failover promises. Each reads a whole journal. */
+
+/** Nobody is moved by fewer, whatever a plan says of itself. */
+const LEAST_APPROVALS = 2;
+
+interface Planned {
+  digest: string;
+  decisions: Decisions;
+}
+
+const planOf = (line: JournalLine): Planned => line.body as unknown as Planned;
+const phaseOf = (line: JournalLine | undefined): unknown => (line?.kind === 'phase' ? line.body['phase'] : null);
+
+/** The plan that stood when a line was written; null before the first. */
+function planAt(lines: readonly JournalLine[], seq: number): Planned | null {
+  const line = lines.findLast((l) => l.kind === 'planned' && l.seq < seq);
+  return line ? planOf(line) : null;
+}
+
+export function plansSeen({ customer }: { customer: string }, lines: readonly JournalLine[]): string {
+  const plans = lines.filter((l) => l.kind === 'planned');
+  for (const line of plans) {
+    const { digest, decisions } = planOf(line);
+    const real = sha256(canonicalJson(decisions));
+    if (real !== digest)
+      throw new Mismatch(`line ${line.seq}: the plan's digest is ${digest}, its decisions give ${real}`);
+    if (decisions.customer !== customer) throw new Mismatch(`line ${line.seq}: the plan is for ${decisions.customer}`);
+  }
+  const closing = lines.at(-1);
+  const told =
+    closing?.kind === 'closed' ? (closing.body['report'] as { planDigest: string | null }).planDigest : undefined;
+  const last = plans.at(-1);
+  const digest = last ? planOf(last).digest : null;
+  if (told !== undefined && told !== digest)
+    throw new Mismatch(`the report names plan ${String(told)}, the last one of the journal is ${String(digest)}`);
+  return digest === null ? 'none was made' : `${digest}: the SHA-256 of its decisions`;
+}
+
+/** Judged by the very rule by which the run accepted them, at the time of their line. */
+export function operatorsSeen(
+  { customer, move }: { customer: string; move: string },
+  lines: readonly JournalLine[],
+): string {
+  const usedNonces = new Set<string>();
+  const told: string[] = [];
+  for (const line of lines.filter((l) => l.kind === 'signed')) {
+    const verb = line.body as unknown as SignedVerb;
+    const plan = planAt(lines, line.seq);
+    if (!plan) throw new Mismatch(`line ${line.seq}: ${verb.operator} signed ${verb.verb} before there was a plan`);
+    const { epoch, approvers } = plan.decisions;
+    const claim = { customer, move, epoch, digest: plan.digest, approvers, usedNonces, now: Date.parse(line.at) };
+    const why = refuse(claim, verb);
+    if (why !== null) throw new Mismatch(`line ${line.seq}: ${why}`);
+    usedNonces.add(verb.nonce);
+    told.push(`${verb.verb} by ${verb.operator}`);
+  }
+  return told.length === 0 ? 'nobody signed anything' : `${told.join(', ')}: every signature holds`;
+}
+
+/** At the beginning of every walk, by the signatures that lived then, over the plan that stood then. */
+export function approvalsSeen(lines: readonly JournalLine[]): string {
+  const phases = lines.filter((l) => phaseOf(l) !== null);
+  // A run that took the move over goes on with the same walk.
+  const walks = phases.filter((l, i) => phaseOf(l) === 'moving' && phaseOf(phases[i - 1]) !== 'moving');
+  for (const walk of walks) {
+    const plan = planAt(lines, walk.seq);
+    if (!plan) throw new Mismatch(`line ${walk.seq}: the steps began without a plan`);
+    const at = Date.parse(walk.at);
+    const given = approvalsFor(plan, lines.slice(0, lines.indexOf(walk)));
+    const needed = Math.max(LEAST_APPROVALS, plan.decisions.approvalsNeeded);
+    if (!agreed(given, needed, at)) {
+      const who = given.filter((a) => a.expiresAt > at).map((a) => `${a.operator}${a.commander ? ' (commander)' : ''}`);
+      throw new Mismatch(
+        `line ${walk.seq}: the steps began with the approval of ${who.join(', ') || 'nobody'}; it takes ${needed} operators, a commander among them`,
+      );
+    }
+  }
+  const [first] = walks;
+  if (!first) return 'no step was begun, so none was needed';
+  const plan = planAt(lines, first.seq);
+  const who = plan ? approvalsFor(plan, lines.slice(0, lines.indexOf(first))) : [];
+  return `${who.map((a) => `${a.operator}${a.commander ? ' (commander)' : ''}`).join(', ')}, before the first step at ${first.at}`;
+}
+
+function approvalsFor({ digest, decisions }: Planned, before: readonly JournalLine[]): Approval[] {
+  const byOperator = new Map<string, Approval>();
+  for (const line of before) {
+    const verb = line.body as unknown as SignedVerb;
+    if (line.kind !== 'signed' || verb.verb !== 'approve' || verb.digest !== digest) continue;
+    const approver = decisions.approvers.find((a) => a.id === verb.operator);
+    byOperator.set(verb.operator, {
+      operator: verb.operator,
+      commander: approver?.roles.includes('commander') ?? false,
+      receivedAt: Date.parse(line.at),
+      expiresAt: Date.parse(verb.expires),
+    });
+  }
+  return [...byOperator.values()];
+}
+
+export function effectsSeen(lines: readonly JournalLine[]): string {
+  const began = lines.find((l) => phaseOf(l) === 'moving');
+  const steps = lines.filter((l) => l.kind === 'step');
+  const early = steps.find((l) => !began || l.seq < began.seq);
+  if (early) throw new Mismatch(`line ${early.seq} (${early.key}) comes before the approval`);
+  return steps.length === 0 ? 'none' : `${steps.length} lines of steps, all after the approval`;
+}
