@@ -14,6 +14,7 @@ import {
   startFailover,
   type FailoverHandle,
 } from '../moves.ts';
+import { brief } from './failover-brief.ts';
 import { planScreen, showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
 import { registerReports } from './failover-report.ts';
 import { exits, type Context } from './print.ts';
@@ -72,6 +73,13 @@ export function register(program: Command, context: Context): void {
     .option('--once', 'print where it stands and leave')
     .action((o: Where & { once?: boolean }) => atRun(context, o, (handle) => watch(context, handle, o.once ?? false)));
 
+  verb('brief', 'one page for the next shift: what happened, what stands, what is asked').action((o: Where) =>
+    atRun(context, o, async (handle) => {
+      const status = await failoverStatus(handle);
+      context.out.answer(status, brief(status, Date.now()));
+      context.out.next(status.next);
+    }),
+  );
   registerSigned(context, verb);
   verb('resume', 'go on: after a pause, or with a move whose run is gone, from its journal')
     .option('--operator <id>', 'who signs the end of a pause')

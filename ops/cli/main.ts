@@ -33,7 +33,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     load: () => import('./restore.ts'),
   },
   failover: {
-    about: 'a lost site: plan, start, watch, approve, retry, skip, resume, abort, list, report',
+    about: 'a lost site: plan, start, watch, brief, approve, retry, skip, resume, abort, list, report',
     load: () => import('./failover.ts'),
   },
   runbook: { about: 'the order of a move: list, lint, show, graph, schema', load: () => import('./runbook.ts') },

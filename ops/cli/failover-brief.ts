@@ -1,0 +1,64 @@
+import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
+import { behind } from '../../workflows/model/moves.ts';
+import { duration } from '../../workflows/model/rto.ts';
+
+/** One page for whoever takes over the shift: what happened, what stands, what is asked of whom. `now` in ms. */
+export function brief(s: FailoverStatus, now: number): string[] {
+  const { plan, steps } = s;
+  const sinceLost = now - Date.parse(s.disruptedAt);
+  return [
+    `${s.customer}: ${s.from} is lost${s.to === null ? '' : `, ${s.to} takes over`}; ${s.phase}: ${s.because}`,
+    `Lost at ${s.disruptedAt}, ${duration(sinceLost)} ago; declared at ${s.declaredAt}; move ${s.move}.`,
+    ...(plan ? [clock(plan.rtoMs - sinceLost), ...decided(s)] : []),
+    s.owner === null ? 'Nobody has taken it in hand: `tandem failover take`.' : `In the hands of ${s.owner}.`,
+    '',
+    `Waits for ${s.waitsFor}.`,
+    '',
+    ...paragraph('Behind us', steps.filter(behind)),
+    ...paragraph(
+      'Running',
+      steps.filter(({ state }) => state === 'running'),
+    ),
+    ...paragraph(
+      'Held',
+      steps.filter(({ state }) => state === 'held'),
+    ),
+    ...paragraph(
+      'Failed',
+      steps.filter(({ state }) => state === 'failed'),
+    ),
+    ...paragraph(
+      'To come',
+      steps.filter(({ state }) => state === 'waiting'),
+    ),
+    ...s.notes.map((n) => `Note of ${n.by}, ${n.at}: ${n.text}`),
+    ...s.alarms.map((a) => `Alarm, ${a.at}: ${a.text}`),
+  ];
+}
+
+const clock = (leftMs: number): string =>
+  leftMs >= 0
+    ? `${duration(leftMs)} of the promised RTO are left.`
+    : `THE PROMISED RTO IS OVER since ${duration(-leftMs)}.`;
+
+function decided({ plan, approvals, disruptedAt }: FailoverStatus): string[] {
+  if (!plan) return [];
+  const { decisions, source } = plan;
+  const age = duration(Date.parse(disruptedAt) - Date.parse(source.point));
+  const signed = approvals.map((a) => a.operator).join(', ');
+  return [
+    `${decisions.users} users move under epoch ${decisions.epoch}; changes of the last ${age} before the loss are gone.`,
+    `Isolation: ${decisions.isolation.statement ?? 'not stated'}.`,
+    ...plan.blockers.map((b) => `Cannot be approved: ${b.text}.`),
+    ...(signed === '' ? [] : [`Signed by ${signed}.`]),
+  ];
+}
+
+const paragraph = (title: string, steps: readonly StepReport[]): string[] =>
+  steps.length === 0
+    ? []
+    : [
+        `${title}:`,
+        ...steps.map(({ id, act, summary }) => `  ${id} (${act})${summary === '' ? '' : `: ${summary}`}`),
+        '',
+      ];
