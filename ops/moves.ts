@@ -89,40 +89,43 @@ export function noFailover(customer: string): Fault {
   );
 }
 
-export interface VerbRequest {
+/** A verb that nobody has signed yet. */
+export interface VerbDraft {
   verb: Verb;
   operator: string;
-  key: KeyObject;
   step?: string;
   because?: string;
   /** Now, by the run's clock, in ms: signatures live an hour from then. */
   now?: number;
 }
 
-/** What a signature is bound to, beside its own words. */
-export const contextOf = ({ customer, move, plan }: Pick<FailoverStatus, 'customer' | 'move' | 'plan'>) => ({
-  customer,
-  move,
-  epoch: plan?.decisions.epoch ?? null,
-});
+export interface VerbRequest extends VerbDraft {
+  key: KeyObject;
+}
 
-/** Signs a verb over what the run says of itself. The operator has read this status: its digest is what he signs. */
-export function signVerb(
-  status: Pick<FailoverStatus, 'customer' | 'move' | 'plan' | 'steps'>,
-  request: VerbRequest,
-): SignedVerb {
-  const { verb, operator, key, step, because, now = Date.now() } = request;
-  const round = status.steps.find((s) => s.id === step)?.round;
+type Read = Pick<FailoverStatus, 'customer' | 'move' | 'plan' | 'steps'>;
+
+/** What is to be signed, over what the run says of itself. The operator has read this status: its digest is what he signs. */
+export function draftVerb(
+  status: Read,
+  { verb, operator, step, because, now = Date.now() }: VerbDraft,
+): { v: Omit<SignedVerb, 'signature'>; text: string } {
+  const { customer, move, plan, steps } = status;
+  const round = steps.find((s) => s.id === step)?.round ?? 0;
   const v = {
     verb,
     operator,
-    digest: status.plan?.digest ?? '',
-    ...(step !== undefined && { step, round: (round ?? 0) + (verb === 'retry' ? 1 : 0) }),
+    digest: plan?.digest ?? '',
+    ...(step !== undefined && { step, round: verb === 'retry' ? round + 1 : round }),
     ...(because !== undefined && { because }),
     nonce: randomBytes(16).toString('hex'),
     expires: new Date(now + SIGNATURE_LIFE_MS).toISOString(),
   };
-  const text = signedText(contextOf(status), v);
+  return { v, text: signedText({ customer, move, epoch: plan?.decisions.epoch ?? null }, v) };
+}
+
+export function signVerb(status: Read, { key, ...draft }: VerbRequest): SignedVerb {
+  const { v, text } = draftVerb(status, draft);
   return { ...v, signature: sign(null, Buffer.from(text), key).toString('hex') };
 }
 

@@ -1,4 +1,4 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { Verb } from '../../workflows/model/approvals.ts';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
 import { Fault } from '../fault.ts';
@@ -14,7 +14,9 @@ import {
   startFailover,
   type FailoverHandle,
 } from '../moves.ts';
+import { isAnswer } from '../../workflows/model/motions.ts';
 import { brief } from './failover-brief.ts';
+import { printText, sendPasted } from './failover-paste.ts';
 import { planScreen, showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
 import { registerReports } from './failover-report.ts';
 import { exits, type Context } from './print.ts';
@@ -31,6 +33,8 @@ interface Signing extends Where {
   passphraseFile?: string;
   because?: string;
   step?: string;
+  print?: string;
+  signed?: string;
 }
 
 export function register(program: Command, context: Context): void {
@@ -95,13 +99,14 @@ export function register(program: Command, context: Context): void {
 function registerSigned(context: Context, verb: (name: string, about: string) => Command): void {
   const signed = (name: Verb, about: string, { step = false, reason = false } = {}): void => {
     const command = verb(name, about)
-      .requiredOption('--operator <id>', 'who signs')
-      .requiredOption('--key <file>', "the operator's private key")
+      .option('--operator <id>', 'who signs')
+      .option('--key <file>', "the operator's private key")
       .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
-      .action((o: Signing) => atRun(context, o, (handle) => sign(context, handle, name, o)));
-    if (step) command.requiredOption('--step <id>', 'the step');
-    if (reason) command.requiredOption('--because <text>', 'kept in the journal');
-    else command.option('--because <text>', 'kept in the journal');
+      .option('--print <file>', 'write what is to be signed elsewhere, by ssh-keygen, and send nothing')
+      .option('--signed <file>', 'send what was signed so')
+      .action((o: Partial<Signing>) => atRun(context, o, (handle) => give(context, handle, name, o)));
+    if (step) command.option('--step <id>', 'the step (needed)');
+    command.option('--because <text>', `kept in the journal${reason ? ' (needed)' : ''}`);
   };
   signed('approve', 'sign the plan as it stands; read it with `watch` before');
   signed('retry', 'another round of a held step', { step: true });
@@ -197,6 +202,23 @@ async function watch({ out, json, signal }: Context, handle: FailoverHandle, onc
   out.next(last.next);
   if (last.phase === 'closed') return;
   process.exitCode = last.next === null ? exits.failed : exits.held;
+}
+
+/** Signed here with a key, to be signed elsewhere, or signed there. */
+async function give(context: Context, handle: FailoverHandle, verb: Verb, o: Partial<Signing>): Promise<void> {
+  const { operator, key, print, signed, step, because } = o;
+  if (signed !== undefined) return sendPasted(context, handle, verb, signed);
+  const lacking = [
+    ...(operator === undefined ? ['--operator ID'] : []),
+    ...(key === undefined && print === undefined ? ['--key FILE, or --print FILE to sign elsewhere'] : []),
+    ...(step === undefined && isAnswer(verb) ? ['--step ID'] : []),
+    ...(because === undefined && ['skip', 'done', 'note'].includes(verb) ? ['--because TEXT'] : []),
+  ];
+  if (operator === undefined || lacking.length > 0)
+    throw new InvalidArgumentError(`failover ${verb}: lacks ${lacking.join('; ')}`);
+  const draft = { verb, operator, ...(step !== undefined && { step }), ...(because !== undefined && { because }) };
+  if (print !== undefined) return printText(context, handle, print, draft);
+  return sign(context, handle, verb, { ...o, operator, key: key ?? '' });
 }
 
 async function sign(context: Context, handle: FailoverHandle, name: Verb, o: Signing): Promise<void> {

@@ -1,10 +1,7 @@
-import { hashes, verify } from '@noble/ed25519';
-import { sha512 } from '@noble/hashes/sha2.js';
-import { hexToBytes } from '@noble/hashes/utils.js';
+import { hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js';
+import { holdsUnder } from './ed25519.ts';
 import type { Approver, Role } from './plan.ts';
-
-// The workflow sandbox has no crypto; this implementation is synchronous, so that it works inside an update's validator.
-hashes.sha512 = sha512;
+import { isArmored, whyNotSigned } from './sshsig.ts';
 
 /** A signature lives one hour (DESIGN 4): longer, and it would outlive the world it was given for. */
 export const SIGNATURE_LIFE_MS = 3_600_000;
@@ -27,7 +24,7 @@ export interface SignedVerb {
   nonce: string;
   /** ISO 8601, at most an hour ahead. */
   expires: string;
-  /** Ed25519 over the text's UTF-8 bytes, hex. */
+  /** Ed25519 over the text's UTF-8 bytes, in hex, or what `ssh-keygen -Y sign -n tandem` makes of it. */
   signature: string;
 }
 
@@ -94,22 +91,20 @@ export function refuse(claim: Claim, v: SignedVerb): string | null {
     return `the signature expired at ${v.expires}; now it is ${new Date(claim.now).toISOString()}`;
   if (expires > claim.now + SIGNATURE_LIFE_MS + 60_000)
     return `the signature lives until ${v.expires}: at most an hour is allowed`;
-  return holds(operator.key, signedText(claim, v), v.signature)
-    ? null
-    : `the signature does not hold under the key of ${v.operator}`;
+  const text = signedText(claim, v);
+  if (typeof v.signature === 'string' && isArmored(v.signature)) {
+    const why = whyNotSigned(v.signature, text, operator.key);
+    return why === null ? null : `the SSH signature of ${v.operator} does not hold: ${why}`;
+  }
+  return holds(operator.key, text, v.signature) ? null : `the signature does not hold under the key of ${v.operator}`;
 }
 
 function holds(key: string, text: string, signature: string): boolean {
   try {
-    return verify(hexToBytes(signature), utf8(text), hexToBytes(key), { zip215: false }); // RFC 8032, strictly
+    return holdsUnder(key, utf8ToBytes(text), hexToBytes(signature));
   } catch {
     return false; // Not hex, not a point, wrong length: no signature at all.
   }
-}
-
-/** The sandbox has TextEncoder only from a polyfill; the text's own alphabet is wider than ASCII because of `because`. */
-function utf8(text: string): Uint8Array {
-  return new TextEncoder().encode(text);
 }
 
 export interface Approval {

@@ -1,0 +1,73 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
+import { Fault } from '../fault.ts';
+import { draftVerb, failoverStatus, sendVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
+import { planScreen } from './failover-plan.ts';
+import type { Context } from './print.ts';
+
+/**
+ * Signing elsewhere: with a key that this machine never sees. The text goes into a file, and beside it what is to be sent
+ * with its signature; `ssh-keygen -Y sign` puts that beside them.
+ */
+export async function printText(
+  { out, json }: Context,
+  handle: FailoverHandle,
+  file: string,
+  draft: VerbDraft,
+): Promise<void> {
+  const status = await failoverStatus(handle);
+  const { v, text } = draftVerb(status, draft);
+  await write(file, text);
+  await write(requestOf(file), `${JSON.stringify(v, null, 2)}\n`);
+  if (!json()) out.answer(null, planScreen(status));
+  out.answer({ file, text, request: v }, [
+    '',
+    `Written to ${file}, to be signed by ${draft.operator} before ${v.expires}:`,
+    '',
+    ...text
+      .trimEnd()
+      .split('\n')
+      .map((line) => `  ${line}`),
+    '',
+    `Sign it where the key is: ssh-keygen -Y sign -n tandem -f KEY ${file}`,
+    `That leaves ${file}.sig. In Temporal UI the same is the update \`${v.verb}\`, with the JSON of ${requestOf(file)}`,
+    'and, as its field `signature`, what the .sig file holds.',
+  ]);
+  out.next(`tandem failover ${v.verb} --customer ${status.customer} --signed ${file}`);
+}
+
+/** Sends what was signed elsewhere. */
+export async function sendPasted({ out }: Context, handle: FailoverHandle, verb: Verb, file: string): Promise<void> {
+  const request = JSON.parse(await read(requestOf(file))) as SignedVerb;
+  const signature = await read(`${file}.sig`);
+  if (request.verb !== verb)
+    throw new Fault(
+      `${requestOf(file)}: is for ${request.verb}, not ${verb}`,
+      `\`tandem failover ${request.verb} --signed ${file}\``,
+    );
+  const answer = await sendVerb(handle, { ...request, signature });
+  out.answer(answer, `Accepted: ${verb} by ${request.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
+  const after = await failoverStatus(handle);
+  out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
+}
+
+const requestOf = (file: string): string => `${file}.json`;
+
+async function write(file: string, text: string): Promise<void> {
+  // Not over another: what was signed once must still be there to be sent.
+  await writeFile(file, text, { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
+    throw new Fault(
+      `${file}: ${error.code === 'EEXIST' ? 'is there already' : `cannot be written (${error.code})`}`,
+      'Name another file.',
+    );
+  });
+}
+
+async function read(file: string): Promise<string> {
+  return readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    throw new Fault(
+      `${file}: ${error.code === 'ENOENT' ? 'is not there' : `cannot be read (${error.code})`}`,
+      '`--print FILE` writes FILE and FILE.json; `ssh-keygen -Y sign -n tandem -f KEY FILE` adds FILE.sig.',
+    );
+  });
+}
