@@ -12,5 +12,7 @@ export default defineConfig({
     testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 30_000,
+    // What is waited for comes when the machine has time; a second is no claim of anybody's.
+    expect: { poll: { timeout: 20_000, interval: 50 } },
   },
 });
