@@ -41,7 +41,7 @@ describe('a vault on S3', () => {
     expect((await reader.versions('h/1')).map(String)).toEqual(['good', 'bad']);
     expect(String(await reader.read('h/1', { offset: 1, length: 2 }))).toBe('oo');
     const found: { key: string; bytes: number }[] = [];
-    for await (const { key, bytes } of reader.list('h/')) found.push({ key, bytes });
+    for await (const entry of reader.list('h/')) found.push({ key: entry.key, bytes: entry.bytes });
     expect(found).toEqual([{ key: 'h/1', bytes: 4 }]);
   });
 
