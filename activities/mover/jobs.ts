@@ -3,6 +3,7 @@ import { createContinuityDataActivities } from '../contacts/activities.ts';
 import { probeContacts } from '../probes/contacts.ts';
 import type { Running } from '../running.ts';
 import { restoreContacts } from '../services/restore.ts';
+import { plannedStep } from '../services/planned.ts';
 import { openSite } from '../services/site.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { SiteActivities } from '../types.ts';
@@ -20,10 +21,11 @@ export function createJobs(settings: SiteSettings, running: () => Running): Pick
     ...createHeldActivities(settings, running),
     ...createRetentionActivities(settings, running),
     ...createContinuityDataActivities(settings, running),
-    'restore-contacts': (input) => restoreContacts(site, input, running()),
+    'restore-contacts': async (input) => restoreContacts(site, await plannedStep(site, input), running()),
     async probe(input) {
-      const step = input.plan.decisions.steps.find((s) => s.id === input.key.step);
-      if (step?.service === 'contacts') return probeContacts(site, input, running());
+      const planned = await plannedStep(site, input);
+      const step = planned.plan.decisions.steps.find((s) => s.id === input.key.step);
+      if (step?.service === 'contacts') return probeContacts(site, planned, running());
       throw failure('input-invalid', `step ${input.key.step}: there is no probe of ${step?.service ?? 'no service'}`);
     },
   };

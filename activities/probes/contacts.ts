@@ -1,7 +1,8 @@
 import { failure } from '../../workflows/model/failures.ts';
-import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
 import { compareSnapshot } from '../contacts/compare.ts';
 import { doneBefore, noteEffect } from '../services/effects.ts';
+import type { PlannedStep } from '../services/planned.ts';
 import type { LongWork } from '../services/restore.ts';
 import type { OwnSite } from '../services/site.ts';
 import { withPlannedSnapshot } from '../services/snapshot.ts';
@@ -13,7 +14,7 @@ import { withPlannedSnapshot } from '../services/snapshot.ts';
  */
 export async function probeContacts(
   site: OwnSite,
-  input: StepInput,
+  input: PlannedStep,
   { heartbeat, signal }: LongWork,
 ): Promise<StepResult> {
   const { key, plan } = input;

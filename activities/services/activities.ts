@@ -7,6 +7,7 @@ import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
 import { makePlan } from './plan.ts';
+import { plannedStep } from './planned.ts';
 import { serveUsers } from './serve.ts';
 import { openSite } from './site.ts';
 
@@ -20,9 +21,9 @@ export function createFailoverActivities(
     'make-plan': (request) => makePlan(site, request, { signal: running().signal }),
     'write-journal': ({ entries }) => writeJournal(site, entries),
     'close-move': ({ report }) => closeMove(site, report, running().signal),
-    'advance-epoch': (input) => advanceEpoch(site, input, running().signal),
-    'fence-site': (input) => fenceSite(site, input, running().signal),
-    'serve-users': (input) => serveUsers(site, input),
-    'check-effect': (input) => checkEffect(site, input),
+    'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
+    'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
+    'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),
+    'check-effect': async (input) => checkEffect(site, await plannedStep(site, input)),
   };
 }

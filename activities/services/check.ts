@@ -1,7 +1,7 @@
 import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
-import type { StepInput } from '../../workflows/model/moves.ts';
 import type { OwnSite } from './site.ts';
+import type { PlannedStep } from './planned.ts';
 
 /** What was found of a step's effect, whoever made it. */
 export interface Seen {
@@ -10,7 +10,7 @@ export interface Seen {
 }
 
 /** Of acts that are not here nobody can see the effect from this site: it is there when the operators say so. */
-const checks: Partial<Record<Act, (site: OwnSite, input: StepInput) => Promise<Seen> | Seen>> = {
+const checks: Partial<Record<Act, (site: OwnSite, input: PlannedStep) => Promise<Seen> | Seen>> = {
   'advance-epoch': epochHeld,
   'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
@@ -19,12 +19,12 @@ const checks: Partial<Record<Act, (site: OwnSite, input: StepInput) => Promise<S
 };
 
 /** Looks whether what a step was to bring about stands, whoever did it. Changes nothing. */
-export async function checkEffect(site: OwnSite, input: StepInput): Promise<Seen> {
+export async function checkEffect(site: OwnSite, input: PlannedStep): Promise<Seen> {
   const check = checks[input.act];
   return check ? check(site, input) : { seen: true, summary: 'nothing here can see it' };
 }
 
-async function epochHeld(site: OwnSite, { key: { customer, epoch } }: StepInput): Promise<Seen> {
+async function epochHeld(site: OwnSite, { key: { customer, epoch } }: PlannedStep): Promise<Seen> {
   const [row] = await site
     .database(customer)
     .query<{ number: string; site: string; move: string }>(
@@ -37,7 +37,7 @@ async function epochHeld(site: OwnSite, { key: { customer, epoch } }: StepInput)
   return { seen, summary: seen ? told : `${told}, and not epoch ${epoch.number} of this move` };
 }
 
-async function rightHeld(site: OwnSite, { key: { customer, epoch }, plan }: StepInput): Promise<Seen> {
+async function rightHeld(site: OwnSite, { key: { customer, epoch }, plan }: PlannedStep): Promise<Seen> {
   const half = plan.decisions.from;
   const [row] = await site
     .database(customer)

@@ -1,14 +1,15 @@
 import type { PoolClient } from 'pg';
-import type { StepInput, StepKey, StepResult } from '../../workflows/model/moves.ts';
+import type { StepKey, StepResult } from '../../workflows/model/moves.ts';
 import type { Database } from '../contacts/database.ts';
 import { appendJournal, findLine } from '../journal/chain.ts';
+import type { PlannedStep } from './planned.ts';
 
 /** An effect's own line in the journal: by the step's key, so that it is told from the lines of the run. */
 export const effectKey = ({ customer, epoch, step, round }: StepKey): string =>
   `effect/${customer}/${epoch.number}/${step}/${round}`;
 
 /** What an earlier attempt of this step and round has done; null when none came to its end. */
-export async function doneBefore(database: Database, { key }: StepInput): Promise<StepResult | null> {
+export async function doneBefore(database: Database, { key }: PlannedStep): Promise<StepResult | null> {
   return database.connection((client) => readEffect(client, key));
 }
 
@@ -21,7 +22,11 @@ export async function readEffect(client: PoolClient, key: StepKey): Promise<Step
  * Writes what a step did into the journal, in the transaction of its effect. When two attempts run at once, the first
  * one's line stands and is what both answer.
  */
-export async function noteEffect(client: PoolClient, { key, act }: StepInput, result: StepResult): Promise<StepResult> {
+export async function noteEffect(
+  client: PoolClient,
+  { key, act }: PlannedStep,
+  result: StepResult,
+): Promise<StepResult> {
   const { customer, epoch, step, round } = key;
   // The lock of appendJournal, taken early: else both attempts find no line.
   await client.query('select from tandem.move where move = $1 for update', [epoch.move]);

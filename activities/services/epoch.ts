@@ -1,19 +1,20 @@
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
-import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
 import type { Isolation } from '../../workflows/model/plan.ts';
 import { observeSource, sawClosed, type Observation } from '../probes/source.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { claimEpoch } from '../vault/epochs.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
+import type { PlannedStep } from './planned.ts';
 
 /**
  * Claims the plan's epoch in this site's vault, then in its database. The world is looked at once more before: what
  * people signed must still hold. After it every store here refuses what an older move tries to do.
  */
-export async function advanceEpoch(site: OwnSite, input: StepInput, signal?: AbortSignal): Promise<StepResult> {
+export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const { key, plan } = input;
   const { customer: id, epoch } = key;
   const customer = site.customer(id);

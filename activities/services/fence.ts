@@ -1,10 +1,11 @@
 import { failure } from '../../workflows/model/failures.ts';
-import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
+import type { PlannedStep } from './planned.ts';
 
 /** A lost site does not answer: this long is waited for it, and the plan's statement decides. */
 const FENCE_LIMIT_MS = 5000;
@@ -15,7 +16,7 @@ type Closed = { closed: true } | { closed: false; because: string };
  * Closes the source under the step's epoch and names what confirmed it: its own database, else the statement of
  * isolation that people signed. Without either nobody may be served here: `isolation-unknown`.
  */
-export async function fenceSite(site: OwnSite, input: StepInput, signal?: AbortSignal): Promise<StepResult> {
+export async function fenceSite(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const { key, plan } = input;
   const customer = site.customer(key.customer);
   const database = site.database(customer.id);
@@ -48,7 +49,7 @@ export async function fenceSite(site: OwnSite, input: StepInput, signal?: AbortS
 /** Method `database`: the source's own right to serve, which its service reads at each change. */
 async function fenceDatabase(
   customer: CustomerSettings,
-  { epoch }: StepInput['key'],
+  { epoch }: PlannedStep['key'],
   signal: AbortSignal | undefined,
 ): Promise<Closed> {
   const sql = 'select outcome, newest::text from tandem.fence($1, $2, $3, $4)';

@@ -1,8 +1,9 @@
-import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch, restoreSnapshot } from '../contacts/restore.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
 import { withPlannedSnapshot } from './snapshot.ts';
+import type { PlannedStep } from './planned.ts';
 
 export interface LongWork {
   heartbeat: (progress: Record<string, number>) => void;
@@ -15,7 +16,7 @@ export interface LongWork {
  */
 export async function restoreContacts(
   site: OwnSite,
-  input: StepInput,
+  input: PlannedStep,
   { heartbeat, signal }: LongWork,
 ): Promise<StepResult> {
   const { key, plan } = input;

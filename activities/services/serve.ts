@@ -1,14 +1,15 @@
 import { failure } from '../../workflows/model/failures.ts';
-import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
+import type { PlannedStep } from './planned.ts';
 
 /**
  * Gives this site the right to serve the users of the lost half, from this transaction on: the point of no return. A
  * repeat answers the time of the first.
  */
-export async function serveUsers(site: OwnSite, input: StepInput): Promise<StepResult> {
+export async function serveUsers(site: OwnSite, input: PlannedStep): Promise<StepResult> {
   const { key, plan } = input;
   const { id } = site.customer(key.customer);
   const own = site.settings.site;

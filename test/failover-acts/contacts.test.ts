@@ -16,7 +16,8 @@ import { unseal } from '../../activities/vault/signed.ts';
 import { takeSnapshot } from '../../activities/vault/snapshot.ts';
 import { verifySnapshot } from '../../activities/vault/verify.ts';
 import { failureText } from '../../workflows/model/failures.ts';
-import type { FailoverInput, FailoverReport, StepInput } from '../../workflows/model/moves.ts';
+import type { PlannedStep } from '../../activities/services/planned.ts';
+import type { FailoverInput, FailoverReport } from '../../workflows/model/moves.ts';
 import type { Act } from '../../workflows/model/acts.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
@@ -93,7 +94,7 @@ async function protect(covered = true): Promise<SnapshotSummary> {
 
 const plan = (change: Partial<FailoverInput> = {}, site = lost): Promise<Plan> =>
   makePlan(site, { input: input(change), declaredAt: new Date().toISOString() });
-const step = (act: Act, made: Plan): StepInput => ({
+const step = (act: Act, made: Plan): PlannedStep => ({
   key: { customer: CUSTOMER, epoch: { number: made.decisions.epoch, site: 'west', move }, step: act, round: 0 },
   act,
   plan: made,

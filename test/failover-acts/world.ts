@@ -9,7 +9,8 @@ import { prepareContactDatabase } from '../../activities/contacts/prepare.ts';
 import { claimMove } from '../../activities/journal/moves.ts';
 import { openSite, type OwnSite } from '../../activities/services/site.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
-import type { FailoverInput, StepInput } from '../../workflows/model/moves.ts';
+import type { PlannedStep } from '../../activities/services/planned.ts';
+import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Act } from '../../workflows/model/acts.ts';
 import type { Isolation, Plan } from '../../workflows/model/plan.ts';
 import { failureKind } from '../../workflows/model/failures.ts';
@@ -136,7 +137,7 @@ export const isolated: Isolation = {
 };
 
 /** The input of one act, with as much of a plan as acts look at. */
-export function step(act: Act, move: string, epoch: number, isolation: Isolation = isolated, round = 0): StepInput {
+export function step(act: Act, move: string, epoch: number, isolation: Isolation = isolated, round = 0): PlannedStep {
   const plan = { decisions: { from: 'east', to: 'west', epoch, isolation } } as Plan;
   return { key: { customer: CUSTOMER, epoch: { number: epoch, site: 'west', move }, step: act, round }, act, plan };
 }

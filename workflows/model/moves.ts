@@ -56,11 +56,12 @@ export interface StepResult {
   facts: Record<string, number | string | boolean | null>;
 }
 
-/** Everything an act may need. Acts load bulk data themselves; histories carry ids, counts and digests. */
+/** What a run hands to an act. Histories carry ids, counts and digests: the act reads the plan where the journal is. */
 export interface StepInput {
   key: StepKey;
   act: Act;
-  plan: Plan;
+  /** Digest of the plan that was signed, hex. */
+  plan: string;
 }
 
 export interface JournalEntry {

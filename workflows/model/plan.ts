@@ -85,6 +85,11 @@ export interface Decisions {
   recoveryPoint: Timestamp;
   /** Set when the newest recovery point breaks the RPO: the loss, in ms, that the approval accepts. */
   acceptedLossMs: number | null;
+  /**
+   * What whoever signs must name beside the digest, because it is worse than what is promised: `data-loss 20h12m`,
+   * `source-is-serving`, `survivor-unproven`. None when left out.
+   */
+  acceptances?: string[];
   users: number;
   approvers: Approver[];
   approvalsNeeded: number;

@@ -57,6 +57,8 @@ export class Run {
   /** Grows with everything that could end a wait. */
   changes = 0;
   private readonly lines = new Lines();
+  /** Phase and held steps as the lists show them. */
+  private listed = '';
 
   constructor(input: FailoverInput) {
     this.input = input;
@@ -121,11 +123,15 @@ export class Run {
   show(): void {
     this.changes += 1;
     const held = this.steps.filter((s) => s.state === 'held').map((s) => s.id);
-    upsertSearchAttributes([
-      { key: searchAttributes.customer, value: this.input.customer },
-      { key: searchAttributes.phase, value: this.phase },
-      { key: searchAttributes.held, value: held.length > 0 ? held.join(' ') : null },
-    ]);
+    const now = `${this.phase} ${held.join(' ')}`;
+    if (now !== this.listed) {
+      upsertSearchAttributes([
+        { key: searchAttributes.customer, value: this.input.customer },
+        { key: searchAttributes.phase, value: this.phase },
+        { key: searchAttributes.held, value: held.length > 0 ? held.join(' ') : null },
+      ]);
+      this.listed = now; // Each upsert is an event of the history.
+    }
     setCurrentDetails(details(this.status()));
   }
 

@@ -109,7 +109,7 @@ class Walk {
     const plan = run.currentPlan;
     const epoch = { number: plan.decisions.epoch, site: plan.decisions.to, move: run.move };
     const key = { customer: run.input.customer, epoch, step: step.id, round: run.step(step.id).round };
-    return { key, act: step.act, plan };
+    return { key, act: step.act, plan: plan.digest };
   }
 
   /** One round of a step. Null when it is done. */
