@@ -8,7 +8,7 @@ import type { Site } from '../rig/databases.ts';
 import { sql } from '../rig/sql.ts';
 import { objectsOf, type Bucket } from './ground.ts';
 import { openAll, usersOf } from './look.ts';
-import { CUSTOMER, idOf, MOVE, type Story } from './story.ts';
+import { CUSTOMER, idOf, MOVE, planOf, type Story } from './story.ts';
 
 /** What a try leaves, to be looked at past every proxy. */
 export interface Left {
@@ -120,10 +120,7 @@ export const jobs: readonly WalkedJob[] = [
         round: 0,
       },
       act: 'restore-contacts',
-      plan: {
-        decisions: { customer: CUSTOMER, from: 'east', to: 'west', move: MOVE, recoveryPoint: taken.second.point },
-        source: { from: 'own-vault', snapshot: idOf(taken.second), manifest: taken.second.manifest },
-      },
+      plan: planOf(taken.second).digest,
     }),
     end: rowsEnd,
   },

@@ -1,7 +1,8 @@
-import { generateKeyPairSync, randomBytes, type KeyObject } from 'node:crypto';
+import { generateKeyPairSync, hash, randomBytes, type KeyObject } from 'node:crypto';
 import type { JobName } from '../../activities/mover/messages.ts';
 import { moveInProcess } from '../../activities/mover/mover.ts';
 import type { Keyring, SiteSettings } from '../../activities/settings.ts';
+import { canonicalJson } from '../../workflows/model/plan.ts';
 import type { Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { createPeople, editPeople } from '../../ops/embedded/people/people.ts';
 import type { Site } from '../rig/databases.ts';
@@ -100,7 +101,9 @@ export async function tellStory(ground: Ground, users = 24): Promise<Story> {
     moving.database,
     `update tandem.epoch set number = 2, site = 'west', move = '${MOVE}';
      insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at)
-       values ('${MOVE}', '${CUSTOMER}', 'failover', 'failover/${CUSTOMER}', 'restoring', '{}', now())`,
+       values ('${MOVE}', '${CUSTOMER}', 'failover', 'failover/${CUSTOMER}', 'moving', '{}', now());
+     insert into tandem.journal (customer, move, seq, key, kind, at, body, hash)
+       values ('${CUSTOMER}', '${MOVE}', 1, 'planned', 'planned', now(), '${canonicalJson(planOf(two))}', '\\x00')`,
   );
   // A generation later, which west holds and has applied: nothing needs the first any more.
   await run('west', 'apply-standby', { snapshot: idOf(two) });
@@ -114,6 +117,13 @@ export async function tellStory(ground: Ground, users = 24): Promise<Story> {
   const stages = { first, changed, unpulled, unverified, unapplied, moving, expired };
   for (const { database } of Object.values(stages)) await settled(database);
   return { stages, taken: { first: one, second: two }, settings, publicKeys, keys };
+}
+
+/** As much of a plan as a restore reads. */
+export function planOf(snapshot: SnapshotSummary): { digest: string; decisions: unknown; source: unknown } {
+  const decisions = { customer: CUSTOMER, from: 'east', to: 'west', recoveryPoint: snapshot.point };
+  const source = { from: 'own-vault', snapshot: idOf(snapshot), manifest: snapshot.manifest };
+  return { digest: hash('sha256', canonicalJson(decisions)), decisions, source };
 }
 
 export const idOf = ({ customer, site, gen, seq }: SnapshotId): SnapshotId => ({ customer, site, gen, seq });
