@@ -1,6 +1,7 @@
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
 import type { SiteSettings } from '../activities/settings.ts';
+import type { SiteActivities } from '../activities/types.ts';
 import { taskQueue } from '../workflows/model/names.ts';
 import { siteActivities } from './activities.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
@@ -73,6 +74,7 @@ export async function createWorker(
   settings: SiteSettings,
   temporal: TemporalAddress,
   build: WorkflowBuild,
+  activities: SiteActivities = siteActivities(settings),
 ): Promise<Worker> {
   const connection = await NativeConnection.connect({ address: temporal.address });
   return Worker.create({
@@ -80,7 +82,7 @@ export async function createWorker(
     namespace: temporal.namespace,
     taskQueue: taskQueue(settings.site),
     workflowBundle: build.workflowBundle,
-    activities: siteActivities(settings),
+    activities,
     interceptors: { activity: [(context) => ({ inbound: new SteadyHeartbeat(context) })] },
     // After a kill -9 the next worker is given the run's tasks after this, not after the default 10 s.
     stickyQueueScheduleToStartTimeout: '1s',

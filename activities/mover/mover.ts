@@ -1,10 +1,12 @@
 import { fork, type ChildProcess } from 'node:child_process';
+import { availableParallelism } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { failure } from '../../workflows/model/failures.ts';
 import type { Running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { SiteActivities } from '../types.ts';
 import { failureFromPlain, jobNames, toPlain, type FromMover, type JobName, type ToMover } from './messages.ts';
+import { Slots } from './slots.ts';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 
@@ -34,9 +36,23 @@ const CANCEL_MS = 10_000;
 /** Last words of a process that died. */
 const STDERR_BYTES = 2000;
 
-/** The bulk activities of a site, each run in a process of its own. */
+/** What a move waits for. It never stands in line behind a snapshot or a check. */
+const urgent: ReadonlySet<JobName> = new Set(['restore-contacts', 'probe']);
+/** Of each of the two kinds; a process takes up to 256 MiB, and about one processor. */
+const AT_ONCE = Math.max(2, availableParallelism());
+
+/** The bulk activities of a site, each run in a process of its own, a few at a time. */
 export function createMovedActivities(settings: SiteSettings, running: () => Running): Pick<SiteActivities, JobName> {
-  const moved = jobNames.map((job) => [job, (input: unknown) => moveInProcess(settings, job, input, running())]);
+  const lanes = { urgent: new Slots(AT_ONCE), other: new Slots(AT_ONCE) };
+  const move = async (job: JobName, input: unknown, run: Running): Promise<unknown> => {
+    const leave = await lanes[urgent.has(job) ? 'urgent' : 'other'].take(run.signal);
+    try {
+      return await moveInProcess(settings, job, input, run);
+    } finally {
+      leave();
+    }
+  };
+  const moved = jobNames.map((job) => [job, (input: unknown) => move(job, input, running())]);
   return Object.fromEntries(moved) as Pick<SiteActivities, JobName>;
 }
 

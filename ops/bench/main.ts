@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { wholeNumber, type Context } from '../cli/print.ts';
+import { benchFailover, failoverFigures } from './failover/run.ts';
 import { markdown } from './report.ts';
 import { benchVault, figureNames } from './vault.ts';
 
@@ -20,6 +21,24 @@ export function register(program: Command, { out, signal, json }: Context): void
       const { figures, conditions } = await benchVault({
         ...o,
         // Progress goes to stderr also with --json: minutes pass between two figures.
+        say: (line) => process.stderr.write(`${Math.round((Date.now() - started) / 1000)} s  ${line}\n`),
+        tell: (figure) => json() && out.answer(figure, ''),
+        signal,
+      });
+      if (!json()) out.answer(figures, markdown(figures, conditions));
+    });
+  group
+    .command('failover')
+    .description('failovers with instant and with real acts: one large customer, and many at once')
+    .option('--users <n>', 'how many users the lost half of the large customer has', wholeNumber, 20_000)
+    .option('--runs <n>', 'how often each failover is made', positive, 5)
+    .option('--at-once <n>', 'most customers that fail over at once', positive, 100)
+    .option('--only <figures>', `some of ${failoverFigures.join(', ')}`, (text: string) => text.split(','), [])
+    .option('--json', 'one JSON object per figure')
+    .action(async (o: { users: number; runs: number; atOnce: number; only: string[] }) => {
+      const started = Date.now();
+      const { figures, conditions } = await benchFailover({
+        ...o,
         say: (line) => process.stderr.write(`${Math.round((Date.now() - started) / 1000)} s  ${line}\n`),
         tell: (figure) => json() && out.answer(figure, ''),
         signal,

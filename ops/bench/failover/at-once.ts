@@ -1,0 +1,98 @@
+import { makeFigure, ratioAtMost, type Figure } from '../report.ts';
+import { seconds, type FailoverBench, type FailoverMeasurement } from './bench.ts';
+import { failOver, held, instant } from './course.ts';
+
+/** Users in the lost half of each: small, so that a hundred fit on one machine. */
+const USERS = 20;
+const HELD = 'held';
+/** What a hundred at once may take more than the line through ten: noise of the machine. */
+const NOISE = 1.1;
+
+const nameOf = (i: number): string => `customer-${i}`;
+
+/** Many customers who fail over at once on one survivor, and some beside one that waits for an operator. */
+export const atOnce: FailoverMeasurement = {
+  figures: ['at-once-instant', 'at-once-instant-10', 'at-once-real', 'at-once-real-10', 'beside-held'],
+  async measure(bench: FailoverBench): Promise<Figure[]> {
+    const { ground, say } = bench;
+    const most = bench.atOnce;
+    const some = Math.max(1, Math.round(most / 10));
+    for (let i = 0; i < most; i += 1) await ground.protect(nameOf(i), { users: USERS });
+    await ground.protect(HELD, { users: USERS });
+    say(`${most + 1} customers of ${USERS} users are covered`);
+    const times = await ground.working(
+      (real) => instant(real),
+      () => waves(bench, 'instant', [1, some, most]),
+    );
+    const real = await ground.working(
+      (acts) => acts,
+      () => waves(bench, 'real', [1, some, most]),
+    );
+    const beside = await ground.working(
+      (acts) => instant(acts, (customer) => customer === HELD),
+      () => besideHeld(bench, some),
+    );
+    return [
+      linear('at-once-instant-10', times, 0, `${some} customers, instant acts, against ${some} times one`),
+      linear('at-once-instant', times, 1, `${most} customers, instant acts, against ten times ${some}`),
+      linear('at-once-real-10', real, 0, `${some} customers, real acts, against ${some} times one`),
+      linear('at-once-real', real, 1, `${most} customers, real acts, against ten times ${some}`),
+      makeFigure({
+        figure: 'beside-held',
+        unit: 's',
+        ours: beside,
+        theirs: times[1]?.samples ?? [],
+        goal: ratioAtMost(1.2),
+        note: `${some} customers beside one whose step is held, against ${some} without`,
+      }),
+    ];
+  },
+};
+
+interface Wave {
+  customers: number;
+  /** s. */
+  samples: number[];
+}
+
+/** A figure of one wave against the line through the one before. */
+function linear(figure: string, sizes: readonly Wave[], before: number, note: string): Figure {
+  const [small, large] = [sizes[before], sizes[before + 1]];
+  const factor = (large?.customers ?? 1) / (small?.customers ?? 1);
+  return makeFigure({
+    figure,
+    unit: 's',
+    ours: large?.samples ?? [],
+    theirs: (small?.samples ?? []).map((s) => s * factor),
+    goal: ratioAtMost(NOISE),
+    note,
+  });
+}
+
+async function waves(bench: FailoverBench, what: string, sizes: readonly number[]): Promise<Wave[]> {
+  const found: Wave[] = [];
+  for (const customers of sizes) {
+    const samples: number[] = [];
+    for (let run = 1; run <= bench.runs; run += 1) samples.push(await wave(bench, customers));
+    bench.say(`${customers} at once, ${what}: ${samples.map((s) => s.toFixed(2)).join(', ')} s`);
+    found.push({ customers, samples });
+  }
+  return found;
+}
+
+/** From the first declaration to the last end, s. */
+async function wave({ ground }: FailoverBench, customers: number): Promise<number> {
+  const begun = performance.now();
+  await Promise.all(Array.from({ length: customers }, (_, i) => failOver(ground, nameOf(i), customers)));
+  return seconds(performance.now() - begun);
+}
+
+async function besideHeld(bench: FailoverBench, customers: number): Promise<number[]> {
+  const { ground, runs, say } = bench;
+  const waiting = await held(ground, HELD);
+  const samples: number[] = [];
+  for (let run = 1; run <= runs; run += 1) samples.push(await wave(bench, customers));
+  say(`${customers} beside a held one: ${samples.map((s) => s.toFixed(2)).join(', ')} s`);
+  await waiting.terminate('the measurement is over');
+  return samples;
+}
