@@ -19,6 +19,20 @@ export interface Keyring {
   ring: ReadonlyMap<string, Buffer>;
 }
 
+/** Somebody outside who has to change something when users are served elsewhere. */
+export interface Party {
+  option: 'third-party-federation' | 'public-im';
+  /** The channel of this site by which he is asked. */
+  channel: string;
+  /** He is asked again after so long, until he has answered. */
+  chaseMs: number;
+  subject: string | null;
+  /** What he is asked to change, in the words of the customer's contract. */
+  change: string;
+  /** Whom operators turn to; it is shown to them only. */
+  contact: string | null;
+}
+
 /** One customer as one of its sites knows it. Durations in ms. */
 export interface CustomerSettings {
   id: string;
@@ -37,6 +51,7 @@ export interface CustomerSettings {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  parties: ReadonlyMap<string, Party>;
 }
 
 /** Everything that the activities of one site need, secrets included: made by the worker from the configuration. */
@@ -59,6 +74,8 @@ export interface SiteSettings {
   channels: ReadonlyMap<string, ChannelSettings>;
   /** The channels by which whoever is on duty here is paged; none: nobody is. */
   paging: readonly string[];
+  /** The address under which parties outside reach this site's worker; null: they answer otherwise. */
+  callbacks: string | null;
   /** Where reports for people are kept on this site's disk. */
   reportsFolder: string;
 }

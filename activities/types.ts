@@ -7,6 +7,7 @@ import type {
   StepInput,
   StepResult,
 } from '../workflows/model/moves.ts';
+import type { ExternalKey, FollowedUpdate, SignedExternalVerb } from '../workflows/model/external.ts';
 import type { PerformedAct } from '../workflows/model/acts.ts';
 import type { Plan } from '../workflows/model/plan.ts';
 import type { RetentionResult } from '../workflows/model/retention.ts';
@@ -96,6 +97,20 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
   }): Promise<{ report: FailoverReport; path: string; vaultKey: string }>;
 }
 
+export interface ExternalUpdateActivities {
+  /** A request as it stands, with what its run needs. `superseded` is written when the customer has moved again. */
+  'read-external-update'(input: ExternalKey): Promise<FollowedUpdate>;
+  /**
+   * Sends its n-th message, unless that was sent, it is closed, or a newer epoch stands: then nothing is. A channel that is
+   * away is a reason in the answer. Safe to repeat.
+   */
+  'send-external-update'(input: ExternalKey & { n: number }): Promise<FollowedUpdate>;
+  /** Writes what an operator signed, or that its time is over; `now` by the run's clock, in ms. One that is closed stays as it is. */
+  'settle-external-update'(
+    input: ExternalKey & { word: SignedExternalVerb | 'lapsed'; now: number },
+  ): Promise<FollowedUpdate>;
+}
+
 export interface PageInput {
   customer: string;
   /** The move it is about; null when it is about none. */
@@ -148,4 +163,10 @@ export interface RetentionActivities {
 }
 
 export interface SiteActivities
-  extends SnapshotActivities, StandbyActivities, RetentionActivities, FailoverActivities, ContinuityActivities {}
+  extends
+    SnapshotActivities,
+    StandbyActivities,
+    RetentionActivities,
+    FailoverActivities,
+    ContinuityActivities,
+    ExternalUpdateActivities {}

@@ -17,6 +17,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { highestEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { checkInput } from './input.ts';
+import { unconfigured, withParties } from './outside.ts';
 import type { OwnSite } from './site.ts';
 import { chooseSource } from './sources.ts';
 
@@ -59,7 +60,7 @@ export async function makePlan(
     epoch: 1 + Math.max(held, claimed, seen.claimed, seen.epoch?.number ?? 0),
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
-    ...applicable(runbook.steps, customer.options),
+    ...applicable(withParties(runbook.steps, customer), customer.options),
     isolation,
     recoveryPoint: source.point,
     acceptedLossMs: lossMs > rpoMs ? lossMs : null,
@@ -78,7 +79,7 @@ export async function makePlan(
     blockers: [
       ...blockers(customer, isolation),
       ...unperformed(decisions.steps),
-      ...unconfigured(site, decisions.steps),
+      ...unconfigured(site.settings, decisions.steps),
     ],
     madeAt: new Date().toISOString(),
   };
@@ -113,13 +114,6 @@ function unperformed(steps: readonly Step[]): Plan['blockers'] {
   return steps
     .filter(({ act }) => !canPerform(act))
     .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
-}
-
-/** What a step would need of this site's configuration, and would not find in the middle of the move. */
-function unconfigured({ settings: { site, channels } }: OwnSite, steps: readonly Step[]): Plan['blockers'] {
-  return steps
-    .filter(({ act, channel }) => act === 'notify' && !channels.has(channel ?? ''))
-    .map(({ id, channel }) => ({ kind: 'not-configured', text: `step ${id}: site ${site} has no channel ${channel}` }));
 }
 
 async function heldEpoch(site: OwnSite, customer: string): Promise<number> {

@@ -55,6 +55,7 @@ export async function settingsFor(
     operators: configuration.operators,
     channels: new Map(channels),
     paging: own.paging,
+    callbacks: own.callbacks,
     reportsFolder,
   };
 }
@@ -103,7 +104,7 @@ async function customerSettings(
   customer: CustomerConfiguration,
   site: string,
 ): Promise<CustomerSettings> {
-  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits } = customer;
+  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties } = customer;
   const peer = sites.find((s) => s !== site) ?? '';
   const own = customer.databases.get(site);
   const other = customer.databases.get(peer);
@@ -123,6 +124,7 @@ async function customerSettings(
     snapshots,
     continuityTest,
     limits,
+    parties,
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),

@@ -62,7 +62,7 @@ async function siteEntry(folder: string, site: string, ports: Ports): Promise<un
   });
   return {
     temporal: { address: `127.0.0.1:${at.temporal}`, namespace: 'tandem', ui: `http://127.0.0.1:${at.ui}` },
-    worker: { listen: `127.0.0.1:${at.worker}` },
+    worker: { listen: `127.0.0.1:${at.worker}`, callbacks: `http://127.0.0.1:${at.worker}` },
     vault: {
       endpoint: `http://127.0.0.1:${at.vault}`,
       region: REGION,
@@ -106,5 +106,13 @@ async function customerEntry(folder: string, sites: string[], ports: Ports): Pro
     snapshots: { every: '8h', between: '2h', budget: '30m' },
     'continuity-test': { month: 3, day: 10, hour: 2 },
     limits: { contacts: 250 },
+    parties: {
+      fabrikam: {
+        option: 'third-party-federation',
+        channel: 'desk',
+        chase: '24h',
+        change: 'Please let your federation gateway connect to our other site, as our agreement lists it.',
+      },
+    },
   };
 }

@@ -75,6 +75,7 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       operators,
       channels: new Map(),
       paging: [],
+      callbacks: null,
       reportsFolder: reports,
     };
   };
@@ -143,5 +144,6 @@ function customerSettings(
     snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
     continuityTest: { month: 3, day: 10, hour: 2 },
     limits: { contacts: 250 },
+    parties: new Map(),
   };
 }

@@ -37,6 +37,7 @@ export const performedActs = [
   'serve-users',
   'probe',
   'notify',
+  'request-external-update',
 ] as const satisfies readonly Act[];
 export type PerformedAct = (typeof performedActs)[number];
 

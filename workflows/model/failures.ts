@@ -105,6 +105,7 @@ export const failures = {
     retry: false,
     try: 'Read the differences in the receipt; the snapshot or the restore is at fault.',
   },
+  'verb-refused': { retry: false, try: 'Read how it stands now, then sign again.' },
   'channel-unreachable': {
     retry: true,
     try: 'Look at the other end of the channel, and at its entry under `sites.SITE.channels`: `tandem notify test`.',

@@ -18,6 +18,8 @@ export interface Step extends Partial<Record<Exclude<StepArgument, 'service'>, s
   attempts: number;
   onFailure: OnFailure;
   service?: Service;
+  /** Of `request-external-update`, in a plan: all parties that its `party` means. */
+  parties?: string[];
   /** Only for customers who have this option. */
   when?: Option;
   /** It is tried again for so long, counted from its first attempt; then it has failed. */
