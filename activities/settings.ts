@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Approver } from '../workflows/model/plan.ts';
+import type { ChannelSettings } from './notify/port.ts';
 
 /** How to reach a bucket, and as whom. */
 export interface VaultAccess {
@@ -16,6 +17,20 @@ export interface Keyring {
   current: string;
   /** 32 bytes each, by key id. */
   ring: ReadonlyMap<string, Buffer>;
+}
+
+/** Somebody outside who has to change something when users are served elsewhere. */
+export interface Party {
+  option: 'third-party-federation' | 'public-im';
+  /** The channel of this site by which he is asked. */
+  channel: string;
+  /** He is asked again after so long, until he has answered. */
+  chaseMs: number;
+  subject: string | null;
+  /** What he is asked to change, in the words of the customer's contract. */
+  change: string;
+  /** Whom operators turn to; it is shown to them only. */
+  contact: string | null;
 }
 
 /** One customer as one of its sites knows it. Durations in ms. */
@@ -36,6 +51,7 @@ export interface CustomerSettings {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  parties: ReadonlyMap<string, Party>;
 }
 
 /** Everything that the activities of one site need, secrets included: made by the worker from the configuration. */
@@ -54,6 +70,12 @@ export interface SiteSettings {
   publicKeys: ReadonlyMap<string, KeyObject>;
   customers: ReadonlyMap<string, CustomerSettings>;
   operators: readonly Approver[];
+  /** Ways to people and machines outside, by name. */
+  channels: ReadonlyMap<string, ChannelSettings>;
+  /** The channels by which whoever is on duty here is paged; none: nobody is. */
+  paging: readonly string[];
+  /** The address under which parties outside reach this site's worker; null: they answer otherwise. */
+  callbacks: string | null;
   /** Where reports for people are kept on this site's disk. */
   reportsFolder: string;
 }

@@ -7,6 +7,7 @@ import type {
   StepInput,
   StepResult,
 } from '../workflows/model/moves.ts';
+import type { ExternalKey, FollowedUpdate, SignedExternalVerb } from '../workflows/model/external.ts';
 import type { PerformedAct } from '../workflows/model/acts.ts';
 import type { Plan } from '../workflows/model/plan.ts';
 import type { RetentionResult } from '../workflows/model/retention.ts';
@@ -18,6 +19,7 @@ import type {
   SnapshotSummary,
   Timestamp,
 } from '../workflows/model/snapshots.ts';
+import type { Severity } from './notify/port.ts';
 
 /** What the workflows call: the promise of each activity. Workflows import these types and nothing else from here. */
 
@@ -84,15 +86,54 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
    * all lines; when it is away, a later call or the closing brings them there.
    */
   'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string; mirrored?: boolean }>;
+  /**
+   * Pages whoever is on duty at this site, by all its paging channels at once. A channel that is away is named in the
+   * answer, and never fails it. Safe to repeat: the key makes it one page.
+   */
+  'page-operators'(input: PageInput): Promise<PageResult>;
   /** Seals the evidence in the vault and on disk, and frees the slot. */
   'close-move'(input: {
     report: Omit<FailoverReport, 'journalHead'>;
   }): Promise<{ report: FailoverReport; path: string; vaultKey: string }>;
 }
 
-/** With `resume`: where the move stands that is gone on with. */
+export interface ExternalUpdateActivities {
+  /** A request as it stands, with what its run needs. `superseded` is written when the customer has moved again. */
+  'read-external-update'(input: ExternalKey): Promise<FollowedUpdate>;
+  /**
+   * Sends its n-th message, unless that was sent, it is closed, or a newer epoch stands: then nothing is. A channel that is
+   * away is a reason in the answer. Safe to repeat.
+   */
+  'send-external-update'(input: ExternalKey & { n: number }): Promise<FollowedUpdate>;
+  /** Writes what an operator signed, or that its time is over; `now` by the run's clock, in ms. One that is closed stays as it is. */
+  'settle-external-update'(
+    input: ExternalKey & { word: SignedExternalVerb | 'lapsed'; now: number },
+  ): Promise<FollowedUpdate>;
+}
+
+export interface PageInput {
+  customer: string;
+  /** The move it is about; null when it is about none. */
+  move: string | null;
+  /** The same key is the same page. */
+  key: string;
+  subject: string;
+  text: string;
+  /** `critical` when it is not given. */
+  severity?: Severity;
+}
+
+export interface PageResult {
+  /** Names of channels. */
+  sent: string[];
+  failed: { channel: string; because: string }[];
+}
+
 export interface ClaimResult {
+  /** With `resume`: where the move stands that is gone on with. */
   resumed: Resumed | null;
+  /** Whether anybody is paged at this site. */
+  paging: boolean;
 }
 
 export interface ContinuityActivities {
@@ -122,4 +163,10 @@ export interface RetentionActivities {
 }
 
 export interface SiteActivities
-  extends SnapshotActivities, StandbyActivities, RetentionActivities, FailoverActivities, ContinuityActivities {}
+  extends
+    SnapshotActivities,
+    StandbyActivities,
+    RetentionActivities,
+    FailoverActivities,
+    ContinuityActivities,
+    ExternalUpdateActivities {}

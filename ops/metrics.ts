@@ -1,4 +1,4 @@
-import { createServer, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import { Fault } from './fault.ts';
 
@@ -66,16 +66,24 @@ export class SiteMetrics {
   }
 }
 
-/** Serves `/ready` (200 once the site is prepared, else 503 with the reason) and `/metrics`. */
+/**
+ * Serves `/ready` (200 once the site is prepared, else 503 with the reason), `/metrics`, and below `/external-updates/` what
+ * `answers` gives.
+ */
 export async function serveMetrics(
   listen: string,
   metrics: SiteMetrics,
   readiness: () => string | null,
+  answers: (request: IncomingMessage) => Promise<[status: number, text: string]>,
 ): Promise<Server> {
   const at = listen.lastIndexOf(':');
   const server = createServer((request, response) => {
     const reply = async (): Promise<[number, string, string]> => {
       if (request.url === '/metrics') return [200, metrics.registry.contentType, await metrics.registry.metrics()];
+      if (request.url?.startsWith('/external-updates/')) {
+        const [status, text] = await answers(request);
+        return [status, 'text/plain', text];
+      }
       if (request.url !== '/ready') return [404, 'text/plain', 'Try /ready or /metrics\n'];
       const missing = readiness();
       return missing === null ? [200, 'text/plain', 'ready\n'] : [503, 'text/plain', `${missing}\n`];
@@ -85,6 +93,9 @@ export async function serveMetrics(
       (error: unknown) => response.writeHead(500).end(String(error)),
     );
   });
+  // Strangers may reach it: whoever sends nothing is not waited for.
+  server.headersTimeout = 10_000;
+  server.requestTimeout = 15_000;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) =>
       reject(

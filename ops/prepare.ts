@@ -3,17 +3,18 @@ import { Database } from '../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
 import { obeyNewerEpoch } from '../activities/services/obey.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
+import { followOpenUpdates } from './external-updates.ts';
 import { applySchedule, schedulesOf } from './schedules.ts';
 
 const LIMITS = { connections: 1, connectMs: 5000, statementMs: 30_000 };
 
 /**
  * Prepares all that a site needs beyond its namespace, safe to repeat: the schema in each customer's database, the newest
- * epoch that its peer has claimed, and the schedules. A database of another site or customer is refused before anything is written.
+ * epoch that its peer has claimed, the schedules, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
  */
 export async function prepareSite(settings: SiteSettings, client: Client, say: (line: string) => void): Promise<void> {
   for (const customer of settings.customers.values()) {
-    await prepareDatabase(settings, customer, say);
+    await prepareDatabase(settings, customer, client, say);
     for (const want of schedulesOf(customer, settings.site)) {
       const was = await applySchedule(client, want);
       if (was !== 'as configured') say(`schedule ${want.scheduleId} was ${was}`);
@@ -24,6 +25,7 @@ export async function prepareSite(settings: SiteSettings, client: Client, say: (
 async function prepareDatabase(
   settings: SiteSettings,
   customer: CustomerSettings,
+  client: Client,
   say: (line: string) => void,
 ): Promise<void> {
   const { site } = settings;
@@ -31,6 +33,7 @@ async function prepareDatabase(
   try {
     await prepareContactDatabase(database, customer.id, site, customer.sites);
     const newer = await obeyNewerEpoch(settings, customer.id, database);
+    for (const id of await followOpenUpdates(client, site, database, customer.id)) say(`${id} is followed again`);
     if (newer) say(`${customer.id}: ${newer.site} has claimed epoch ${newer.number}; this site is closed`);
   } finally {
     await database.close();

@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
 import type { SiteSettings } from '../activities/settings.ts';
@@ -5,6 +6,7 @@ import type { SiteActivities } from '../activities/types.ts';
 import { taskQueue } from '../workflows/model/names.ts';
 import { siteActivities } from './activities.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
+import { Callbacks, wakeBy, type Reply } from './callbacks.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
 import { prepareSite } from './prepare.ts';
@@ -39,7 +41,10 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
   });
   const metrics = new SiteMetrics();
   let missing: string | null = 'starting';
-  const http = await serveMetrics(listen, metrics, () => missing);
+  let callbacks: Callbacks | null = null;
+  const answers = async (request: IncomingMessage): Promise<Reply> =>
+    callbacks ? callbacks.answer(request) : [404, 'nothing here\n'];
+  const http = await serveMetrics(listen, metrics, () => missing, answers);
   try {
     missing = 'bundling the workflows';
     const build = await buildWorkflows();
@@ -49,6 +54,7 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     missing = 'preparing the site';
     await patiently(() => prepareNamespace(client, temporal.namespace, signal), say, signal);
     await patiently(() => prepareSite(settings, client, say), say, signal);
+    if (settings.callbacks !== null) callbacks = new Callbacks(settings, wakeBy(client));
     const worker = await createWorker(settings, temporal, build);
     const running = worker.run();
     // Unheard, a failure of the worker would end the process before the line that explains it.
@@ -62,6 +68,7 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     const coverage = watchCoverage(settings, metrics, signal, say);
     await until(signal, worker, running);
     await coverage;
+    await callbacks?.close();
     await closeClient(client);
   } finally {
     http.close();

@@ -1,5 +1,6 @@
 /** The workflows, under the names that Temporal UI shows. */
 export { continuityTest as 'continuity-test' } from './continuity-test.ts';
+export { externalUpdate as 'external-update' } from './external-update.ts';
 export { failover } from './failover.ts';
 export { retention } from './retention.ts';
 export { snapshot } from './snapshot.ts';

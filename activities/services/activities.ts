@@ -1,8 +1,12 @@
 import { closeMove } from '../journal/close.ts';
 import { claimMove, writeJournal } from '../journal/moves.ts';
+import { notify } from '../notify/act.ts';
+import { createExternalActivities } from '../notify/follow.ts';
+import { pageOperators } from '../notify/page.ts';
+import { requestExternalUpdate } from '../notify/request.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
-import type { FailoverActivities } from '../types.ts';
+import type { ExternalUpdateActivities, FailoverActivities } from '../types.ts';
 import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
@@ -14,7 +18,7 @@ import { openSite } from './site.ts';
 /** What a failover calls at one site, without what moves bulk data. Acts carry the names that runbooks give them. */
 export function createFailoverActivities(
   settings: SiteSettings,
-): Omit<FailoverActivities, 'restore-contacts' | 'probe'> {
+): Omit<FailoverActivities, 'restore-contacts' | 'probe'> & ExternalUpdateActivities {
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
@@ -24,6 +28,10 @@ export function createFailoverActivities(
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),
+    notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
+    'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
+    ...createExternalActivities(site, () => running().signal),
+    'page-operators': (page) => pageOperators(settings, page, running().signal),
     'check-effect': async (input) => checkEffect(site, await plannedStep(site, input)),
   };
 }

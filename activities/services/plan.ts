@@ -17,6 +17,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { highestEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { checkInput } from './input.ts';
+import { unconfigured, withParties } from './outside.ts';
 import type { OwnSite } from './site.ts';
 import { chooseSource } from './sources.ts';
 
@@ -59,7 +60,7 @@ export async function makePlan(
     epoch: 1 + Math.max(held, claimed, seen.claimed, seen.epoch?.number ?? 0),
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
-    ...applicable(runbook.steps, customer.options),
+    ...applicable(withParties(runbook.steps, customer), customer.options),
     isolation,
     recoveryPoint: source.point,
     acceptedLossMs: lossMs > rpoMs ? lossMs : null,
@@ -75,7 +76,11 @@ export async function makePlan(
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
-    blockers: [...blockers(customer, isolation), ...unperformed(decisions.steps)],
+    blockers: [
+      ...blockers(customer, isolation),
+      ...unperformed(decisions.steps),
+      ...unconfigured(site.settings, decisions.steps),
+    ],
     madeAt: new Date().toISOString(),
   };
 }

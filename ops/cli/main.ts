@@ -36,7 +36,12 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: 'a lost site: plan, start, watch, brief, approve, retry, skip, resume, abort, list, report',
     load: () => import('./failover.ts'),
   },
+  'external-update': {
+    about: 'changes that parties outside are asked for: list, acknowledge, done, cancel',
+    load: () => import('./external-update.ts'),
+  },
   runbook: { about: 'the order of a move: list, lint, show, graph, schema', load: () => import('./runbook.ts') },
+  notify: { about: 'the ways to people outside: test', load: () => import('./notify.ts') },
   evidence: { about: 'what a move did, signed: export, verify', load: () => import('./evidence.ts') },
   bench: { about: 'measurements: vault, failover', load: () => import('../bench/main.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Client } from '@temporalio/client';
-import { Database } from '../../activities/contacts/database.ts';
 import { CHECK_AGE_MS, type VaultCheck } from '../../workflows/model/checks.ts';
+import { isOpen, type ExternalUpdate } from '../../workflows/model/external.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
@@ -10,6 +10,8 @@ import { failoverHandle } from '../moves.ts';
 import { connectClient } from '../temporal.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { describeSchedule } from '../schedules.ts';
+import { openUpdates, updateLine } from './external-update.ts';
+import { servingRows, type ServingRow } from './serving-rows.ts';
 import { exits, table, type Context } from './print.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
@@ -40,6 +42,13 @@ interface SiteStatus {
   cleans: boolean;
 }
 
+interface CustomerStatus {
+  halves: HalfStatus[];
+  sites: SiteStatus[];
+  /** What parties outside are still asked for. */
+  external: ExternalUpdate[];
+}
+
 export function register(program: Command, context: Context): void {
   program
     .command('status')
@@ -54,14 +63,12 @@ export function register(program: Command, context: Context): void {
     });
 }
 
-async function statusOf(
-  configuration: Configuration,
-  customer: CustomerConfiguration,
-): Promise<{ halves: HalfStatus[]; sites: SiteStatus[] }> {
-  const [seen, rows, sites] = await Promise.all([
+async function statusOf(configuration: Configuration, customer: CustomerConfiguration): Promise<CustomerStatus> {
+  const [seen, rows, sites, external] = await Promise.all([
     Promise.allSettled(customer.sites.map((site) => directions(configuration, customer, site))),
     Promise.allSettled(customer.sites.map((site) => servingRows(configuration, customer, site))),
     Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
+    openUpdates(configuration, customer),
   ]);
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
@@ -73,43 +80,8 @@ async function statusOf(
       return { ...halfStatus(customer, half, says[0] ?? null, covered), quarantined };
     }),
     sites,
+    external: external.updates.filter((u) => isOpen(u.state)),
   };
-}
-
-interface ServingRow {
-  half: string;
-  site: string;
-  epoch: number;
-  at: Date;
-  /** The site whose database says so, and how many users of the half are held there. */
-  database: string;
-  held: number;
-}
-
-/** Who serves each half, as a site's own database says; nothing when it does not answer. */
-async function servingRows(
-  configuration: Configuration,
-  customer: CustomerConfiguration,
-  site: string,
-): Promise<ServingRow[]> {
-  const found = (await siteOf(configuration, site).settings()).customers.get(customer.id);
-  if (!found) return [];
-  const database = new Database(`database of ${customer.id} at ${site}`, found.databaseUrl, {
-    connections: 1,
-    connectMs: 3000,
-    statementMs: 3000,
-  });
-  try {
-    return await database.query<ServingRow>(
-      `select half, site, epoch::int as epoch, at,
-              (select count(*)::int from tandem.quarantine q join tandem.home h using (username)
-                where q.release is null and h.site = s.half) as held, $2 as database
-         from tandem.serving s where customer = $1`,
-      [customer.id, site],
-    );
-  } finally {
-    await database.close();
-  }
 }
 
 async function directions(
@@ -204,7 +176,7 @@ async function siteStatus(
   }
 }
 
-function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites: SiteStatus[] }): void {
+function show({ out }: Context, { halves, sites, external }: CustomerStatus): void {
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -213,7 +185,7 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
     h.point ?? '-',
     h.ageMs === null ? '-' : `${duration(h.ageMs)} of ${duration(h.rpoMs)}`,
   ]);
-  out.answer({ halves, sites }, [
+  out.answer({ halves, sites, external }, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
@@ -225,6 +197,7 @@ function show({ out }: Context, { halves, sites }: { halves: HalfStatus[]; sites
           `QUARANTINE: ${users} users of ${half} ${site === servedAt ? 'are' : 'would'} not ${site === servedAt ? '' : 'be '}let in at ${site}: their block list cannot be read`,
       ),
     ),
+    ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
     '',
     ...sites.map(
       (s) =>

@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
+import type { Party } from '../../activities/settings.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import { Fault } from '../fault.ts';
 import { Source } from '../../runbooks/yaml.ts';
+import type { ChannelConfiguration } from './channels.ts';
 import { parse } from './parse.ts';
 
 /** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
@@ -21,6 +23,8 @@ export interface SiteConfiguration {
   site: string;
   temporal: { address: string; namespace: string; ui: string };
   listen: string;
+  /** The address under which parties outside reach the worker. */
+  callbacks: string | null;
   vault: {
     endpoint: string;
     region: string;
@@ -33,6 +37,9 @@ export interface SiteConfiguration {
   /** OpenSSH line. */
   publicKey: string;
   privateKey: SecretReference;
+  channels: ReadonlyMap<string, ChannelConfiguration>;
+  /** Who is paged: names of channels. */
+  paging: readonly string[];
 }
 
 export interface AccountReference {
@@ -53,6 +60,7 @@ export interface CustomerConfiguration {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  parties: ReadonlyMap<string, Party>;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */

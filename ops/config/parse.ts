@@ -3,7 +3,10 @@ import { duration } from '../../workflows/model/rto.ts';
 import { roles, type Approver } from '../../workflows/model/plan.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { publicKeyOf, rawHex } from '../keys.ts';
+import { endpoint, hostPort } from './addresses.ts';
+import { channelsOf, pagingOf } from './channels.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { partiesOf } from './parties.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
@@ -17,8 +20,7 @@ const options = ['third-party-federation', 'public-im', 'content-archiving', 'ex
 export function parse(source: Source, file: string): Configuration {
   const top = source.root.fields(['sites', 'customers', 'operators']);
   const sites = new Map(top.sites.entries('site').map(([site, at]) => [site, siteOf(site, at)]));
-  const known = [...sites.keys()];
-  const customers = new Map(top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, known)]));
+  const customers = new Map(top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, sites)]));
   const operators = top.operators.entries('operator').map(([id, at]) => operatorOf(id, at));
   unique(
     top.sites,
@@ -62,19 +64,12 @@ function enoughOperators(at: Cursor, operators: Approver[]): void {
   );
 }
 
-const hostPort = (v: string): boolean => /^[^\s:/]+:\d{1,5}$/.test(v) && Number(v.split(':')[1]) < 65_536;
-const loopback = (host: string): boolean => /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(host);
-
-function endpoint(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const url = new URL(value);
-  return url.protocol === 'https:' || (url.protocol === 'http:' && loopback(url.hostname));
-}
-
 function siteOf(site: string, at: Cursor): SiteConfiguration {
-  const { temporal, worker, vault, signing } = at.fields(['temporal', 'worker', 'vault', 'signing']);
+  const f = at.fields(['temporal', 'worker', 'vault', 'signing', 'channels', 'paging']);
+  const { temporal, worker, vault, signing } = f;
+  const channels = channelsOf(f.channels);
   const t = temporal.fields(['address', 'namespace', 'ui']);
-  const w = worker.fields(['listen']);
+  const w = worker.fields(['listen', 'callbacks']);
   const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'cleaner', 'reader']);
   const accounts = {
     writer: accountOf(v.writer),
@@ -99,6 +94,9 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
       ui: t.ui.text('an http(s) address is expected', (u) => URL.canParse(u)),
     },
     listen: w.listen.text('host:port is expected', hostPort),
+    callbacks: w.callbacks.present
+      ? w.callbacks.text('https is expected; http is allowed on loopback only', endpoint)
+      : null,
     vault: {
       endpoint: v.endpoint.text('https is expected; http is allowed on loopback only', endpoint),
       region: v.region.text('a region is expected, such as us-east-1'),
@@ -107,6 +105,8 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
     },
     publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
     privateKey: secretOf(s['private-key']),
+    channels,
+    paging: pagingOf(f.paging, channels),
   };
 }
 
@@ -121,11 +121,14 @@ const customerKeys = [
   'snapshots',
   'continuity-test',
   'limits',
+  'parties',
 ] as const;
 
-function customerOf(id: string, at: Cursor, known: string[]): CustomerConfiguration {
+function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfiguration>): CustomerConfiguration {
   const f = at.fields(customerKeys);
-  const sites = sitesOf(f.sites, known);
+  const sites = sitesOf(f.sites, [...known.keys()]);
+  const bought = f.options.present ? f.options.items().map((item) => item.oneOf(options)) : [];
+  const channels = new Map(sites.map((site) => [site, [...(known.get(site)?.channels.keys() ?? [])]]));
   const { currentKey, keys } = keysOf(f.keys);
   return {
     id,
@@ -136,7 +139,8 @@ function customerOf(id: string, at: Cursor, known: string[]): CustomerConfigurat
     databases: databasesOf(f.databases, sites),
     currentKey,
     keys,
-    options: f.options.present ? f.options.items().map((item) => item.oneOf(options)) : [],
+    options: bought,
+    parties: partiesOf(f.parties, { options: bought, channels }),
     ...timesOf(f),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
   };

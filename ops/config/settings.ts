@@ -9,6 +9,7 @@ import type {
   SecretReference,
   SiteConfiguration,
 } from './configuration.ts';
+import { channelSettings } from './channels.ts';
 import { keyring } from './keyring.ts';
 import { pathOf, secretText } from './secrets.ts';
 
@@ -28,12 +29,13 @@ export async function settingsFor(
   const peers = [...configuration.sites.values()].filter(
     (s) => s.site !== site && served.some((c) => c.sites.includes(s.site)),
   );
-  const [signingKey, vault, cleaner, peerVaults, customers] = await Promise.all([
+  const [signingKey, vault, cleaner, peerVaults, customers, channels] = await Promise.all([
     signingKeyOf(configuration, own),
     vaultAccess(configuration, own, own.vault.writer),
     own.vault.cleaner && vaultAccess(configuration, own, own.vault.cleaner),
     Promise.all(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
     Promise.all(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
+    Promise.all([...own.channels].map(async ([name, c]) => [name, await channelSettings(configuration, c)] as const)),
   ]);
   separateKeys(
     configuration,
@@ -51,6 +53,9 @@ export async function settingsFor(
     publicKeys: publicKeysOf(configuration),
     customers: new Map(customers),
     operators: configuration.operators,
+    channels: new Map(channels),
+    paging: own.paging,
+    callbacks: own.callbacks,
     reportsFolder,
   };
 }
@@ -99,7 +104,7 @@ async function customerSettings(
   customer: CustomerConfiguration,
   site: string,
 ): Promise<CustomerSettings> {
-  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits } = customer;
+  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties } = customer;
   const peer = sites.find((s) => s !== site) ?? '';
   const own = customer.databases.get(site);
   const other = customer.databases.get(peer);
@@ -119,6 +124,7 @@ async function customerSettings(
     snapshots,
     continuityTest,
     limits,
+    parties,
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),

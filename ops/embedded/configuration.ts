@@ -62,7 +62,7 @@ async function siteEntry(folder: string, site: string, ports: Ports): Promise<un
   });
   return {
     temporal: { address: `127.0.0.1:${at.temporal}`, namespace: 'tandem', ui: `http://127.0.0.1:${at.ui}` },
-    worker: { listen: `127.0.0.1:${at.worker}` },
+    worker: { listen: `127.0.0.1:${at.worker}`, callbacks: `http://127.0.0.1:${at.worker}` },
     vault: {
       endpoint: `http://127.0.0.1:${at.vault}`,
       region: REGION,
@@ -75,6 +75,9 @@ async function siteEntry(folder: string, site: string, ports: Ports): Promise<un
       'public-key': publicLine(await secret(folder, `${site}-signing.pem`, newSigningKey)),
       'private-key': file(`${site}-signing.pem`),
     },
+    // What is told stays on this machine, as files: the stack needs no mail server.
+    channels: { desk: { outbox: { folder: `outbox/${site}` } } },
+    paging: ['desk'],
   };
 }
 
@@ -103,5 +106,13 @@ async function customerEntry(folder: string, sites: string[], ports: Ports): Pro
     snapshots: { every: '8h', between: '2h', budget: '30m' },
     'continuity-test': { month: 3, day: 10, hour: 2 },
     limits: { contacts: 250 },
+    parties: {
+      fabrikam: {
+        option: 'third-party-federation',
+        channel: 'desk',
+        chase: '24h',
+        change: 'Please let your federation gateway connect to our other site, as our agreement lists it.',
+      },
+    },
   };
 }

@@ -130,3 +130,23 @@ describe('help and the configuration', () => {
     expect(code).toBe(0);
   });
 });
+
+describe('the ways to people outside', () => {
+  it('are tried, each by its name; one that is not there is one error', async () => {
+    const said = await tandem(['notify', 'test', '--site', 'west']);
+    expect(said).toMatchObject({ code: 0, err: '' });
+    expect(said.out).toMatch(/^desk +pages +accepted\n$/);
+    const none = await tandem(['notify', 'test', '--site', 'west', '--channel', 'pager']);
+    expect(none).toMatchObject({ code: 1, out: '' });
+    expect(none.err).toMatch(/^Error: channel "pager": site west has desk\nTry: .+\n$/);
+  });
+
+  it('are listed by what is asked of whom: nothing of anybody, before users were ever moved', async () => {
+    const said = await tandem(['external-update', 'list']);
+    expect(said.out).toBe('Nothing is asked of anybody outside for contoso.\n');
+    const args = ['--party', 'fabrikam', '--operator', 'operator-1', '--key', 'nowhere'];
+    const done = await tandem(['external-update', 'done', ...args]);
+    expect(done.err).toMatch(/^Error: party "fabrikam": nothing is asked of it.*\nTry: .+\n$/);
+    expect(done.code).toBe(1);
+  });
+});

@@ -63,6 +63,7 @@ export async function makeWorld(): Promise<World> {
     snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
     continuityTest: { month: 3, day: 1, hour: 2 },
     limits: { contacts: 250 },
+    parties: new Map(),
   };
   const settings: SiteSettings = {
     site: 'west',
@@ -81,6 +82,9 @@ export async function makeWorld(): Promise<World> {
       { id: 'al', key: 'a1', roles: ['commander', 'approve'] },
       { id: 'di', key: 'd1', roles: ['declare'] },
     ],
+    channels: new Map(),
+    paging: [],
+    callbacks: null,
     reportsFolder,
   };
   const sites: OwnSite[] = [openSite(settings)];

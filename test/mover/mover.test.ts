@@ -22,6 +22,9 @@ beforeAll(async () => {
     signingKey: world.signingKeys.east,
     publicKeys: world.publicKeys,
     operators: [],
+    channels: new Map(),
+    paging: [],
+    callbacks: null,
     reportsFolder: '/nowhere',
     customers: new Map([
       [
@@ -40,6 +43,7 @@ beforeAll(async () => {
           snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
           continuityTest: { month: 3, day: 1, hour: 3 },
           limits: { contacts: 250 },
+          parties: new Map(),
         },
       ],
     ]),

@@ -73,6 +73,9 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       publicKeys: new Map(sites.map((s) => [s, pairs[s].publicKey])),
       customers: new Map([[CUSTOMER, customerSettings(peer, urls[site], peerDatabaseUrl, keys)]]),
       operators,
+      channels: new Map(),
+      paging: [],
+      callbacks: null,
       reportsFolder: reports,
     };
   };
@@ -141,5 +144,6 @@ function customerSettings(
     snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
     continuityTest: { month: 3, day: 10, hour: 2 },
     limits: { contacts: 250 },
+    parties: new Map(),
   };
 }

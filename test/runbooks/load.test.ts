@@ -108,6 +108,8 @@ describe('the shipped runbook', () => {
       'restore-contacts',
       'serve-users',
       'probe',
+      'request-external-update',
+      'request-external-update',
     ]);
     expect(digest).toBe(createHash('sha256').update(readFileSync(shippedRunbooks.failover)).digest('hex'));
   });

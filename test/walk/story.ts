@@ -216,6 +216,9 @@ export function settingsOf(
     signingKey,
     publicKeys,
     operators: [],
+    channels: new Map(),
+    paging: [],
+    callbacks: null,
     reportsFolder: '/nowhere',
     customers: new Map([
       [
@@ -234,6 +237,7 @@ export function settingsOf(
           snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
           continuityTest: { month: 3, day: 1, hour: 3 },
           limits: { contacts: 250 },
+          parties: new Map(),
         },
       ],
     ]),

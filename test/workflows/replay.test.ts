@@ -2,12 +2,17 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { Worker } from '@temporalio/worker';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
-import { afterAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildWorkflows } from '../../ops/build.ts';
 import { retentionNow } from '../../ops/snapshots.ts';
 import { startTest } from '../../ops/tests.ts';
+import type { ChannelSettings } from '../../activities/notify/port.ts';
+import { sendExternal, signExternal } from '../../ops/external-updates.ts';
+import type { ExternalUpdate } from '../../workflows/model/external.ts';
+import { outboxEnd } from '../notify/ends.ts';
+import { passTime } from '../rig/clock.ts';
 import { approve, cover, declare } from '../rig/failovers.ts';
-import { CUSTOMER, openRegion } from '../rig/region.ts';
+import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 
 /**
  * Histories replay: those just made, and those saved when a workflow last changed on purpose. A change that would break
@@ -16,18 +21,41 @@ import { CUSTOMER, openRegion } from '../rig/region.ts';
 
 const folder = fileURLToPath(new URL('../histories/', import.meta.url));
 const build = buildWorkflows();
-let close: () => Promise<void> = () => Promise.resolve();
-afterAll(() => close());
+let region: Region;
+let box: Awaited<ReturnType<typeof outboxEnd>>;
+beforeAll(async () => {
+  [region, box] = await Promise.all([openRegion({ users: 10 }), outboxEnd()]);
+});
+afterAll(() => Promise.all([region.close(), box.close()]));
 
 const replay = async (name: string, history: unknown): Promise<void> => {
   const { workflowBundle } = await build;
   await Worker.runReplayHistory({ workflowBundle }, history, name);
 };
 
+/** West's customer has a party outside, who is asked each day. */
+function askFabrikam(region: Region, settings: ChannelSettings): void {
+  const { west } = region.settings;
+  const customer = west.customers.get(CUSTOMER);
+  if (!customer) throw new Error('no customer');
+  const option = 'third-party-federation' as const;
+  const fabrikam = { option, channel: 'box', chaseMs: 24 * 3_600_000, subject: null, change: 'x', contact: null };
+  const asks = { ...customer, options: [option], parties: new Map([['fabrikam', fabrikam]]) };
+  const channels = new Map([['box', settings]]);
+  region.settings.west = { ...west, channels, paging: ['box'], customers: new Map([[CUSTOMER, asks]]) };
+}
+
+async function signDone({ clients, operators: [one] }: Region): Promise<void> {
+  const asked = await clients.west.workflow
+    .getHandle(`external-update/${CUSTOMER}/fabrikam/2`)
+    .query<ExternalUpdate>('status');
+  if (!one) throw new Error('no operators');
+  const now = Date.now() + 25 * 3_600_000;
+  await sendExternal(clients.west, asked, signExternal(asked, { verb: 'done', operator: one.id, key: one.key, now }));
+}
+
 describe('replay', () => {
   it('goes through for a run of each workflow made by this build', async () => {
-    const region = await openRegion({ users: 10 });
-    close = region.close;
     const workers = await Promise.all([region.work('east'), region.work('west')]);
     await cover(region);
     await startTest(region.clients.west, 'west', CUSTOMER);
@@ -37,10 +65,15 @@ describe('replay', () => {
     expect(totals).toMatchObject({ kept: { generations: 2 }, deleted: { generations: 0 } });
     await Promise.all(workers.map((w) => w.stop()));
     region.lose('east');
+    askFabrikam(region, box.settings);
     await region.work('west');
     const handle = await declare(region);
     for (const operator of region.operators.slice(0, 2)) await approve(handle, operator);
     await handle.result();
+    const request = region.clients.west.workflow.getHandle(`external-update/${CUSTOMER}/fabrikam/2`);
+    await passTime(region.clients.west, request.workflowId, 25 * 3_600_000);
+    await signDone(region);
+    await request.result();
 
     const client = region.clients.west;
     const seen = new Set<string>();
@@ -53,12 +86,19 @@ describe('replay', () => {
       }
       seen.add(type);
     }
-    expect([...seen].toSorted()).toEqual(['continuity-test', 'failover', 'retention', 'snapshot', 'standby']);
+    expect([...seen].toSorted()).toEqual([
+      'continuity-test',
+      'external-update',
+      'failover',
+      'retention',
+      'snapshot',
+      'standby',
+    ]);
   });
 
   it('goes through for every saved history', async () => {
     const saved = (await readdir(folder)).filter((name) => name.endsWith('.json'));
-    expect(saved.length).toBeGreaterThanOrEqual(5);
+    expect(saved.length).toBeGreaterThanOrEqual(6);
     for (const name of saved) await replay(name, JSON.parse(await readFile(`${folder}${name}`, 'utf8')));
   });
 

@@ -36,6 +36,8 @@ export const performedActs = [
   'restore-contacts',
   'serve-users',
   'probe',
+  'notify',
+  'request-external-update',
 ] as const satisfies readonly Act[];
 export type PerformedAct = (typeof performedActs)[number];
 

@@ -84,6 +84,15 @@ export function refuse(claim: Claim, v: SignedVerb): string | null {
   }
   if (v.digest !== claim.digest)
     return `signed for plan ${v.digest.slice(0, 12)}, the plan is ${claim.digest.slice(0, 12)}: read it again`;
+  return refuseSignature({ ...claim, key: operator.key }, v, signedText(claim, v));
+}
+
+/** Why a signature over a text does not count: of another text or key, used before, or past its time. Null when it does. */
+export function refuseSignature(
+  claim: Pick<Claim, 'usedNonces' | 'now'> & { key: string },
+  v: Pick<SignedVerb, 'operator' | 'nonce' | 'expires' | 'signature'>,
+  text: string,
+): string | null {
   if (!/^[0-9a-f]{32,128}$/.test(v.nonce)) return 'the nonce is not 16 bytes or more in hex';
   if (claim.usedNonces.has(v.nonce)) return 'this signature was used before';
   const expires = Date.parse(v.expires);
@@ -91,12 +100,11 @@ export function refuse(claim: Claim, v: SignedVerb): string | null {
     return `the signature expired at ${v.expires}; now it is ${new Date(claim.now).toISOString()}`;
   if (expires > claim.now + SIGNATURE_LIFE_MS + 60_000)
     return `the signature lives until ${v.expires}: at most an hour is allowed`;
-  const text = signedText(claim, v);
   if (typeof v.signature === 'string' && isArmored(v.signature)) {
-    const why = whyNotSigned(v.signature, text, operator.key);
+    const why = whyNotSigned(v.signature, text, claim.key);
     return why === null ? null : `the SSH signature of ${v.operator} does not hold: ${why}`;
   }
-  return holds(operator.key, text, v.signature) ? null : `the signature does not hold under the key of ${v.operator}`;
+  return holds(claim.key, text, v.signature) ? null : `the signature does not hold under the key of ${v.operator}`;
 }
 
 function holds(key: string, text: string, signature: string): boolean {

@@ -18,6 +18,8 @@ export interface Step extends Partial<Record<Exclude<StepArgument, 'service'>, s
   attempts: number;
   onFailure: OnFailure;
   service?: Service;
+  /** Of `request-external-update`, in a plan: all parties that its `party` means. */
+  parties?: string[];
   /** Only for customers who have this option. */
   when?: Option;
   /** It is tried again for so long, counted from its first attempt; then it has failed. */
@@ -106,7 +108,7 @@ export interface Plan {
   rtoMs: number;
   targetRtoMs: number;
   /** Reasons for which this plan cannot be approved; empty when it can. */
-  blockers: { kind: 'source-serves' | 'isolation-unknown' | 'act-missing'; text: string }[];
+  blockers: { kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured'; text: string }[];
   madeAt: Timestamp;
 }
 

@@ -3,6 +3,7 @@ import { failureKind, failureText } from '../model/failures.ts';
 import { behind, type StepInput, type StepReport } from '../model/moves.ts';
 import type { Step } from '../model/plan.ts';
 import { perform } from './activities.ts';
+import { startFollowers } from './followers.ts';
 import { hold } from './hold.ts';
 import type { Run } from './run.ts';
 
@@ -52,7 +53,11 @@ class Walk {
   }
 
   private async take(step: Step): Promise<boolean> {
-    if (behind(this.run.step(step.id))) return true; // Before this run took the move over.
+    if (behind(this.run.step(step.id))) {
+      // Before this run took the move over: what it had started may be gone with its Temporal service.
+      if (this.run.step(step.id).state === 'done') await startFollowers(this.run, step);
+      return true;
+    }
     try {
       const needs = await Promise.all(this.steps.filter((s) => step.needs.includes(s.id)).map((s) => this.start(s)));
       if (needs.includes(false)) return false;
@@ -129,6 +134,7 @@ class Walk {
     run.show();
     try {
       const { summary, facts } = await perform(step, round, this.inputOf(step));
+      await startFollowers(run, step);
       Object.assign(report, { state: 'done', endedAt: now(), summary, facts } satisfies Partial<StepReport>);
       run.write('step', { step: step.id, act: step.act, round, state: 'done', summary, facts });
       if (step.act === 'serve-users') run.enter('served');

@@ -146,6 +146,29 @@ create table if not exists tandem.quarantine (
   release jsonb
 );
 
+-- Requests to parties outside, one for each epoch. Written with the move that asks, followed after it has closed.
+create table if not exists tandem.external_update (
+  customer text not null,
+  epoch bigint not null,
+  party text not null,
+  move text not null,
+  option text not null,
+  from_site text not null,
+  to_site text not null,
+  state text not null,
+  -- Messages that the channel accepted.
+  sent integer not null default 0,
+  sent_at timestamptz,
+  requested_at timestamptz not null default now(),
+  changed_at timestamptz not null default now(),
+  because text not null default '',
+  -- SHA-256 of the word by which the party answers: whoever reads this table cannot.
+  token bytea not null unique,
+  -- Who said what, and when; what operators signed, whole.
+  history jsonb not null default '[]',
+  primary key (customer, epoch, party)
+);
+
 -- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch or
 -- quarantine is "no".
 create or replace function tandem.may_serve(who text) returns boolean

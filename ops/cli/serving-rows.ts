@@ -1,0 +1,39 @@
+import { Database } from '../../activities/contacts/database.ts';
+import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
+import { siteOf } from './site.ts';
+
+export interface ServingRow {
+  half: string;
+  site: string;
+  epoch: number;
+  at: Date;
+  /** The site whose database says so, and how many users of the half are held there. */
+  database: string;
+  held: number;
+}
+
+/** Who serves each half, as a site's own database says; nothing when it does not answer. */
+export async function servingRows(
+  configuration: Configuration,
+  customer: CustomerConfiguration,
+  site: string,
+): Promise<ServingRow[]> {
+  const found = (await siteOf(configuration, site).settings()).customers.get(customer.id);
+  if (!found) return [];
+  const database = new Database(`database of ${customer.id} at ${site}`, found.databaseUrl, {
+    connections: 1,
+    connectMs: 3000,
+    statementMs: 3000,
+  });
+  try {
+    return await database.query<ServingRow>(
+      `select half, site, epoch::int as epoch, at,
+              (select count(*)::int from tandem.quarantine q join tandem.home h using (username)
+                where q.release is null and h.site = s.half) as held, $2 as database
+         from tandem.serving s where customer = $1`,
+      [customer.id, site],
+    );
+  } finally {
+    await database.close();
+  }
+}

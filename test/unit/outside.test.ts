@@ -1,0 +1,50 @@
+import { describe, expect, it } from 'vitest';
+import { unconfigured, withParties } from '../../activities/services/outside.ts';
+import type { ChannelSettings } from '../../activities/notify/port.ts';
+import type { Party } from '../../activities/settings.ts';
+import type { Step } from '../../workflows/model/plan.ts';
+
+const party = (option: Party['option']): Party => ({
+  option,
+  channel: 'mail',
+  chaseMs: 1,
+  subject: null,
+  change: 'x',
+  contact: null,
+});
+const parties = new Map([
+  ['woodgrove', party('third-party-federation')],
+  ['fabrikam', party('third-party-federation')],
+]);
+const asking = (named: string): Step => ({
+  id: 'partners',
+  act: 'request-external-update',
+  party: named,
+  needs: [],
+  timeoutMs: 1,
+  attempts: 1,
+  onFailure: 'hold',
+});
+const asked = (named: string): string[] | undefined => withParties([asking(named)], { parties })[0]?.parties;
+const site = { site: 'west', channels: new Map<string, ChannelSettings>([['box', { kind: 'outbox', folder: 'x' }]]) };
+
+describe('a step that asks parties outside', () => {
+  it('means one of them, or all of an option, always in the same order; and never those of another option', () => {
+    expect(asked('woodgrove')).toEqual(['woodgrove']);
+    expect(asked('third-party-federation')).toEqual(['fabrikam', 'woodgrove']);
+    expect(asked('public-im')).toEqual([]);
+    expect(asked('tailspin')).toEqual([]);
+  });
+});
+
+describe('a plan cannot be approved', () => {
+  it('when a step asks nobody, or tells by a channel that the site has not', () => {
+    const telling = (channel: string): Step => ({ ...asking('x'), act: 'notify', channel, message: 'x' });
+    const texts = (steps: Step[]): string[] => unconfigured(site, steps).map((b) => b.text);
+    expect(texts(withParties([asking('public-im')], { parties }))).toEqual([
+      'step partners: the customer has no party public-im',
+    ]);
+    expect(texts([telling('pager')])).toEqual(['step partners: site west has no channel pager']);
+    expect(texts([telling('box'), ...withParties([asking('fabrikam')], { parties })])).toEqual([]);
+  });
+});
