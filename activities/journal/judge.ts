@@ -1,4 +1,4 @@
-import { agreed, refuse, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
+import { agreed, approvalOf, refuse, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
 import { canonicalJson, type Decisions } from '../../workflows/model/plan.ts';
 import { sha256 } from '../vault/signed.ts';
 import type { JournalLine } from './chain.ts';
@@ -53,8 +53,9 @@ export function operatorsSeen(
     const verb = line.body as unknown as SignedVerb;
     const plan = planAt(lines, line.seq);
     if (!plan) throw new Mismatch(`line ${line.seq}: ${verb.operator} signed ${verb.verb} before there was a plan`);
-    const { epoch, approvers } = plan.decisions;
-    const claim = { customer, move, epoch, digest: plan.digest, approvers, usedNonces, now: Date.parse(line.at) };
+    const { epoch, approvers, acceptances = [] } = plan.decisions;
+    const at = { customer, move, epoch, digest: plan.digest };
+    const claim = { ...at, approvers, acceptances, usedNonces, now: Date.parse(line.at) };
     const why = refuse(claim, verb);
     if (why !== null) throw new Mismatch(`line ${line.seq}: ${why}`);
     usedNonces.add(verb.nonce);
@@ -93,13 +94,7 @@ function approvalsFor({ digest, decisions }: Planned, before: readonly JournalLi
   for (const line of before) {
     const verb = line.body as unknown as SignedVerb;
     if (line.kind !== 'signed' || verb.verb !== 'approve' || verb.digest !== digest) continue;
-    const approver = decisions.approvers.find((a) => a.id === verb.operator);
-    byOperator.set(verb.operator, {
-      operator: verb.operator,
-      commander: approver?.roles.includes('commander') ?? false,
-      receivedAt: Date.parse(line.at),
-      expiresAt: Date.parse(verb.expires),
-    });
+    byOperator.set(verb.operator, approvalOf(decisions.approvers, verb, Date.parse(line.at)));
   }
   return [...byOperator.values()];
 }

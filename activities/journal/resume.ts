@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { living, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
+import { approvalOf, living, type SignedVerb } from '../../workflows/model/approvals.ts';
 import type { FailoverInput, Resumed, StepReport, StepResult } from '../../workflows/model/moves.ts';
 import type { Phase } from '../../workflows/model/phases.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
@@ -89,13 +89,7 @@ function readVerb(state: Resumed, v: SignedVerb, at: Timestamp): void {
   const { verb, operator, because = '' } = v;
   state.usedNonces.push(v.nonce);
   if (verb === 'approve' && v.digest === state.plan?.digest) {
-    const roles = state.plan.decisions.approvers.find((a) => a.id === operator)?.roles ?? [];
-    const approval: Approval = {
-      operator,
-      commander: roles.includes('commander'),
-      receivedAt: Date.parse(at),
-      expiresAt: Date.parse(v.expires),
-    };
+    const approval = approvalOf(state.plan.decisions.approvers, v, Date.parse(at));
     state.approvals = [...state.approvals.filter((a) => a.operator !== operator), approval];
   }
   if (verb === 'take') state.owner = operator;

@@ -20,6 +20,8 @@ export interface SignedVerb {
   step?: string;
   round?: number;
   because?: string;
+  /** On `approve`: what the plan asks whoever signs to accept, word for word. */
+  accepts?: string[];
   /** Chosen by the signer, 16 bytes or more, hex: no text is accepted twice. */
   nonce: string;
   /** ISO 8601, at most an hour ahead. */
@@ -39,6 +41,8 @@ export function signedText(
     `move: ${context.move}`,
     `epoch: ${context.epoch ?? '-'}`,
     `plan: ${v.digest}`,
+    // What not every text has stands before all that the sender words: nothing he sends can look like one of these lines.
+    ...(v.accepts ?? []).map((accepted) => `accepts: ${accepted}`),
     `step: ${v.step ?? '-'}`,
     `round: ${v.round ?? 0}`,
     `operator: ${v.operator}`,
@@ -69,6 +73,8 @@ export interface Claim {
   epoch: number | null;
   digest: string;
   approvers: readonly Approver[];
+  /** What an approval must accept; none when left out. */
+  acceptances?: readonly string[];
   usedNonces: ReadonlySet<string>;
   /** Ms since the epoch, by the run's clock. */
   now: number;
@@ -84,6 +90,9 @@ export function refuse(claim: Claim, v: SignedVerb): string | null {
   }
   if (v.digest !== claim.digest)
     return `signed for plan ${v.digest.slice(0, 12)}, the plan is ${claim.digest.slice(0, 12)}: read it again`;
+  const unaccepted = notAccepted(claim, v);
+  if (unaccepted !== null) return unaccepted;
+  if (keyEnded(operator, claim.now)) return `the key of ${v.operator} expired at ${operator.expires}`;
   if (!/^[0-9a-f]{32,128}$/.test(v.nonce)) return 'the nonce is not 16 bytes or more in hex';
   if (claim.usedNonces.has(v.nonce)) return 'this signature was used before';
   const expires = Date.parse(v.expires);
@@ -99,6 +108,23 @@ export function refuse(claim: Claim, v: SignedVerb): string | null {
   return holds(operator.key, text, v.signature) ? null : `the signature does not hold under the key of ${v.operator}`;
 }
 
+/** From its moment on, and when it cannot be read. */
+export const keyEnded = ({ expires }: Approver, now: number): boolean =>
+  expires !== undefined && !(Date.parse(expires) > now);
+
+/** An approval accepts what the plan names, no less and no more; no other verb accepts anything. */
+function notAccepted({ acceptances = [] }: Claim, { verb, accepts }: SignedVerb): string | null {
+  if (accepts !== undefined && (!Array.isArray(accepts) || accepts.length === 0))
+    return 'accepts: a list of texts is expected, or nothing';
+  const given: readonly string[] = accepts ?? [];
+  const asked = verb === 'approve' ? acceptances : [];
+  const lacking = asked.filter((text) => !given.includes(text));
+  if (lacking.length > 0)
+    return `whoever approves this plan accepts ${lacking.join('; ')}: add ${lacking.map((text) => `--accept ${JSON.stringify(text)}`).join(' ')}`;
+  const [unasked] = given.filter((text, i) => !asked.includes(text) || given.indexOf(text) !== i);
+  return unasked === undefined ? null : `nothing asks to accept ${JSON.stringify(unasked)}, or it is accepted twice`;
+}
+
 function holds(key: string, text: string, signature: string): boolean {
   try {
     return holdsUnder(key, utf8ToBytes(text), hexToBytes(signature));
@@ -109,9 +135,24 @@ function holds(key: string, text: string, signature: string): boolean {
 
 export interface Approval {
   operator: string;
+  /** His key: one that stands under two names is one operator. */
+  key: string;
   commander: boolean;
   receivedAt: number;
   expiresAt: number;
+}
+
+/** What an `approve` counts for, and until when: its own hour, and no longer than the key that made it. */
+export function approvalOf(approvers: readonly Approver[], v: SignedVerb, receivedAt: number): Approval {
+  const { key, roles, expires } = approvers.find((a) => a.id === v.operator) ?? { key: '', roles: [] };
+  const ends = expires === undefined ? Infinity : Date.parse(expires);
+  return {
+    operator: v.operator,
+    key,
+    commander: (roles as Role[]).includes('commander'),
+    receivedAt,
+    expiresAt: Math.min(Date.parse(v.expires), ends),
+  };
 }
 
 /** The approvals that live at `now`, one per operator. */
@@ -122,5 +163,6 @@ export function living(approvals: readonly Approval[], now: number): Approval[] 
 /** Two living signatures of different operators, one of them a commander's. */
 export function agreed(approvals: readonly Approval[], needed: number, now: number): boolean {
   const alive = living(approvals, now);
-  return new Set(alive.map((a) => a.operator)).size >= needed && alive.some((a) => a.commander);
+  const people = Math.min(new Set(alive.map((a) => a.operator)).size, new Set(alive.map((a) => a.key)).size);
+  return people >= needed && alive.some((a) => a.commander);
 }

@@ -62,7 +62,8 @@ export function nextCommand(s: Shown): string | null {
   if (s.phase !== 'approving') return null;
   if (s.plan && s.plan.blockers.length > 0)
     return `tandem failover abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;
-  return `tandem failover approve --customer ${s.customer} --operator ID --key FILE`;
+  const accepts = (s.plan?.decisions.acceptances ?? []).map((text) => ` --accept ${JSON.stringify(text)}`).join('');
+  return `tandem failover approve --customer ${s.customer} --operator ID --key FILE${accepts}`;
 }
 
 /** What Temporal UI shows of the run: phase, clock, what is held, what to do. Markdown. */
@@ -84,6 +85,7 @@ export function details(s: FailoverStatus): string {
       `The promised RTO of ${duration(plan.rtoMs)} ends at ${rtoEnds}.`,
       `Recovery point ${plan.source.point}: ${loss} before the loss${plan.decisions.acceptedLossMs === null ? '' : ', MORE THAN THE RPO ALLOWS'}.`,
       `Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
+      ...(plan.decisions.acceptances ?? []).map((text) => `**Whoever approves accepts: ${text}**`),
       `Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}.`,
       '',
       '| step | act | state | |',

@@ -6,7 +6,7 @@ import {
   defineUpdate,
   setHandler,
 } from '@temporalio/workflow';
-import { refuse, verbs as verbNames, type SignedVerb, type Verb } from '../model/approvals.ts';
+import { approvalOf, refuse, verbs as verbNames, type SignedVerb, type Verb } from '../model/approvals.ts';
 import { isAnswer, joined, signaturesNeeded, type Answer } from '../model/motions.ts';
 import type { FailoverStatus, VerbAnswer } from '../model/moves.ts';
 import type { Run } from './run.ts';
@@ -80,6 +80,7 @@ function validate(run: Run, verb: Verb, v: SignedVerb): void {
     epoch: run.plan?.decisions.epoch ?? null,
     digest: run.plan?.digest ?? '',
     approvers: run.plan?.decisions.approvers ?? [],
+    acceptances: run.plan?.decisions.acceptances ?? [],
     usedNonces: run.usedNonces,
     now: Date.now(),
   };
@@ -93,13 +94,10 @@ function apply(run: Run, v: SignedVerb): void {
   const at = new Date(Date.now()).toISOString();
   if (isAnswer(verb)) return answerStep(run, v, verb);
   switch (verb) {
-    case 'approve': {
-      const roles = run.currentPlan.decisions.approvers.find((a) => a.id === operator)?.roles ?? [];
+    case 'approve':
       run.approvals = run.approvals.filter((a) => a.operator !== operator);
-      const commander = roles.includes('commander');
-      run.approvals.push({ operator, commander, receivedAt: Date.now(), expiresAt: Date.parse(v.expires) });
+      run.approvals.push(approvalOf(run.currentPlan.decisions.approvers, v, Date.now()));
       return;
-    }
     case 'abort':
       run.abortAsked = because || `${operator} asked`;
       return;
@@ -132,8 +130,8 @@ function answerStep(run: Run, v: SignedVerb, answer: Answer): void {
 
 async function accept(run: Run, v: SignedVerb): Promise<VerbAnswer> {
   run.usedNonces.add(v.nonce);
-  const { verb, operator, digest, step, round, because, nonce, expires, signature } = v;
-  run.write('signed', { verb, operator, digest, step, round, because, nonce, expires, signature });
+  const { verb, operator, digest, step, round, because, accepts, nonce, expires, signature } = v;
+  run.write('signed', { verb, operator, digest, step, round, because, accepts, nonce, expires, signature });
   apply(run, v);
   run.show();
   run.flush().catch(() => undefined); // A journal that fails for good ends the run where it acts on this.
