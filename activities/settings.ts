@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Approver } from '../workflows/model/plan.ts';
+import type { ChannelSettings } from './notify/port.ts';
 
 /** How to reach a bucket, and as whom. */
 export interface VaultAccess {
@@ -54,6 +55,10 @@ export interface SiteSettings {
   publicKeys: ReadonlyMap<string, KeyObject>;
   customers: ReadonlyMap<string, CustomerSettings>;
   operators: readonly Approver[];
+  /** Ways to people and machines outside, by name. */
+  channels: ReadonlyMap<string, ChannelSettings>;
+  /** The channels by which whoever is on duty here is paged; none: nobody is. */
+  paging: readonly string[];
   /** Where reports for people are kept on this site's disk. */
   reportsFolder: string;
 }

@@ -18,6 +18,7 @@ import type {
   SnapshotSummary,
   Timestamp,
 } from '../workflows/model/snapshots.ts';
+import type { Severity } from './notify/port.ts';
 
 /** What the workflows call: the promise of each activity. Workflows import these types and nothing else from here. */
 
@@ -84,15 +85,40 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
    * all lines; when it is away, a later call or the closing brings them there.
    */
   'write-journal'(input: { entries: JournalEntry[] }): Promise<{ head: string; mirrored?: boolean }>;
+  /**
+   * Pages whoever is on duty at this site, by all its paging channels at once. A channel that is away is named in the
+   * answer, and never fails it. Safe to repeat: the key makes it one page.
+   */
+  'page-operators'(input: PageInput): Promise<PageResult>;
   /** Seals the evidence in the vault and on disk, and frees the slot. */
   'close-move'(input: {
     report: Omit<FailoverReport, 'journalHead'>;
   }): Promise<{ report: FailoverReport; path: string; vaultKey: string }>;
 }
 
-/** With `resume`: where the move stands that is gone on with. */
+export interface PageInput {
+  customer: string;
+  /** The move it is about; null when it is about none. */
+  move: string | null;
+  /** The same key is the same page. */
+  key: string;
+  subject: string;
+  text: string;
+  /** `critical` when it is not given. */
+  severity?: Severity;
+}
+
+export interface PageResult {
+  /** Names of channels. */
+  sent: string[];
+  failed: { channel: string; because: string }[];
+}
+
 export interface ClaimResult {
+  /** With `resume`: where the move stands that is gone on with. */
   resumed: Resumed | null;
+  /** Whether anybody is paged at this site. */
+  paging: boolean;
 }
 
 export interface ContinuityActivities {

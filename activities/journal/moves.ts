@@ -66,7 +66,7 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
     if (holder.move !== run) throw slotHeld(customer.id, holder);
     if (holder.ended_at)
       throw failure('move-ended', `move ${run}: ended ${holder.phase} at ${holder.ended_at.toISOString()}`);
-    return { resumed: null };
+    return { resumed: null, paging: site.settings.paging.length > 0 };
   });
 }
 
@@ -83,7 +83,7 @@ async function takeOver(site: OwnSite, { input, run, workflowId }: Claim): Promi
     if (!row) throw failure('input-invalid', `resume of ${id}: no move holds its slot at ${site.settings.site}`);
     const { move, input: own, started_at: startedAt } = row;
     const resumed = await readMove(client, { customer: id, move, input: own, startedAt: startedAt.toISOString() });
-    return { resumed };
+    return { resumed, paging: site.settings.paging.length > 0 };
   });
 }
 

@@ -1,5 +1,7 @@
 import { closeMove } from '../journal/close.ts';
 import { claimMove, writeJournal } from '../journal/moves.ts';
+import { notify } from '../notify/act.ts';
+import { pageOperators } from '../notify/page.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { FailoverActivities } from '../types.ts';
@@ -24,6 +26,8 @@ export function createFailoverActivities(
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),
+    notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
+    'page-operators': (page) => pageOperators(settings, page, running().signal),
     'check-effect': async (input) => checkEffect(site, await plannedStep(site, input)),
   };
 }

@@ -75,7 +75,11 @@ export async function makePlan(
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
-    blockers: [...blockers(customer, isolation), ...unperformed(decisions.steps)],
+    blockers: [
+      ...blockers(customer, isolation),
+      ...unperformed(decisions.steps),
+      ...unconfigured(site, decisions.steps),
+    ],
     madeAt: new Date().toISOString(),
   };
 }
@@ -114,6 +118,13 @@ function unperformed(steps: readonly Step[]): Plan['blockers'] {
   return steps
     .filter(({ act }) => !canPerform(act))
     .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
+}
+
+/** What a step would need of this site's configuration, and would not find in the middle of the move. */
+function unconfigured({ settings: { site, channels } }: OwnSite, steps: readonly Step[]): Plan['blockers'] {
+  return steps
+    .filter(({ act, channel }) => act === 'notify' && !channels.has(channel ?? ''))
+    .map(({ id, channel }) => ({ kind: 'not-configured', text: `step ${id}: site ${site} has no channel ${channel}` }));
 }
 
 async function heldEpoch(site: OwnSite, customer: string): Promise<number> {

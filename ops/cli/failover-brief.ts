@@ -33,6 +33,7 @@ export function brief(s: FailoverStatus, now: number): string[] {
     ),
     ...s.notes.map((n) => `Note of ${n.by}, ${n.at}: ${n.text}`),
     ...s.alarms.map((a) => `Alarm, ${a.at}: ${a.text}`),
+    ...s.unsent.map((u) => `Page not sent, ${u.at}, ${u.channel}: ${u.because}`),
   ];
 }
 

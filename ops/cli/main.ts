@@ -37,6 +37,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     load: () => import('./failover.ts'),
   },
   runbook: { about: 'the order of a move: list, lint, show, graph, schema', load: () => import('./runbook.ts') },
+  notify: { about: 'the ways to people outside: test', load: () => import('./notify.ts') },
   evidence: { about: 'what a move did, signed: export, verify', load: () => import('./evidence.ts') },
   bench: { about: 'measurements: vault', load: () => import('../bench/main.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },

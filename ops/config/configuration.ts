@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { Approver } from '../../workflows/model/plan.ts';
 import { Fault } from '../fault.ts';
 import { Source } from '../../runbooks/yaml.ts';
+import type { ChannelConfiguration } from './channels.ts';
 import { parse } from './parse.ts';
 
 /** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
@@ -33,6 +34,9 @@ export interface SiteConfiguration {
   /** OpenSSH line. */
   publicKey: string;
   privateKey: SecretReference;
+  channels: ReadonlyMap<string, ChannelConfiguration>;
+  /** Who is paged: names of channels. */
+  paging: readonly string[];
 }
 
 export interface AccountReference {

@@ -3,6 +3,8 @@ import { duration } from '../../workflows/model/rto.ts';
 import { roles, type Approver } from '../../workflows/model/plan.ts';
 import { cadenceHolds, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { publicKeyOf, rawHex } from '../keys.ts';
+import { endpoint, hostPort } from './addresses.ts';
+import { channelsOf, pagingOf } from './channels.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
@@ -69,17 +71,10 @@ function somebodyDeclares(at: Cursor, operators: Approver[]): void {
   at.fault('nobody has the role declare; a failover is declared by one');
 }
 
-const hostPort = (v: string): boolean => /^[^\s:/]+:\d{1,5}$/.test(v) && Number(v.split(':')[1]) < 65_536;
-const loopback = (host: string): boolean => /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(host);
-
-function endpoint(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const url = new URL(value);
-  return url.protocol === 'https:' || (url.protocol === 'http:' && loopback(url.hostname));
-}
-
 function siteOf(site: string, at: Cursor): SiteConfiguration {
-  const { temporal, worker, vault, signing } = at.fields(['temporal', 'worker', 'vault', 'signing']);
+  const f = at.fields(['temporal', 'worker', 'vault', 'signing', 'channels', 'paging']);
+  const { temporal, worker, vault, signing } = f;
+  const channels = channelsOf(f.channels);
   const t = temporal.fields(['address', 'namespace', 'ui']);
   const w = worker.fields(['listen']);
   const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'cleaner', 'reader']);
@@ -114,6 +109,8 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
     },
     publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
     privateKey: secretOf(s['private-key']),
+    channels,
+    paging: pagingOf(f.paging, channels),
   };
 }
 

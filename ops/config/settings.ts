@@ -9,6 +9,7 @@ import type {
   SecretReference,
   SiteConfiguration,
 } from './configuration.ts';
+import { channelSettings } from './channels.ts';
 import { keyring } from './keyring.ts';
 import { pathOf, secretText } from './secrets.ts';
 
@@ -28,12 +29,13 @@ export async function settingsFor(
   const peers = [...configuration.sites.values()].filter(
     (s) => s.site !== site && served.some((c) => c.sites.includes(s.site)),
   );
-  const [signingKey, vault, cleaner, peerVaults, customers] = await Promise.all([
+  const [signingKey, vault, cleaner, peerVaults, customers, channels] = await Promise.all([
     signingKeyOf(configuration, own),
     vaultAccess(configuration, own, own.vault.writer),
     own.vault.cleaner && vaultAccess(configuration, own, own.vault.cleaner),
     Promise.all(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
     Promise.all(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
+    Promise.all([...own.channels].map(async ([name, c]) => [name, await channelSettings(configuration, c)] as const)),
   ]);
   separateKeys(
     configuration,
@@ -51,6 +53,8 @@ export async function settingsFor(
     publicKeys: publicKeysOf(configuration),
     customers: new Map(customers),
     operators: configuration.operators,
+    channels: new Map(channels),
+    paging: own.paging,
     reportsFolder,
   };
 }

@@ -75,6 +75,9 @@ async function siteEntry(folder: string, site: string, ports: Ports): Promise<un
       'public-key': publicLine(await secret(folder, `${site}-signing.pem`, newSigningKey)),
       'private-key': file(`${site}-signing.pem`),
     },
+    // What is told stays on this machine, as files: the stack needs no mail server.
+    channels: { desk: { outbox: { folder: `outbox/${site}` } } },
+    paging: ['desk'],
   };
 }
 

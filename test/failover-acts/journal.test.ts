@@ -83,7 +83,7 @@ describe('the slot', () => {
 
   it('stays with its move when the claim is repeated, and is not given again once that has ended', async () => {
     const move = await begin();
-    expect(await claim(move)).toEqual({ resumed: null });
+    expect(await claim(move)).toEqual({ resumed: null, paging: false });
     await endMove(world, move);
     expect(await kindOf(claim(move))).toBe('move-ended');
   });

@@ -81,6 +81,8 @@ export async function makeWorld(): Promise<World> {
       { id: 'al', key: 'a1', roles: ['commander', 'approve'] },
       { id: 'di', key: 'd1', roles: ['declare'] },
     ],
+    channels: new Map(),
+    paging: [],
     reportsFolder,
   };
   const sites: OwnSite[] = [openSite(settings)];

@@ -22,6 +22,8 @@ beforeAll(async () => {
     signingKey: world.signingKeys.east,
     publicKeys: world.publicKeys,
     operators: [],
+    channels: new Map(),
+    paging: [],
     reportsFolder: '/nowhere',
     customers: new Map([
       [

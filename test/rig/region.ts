@@ -73,6 +73,8 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       publicKeys: new Map(sites.map((s) => [s, pairs[s].publicKey])),
       customers: new Map([[CUSTOMER, customerSettings(peer, urls[site], peerDatabaseUrl, keys)]]),
       operators,
+      channels: new Map(),
+      paging: [],
       reportsFolder: reports,
     };
   };

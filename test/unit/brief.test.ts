@@ -33,6 +33,7 @@ const status = {
   steps: [step('epoch', 'done', 'epoch 2'), step('contacts', 'held', 'no table'), step('serve', 'waiting')],
   notes: [{ by: 'operator-2', at: lost, text: 'the hall is cordoned off' }],
   alarms: [],
+  unsent: [],
   plan: {
     rtoMs: 24 * HOUR,
     blockers: [],

@@ -206,6 +206,8 @@ export function settingsOf(
     signingKey,
     publicKeys,
     operators: [],
+    channels: new Map(),
+    paging: [],
     reportsFolder: '/nowhere',
     customers: new Map([
       [

@@ -36,6 +36,7 @@ export const performedActs = [
   'restore-contacts',
   'serve-users',
   'probe',
+  'notify',
 ] as const satisfies readonly Act[];
 export type PerformedAct = (typeof performedActs)[number];
 

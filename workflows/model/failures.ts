@@ -105,6 +105,18 @@ export const failures = {
     retry: false,
     try: 'Read the differences in the receipt; the snapshot or the restore is at fault.',
   },
+  'channel-unreachable': {
+    retry: true,
+    try: 'Look at the other end of the channel, and at its entry under `sites.SITE.channels`: `tandem notify test`.',
+  },
+  'channel-refused': {
+    retry: false,
+    try: 'Look at the address, the credentials and the recipients of the channel: `tandem notify test`.',
+  },
+  'channel-unknown': {
+    retry: false,
+    try: 'Add the channel to this site in the configuration and start its worker again: `tandem config check`.',
+  },
   'disk-full': { retry: true, try: 'Make room on the disk of the database or the vault.' },
 } as const;
 

@@ -152,6 +152,8 @@ export interface FailoverStatus {
   paused: { by: string; at: Timestamp; because: string } | null;
   notes: { by: string; at: Timestamp; text: string }[];
   alarms: { at: Timestamp; text: string }[];
+  /** Pages that a channel did not take; `all`: none of them did. */
+  unsent: { at: Timestamp; subject: string; channel: string; because: string }[];
 }
 
 /** What an update answers; small, because it is kept in the history. */

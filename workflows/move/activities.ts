@@ -27,6 +27,15 @@ export const record = proxyActivities<FailoverActivities>({
   retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '15s' },
 });
 
+/** Whoever is on duty: the activity has limits of its own, and names what it could not reach. */
+export const pager = proxyActivities<FailoverActivities>({
+  startToCloseTimeout: '30s',
+  scheduleToCloseTimeout: '2m',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { initialInterval: '1s', backoffCoefficient: 2, maximumAttempts: 3 },
+});
+
 /**
  * One attempt of a step may take the runbook's time limit. Five attempts absorb a killed worker or a database that
  * restarts; what still fails then is an operator's to judge.

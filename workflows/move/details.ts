@@ -95,5 +95,6 @@ export function details(s: FailoverStatus): string {
   }
   if (s.notes.length > 0) lines.push('', ...s.notes.map((n) => `Note ${n.at}, ${n.by}: ${n.text}`));
   if (s.alarms.length > 0) lines.push('', ...s.alarms.map((a) => `Alarm ${a.at}: ${a.text}`));
+  if (s.unsent.length > 0) lines.push('', ...s.unsent.map((u) => `Page not sent ${u.at}, ${u.channel}: ${u.because}`));
   return lines.join('\n');
 }

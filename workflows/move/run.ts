@@ -24,6 +24,7 @@ import { alarms } from '../model/rto.ts';
 import { desk, record } from './activities.ts';
 import { Lines } from './lines.ts';
 import { details, nextCommand, waitsFor } from './details.ts';
+import { Pages } from './pages.ts';
 import { report, type Outcome } from './report.ts';
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -57,6 +58,7 @@ export class Run {
   /** Grows with everything that could end a wait. */
   changes = 0;
   private readonly lines = new Lines();
+  private readonly pages = new Pages(this);
   /** Phase and held steps as the lists show them. */
   private listed = '';
 
@@ -101,6 +103,7 @@ export class Run {
     this.alarms.push({ at: iso(Date.now()), text });
     this.write('alarm', { text });
     this.show();
+    this.pages.alarm(text);
   }
 
   write(kind: JournalEntry['kind'], body: Record<string, unknown>): void {
@@ -160,6 +163,7 @@ export class Run {
       paused: this.paused,
       notes: this.notes,
       alarms: rung,
+      unsent: this.pages.unsent,
     };
     return { ...shown, waitsFor: waitsFor(shown), next: nextCommand(shown) };
   }
@@ -169,9 +173,11 @@ export class Run {
     this.show();
     const { workflowId, firstExecutionRunId: run } = workflowInfo();
     const claim = await desk['claim-move']({ input: this.input, run, workflowId, at: this.declaredAt });
+    this.pages.wanted = claim.paging;
     if (claim.resumed) return this.goOn(claim.resumed, run);
     this.write('declared', { ...this.input });
     this.enter('slot-claimed');
+    this.pages.declared();
   }
 
   /** Goes on where the journal ends. What was signed still counts, what was done is not done again. */
@@ -204,6 +210,7 @@ export class Run {
     this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...waiting }));
     this.write('planned', { ...plan });
     this.enter('plan-made');
+    this.pages.planned(plan);
   }
 
   /** People have agreed, and the steps have begun. */
@@ -226,8 +233,12 @@ export class Run {
 
   async close(outcome: Outcome): Promise<ClosedMove> {
     await condition(allHandlersFinished, '1m'); // An answer on its way is given before the run is gone.
+    await this.pages.settle();
     await this.flush();
-    return record['close-move']({ report: report(this, outcome) });
+    const closed = await record['close-move']({ report: report(this, outcome) });
+    this.pages.ended(outcome);
+    await this.pages.settle();
+    return closed;
   }
 
   /** Ends a run that could not even be planned: the slot is freed, and the cause is what Temporal UI shows. */

@@ -1,0 +1,115 @@
+import { CancellationScope, condition } from '@temporalio/workflow';
+import type { Severity } from '../../activities/notify/port.ts';
+import type { PageInput } from '../../activities/types.ts';
+import { failureText } from '../model/failures.ts';
+import type { FailoverStatus } from '../model/moves.ts';
+import type { Plan } from '../model/plan.ts';
+import { duration } from '../model/rto.ts';
+import { pager } from './activities.ts';
+import type { Run } from './run.ts';
+
+/** A move that closes waits no longer for channels that hang: what it moved is served, and its slot is wanted. */
+const CLOSE_PATIENCE = '5s';
+/** A line that a telephone shows. */
+const LONGEST_SUBJECT = 120;
+
+const now = (): string => new Date(Date.now()).toISOString();
+
+/** Tells whoever is on duty. Nothing in the move waits for a page but the end of the run, which would take it along. */
+export class Pages {
+  /** Whether anybody is paged at this site: else none is scheduled. */
+  wanted = false;
+  readonly unsent: FailoverStatus['unsent'] = [];
+  private readonly run: Run;
+  private readonly going = new Set<PageInput>();
+  /** Closed, the journal takes no more. */
+  private closed = false;
+  /** The newest plan that signatures were asked for. */
+  private asked = '';
+
+  constructor(run: Run) {
+    this.run = run;
+  }
+
+  alarm(text: string): void {
+    this.send(`alarm/${now()}/${this.run.alarms.length}`, text, 'critical');
+  }
+
+  declared(): void {
+    this.send('declared', `site ${this.run.input.from} is declared lost`, 'warning');
+  }
+
+  /** Once for each plan, however often it is made anew. */
+  planned({ digest, blockers }: Plan): void {
+    const blocked = blockers.length > 0;
+    const key = `plan/${digest}/${blocked ? 'blocked' : 'to-sign'}`;
+    if (this.asked === key) return;
+    this.asked = key;
+    this.send(key, blocked ? 'the plan cannot be approved as it is' : 'the plan waits for signatures', 'warning');
+  }
+
+  ended(outcome: string): void {
+    this.closed = true;
+    this.send('ended', `the failover has ended: ${outcome}`, outcome === 'closed' ? 'info' : 'warning');
+  }
+
+  /** Waits until every page is taken or given up; those that hang still are noted, and left. */
+  async settle(): Promise<void> {
+    if (this.going.size === 0) return;
+    if (await condition(() => this.going.size === 0, CLOSE_PATIENCE, { summary: 'until pages are sent' })) return;
+    for (const page of this.going) this.note(page, 'all', 'it was still on its way');
+  }
+
+  private send(key: string, text: string, severity: Severity): void {
+    if (!this.wanted) return;
+    const { move, input } = this.run;
+    const { customer } = input;
+    const page: PageInput = {
+      customer,
+      move,
+      key: `${customer}/${move}/${key}`,
+      subject: `${customer}: ${text.slice(0, LONGEST_SUBJECT)}`,
+      text: pageText(this.run.status(), text),
+      severity,
+    };
+    this.going.add(page);
+    void this.deliver(page);
+  }
+
+  private async deliver(page: PageInput): Promise<void> {
+    try {
+      // Whoever rings may be cancelled; the page may not.
+      const { failed } = await CancellationScope.nonCancellable(() => pager['page-operators'](page));
+      for (const { channel, because } of failed) this.note(page, channel, because);
+    } catch (error) {
+      this.note(page, 'all', failureText(error));
+    } finally {
+      this.going.delete(page);
+    }
+  }
+
+  private note({ subject }: PageInput, channel: string, because: string): void {
+    const unsent = { at: now(), subject, channel, because };
+    this.unsent.push(unsent);
+    if (!this.closed) this.run.write('note', { text: `page not sent by ${channel}: ${because}`, ...unsent });
+    this.run.show();
+  }
+}
+
+/** What a page tells: enough to act on without another screen. */
+function pageText(s: FailoverStatus, text: string): string {
+  const { customer, from, to, phase, because, waitsFor, next, plan, disruptedAt, move } = s;
+  const ends = plan && new Date(Date.parse(disruptedAt) + plan.rtoMs).toISOString();
+  return [
+    `${customer}: ${text}`,
+    '',
+    `Site ${from} is lost since ${disruptedAt}${to === null ? '' : `; ${to} takes over`}.`,
+    ...(plan ? [`The promised RTO of ${duration(plan.rtoMs)} ends at ${ends}.`] : []),
+    `Phase: ${phase} (${because})`,
+    `Waits for: ${waitsFor}`,
+    `Next: ${next ?? `tandem failover watch --customer ${customer}`}`,
+    '',
+    `Move ${move}`,
+    '',
+  ].join('\n');
+}
