@@ -97,6 +97,8 @@ export interface VerbDraft {
   because?: string;
   /** What the plan asks an approval to accept, word for word. */
   accepts?: string[];
+  /** An approval that counts alone, unless it is stopped within ten minutes. */
+  breakGlass?: true;
   /** Now, by the run's clock, in ms: signatures live an hour from then. */
   now?: number;
 }
@@ -110,7 +112,7 @@ type Read = Pick<FailoverStatus, 'customer' | 'move' | 'plan' | 'steps'>;
 /** What is to be signed, over what the run says of itself. The operator has read this status: its digest is what he signs. */
 export function draftVerb(
   status: Read,
-  { verb, operator, step, because, accepts = [], now = Date.now() }: VerbDraft,
+  { verb, operator, step, because, accepts = [], breakGlass, now = Date.now() }: VerbDraft,
 ): { v: Omit<SignedVerb, 'signature'>; text: string } {
   const { customer, move, plan, steps } = status;
   const round = steps.find((s) => s.id === step)?.round ?? 0;
@@ -121,6 +123,7 @@ export function draftVerb(
     ...(step !== undefined && { step, round: verb === 'retry' ? round + 1 : round }),
     ...(because !== undefined && { because }),
     ...(accepts.length > 0 && { accepts }),
+    ...(breakGlass && { breakGlass }),
     nonce: randomBytes(16).toString('hex'),
     expires: new Date(now + SIGNATURE_LIFE_MS).toISOString(),
   };

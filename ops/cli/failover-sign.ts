@@ -18,6 +18,7 @@ export interface Signing {
   step?: string;
   accept?: string[];
   acceptDataLoss?: string;
+  breakGlass?: boolean;
   print?: string;
   signed?: string;
 }
@@ -40,7 +41,12 @@ export function registerSigned(
   };
   signed('approve', 'sign the plan as it stands; read it with `watch` before')
     .option('--accept <text...>', 'what the plan asks whoever signs to accept, word for word')
-    .option('--accept-data-loss <time>', 'the same as --accept "data-loss TIME"');
+    .option('--accept-data-loss <time>', 'the same as --accept "data-loss TIME"')
+    .option(
+      '--break-glass',
+      'a commander alone: all are paged, and in 10 minutes it begins unless one of them stops it',
+    );
+  signed('veto', 'stop a commander who goes on alone; the move waits for two signatures then', { reason: true });
   signed('retry', 'another round of a held step', { step: true });
   signed('skip', 'pass over a held step; two must sign when it guards users', { step: true, reason: true });
   signed('done', 'a held step was done by hand; two must sign when it guards users', { step: true, reason: true });
@@ -50,6 +56,8 @@ export function registerSigned(
   signed('note', 'a line for the journal, the report and the next shift', { reason: true });
 }
 
+const reasoned: readonly Verb[] = ['skip', 'done', 'note', 'veto'];
+
 /** Signed here with a key, to be signed elsewhere, or signed there. */
 export async function give(context: Context, handle: FailoverHandle, verb: Verb, o: Partial<Signing>): Promise<void> {
   const { operator, key, print, signed, step, because } = o;
@@ -58,7 +66,7 @@ export async function give(context: Context, handle: FailoverHandle, verb: Verb,
     ...(operator === undefined ? ['--operator ID'] : []),
     ...(key === undefined && print === undefined ? ['--key FILE, or --print FILE to sign elsewhere'] : []),
     ...(step === undefined && isAnswer(verb) ? ['--step ID'] : []),
-    ...(because === undefined && ['skip', 'done', 'note'].includes(verb) ? ['--because TEXT'] : []),
+    ...(because === undefined && (o.breakGlass || reasoned.includes(verb)) ? ['--because TEXT'] : []),
   ];
   if (operator === undefined || lacking.length > 0)
     throw new InvalidArgumentError(`failover ${verb}: lacks ${lacking.join('; ')}`);
@@ -68,6 +76,7 @@ export async function give(context: Context, handle: FailoverHandle, verb: Verb,
     ...(step !== undefined && { step }),
     ...(because !== undefined && { because }),
     accepts: acceptedIn(o),
+    ...(o.breakGlass && { breakGlass: true as const }),
   };
   if (print !== undefined) return printText(context, handle, print, draft);
   return sign(context, handle, draft, { ...o, key: key ?? '' });

@@ -1,11 +1,10 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { judgeEvidence, type Evidence, type Verdict } from '../../activities/journal/evidence.ts';
-import type { Decisions } from '../../workflows/model/plan.ts';
 import { seal, type Signed } from '../../activities/vault/signed.ts';
 import { fingerprint } from '../../ops/evidence.ts';
 import { makeWorld, type World } from '../failover-acts/world.ts';
-import { at, entryOf, nth, tell, type Draft } from './story.ts';
+import { entryOf, nth, tell, type Draft } from './story.ts';
 
 let world: World;
 let good: Evidence;
@@ -175,32 +174,6 @@ describe('evidence does not hold', () => {
     expect(seen(verdicts, check)).toContain(told);
     expect(failed(verdicts)).not.toContain('signatures');
     expect(failed(verdicts)).not.toContain('chain');
-  });
-
-  const endingAt = (seconds: number) => (d: Decisions) => ({
-    approvers: d.approvers.map((a) => (a.id === 'bo' ? { ...a, expires: at(seconds) } : a)),
-  });
-  it('with the word of one whose key had ended by then, and of one whose key ended before the steps began', async () => {
-    const late = judge(await tell(world, undefined, endingAt(12)));
-    expect(seen(late, 'operators')).toContain('the key of bo expired at 2026-03-01T04:00:12.000Z');
-    const between = judge(await tell(world, undefined, endingAt(15)));
-    expect(failed(between)).toEqual(['approvals']);
-    expect(seen(between, 'approvals')).toContain('approval of al (commander);');
-    expect(failed(judge(await tell(world, undefined, endingAt(21))))).toEqual([]);
-  });
-
-  it('with an approval that does not accept what its plan asks', async () => {
-    const asking = (): Partial<Decisions> => ({ acceptances: ['data-loss 20h12m'] });
-    const silent = judge(await tell(world, undefined, asking));
-    expect(seen(silent, 'operators')).toContain('whoever approves this plan accepts data-loss 20h12m');
-    const accepting = (d: Draft): void => {
-      for (const [i, by] of [
-        [4, 'al'],
-        [5, 'bo'],
-      ] as const)
-        d.entries[i] = d.sign(by, { accepts: ['data-loss 20h12m'] });
-    };
-    expect(failed(judge(await tell(world, accepting, asking)))).toEqual([]);
   });
 
   it('when it has not the shape of evidence, and says so without failing itself', () => {

@@ -92,8 +92,9 @@ function draftOf(move: string, decided: (decisions: Decisions) => Partial<Decisi
     const status = { customer: CUSTOMER, move, plan: { digest: signed, decisions }, steps: [] };
     const { key } = people.find((p) => p.id === operator) ?? nth(people, 0);
     const now = START + 1000 * seconds;
-    const { verb: name = 'approve', accepts } = change;
-    const request = { verb: name, operator, key, now, ...(accepts && { accepts }) };
+    const { verb: name = 'approve', accepts, breakGlass } = change;
+    const alone = breakGlass && { breakGlass: true as const };
+    const request = { verb: name, operator, key, now, ...(accepts && { accepts }), ...alone };
     const verb = signVerb(status as unknown as FailoverStatus, request);
     return entryOf(move, `signed/${operator}`, 'signed', (seconds += 1), { ...verb, ...change });
   };

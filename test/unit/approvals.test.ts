@@ -124,6 +124,16 @@ describe('a signed verb is refused', () => {
     expect(refuse(asking, signed('one', { accepts: whole }))).toBeNull();
     expect(refuse(asking, signed('two', { verb: 'abort' }))).toBeNull();
   });
+  it('when it would break the glass, and its operator may not, or it is no approval', () => {
+    expect(refuse(claim, signed('one', { breakGlass: true }))).toMatch(/one may not break the glass/);
+    expect(refuse(claim, signed('two', { breakGlass: true, verb: 'abort' }))).toMatch(/only an approve has it/);
+    expect(refuse(claim, { ...signed('two'), breakGlass: true })).toMatch(/does not hold/);
+    for (const breakGlass of [false, 'true', null] as unknown as true[])
+      expect(refuse(claim, { ...signed('two'), breakGlass })).toMatch(/only as true/);
+    const { breakGlass: _, ...ordinary } = signed('two', { breakGlass: true });
+    expect(refuse(claim, ordinary)).toMatch(/does not hold/);
+    expect(refuse(claim, signed('two', { breakGlass: true }))).toBeNull();
+  });
   it('when what was signed is given another meaning by line breaks', () => {
     const accepting = signed('one', { accepts: ['data-loss 20h12m'] });
     const { accepts, ...bare } = accepting;

@@ -7,7 +7,7 @@ import { isArmored, whyNotSigned } from './sshsig.ts';
 export const SIGNATURE_LIFE_MS = 3_600_000;
 
 /** What operators may tell a move (DESIGN 7). */
-export const verbs = ['approve', 'retry', 'skip', 'done', 'pause', 'resume', 'abort', 'take', 'note'] as const;
+export const verbs = ['approve', 'retry', 'skip', 'done', 'pause', 'resume', 'veto', 'abort', 'take', 'note'] as const;
 export type Verb = (typeof verbs)[number];
 
 /** What an operator sends. The text that was signed is not sent: it is made again from these and from the run's own state. */
@@ -22,6 +22,8 @@ export interface SignedVerb {
   because?: string;
   /** On `approve`: what the plan asks whoever signs to accept, word for word. */
   accepts?: string[];
+  /** On `approve`: a commander goes on alone, unless somebody stops him within ten minutes. */
+  breakGlass?: true;
   /** Chosen by the signer, 16 bytes or more, hex: no text is accepted twice. */
   nonce: string;
   /** ISO 8601, at most an hour ahead. */
@@ -42,6 +44,7 @@ export function signedText(
     `epoch: ${context.epoch ?? '-'}`,
     `plan: ${v.digest}`,
     // What not every text has stands before all that the sender words: nothing he sends can look like one of these lines.
+    ...(v.breakGlass ? ['break-glass: alone, unless it is stopped within 10 minutes'] : []),
     ...(v.accepts ?? []).map((accepted) => `accepts: ${accepted}`),
     `step: ${v.step ?? '-'}`,
     `round: ${v.round ?? 0}`,
@@ -61,6 +64,7 @@ const rights: Record<Verb, readonly Role[]> = {
   done: ['operate', 'commander'],
   pause: ['operate', 'approve', 'commander'],
   resume: ['operate', 'approve', 'commander'],
+  veto: ['approve', 'commander'],
   abort: ['operate', 'approve', 'commander'],
   take: ['operate', 'approve', 'commander'],
   note: ['operate', 'approve', 'commander'],
@@ -88,6 +92,11 @@ export function refuse(claim: Claim, v: SignedVerb): string | null {
   if (!operator.roles.some((role) => rights[v.verb].includes(role))) {
     return `${v.operator} may not ${v.verb}: it takes the role ${rights[v.verb].join(' or ')}`;
   }
+  const alone: unknown = v.breakGlass;
+  if (alone !== undefined && (alone !== true || v.verb !== 'approve'))
+    return 'breakGlass: only an approve has it, and only as true';
+  if (v.breakGlass && !operator.roles.includes('commander'))
+    return `${v.operator} may not break the glass: it takes the role commander`;
   if (v.digest !== claim.digest)
     return `signed for plan ${v.digest.slice(0, 12)}, the plan is ${claim.digest.slice(0, 12)}: read it again`;
   const unaccepted = notAccepted(claim, v);

@@ -44,6 +44,9 @@ function approving(s: Shown): string {
   const needed = s.plan?.decisions.approvalsNeeded ?? 2;
   const have = s.approvals.map((a) => `${a.operator} until ${a.expiresAt.slice(11, 16)} UTC`);
   const commanders = new Set(s.plan?.decisions.approvers.filter((a) => a.roles.includes('commander')).map((a) => a.id));
+  const glass = s.breakGlass;
+  if (glass?.countsAt)
+    return `${glass.countsAt.slice(11, 19)} UTC, when ${glass.operator} ALONE approves by break-glass, unless an approver stops it (veto) or a second one signs`;
   if (have.length >= needed) return 'the steps to begin';
   const commander = s.approvals.some((a) => commanders.has(a.operator)) ? '' : ', one of them a commander';
   return `${needed - have.length} of ${needed} signatures${commander}${have.length > 0 ? ` (signed: ${have.join(', ')})` : ''}`;
@@ -66,6 +69,19 @@ export function nextCommand(s: Shown): string | null {
   return `tandem failover approve --customer ${s.customer} --operator ID --key FILE${accepts}`;
 }
 
+function glassLines({ breakGlass: glass, customer }: Shown): string[] {
+  if (!glass) return [];
+  const told = `**BREAK-GLASS by ${glass.operator}**: ${glass.because}`;
+  if (glass.stoppedBy !== null) return ['', `${told}; stopped by ${glass.stoppedBy}: two must sign.`];
+  if (!glass.countsAt) return ['', `${told}; everybody is being paged.`];
+  return [
+    '',
+    `${told}; paged by ${glass.sent.join(', ')}; counts alone from ${glass.countsAt} on.`,
+    '',
+    `Stop it: \`tandem failover veto --customer ${customer} --operator ID --key FILE --because TEXT\``,
+  ];
+}
+
 /** What Temporal UI shows of the run: phase, clock, what is held, what to do. Markdown. */
 export function details(s: FailoverStatus): string {
   const plan = s.plan;
@@ -74,6 +90,7 @@ export function details(s: FailoverStatus): string {
     '',
     `Waits for: ${s.waitsFor}`,
     ...(s.next ? ['', `Next: \`${s.next}\``] : []),
+    ...glassLines(s),
     ...(s.owner ? ['', `In the hands of ${s.owner}.`] : []),
     '',
     `Site ${s.from} is lost since ${s.disruptedAt}${plan ? `; ${plan.decisions.users} users move to ${plan.decisions.to}` : ''}.`,
