@@ -95,6 +95,10 @@ export interface VerbDraft {
   operator: string;
   step?: string;
   because?: string;
+  /** What the plan asks an approval to accept, word for word. */
+  accepts?: string[];
+  /** An approval that counts alone, unless it is stopped within ten minutes. */
+  breakGlass?: true;
   /** Now, by the run's clock, in ms: signatures live an hour from then. */
   now?: number;
 }
@@ -108,7 +112,7 @@ type Read = Pick<FailoverStatus, 'customer' | 'move' | 'plan' | 'steps'>;
 /** What is to be signed, over what the run says of itself. The operator has read this status: its digest is what he signs. */
 export function draftVerb(
   status: Read,
-  { verb, operator, step, because, now = Date.now() }: VerbDraft,
+  { verb, operator, step, because, accepts = [], breakGlass, now = Date.now() }: VerbDraft,
 ): { v: Omit<SignedVerb, 'signature'>; text: string } {
   const { customer, move, plan, steps } = status;
   const round = steps.find((s) => s.id === step)?.round ?? 0;
@@ -118,6 +122,8 @@ export function draftVerb(
     digest: plan?.digest ?? '',
     ...(step !== undefined && { step, round: verb === 'retry' ? round + 1 : round }),
     ...(because !== undefined && { because }),
+    ...(accepts.length > 0 && { accepts }),
+    ...(breakGlass && { breakGlass }),
     nonce: randomBytes(16).toString('hex'),
     expires: new Date(now + SIGNATURE_LIFE_MS).toISOString(),
   };

@@ -81,6 +81,20 @@ tr+tr{border-top:1px solid #eee}th[scope]{width:14rem;font-weight:600}
 .outcome{font-size:1.15rem;padding:.6rem 1rem;border-left:.4rem solid #b35900;background:#fff6ec}.closed{border-color:#1a7f37;background:#eefaf0}
 code{overflow-wrap:anywhere}@media print{body{margin:0}}`;
 
+/** Said before all else: one person decided, or wanted to. */
+function alone({ breakGlass: b }: FailoverReport): string {
+  if (!b) return '';
+  const paged = b.pagedAt === null ? 'nobody was paged yet' : `paged by ${b.sent.join(', ')} at ${moment(b.pagedAt)}`;
+  const end =
+    b.stoppedBy === null
+      ? b.counted
+        ? 'nobody stopped it within 10 minutes'
+        : 'it did not come to that'
+      : `${b.stoppedBy} stopped it`;
+  const what = b.counted ? 'Approved by ONE person alone' : 'One person wanted to approve alone';
+  return `<p class="outcome"><strong>${text(what)}: ${text(b.operator)} broke the glass.</strong> ${text(`${b.because}; ${paged}; ${end}.`)}</p>\n`;
+}
+
 /** One file that loads nothing: whatever stands in the report is shown as text. */
 export function reportHtml(r: FailoverReport): string {
   const approvals = r.approvals.map((a) => `${a.operator}, ${moment(a.at)}`);
@@ -98,7 +112,7 @@ export function reportHtml(r: FailoverReport): string {
 <h1>${text(title)}</h1>
 <p>${text(moment(r.endedAt))}</p>
 <p class="outcome${r.outcome === 'closed' ? ' closed' : ''}"><strong>${text(outcomes[r.outcome])}</strong></p>
-<h2>What happened, and when</h2>
+${alone(r)}<h2>What happened, and when</h2>
 ${rows([
   ['Reason', r.reason],
   ['Site lost', `${r.from}, ${moment(r.disruptedAt)}`],

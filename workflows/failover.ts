@@ -50,8 +50,7 @@ async function course(run: Run): Promise<Outcome> {
       if (!run.underWay && (await agree(run)) === 'aborted') return 'aborted';
       const end = await walk(run);
       if (end !== 'world-worse') return end;
-      // The world that they signed for is gone, even if it should come back.
-      run.approvals = [];
+      run.voidSignatures();
     }
   } finally {
     clock.cancel();

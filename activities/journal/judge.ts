@@ -1,4 +1,5 @@
-import { agreed, refuse, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
+import { agreed, approvalOf, refuse, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
+import { standsAlone, type BreakGlass } from '../../workflows/model/break-glass.ts';
 import { canonicalJson, type Decisions } from '../../workflows/model/plan.ts';
 import { sha256 } from '../vault/signed.ts';
 import type { JournalLine } from './chain.ts';
@@ -53,8 +54,9 @@ export function operatorsSeen(
     const verb = line.body as unknown as SignedVerb;
     const plan = planAt(lines, line.seq);
     if (!plan) throw new Mismatch(`line ${line.seq}: ${verb.operator} signed ${verb.verb} before there was a plan`);
-    const { epoch, approvers } = plan.decisions;
-    const claim = { customer, move, epoch, digest: plan.digest, approvers, usedNonces, now: Date.parse(line.at) };
+    const { epoch, approvers, acceptances = [] } = plan.decisions;
+    const at = { customer, move, epoch, digest: plan.digest };
+    const claim = { ...at, approvers, acceptances, usedNonces, now: Date.parse(line.at) };
     const why = refuse(claim, verb);
     if (why !== null) throw new Mismatch(`line ${line.seq}: ${why}`);
     usedNonces.add(verb.nonce);
@@ -68,40 +70,70 @@ export function approvalsSeen(lines: readonly JournalLine[]): string {
   const phases = lines.filter((l) => phaseOf(l) !== null);
   // A run that took the move over goes on with the same walk.
   const walks = phases.filter((l, i) => phaseOf(l) === 'moving' && phaseOf(phases[i - 1]) !== 'moving');
-  for (const walk of walks) {
-    const plan = planAt(lines, walk.seq);
-    if (!plan) throw new Mismatch(`line ${walk.seq}: the steps began without a plan`);
-    const at = Date.parse(walk.at);
-    const given = approvalsFor(plan, lines.slice(0, lines.indexOf(walk)));
-    const needed = Math.max(LEAST_APPROVALS, plan.decisions.approvalsNeeded);
-    if (!agreed(given, needed, at)) {
-      const who = given.filter((a) => a.expiresAt > at).map((a) => `${a.operator}${a.commander ? ' (commander)' : ''}`);
-      throw new Mismatch(
-        `line ${walk.seq}: the steps began with the approval of ${who.join(', ') || 'nobody'}; it takes ${needed} operators, a commander among them`,
-      );
-    }
-  }
-  const [first] = walks;
-  if (!first) return 'no step was begun, so none was needed';
-  const plan = planAt(lines, first.seq);
-  const who = plan ? approvalsFor(plan, lines.slice(0, lines.indexOf(first))) : [];
-  return `${who.map((a) => `${a.operator}${a.commander ? ' (commander)' : ''}`).join(', ')}, before the first step at ${first.at}`;
+  const told = walks.map((walk) => approvedBy(lines, walk));
+  return told[0] ?? 'no step was begun, so none was needed';
 }
 
-function approvalsFor({ digest, decisions }: Planned, before: readonly JournalLine[]): Approval[] {
+const named = (a: Approval): string => `${a.operator}${a.commander ? ' (commander)' : ''}`;
+
+/** By whom one walk was approved; throws when by too few. */
+function approvedBy(lines: readonly JournalLine[], walk: JournalLine): string {
+  const plan = planAt(lines, walk.seq);
+  if (!plan) throw new Mismatch(`line ${walk.seq}: the steps began without a plan`);
+  const at = Date.parse(walk.at);
+  const before = lines.slice(0, lines.indexOf(walk));
+  const { approvals, glass } = signedFor(plan, before);
+  const needed = Math.max(LEAST_APPROVALS, plan.decisions.approvalsNeeded);
+  if (agreed(approvals, needed, at)) return `${approvals.map(named).join(', ')}, before the first step at ${walk.at}`;
+  if (standsAlone(glass, approvals, at) && glass)
+    return `${glass.operator} ALONE, by break-glass: paged by ${glass.sent.join(', ')} at ${new Date(glass.pagedAt ?? 0).toISOString()}, stopped by nobody before the first step at ${walk.at}`;
+  const who = approvals.filter((a) => a.expiresAt > at).map(named);
+  throw new Mismatch(
+    `line ${walk.seq}: the steps began with the approval of ${who.join(', ') || 'nobody'}; it takes ${needed} operators, a commander among them${whyNotAlone(before, glass)}`,
+  );
+}
+
+function whyNotAlone(before: readonly JournalLine[], glass: BreakGlass | null): string {
+  if (!before.some((l) => l.kind === 'signed' && l.body['breakGlass'] === true)) return '';
+  const asked = ', or one whose break-glass was paged and stood for 10 minutes';
+  if (glass === null || glass.pagedAt === null) return `${asked}: nobody was paged for this plan`;
+  return glass.stoppedBy === null ? asked : `${asked}: ${glass.stoppedBy} stopped it`;
+}
+
+/** What was signed for a plan, and not voided since: by another plan between, or by a world that got worse. */
+function signedFor(
+  { digest, decisions }: Planned,
+  before: readonly JournalLine[],
+): { approvals: Approval[]; glass: BreakGlass | null } {
   const byOperator = new Map<string, Approval>();
+  let glass: BreakGlass | null = null;
+  let stoppedBy: string | null = null;
+  let walked = false;
   for (const line of before) {
+    const phase = phaseOf(line);
+    const voided = (line.kind === 'planned' && planOf(line).digest !== digest) || (phase === 'planning' && walked);
+    if (voided) {
+      byOperator.clear();
+      glass = null;
+    }
+    if (phase !== null) walked = phase === 'moving';
+    if (line.kind === 'break-glass') glass = pagedIn(line, glass);
     const verb = line.body as unknown as SignedVerb;
-    if (line.kind !== 'signed' || verb.verb !== 'approve' || verb.digest !== digest) continue;
-    const approver = decisions.approvers.find((a) => a.id === verb.operator);
-    byOperator.set(verb.operator, {
-      operator: verb.operator,
-      commander: approver?.roles.includes('commander') ?? false,
-      receivedAt: Date.parse(line.at),
-      expiresAt: Date.parse(verb.expires),
-    });
+    if (line.kind !== 'signed') continue;
+    if (verb.verb === 'veto') stoppedBy ??= verb.operator;
+    if (verb.verb !== 'approve' || verb.digest !== digest) continue;
+    byOperator.set(verb.operator, approvalOf(decisions.approvers, verb, Date.parse(line.at)));
+    const { operator, because = '', nonce } = verb;
+    if (verb.breakGlass) glass = { operator, because, digest, nonce, pagedAt: null, sent: [], stoppedBy: null };
   }
-  return [...byOperator.values()];
+  return { approvals: [...byOperator.values()], glass: glass && { ...glass, stoppedBy } };
+}
+
+/** A page that some channel took, for the very word that was signed. */
+function pagedIn({ at, body }: JournalLine, glass: BreakGlass | null): BreakGlass | null {
+  const { state, nonce, sent } = body as { state: string; nonce: string; sent: string[] };
+  const paged = glass !== null && state === 'paged' && nonce === glass.nonce && sent.length > 0;
+  return paged ? { ...glass, sent, pagedAt: Date.parse(at) } : glass;
 }
 
 export function effectsSeen(lines: readonly JournalLine[]): string {

@@ -4,7 +4,7 @@ import type { FailoverInput, JournalEntry } from '../../workflows/model/moves.ts
 import { canonicalJson } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { requireIdentity } from '../contacts/prepare.ts';
-import { checkInput } from '../services/input.ts';
+import { checkDeclarer, checkInput } from '../services/input.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { ClaimResult } from '../types.ts';
 import { appendJournal } from './chain.ts';
@@ -47,6 +47,7 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
   checkMove(run);
   if (input?.resume === true) return takeOver(site, claim);
   const { customer } = checkInput(site, input, Date.parse(at));
+  checkDeclarer(site, input);
   return site.database(customer.id).transaction(async (client) => {
     await requireIdentity(client, customer.id, site.settings.site);
     // Waits for a claim that is under way, and then finds it: the index admits one live move.

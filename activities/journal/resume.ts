@@ -1,5 +1,6 @@
 import type { PoolClient } from 'pg';
-import { living, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
+import { approvalOf, type SignedVerb } from '../../workflows/model/approvals.ts';
+import type { BreakGlass } from '../../workflows/model/break-glass.ts';
 import type { FailoverInput, Resumed, StepReport, StepResult } from '../../workflows/model/moves.ts';
 import type { Phase } from '../../workflows/model/phases.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
@@ -26,6 +27,7 @@ export async function readMove(
     approvedAt: null,
     plan: null,
     approvals: [],
+    breakGlass: null,
     usedNonces: [],
     steps: [],
     owner: null,
@@ -34,7 +36,8 @@ export async function readMove(
     alarms: [],
   };
   for (const line of lines) read(state, line);
-  state.approvals = living(state.approvals, Date.now());
+  // Nobody pages for it any more: he may give his word again.
+  if (state.breakGlass?.pagedAt === null && state.breakGlass.stoppedBy === null) state.breakGlass = null;
   return state;
 }
 
@@ -51,6 +54,8 @@ function read(state: Resumed, { kind, at, body }: JournalLine): void {
     case 'alarm':
       state.alarms.push({ at, text: String(body['text']) });
       return;
+    case 'break-glass':
+      return readGlass(state, body as unknown as GlassLine, at);
     case 'declared':
     case 'refused':
     case 'closed':
@@ -71,16 +76,32 @@ const unstarted = {
   facts: {},
 } as const;
 
+function voided(state: Resumed): void {
+  state.approvals = [];
+  if (state.breakGlass?.stoppedBy === null) state.breakGlass = null;
+}
+
+type GlassLine = Omit<BreakGlass, 'pagedAt' | 'stoppedBy'> & { state: 'paged' | 'refused' };
+
+/** Asked and never paged, it is to be asked again: a signature of two until then. */
+function readGlass(state: Resumed, { state: end, ...line }: GlassLine, at: Timestamp): void {
+  const { operator, because, digest, nonce, sent } = line;
+  const stoppedBy = state.breakGlass?.stoppedBy ?? null;
+  if (end === 'paged')
+    state.breakGlass = { operator, because, digest, nonce, sent, pagedAt: Date.parse(at), stoppedBy };
+  else if (stoppedBy === null) state.breakGlass = null;
+}
+
 /** The same decisions keep the signatures; other ones void them. */
 function readPlan(state: Resumed, plan: Plan): void {
-  if (plan.digest !== state.plan?.digest) state.approvals = [];
+  if (plan.digest !== state.plan?.digest) voided(state);
   state.plan = plan;
   state.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted }));
 }
 
 function readPhase(state: Resumed, phase: Phase, at: Timestamp): void {
   // From `moving` back to `planning`: the world that they signed for is gone.
-  if (phase === 'planning' && state.phase === 'moving') state.approvals = [];
+  if (phase === 'planning' && state.phase === 'moving') voided(state);
   if (phase === 'moving') state.approvedAt = at;
   state.phase = phase;
 }
@@ -89,15 +110,20 @@ function readVerb(state: Resumed, v: SignedVerb, at: Timestamp): void {
   const { verb, operator, because = '' } = v;
   state.usedNonces.push(v.nonce);
   if (verb === 'approve' && v.digest === state.plan?.digest) {
-    const roles = state.plan.decisions.approvers.find((a) => a.id === operator)?.roles ?? [];
-    const approval: Approval = {
-      operator,
-      commander: roles.includes('commander'),
-      receivedAt: Date.parse(at),
-      expiresAt: Date.parse(v.expires),
-    };
+    const approval = approvalOf(state.plan.decisions.approvers, v, Date.parse(at));
     state.approvals = [...state.approvals.filter((a) => a.operator !== operator), approval];
   }
+  if (v.breakGlass)
+    state.breakGlass = {
+      operator,
+      because,
+      digest: v.digest,
+      nonce: v.nonce,
+      pagedAt: null,
+      sent: [],
+      stoppedBy: null,
+    };
+  if (verb === 'veto' && state.breakGlass) state.breakGlass.stoppedBy = operator;
   if (verb === 'take') state.owner = operator;
   if (verb === 'note') state.notes.push({ by: operator, at, text: because });
   if (verb === 'pause') state.paused = { by: operator, at, because };

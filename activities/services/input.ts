@@ -51,6 +51,19 @@ export function checkInput(
   return { input, customer: direction(site, input) };
 }
 
+/**
+ * Who declares is typed, not proven: his name is asked to be that of an operator who may. Only when the move begins; a
+ * move whose declarer has left since goes on.
+ */
+export function checkDeclarer({ settings }: OwnSite, { requestedBy }: FailoverInput): void {
+  const may = settings.operators.filter((o) => o.roles.includes('declare')).map((o) => o.id);
+  if (may.includes(requestedBy)) return;
+  throw failure(
+    'input-invalid',
+    `input: requestedBy: ${JSON.stringify(requestedBy)} may not declare a failover; those with the role declare: ${may.join(', ') || 'nobody'}`,
+  );
+}
+
 /** The customer, when this site can take over for it from the site that is named lost. */
 function direction(site: OwnSite, { customer: id, from }: FailoverInput): CustomerSettings {
   const customer = site.customer(id);

@@ -89,7 +89,12 @@ export async function makePlan(
 function approvers(operators: readonly Approver[]): Approver[] {
   return operators
     .filter((o) => o.roles.some((role) => role !== 'declare'))
-    .map(({ id, key, roles }) => ({ id, key, roles: roles.toSorted() }))
+    .map(({ id, key, roles, expires }) => ({
+      id,
+      key,
+      roles: roles.toSorted(),
+      ...(expires !== undefined && { expires }),
+    }))
     .toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 

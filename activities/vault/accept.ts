@@ -1,5 +1,6 @@
 import { createPublicKey, verify, type KeyObject } from 'node:crypto';
 import type { Approver } from '../../workflows/model/plan.ts';
+import { keyEnded } from '../../workflows/model/approvals.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import {
   acceptanceText,
@@ -44,6 +45,7 @@ export function whyRefused(
   const operator = operators.find((o) => o.id === id);
   if (!operator) return `${JSON.stringify(id)} is no operator: ${operators.map((o) => o.id).join(', ')}`;
   if (!operator.roles.some((role) => RIGHT.includes(role))) return `${id} lacks the role ${RIGHT.join(' or ')}`;
+  if (keyEnded(operator, Date.now())) return `the key of ${id} expired at ${operator.expires}`;
   const key = createPublicKey({ key: Buffer.from(SPKI_HEAD + operator.key, 'hex'), format: 'der', type: 'spki' });
   const good = verify(null, Buffer.from(text), key, Buffer.from(signature, 'hex'));
   return good ? null : `the signature does not hold under the key of ${id}`;

@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
 import { readConfiguration, type CustomerConfiguration } from '../config/configuration.ts';
 import { settingsFor } from '../config/settings.ts';
+import { Fault } from '../fault.ts';
+import { operatorWarnings, tooFewKeys } from '../operators.ts';
 import type { Context } from './print.ts';
 
 export function register(program: Command, { out, config }: Context): void {
@@ -14,7 +16,13 @@ export function register(program: Command, { out, config }: Context): void {
       const configuration = await readConfiguration(config());
       if (site !== undefined) await settingsFor(configuration, site, { reportsFolder: '' });
       const customers = [...configuration.customers.values()];
-      const operators = configuration.operators.map(({ id, roles }) => ({ id, roles }));
+      const few = tooFewKeys(configuration.operators, Date.now());
+      if (few !== null)
+        throw new Fault(
+          `${configuration.file}: ${few}`,
+          '`tandem keys new operator --id ID --out FILE` makes the next key; a later `expires` is a change as well.',
+        );
+      const operators = configuration.operators.map(({ id, roles, expires }) => ({ id, roles, expires }));
       out.answer(
         {
           file: configuration.file,
@@ -28,7 +36,10 @@ export function register(program: Command, { out, config }: Context): void {
             (s) => `site ${s.site}: Temporal ${s.temporal.address}, vault ${s.vault.endpoint}/${s.vault.bucket}`,
           ),
           ...customers.flatMap(describe),
-          ...operators.map((o) => `operator ${o.id}: ${o.roles.join(', ')}`),
+          ...operators.map((o) => `operator ${o.id}: ${o.roles.join(', ')}${o.expires ? `, until ${o.expires}` : ''}`),
+          ...operatorWarnings(configuration.operators, Date.now()).map(
+            (w) => `warning: operator ${w.operator}: ${w.text}`,
+          ),
           ...(site === undefined ? [] : [`The secrets of ${site} can be read.`]),
         ],
       );

@@ -3,6 +3,7 @@ import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
 import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
+import { operatorFindings } from './operators.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
 
@@ -21,7 +22,10 @@ export function register(program: Command, context: Context): void {
       const found = await Promise.all(
         names.map(async (name) => examine(name, await siteOf(configuration, name).settings(), context.signal)),
       );
-      show(context, found.flat());
+      show(context, [
+        ...operatorFindings(configuration).map((f) => ({ ...f, from: 'the configuration' })),
+        ...found.flat(),
+      ]);
     });
 }
 

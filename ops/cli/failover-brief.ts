@@ -42,7 +42,7 @@ const clock = (leftMs: number): string =>
     ? `${duration(leftMs)} of the promised RTO are left.`
     : `THE PROMISED RTO IS OVER since ${duration(-leftMs)}.`;
 
-function decided({ plan, approvals, disruptedAt }: FailoverStatus): string[] {
+function decided({ plan, approvals, breakGlass, disruptedAt }: FailoverStatus): string[] {
   if (!plan) return [];
   const { decisions, source } = plan;
   const age = duration(Date.parse(disruptedAt) - Date.parse(source.point));
@@ -51,6 +51,11 @@ function decided({ plan, approvals, disruptedAt }: FailoverStatus): string[] {
     `${decisions.users} users move under epoch ${decisions.epoch}; changes of the last ${age} before the loss are gone.`,
     `Isolation: ${decisions.isolation.statement ?? 'not stated'}.`,
     ...plan.blockers.map((b) => `Cannot be approved: ${b.text}.`),
+    ...(breakGlass
+      ? [
+          `BREAK-GLASS by ${breakGlass.operator}: ${breakGlass.because}; ${breakGlass.stoppedBy === null ? `counts alone from ${breakGlass.countsAt ?? 'when somebody is paged'} on` : `stopped by ${breakGlass.stoppedBy}`}.`,
+        ]
+      : []),
     ...(signed === '' ? [] : [`Signed by ${signed}.`]),
   ];
 }

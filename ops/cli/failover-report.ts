@@ -151,6 +151,11 @@ function screen(found: FailoverReport, { site, from }: Known): string[] {
     `${found.customer}: ${found.from} → ${found.to}, ${found.outcome}`,
     `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
     `  approved ${found.approvedAt ?? 'never'} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
+    ...(found.breakGlass
+      ? [
+          `  BREAK-GLASS by ${found.breakGlass.operator}${found.breakGlass.counted ? ', ALONE' : ''}: ${found.breakGlass.because}${found.breakGlass.stoppedBy === null ? '' : `; stopped by ${found.breakGlass.stoppedBy}`}`,
+        ]
+      : []),
     `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
     `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches ?? 'not compared:'} rows differ`,
     `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,

@@ -1,40 +1,24 @@
-import { InvalidArgumentError, type Command } from 'commander';
-import type { Verb } from '../../workflows/model/approvals.ts';
+import type { Command } from 'commander';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
 import { Fault } from '../fault.ts';
-import { loadPrivateKey } from '../keys.ts';
-import { givenPassphrase } from '../passphrase.ts';
 import {
   failoverHandle,
   failoverStatus,
   followFailover,
   resumeFailover,
-  sendVerb,
-  signVerb,
   startFailover,
   type FailoverHandle,
 } from '../moves.ts';
-import { isAnswer } from '../../workflows/model/motions.ts';
 import { brief } from './failover-brief.ts';
-import { printText, sendPasted } from './failover-paste.ts';
 import { planScreen, showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
 import { registerReports } from './failover-report.ts';
+import { give, registerSigned, sign, type Signing } from './failover-sign.ts';
 import { exits, type Context } from './print.ts';
 import { answeringSite, customerOf, openConfiguration } from './site.ts';
 
 interface Where {
   customer?: string;
   site?: string;
-}
-
-interface Signing extends Where {
-  operator: string;
-  key: string;
-  passphraseFile?: string;
-  because?: string;
-  step?: string;
-  print?: string;
-  signed?: string;
 }
 
 export function register(program: Command, context: Context): void {
@@ -84,7 +68,7 @@ export function register(program: Command, context: Context): void {
       context.out.next(status.next);
     }),
   );
-  registerSigned(context, verb);
+  registerSigned(verb, (o, name) => atRun(context, o, (handle) => give(context, handle, name, o)));
   verb('resume', 'go on: after a pause, or with a move whose run is gone, from its journal')
     .option('--operator <id>', 'who signs the end of a pause')
     .option('--key <file>', "the operator's private key")
@@ -93,29 +77,6 @@ export function register(program: Command, context: Context): void {
     .action((o: Partial<Signing> & { takeOver?: boolean }) => resume(context, o));
 
   registerReports(group, context);
-}
-
-/** What operators sign. */
-function registerSigned(context: Context, verb: (name: string, about: string) => Command): void {
-  const signed = (name: Verb, about: string, { step = false, reason = false } = {}): void => {
-    const command = verb(name, about)
-      .option('--operator <id>', 'who signs')
-      .option('--key <file>', "the operator's private key")
-      .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
-      .option('--print <file>', 'write what is to be signed elsewhere, by ssh-keygen, and send nothing')
-      .option('--signed <file>', 'send what was signed so')
-      .action((o: Partial<Signing>) => atRun(context, o, (handle) => give(context, handle, name, o)));
-    if (step) command.option('--step <id>', 'the step (needed)');
-    command.option('--because <text>', `kept in the journal${reason ? ' (needed)' : ''}`);
-  };
-  signed('approve', 'sign the plan as it stands; read it with `watch` before');
-  signed('retry', 'another round of a held step', { step: true });
-  signed('skip', 'pass over a held step; two must sign when it guards users', { step: true, reason: true });
-  signed('done', 'a held step was done by hand; two must sign when it guards users', { step: true, reason: true });
-  signed('pause', 'start no further step; what runs goes on');
-  signed('abort', 'stop it; possible until the epoch is claimed');
-  signed('take', 'have it in hand, which everybody who looks is shown');
-  signed('note', 'a line for the journal, the report and the next shift', { reason: true });
 }
 
 async function start(
@@ -163,7 +124,7 @@ async function start(
 async function resume(context: Context, o: Partial<Signing> & { takeOver?: boolean }): Promise<void> {
   const { operator, key } = o;
   if (operator !== undefined && key !== undefined)
-    return atRun(context, o, (handle) => sign(context, handle, 'resume', { ...o, operator, key }));
+    return atRun(context, o, (handle) => sign(context, handle, { verb: 'resume', operator }, { ...o, key }));
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
   const { name, client } = await answeringSite(configuration, customer, o.site);
@@ -202,38 +163,4 @@ async function watch({ out, json, signal }: Context, handle: FailoverHandle, onc
   out.next(last.next);
   if (last.phase === 'closed') return;
   process.exitCode = last.next === null ? exits.failed : exits.held;
-}
-
-/** Signed here with a key, to be signed elsewhere, or signed there. */
-async function give(context: Context, handle: FailoverHandle, verb: Verb, o: Partial<Signing>): Promise<void> {
-  const { operator, key, print, signed, step, because } = o;
-  if (signed !== undefined) return sendPasted(context, handle, verb, signed);
-  const lacking = [
-    ...(operator === undefined ? ['--operator ID'] : []),
-    ...(key === undefined && print === undefined ? ['--key FILE, or --print FILE to sign elsewhere'] : []),
-    ...(step === undefined && isAnswer(verb) ? ['--step ID'] : []),
-    ...(because === undefined && ['skip', 'done', 'note'].includes(verb) ? ['--because TEXT'] : []),
-  ];
-  if (operator === undefined || lacking.length > 0)
-    throw new InvalidArgumentError(`failover ${verb}: lacks ${lacking.join('; ')}`);
-  const draft = { verb, operator, ...(step !== undefined && { step }), ...(because !== undefined && { because }) };
-  if (print !== undefined) return printText(context, handle, print, draft);
-  return sign(context, handle, verb, { ...o, operator, key: key ?? '' });
-}
-
-async function sign(context: Context, handle: FailoverHandle, name: Verb, o: Signing): Promise<void> {
-  const key = await loadPrivateKey(o.key, await givenPassphrase(o.passphraseFile));
-  const status = await failoverStatus(handle);
-  if (status.plan && !context.json()) context.out.answer(null, planScreen(status));
-  const request = {
-    verb: name,
-    operator: o.operator,
-    key,
-    ...(o.step !== undefined && { step: o.step }),
-    ...(o.because !== undefined && { because: o.because }),
-  };
-  const answer = await sendVerb(handle, signVerb(status, request));
-  context.out.answer(answer, `Accepted: ${name} by ${o.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
-  const after = await failoverStatus(handle);
-  context.out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
 }

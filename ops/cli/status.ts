@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Client } from '@temporalio/client';
-import { CHECK_AGE_MS, type VaultCheck } from '../../workflows/model/checks.ts';
+import type { VaultCheck } from '../../workflows/model/checks.ts';
 import { isOpen, type ExternalUpdate } from '../../workflows/model/external.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
@@ -13,7 +13,9 @@ import { describeSchedule } from '../schedules.ts';
 import { openUpdates, updateLine } from './external-update.ts';
 import { servingRows, type ServingRow } from './serving-rows.ts';
 import { exits, table, type Context } from './print.ts';
+import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
+import { checkLines, newestByVault } from './status-checks.ts';
 
 interface HalfStatus {
   customer: string;
@@ -60,6 +62,7 @@ export function register(program: Command, context: Context): void {
         customer === undefined ? [...configuration.customers.values()] : [customerOf(configuration, customer)];
       const all = await Promise.all(customers.map((c) => statusOf(configuration, c)));
       for (const one of all) show(context, one);
+      tellOperators(context, configuration);
     });
 }
 
@@ -118,29 +121,6 @@ function halfStatus(
   const { rpoMs } = customer.objectives;
   const checks = newestByVault(seen.flatMap((d) => (d.site === (servedAt ?? half) ? d.checks : [])));
   return { customer: customer.id, half, servedAt, point, ageMs: age, rpoMs, state, suspect, checks };
-}
-
-/** Both sites see both vaults, one of them perhaps a moment later. */
-function newestByVault(checks: VaultCheck[]): VaultCheck[] {
-  const sorted = checks.toSorted((a, b) => (a.checkedAt ?? '').localeCompare(b.checkedAt ?? ''));
-  return [...new Map(sorted.map((check) => [check.vault, check])).values()];
-}
-
-function checkLines({ half, checks }: HalfStatus): string[] {
-  return checks.flatMap(({ vault, checkedAt, damaged, strays }) => {
-    const lines: string[] = [];
-    const what = `the snapshots of the users of ${half} in the vault of ${vault}`;
-    const [first] = damaged;
-    if (first) lines.push(`DAMAGED: ${damaged.length} objects of ${what}: ${first.because}`);
-    if (strays && strays.versions + strays.markers + strays.unknown > 0)
-      lines.push(
-        `STRAYS beside ${what}: ${strays.versions} versions over a key, ${strays.markers} delete markers, ${strays.unknown} unknown keys: ${strays.keys[0] ?? ''}`,
-      );
-    const age = checkedAt === null ? 0 : ageMs(checkedAt, Date.now());
-    if (age > CHECK_AGE_MS)
-      lines.push(`CHECK: ${what} were last opened ${duration(age)} ago, limit ${duration(CHECK_AGE_MS)}`);
-    return lines;
-  });
 }
 
 async function siteStatus(

@@ -1,7 +1,7 @@
 import { dirname } from 'node:path';
 import { duration } from '../../workflows/model/rto.ts';
 import { roles, type Approver } from '../../workflows/model/plan.ts';
-import { cadenceHolds } from '../../workflows/model/snapshots.ts';
+import { cadenceHolds, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { publicKeyOf, rawHex } from '../keys.ts';
 import { endpoint, hostPort } from './addresses.ts';
 import { channelsOf, pagingOf } from './channels.ts';
@@ -43,6 +43,7 @@ export function parse(source: Source, file: string): Configuration {
     'the same key',
   );
   enoughOperators(top.operators, operators);
+  somebodyDeclares(top.operators, operators);
   return { file, folder: dirname(file), sites, customers, operators };
 }
 
@@ -62,6 +63,12 @@ function enoughOperators(at: Cursor, operators: Approver[]): void {
   at.fault(
     `${may.length} may approve, ${may.filter((o) => o.roles.includes('commander')).length} of them commander; a failover takes two, one of them a commander`,
   );
+}
+
+/** A failover names who declared it. */
+function somebodyDeclares(at: Cursor, operators: Approver[]): void {
+  if (operators.some((o) => o.roles.includes('declare'))) return;
+  at.fault('nobody has the role declare; a failover is declared by one');
 }
 
 function siteOf(site: string, at: Cursor): SiteConfiguration {
@@ -228,8 +235,22 @@ function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
 }
 
 function operatorOf(id: string, at: Cursor): Approver {
-  const { key, roles: given } = at.fields(['key', 'roles']);
+  const { key, roles: given, expires } = at.fields(['key', 'roles', 'expires']);
   const line = key.text('an OpenSSH line is expected: ssh-ed25519 AAAA…', (k) => publicKeyOf(k) !== null);
   const publicKey = publicKeyOf(line);
-  return { id, key: publicKey ? rawHex(publicKey) : '', roles: given.items().map((item) => item.oneOf(roles)) };
+  return {
+    id,
+    key: publicKey ? rawHex(publicKey) : '',
+    roles: given.items().map((item) => item.oneOf(roles)),
+    ...(expires.present && { expires: momentOf(expires) }),
+  };
+}
+
+/** A day is its first moment, UTC; a time says its zone, or it means another one elsewhere. */
+function momentOf(at: Cursor): Timestamp {
+  const text = at.text(
+    'a day such as 2030-06-01 or a time such as 2030-06-01T12:00:00Z is expected',
+    (v) => /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$/.test(v) && !Number.isNaN(Date.parse(v)),
+  );
+  return text === '' ? text : new Date(text).toISOString();
 }

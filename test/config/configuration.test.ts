@@ -110,6 +110,9 @@ describe('a configuration is refused', () => {
       ['declare'],
       /1 may approve, 1 of them commander; a failover takes two/,
     ],
+    ['when a key ends at no moment', 'operators.operator-1.expires', 'next summer', /"next summer"; a day such as/],
+    ['when a key ends on no day', 'operators.operator-1.expires', '2030-02-31x', /a day such as/],
+    ['when a key ends in some zone', 'operators.operator-1.expires', '2030-06-01T12:00', /a day such as/],
     ['when nobody is commander', 'operators.operator-2.roles', ['approve'], /2 may approve, 0 of them commander/],
     [
       'when two operators have one key',
@@ -158,6 +161,13 @@ describe('a configuration is refused', () => {
     expect(text).toMatch(expected);
     expect(text).toMatch(/tandem\.yaml:\d+:\d+: /);
     expect(text).not.toContain('c2VjcmV0');
+  });
+
+  it('when nobody may declare', async () => {
+    const text = await told((tree) => {
+      for (const id of ['operator-1', 'operator-2']) set(tree, `operators.${id}.roles`, ['approve', 'commander']);
+    });
+    expect(text).toMatch(/operators: nobody has the role declare/);
   });
 
   it('with every fault at once, each at its line', async () => {

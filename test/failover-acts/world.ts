@@ -114,7 +114,7 @@ export const input = (change: Partial<FailoverInput> = {}): FailoverInput => ({
   customer: CUSTOMER,
   from: 'east',
   reason: 'fire in the hall',
-  requestedBy: 'al',
+  requestedBy: 'di',
   isolation: 'power cut by the fire brigade, told by al',
   ...change,
 });

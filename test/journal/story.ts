@@ -37,12 +37,16 @@ export function nth<T>(list: readonly T[], i: number): T {
 }
 
 const START = Date.parse('2026-03-01T04:00:00.000Z');
-const at = (s: number): string => new Date(START + 1000 * s).toISOString();
+export const at = (s: number): string => new Date(START + 1000 * s).toISOString();
 
 /** Writes a whole failover into the journal of west, closes it, and reads its evidence from the vault. */
-export async function tell(world: World, change: (draft: Draft) => void = () => undefined): Promise<Evidence> {
+export async function tell(
+  world: World,
+  change: (draft: Draft) => void = () => undefined,
+  decided: (decisions: Decisions) => Partial<Decisions> = () => ({}),
+): Promise<Evidence> {
   const move = await begin(world);
-  const draft = draftOf(move);
+  const draft = draftOf(move, decided);
   change(draft);
   const half = draft.entries.length >> 1;
   await writeJournal(world.west, draft.entries.slice(0, half));
@@ -69,8 +73,8 @@ export const entryOf = (
   body: Record<string, unknown>,
 ): JournalEntry => ({ customer: CUSTOMER, move, key, kind, at: at(seconds), body });
 
-function draftOf(move: string): Draft {
-  const decisions = {
+function draftOf(move: string, decided: (decisions: Decisions) => Partial<Decisions>): Draft {
+  const usual = {
     format: 1,
     kind: 'failover',
     customer: CUSTOMER,
@@ -81,13 +85,17 @@ function draftOf(move: string): Draft {
     approvalsNeeded: 2,
     steps: [],
   } as unknown as Decisions;
+  const decisions = { ...usual, ...decided(usual) };
   const digest = sha256(canonicalJson(decisions));
   let seconds = 10;
   const sign: Draft['sign'] = (operator, change = {}, signed = digest) => {
     const status = { customer: CUSTOMER, move, plan: { digest: signed, decisions }, steps: [] };
     const { key } = people.find((p) => p.id === operator) ?? nth(people, 0);
     const now = START + 1000 * seconds;
-    const verb = signVerb(status as unknown as FailoverStatus, { verb: 'approve', operator, key, now });
+    const { verb: name = 'approve', accepts, breakGlass } = change;
+    const alone = breakGlass && { breakGlass: true as const };
+    const request = { verb: name, operator, key, now, ...(accepts && { accepts }), ...alone };
+    const verb = signVerb(status as unknown as FailoverStatus, request);
     return entryOf(move, `signed/${operator}`, 'signed', (seconds += 1), { ...verb, ...change });
   };
   const effect = { act: 'advance-epoch', step: 'epoch', round: 0, result: { summary: 'epoch 2', facts: {} } };

@@ -29,6 +29,7 @@ describe('phases', () => {
     expect(transitions.filter((t) => t.to === 'moving').map((t) => [t.from, t.on])).toEqual([
       ['declared', 'resumed-moving'], // From its journal, where two have signed.
       ['approving', 'approved'],
+      ['approving', 'broke-glass'],
     ]);
     expect(transition('verifying', 'abort-asked')).toBeNull();
   });

@@ -108,6 +108,12 @@ describe('an input is refused', () => {
     ['of an unknown customer', { customer: 'nobody' }, 'unknown-customer', /nobody/],
     ['that names this site as the lost one', { from: 'west' }, 'wrong-direction', /west/],
     ['with a time that is none', { disruptedAt: 'last night' }, 'input-invalid', /disruptedAt/],
+    [
+      'that somebody declares who is no operator',
+      { requestedBy: 'nobody' },
+      'input-invalid',
+      /those with the role declare: operator-1, operator-2/,
+    ],
     ['without a reason', { reason: '' }, 'input-invalid', /reason/],
   ];
   it.each(cases)('%s, and holds no slot', async (_, change, type, text) => {

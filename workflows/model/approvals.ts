@@ -7,7 +7,7 @@ import { isArmored, whyNotSigned } from './sshsig.ts';
 export const SIGNATURE_LIFE_MS = 3_600_000;
 
 /** What operators may tell a move (DESIGN 7). */
-export const verbs = ['approve', 'retry', 'skip', 'done', 'pause', 'resume', 'abort', 'take', 'note'] as const;
+export const verbs = ['approve', 'retry', 'skip', 'done', 'pause', 'resume', 'veto', 'abort', 'take', 'note'] as const;
 export type Verb = (typeof verbs)[number];
 
 /** What an operator sends. The text that was signed is not sent: it is made again from these and from the run's own state. */
@@ -20,6 +20,10 @@ export interface SignedVerb {
   step?: string;
   round?: number;
   because?: string;
+  /** On `approve`: what the plan asks whoever signs to accept, word for word. */
+  accepts?: string[];
+  /** On `approve`: a commander goes on alone, unless somebody stops him within ten minutes. */
+  breakGlass?: true;
   /** Chosen by the signer, 16 bytes or more, hex: no text is accepted twice. */
   nonce: string;
   /** ISO 8601, at most an hour ahead. */
@@ -39,6 +43,9 @@ export function signedText(
     `move: ${context.move}`,
     `epoch: ${context.epoch ?? '-'}`,
     `plan: ${v.digest}`,
+    // What not every text has stands before all that the sender words: nothing he sends can look like one of these lines.
+    ...(v.breakGlass ? ['break-glass: alone, unless it is stopped within 10 minutes'] : []),
+    ...(v.accepts ?? []).map((accepted) => `accepts: ${accepted}`),
     `step: ${v.step ?? '-'}`,
     `round: ${v.round ?? 0}`,
     `operator: ${v.operator}`,
@@ -57,6 +64,7 @@ const rights: Record<Verb, readonly Role[]> = {
   done: ['operate', 'commander'],
   pause: ['operate', 'approve', 'commander'],
   resume: ['operate', 'approve', 'commander'],
+  veto: ['approve', 'commander'],
   abort: ['operate', 'approve', 'commander'],
   take: ['operate', 'approve', 'commander'],
   note: ['operate', 'approve', 'commander'],
@@ -69,6 +77,8 @@ export interface Claim {
   epoch: number | null;
   digest: string;
   approvers: readonly Approver[];
+  /** What an approval must accept; none when left out. */
+  acceptances?: readonly string[];
   usedNonces: ReadonlySet<string>;
   /** Ms since the epoch, by the run's clock. */
   now: number;
@@ -82,8 +92,16 @@ export function refuse(claim: Claim, v: SignedVerb): string | null {
   if (!operator.roles.some((role) => rights[v.verb].includes(role))) {
     return `${v.operator} may not ${v.verb}: it takes the role ${rights[v.verb].join(' or ')}`;
   }
+  const alone: unknown = v.breakGlass;
+  if (alone !== undefined && (alone !== true || v.verb !== 'approve'))
+    return 'breakGlass: only an approve has it, and only as true';
+  if (v.breakGlass && !operator.roles.includes('commander'))
+    return `${v.operator} may not break the glass: it takes the role commander`;
   if (v.digest !== claim.digest)
     return `signed for plan ${v.digest.slice(0, 12)}, the plan is ${claim.digest.slice(0, 12)}: read it again`;
+  const unaccepted = notAccepted(claim, v);
+  if (unaccepted !== null) return unaccepted;
+  if (keyEnded(operator, claim.now)) return `the key of ${v.operator} expired at ${operator.expires}`;
   return refuseSignature({ ...claim, key: operator.key }, v, signedText(claim, v));
 }
 
@@ -107,6 +125,23 @@ export function refuseSignature(
   return holds(claim.key, text, v.signature) ? null : `the signature does not hold under the key of ${v.operator}`;
 }
 
+/** From its moment on, and when it cannot be read. */
+export const keyEnded = ({ expires }: Approver, now: number): boolean =>
+  expires !== undefined && !(Date.parse(expires) > now);
+
+/** An approval accepts what the plan names, no less and no more; no other verb accepts anything. */
+function notAccepted({ acceptances = [] }: Claim, { verb, accepts }: SignedVerb): string | null {
+  if (accepts !== undefined && (!Array.isArray(accepts) || accepts.length === 0))
+    return 'accepts: a list of texts is expected, or nothing';
+  const given: readonly string[] = accepts ?? [];
+  const asked = verb === 'approve' ? acceptances : [];
+  const lacking = asked.filter((text) => !given.includes(text));
+  if (lacking.length > 0)
+    return `whoever approves this plan accepts ${lacking.join('; ')}: add ${lacking.map((text) => `--accept ${JSON.stringify(text)}`).join(' ')}`;
+  const [unasked] = given.filter((text, i) => !asked.includes(text) || given.indexOf(text) !== i);
+  return unasked === undefined ? null : `nothing asks to accept ${JSON.stringify(unasked)}, or it is accepted twice`;
+}
+
 function holds(key: string, text: string, signature: string): boolean {
   try {
     return holdsUnder(key, utf8ToBytes(text), hexToBytes(signature));
@@ -117,9 +152,24 @@ function holds(key: string, text: string, signature: string): boolean {
 
 export interface Approval {
   operator: string;
+  /** His key: one that stands under two names is one operator. */
+  key: string;
   commander: boolean;
   receivedAt: number;
   expiresAt: number;
+}
+
+/** What an `approve` counts for, and until when: its own hour, and no longer than the key that made it. */
+export function approvalOf(approvers: readonly Approver[], v: SignedVerb, receivedAt: number): Approval {
+  const { key, roles, expires } = approvers.find((a) => a.id === v.operator) ?? { key: '', roles: [] };
+  const ends = expires === undefined ? Infinity : Date.parse(expires);
+  return {
+    operator: v.operator,
+    key,
+    commander: (roles as Role[]).includes('commander'),
+    receivedAt,
+    expiresAt: Math.min(Date.parse(v.expires), ends),
+  };
 }
 
 /** The approvals that live at `now`, one per operator. */
@@ -130,5 +180,6 @@ export function living(approvals: readonly Approval[], now: number): Approval[] 
 /** Two living signatures of different operators, one of them a commander's. */
 export function agreed(approvals: readonly Approval[], needed: number, now: number): boolean {
   const alive = living(approvals, now);
-  return new Set(alive.map((a) => a.operator)).size >= needed && alive.some((a) => a.commander);
+  const people = Math.min(new Set(alive.map((a) => a.operator)).size, new Set(alive.map((a) => a.key)).size);
+  return people >= needed && alive.some((a) => a.commander);
 }

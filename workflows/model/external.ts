@@ -1,4 +1,4 @@
-import { refuseSignature, type SignedVerb } from './approvals.ts';
+import { keyEnded, refuseSignature, type SignedVerb } from './approvals.ts';
 import type { Approver, Role } from './plan.ts';
 import type { Timestamp } from './snapshots.ts';
 
@@ -102,6 +102,7 @@ export function refuseExternal(
   if (!operator) return `${JSON.stringify(v.operator)} is no operator here: ${approvers.map((a) => a.id).join(', ')}`;
   if (!operator.roles.some((role) => may.includes(role)))
     return `${v.operator} may not ${v.verb}: it takes the role ${may.join(' or ')}`;
+  if (keyEnded(operator, now)) return `the key of ${v.operator} expired at ${operator.expires}`;
   return (
     refuseSignature({ key: operator.key, usedNonces, now }, v, externalText(update, v)) ?? outOfPlace(update.state, v)
   );

@@ -2,6 +2,7 @@ import type { Epoch } from './epoch.ts';
 import type { Motion } from './motions.ts';
 import type { Phase } from './phases.ts';
 import type { Approval } from './approvals.ts';
+import type { BreakGlass, BrokenGlass } from './break-glass.ts';
 import type { Act } from './acts.ts';
 import type { Plan } from './plan.ts';
 import type { ApplyCounts, Timestamp } from './snapshots.ts';
@@ -31,8 +32,9 @@ export interface Resumed {
   phase: Phase;
   approvedAt: Timestamp | null;
   plan: Plan | null;
-  /** Those that live, for this plan. */
+  /** Those for this plan, also what has lapsed: reports name whoever signed. */
   approvals: Approval[];
+  breakGlass: BreakGlass | null;
   usedNonces: string[];
   /** Done ones are not done again; all others wait. */
   steps: StepReport[];
@@ -71,7 +73,7 @@ export interface JournalEntry {
   run?: string;
   /** Makes a repeated write of the same entry one entry. */
   key: string;
-  kind: 'declared' | 'planned' | 'signed' | 'refused' | 'step' | 'alarm' | 'phase' | 'closed' | 'note';
+  kind: 'declared' | 'planned' | 'signed' | 'refused' | 'step' | 'alarm' | 'phase' | 'closed' | 'note' | 'break-glass';
   at: Timestamp;
   body: Record<string, unknown>;
 }
@@ -112,6 +114,8 @@ export interface FailoverReport {
   endedAt: Timestamp;
   planDigest: string | null;
   approvals: { operator: string; at: Timestamp }[];
+  /** A commander's word to go on alone; left out when nobody gave it. */
+  breakGlass?: BrokenGlass;
   recoveryPoint: Timestamp | null;
   recoveryPointAgeMs: number | null;
   /** From the disruption to the first user served at the survivor. */
@@ -144,6 +148,8 @@ export interface FailoverStatus {
   disruptedAt: Timestamp;
   plan: Plan | null;
   approvals: { operator: string; expiresAt: Timestamp }[];
+  /** A commander's word to go on alone, with the moment at which it counts; null when there is none. */
+  breakGlass: (BreakGlass & { countsAt: Timestamp | null }) | null;
   steps: StepReport[];
   /** Answers to held steps that another operator has yet to sign. */
   motions: Motion[];

@@ -17,6 +17,7 @@ export type PhaseEvent =
   | 'plan-made'
   | 'look-again'
   | 'approved'
+  | 'broke-glass'
   | 'world-worse'
   | 'served'
   | 'verified'
@@ -58,6 +59,12 @@ export const transitions: readonly Transition[] = [
     because: 'the plan could not be approved as it was; the world is looked at again',
   },
   { from: 'approving', on: 'approved', to: 'moving', because: 'two operators agreed' },
+  {
+    from: 'approving',
+    on: 'broke-glass',
+    to: 'moving',
+    because: 'BREAK-GLASS: one commander agreed, alone; everybody was paged, and nobody stopped it within 10 minutes',
+  },
   {
     from: 'moving',
     on: 'world-worse',

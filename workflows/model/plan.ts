@@ -36,6 +36,8 @@ export interface Approver {
   /** Raw Ed25519 public key, hex. */
   key: string;
   roles: Role[];
+  /** From then on nothing that the key signs counts; left out when it does not end. */
+  expires?: Timestamp;
 }
 
 /** A runbook as parsed: the order people agree on. */

@@ -44,6 +44,9 @@ function approving(s: Shown): string {
   const needed = s.plan?.decisions.approvalsNeeded ?? 2;
   const have = s.approvals.map((a) => `${a.operator} until ${a.expiresAt.slice(11, 16)} UTC`);
   const commanders = new Set(s.plan?.decisions.approvers.filter((a) => a.roles.includes('commander')).map((a) => a.id));
+  const glass = s.breakGlass;
+  if (glass?.countsAt)
+    return `${glass.countsAt.slice(11, 19)} UTC, when ${glass.operator} ALONE approves by break-glass, unless an approver stops it (veto) or a second one signs`;
   if (have.length >= needed) return 'the steps to begin';
   const commander = s.approvals.some((a) => commanders.has(a.operator)) ? '' : ', one of them a commander';
   return `${needed - have.length} of ${needed} signatures${commander}${have.length > 0 ? ` (signed: ${have.join(', ')})` : ''}`;
@@ -62,7 +65,21 @@ export function nextCommand(s: Shown): string | null {
   if (s.phase !== 'approving') return null;
   if (s.plan && s.plan.blockers.length > 0)
     return `tandem failover abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;
-  return `tandem failover approve --customer ${s.customer} --operator ID --key FILE`;
+  const accepts = (s.plan?.decisions.acceptances ?? []).map((text) => ` --accept ${JSON.stringify(text)}`).join('');
+  return `tandem failover approve --customer ${s.customer} --operator ID --key FILE${accepts}`;
+}
+
+function glassLines({ breakGlass: glass, customer }: Shown): string[] {
+  if (!glass) return [];
+  const told = `**BREAK-GLASS by ${glass.operator}**: ${glass.because}`;
+  if (glass.stoppedBy !== null) return ['', `${told}; stopped by ${glass.stoppedBy}: two must sign.`];
+  if (!glass.countsAt) return ['', `${told}; everybody is being paged.`];
+  return [
+    '',
+    `${told}; paged by ${glass.sent.join(', ')}; counts alone from ${glass.countsAt} on.`,
+    '',
+    `Stop it: \`tandem failover veto --customer ${customer} --operator ID --key FILE --because TEXT\``,
+  ];
 }
 
 /** What Temporal UI shows of the run: phase, clock, what is held, what to do. Markdown. */
@@ -73,6 +90,7 @@ export function details(s: FailoverStatus): string {
     '',
     `Waits for: ${s.waitsFor}`,
     ...(s.next ? ['', `Next: \`${s.next}\``] : []),
+    ...glassLines(s),
     ...(s.owner ? ['', `In the hands of ${s.owner}.`] : []),
     '',
     `Site ${s.from} is lost since ${s.disruptedAt}${plan ? `; ${plan.decisions.users} users move to ${plan.decisions.to}` : ''}.`,
@@ -84,6 +102,7 @@ export function details(s: FailoverStatus): string {
       `The promised RTO of ${duration(plan.rtoMs)} ends at ${rtoEnds}.`,
       `Recovery point ${plan.source.point}: ${loss} before the loss${plan.decisions.acceptedLossMs === null ? '' : ', MORE THAN THE RPO ALLOWS'}.`,
       `Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
+      ...(plan.decisions.acceptances ?? []).map((text) => `**Whoever approves accepts: ${text}**`),
       `Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}.`,
       '',
       '| step | act | state | |',

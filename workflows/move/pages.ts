@@ -1,6 +1,6 @@
 import { CancellationScope, condition } from '@temporalio/workflow';
 import type { Severity } from '../../activities/notify/port.ts';
-import type { PageInput } from '../../activities/types.ts';
+import type { PageInput, PageResult } from '../../activities/types.ts';
 import { failureText } from '../model/failures.ts';
 import type { FailoverStatus } from '../model/moves.ts';
 import type { Plan } from '../model/plan.ts';
@@ -48,6 +48,24 @@ export class Pages {
     this.send(key, blocked ? 'the plan cannot be approved as it is' : 'the plan waits for signatures', 'warning');
   }
 
+  /** That one commander goes on alone, told to all who could stop him. Waited for: without it his word does not count. */
+  async brokenGlass(operator: string, because: string, nonce: string): Promise<PageResult> {
+    const { customer } = this.run.input;
+    const page = this.pageOf(`break-glass/${nonce}`, `BREAK-GLASS: ${operator} alone approves`, 'critical');
+    const more = [
+      `${operator} approves this failover alone: ${because}`,
+      'In 10 minutes it begins, unless an approver stops it, or at once when another one signs.',
+      `Stop it: tandem failover veto --customer ${customer} --operator ID --key FILE --because TEXT`,
+      `Sign it: tandem failover approve --customer ${customer} --operator ID --key FILE`,
+      '',
+    ].join('\n');
+    try {
+      return await pager['page-operators']({ ...page, text: `${more}\n${page.text}` });
+    } catch (error) {
+      return { sent: [], failed: [{ channel: 'all', because: failureText(error) }] };
+    }
+  }
+
   ended(outcome: string): void {
     this.closed = true;
     this.send('ended', `the failover has ended: ${outcome}`, outcome === 'closed' ? 'info' : 'warning');
@@ -62,9 +80,15 @@ export class Pages {
 
   private send(key: string, text: string, severity: Severity): void {
     if (!this.wanted) return;
+    const page = this.pageOf(key, text, severity);
+    this.going.add(page);
+    void this.deliver(page);
+  }
+
+  private pageOf(key: string, text: string, severity: Severity): PageInput {
     const { move, input } = this.run;
     const { customer } = input;
-    const page: PageInput = {
+    return {
       customer,
       move,
       key: `${customer}/${move}/${key}`,
@@ -72,8 +96,6 @@ export class Pages {
       text: pageText(this.run.status(), text),
       severity,
     };
-    this.going.add(page);
-    void this.deliver(page);
   }
 
   private async deliver(page: PageInput): Promise<void> {

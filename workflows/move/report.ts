@@ -1,5 +1,7 @@
 import type { FailoverReport, StepReport } from '../model/moves.ts';
 import type { ApplyCounts } from '../model/snapshots.ts';
+import { agreed } from '../model/approvals.ts';
+import type { BreakGlass, BrokenGlass } from '../model/break-glass.ts';
 import type { Run } from './run.ts';
 
 export type Outcome = FailoverReport['outcome'];
@@ -36,6 +38,7 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     endedAt: new Date(Date.now()).toISOString(),
     planDigest: digest,
     approvals: run.approvals.map((a) => ({ operator: a.operator, at: new Date(a.receivedAt).toISOString() })),
+    ...(run.breakGlass && { breakGlass: brokenGlass(run, run.breakGlass) }),
     recoveryPoint: source?.point ?? null,
     recoveryPointAgeMs: source ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
     rtoMs: verifiedAt ? Date.parse(verifiedAt) - disruptedAt : null,
@@ -47,6 +50,13 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     alarms: run.alarms,
     notTested: NOT_TESTED,
   };
+}
+
+function brokenGlass(run: Run, { operator, because, sent, stoppedBy, pagedAt }: BreakGlass): BrokenGlass {
+  const needed = run.plan?.decisions.approvalsNeeded ?? 2;
+  const counted = run.approvedAt !== null && !agreed(run.approvals, needed, Date.parse(run.approvedAt));
+  const at = pagedAt === null ? null : new Date(pagedAt).toISOString();
+  return { operator, because, sent, stoppedBy, pagedAt: at, counted };
 }
 
 /** The moment of the database's own commit, when the step tells it. */

@@ -6,6 +6,7 @@ import {
   workflowInfo,
 } from '@temporalio/workflow';
 import { agreed, living, type Approval } from '../model/approvals.ts';
+import { countsAt, standsAlone, type BreakGlass } from '../model/break-glass.ts';
 import { failure, failureText } from '../model/failures.ts';
 import {
   behind,
@@ -28,6 +29,7 @@ import { Pages } from './pages.ts';
 import { report, type Outcome } from './report.ts';
 
 const iso = (ms: number): string => new Date(ms).toISOString();
+const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
 /**
  * The state of one failover, and the only place that changes it: phases by the table, journal lines in order, and what
@@ -42,6 +44,7 @@ export class Run {
   because = 'an operator declared the site lost';
   plan: Plan | null = null;
   approvals: Approval[] = [];
+  breakGlass: BreakGlass | null = null;
   approvedAt: string | null = null;
   usedNonces = new Set<string>();
   steps: StepReport[] = [];
@@ -58,7 +61,7 @@ export class Run {
   /** Grows with everything that could end a wait. */
   changes = 0;
   private readonly lines = new Lines();
-  private readonly pages = new Pages(this);
+  readonly pages = new Pages(this);
   /** Phase and held steps as the lists show them. */
   private listed = '';
 
@@ -157,6 +160,7 @@ export class Run {
       disruptedAt,
       plan,
       approvals,
+      breakGlass: this.breakGlass && { ...this.breakGlass, countsAt: isoOrNull(countsAt(this.breakGlass)) },
       steps,
       motions: this.motions,
       owner: this.owner,
@@ -196,7 +200,7 @@ export class Run {
   /** Binds the runbook to the world. The same decisions keep the signatures; other ones void them. */
   async makePlan(): Promise<void> {
     const plan = await desk['make-plan']({ input: this.input, declaredAt: this.declaredAt });
-    if (plan.digest !== this.plan?.digest) this.approvals = [];
+    if (plan.digest !== this.plan?.digest) this.voidSignatures();
     this.plan = plan;
     const waiting = {
       state: 'waiting',
@@ -221,6 +225,17 @@ export class Run {
   get approvalsStand(): boolean {
     const { decisions, blockers } = this.currentPlan;
     return blockers.length === 0 && agreed(this.approvals, decisions.approvalsNeeded, Date.now());
+  }
+
+  /** One commander's word, unstopped for ten minutes. */
+  get standsAlone(): boolean {
+    return this.currentPlan.blockers.length === 0 && standsAlone(this.breakGlass, this.approvals, Date.now());
+  }
+
+  /** What was signed for a world that is gone, even if it should come back. A word that was stopped stays stopped. */
+  voidSignatures(): void {
+    this.approvals = [];
+    if (this.breakGlass?.stoppedBy === null) this.breakGlass = null;
   }
 
   /** The alarms that the clock has yet to ring; of those already past only the latest, which says it all. */

@@ -6,9 +6,10 @@ import {
   defineUpdate,
   setHandler,
 } from '@temporalio/workflow';
-import { refuse, verbs as verbNames, type SignedVerb, type Verb } from '../model/approvals.ts';
+import { approvalOf, refuse, verbs as verbNames, type SignedVerb, type Verb } from '../model/approvals.ts';
 import { isAnswer, joined, signaturesNeeded, type Answer } from '../model/motions.ts';
 import type { FailoverStatus, VerbAnswer } from '../model/moves.ts';
+import { askedAlone, notBreakable, notStoppable, pageAll } from './glass.ts';
 import type { Run } from './run.ts';
 
 /** What operators may tell a failover. Each is signed; the answer says where the run stands then. */
@@ -30,6 +31,8 @@ function outOfPlace(run: Run, v: SignedVerb): string | null {
     case 'skip':
     case 'done':
       return notAnswerable(run, v, v.verb);
+    case 'veto':
+      return notStoppable(run);
     case 'abort':
       return run.mayAbort ? null : 'the epoch is claimed or about to be: it can no longer be aborted';
     case 'pause':
@@ -49,6 +52,7 @@ function notApprovable(run: Run, v: SignedVerb): string | null {
   const blocker = run.plan?.blockers[0];
   if (run.phase !== 'approving') return `in phase ${run.phase} there is nothing to approve`;
   if (blocker) return `the plan cannot be approved: ${blocker.text}`;
+  if (v.breakGlass) return notBreakable(run, v);
   return run.status().approvals.some((a) => a.operator === v.operator)
     ? `${v.operator} has already signed: another operator must`
     : null;
@@ -80,6 +84,7 @@ function validate(run: Run, verb: Verb, v: SignedVerb): void {
     epoch: run.plan?.decisions.epoch ?? null,
     digest: run.plan?.digest ?? '',
     approvers: run.plan?.decisions.approvers ?? [],
+    acceptances: run.plan?.decisions.acceptances ?? [],
     usedNonces: run.usedNonces,
     now: Date.now(),
   };
@@ -93,13 +98,14 @@ function apply(run: Run, v: SignedVerb): void {
   const at = new Date(Date.now()).toISOString();
   if (isAnswer(verb)) return answerStep(run, v, verb);
   switch (verb) {
-    case 'approve': {
-      const roles = run.currentPlan.decisions.approvers.find((a) => a.id === operator)?.roles ?? [];
+    case 'approve':
       run.approvals = run.approvals.filter((a) => a.operator !== operator);
-      const commander = roles.includes('commander');
-      run.approvals.push({ operator, commander, receivedAt: Date.now(), expiresAt: Date.parse(v.expires) });
+      run.approvals.push(approvalOf(run.currentPlan.decisions.approvers, v, Date.now()));
+      if (v.breakGlass) run.breakGlass = askedAlone(v);
       return;
-    }
+    case 'veto':
+      if (run.breakGlass) run.breakGlass.stoppedBy = operator;
+      return;
     case 'abort':
       run.abortAsked = because || `${operator} asked`;
       return;
@@ -132,12 +138,13 @@ function answerStep(run: Run, v: SignedVerb, answer: Answer): void {
 
 async function accept(run: Run, v: SignedVerb): Promise<VerbAnswer> {
   run.usedNonces.add(v.nonce);
-  const { verb, operator, digest, step, round, because, nonce, expires, signature } = v;
-  run.write('signed', { verb, operator, digest, step, round, because, nonce, expires, signature });
+  const { verb, operator, digest, step, round, because, accepts, breakGlass, nonce, expires, signature } = v;
+  run.write('signed', { verb, operator, digest, step, round, because, accepts, breakGlass, nonce, expires, signature });
   apply(run, v);
   run.show();
   run.flush().catch(() => undefined); // A journal that fails for good ends the run where it acts on this.
   const kept = await condition(() => run.written, JOURNAL_PATIENCE);
+  if (breakGlass) await pageAll(run, v);
   const { waitsFor } = run.status();
   return { phase: run.phase, waitsFor: kept ? waitsFor : `the journal, which does not answer; then ${waitsFor}` };
 }

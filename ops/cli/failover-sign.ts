@@ -1,0 +1,106 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import type { Verb } from '../../workflows/model/approvals.ts';
+import { isAnswer } from '../../workflows/model/motions.ts';
+import { loadPrivateKey } from '../keys.ts';
+import { failoverStatus, sendVerb, signVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
+import { givenPassphrase } from '../passphrase.ts';
+import { printText, sendPasted } from './failover-paste.ts';
+import { planScreen } from './failover-plan.ts';
+import type { Context } from './print.ts';
+
+export interface Signing {
+  customer?: string;
+  site?: string;
+  operator: string;
+  key: string;
+  passphraseFile?: string;
+  because?: string;
+  step?: string;
+  accept?: string[];
+  acceptDataLoss?: string;
+  breakGlass?: boolean;
+  print?: string;
+  signed?: string;
+}
+
+/** What operators sign. */
+export function registerSigned(
+  verb: (name: string, about: string) => Command,
+  act: (o: Partial<Signing>, name: Verb) => Promise<void>,
+): void {
+  const signed = (name: Verb, about: string, { step = false, reason = false } = {}): Command => {
+    const command = verb(name, about)
+      .option('--operator <id>', 'who signs')
+      .option('--key <file>', "the operator's private key")
+      .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
+      .option('--print <file>', 'write what is to be signed elsewhere, by ssh-keygen, and send nothing')
+      .option('--signed <file>', 'send what was signed so')
+      .action((o: Partial<Signing>) => act(o, name));
+    if (step) command.option('--step <id>', 'the step (needed)');
+    return command.option('--because <text>', `kept in the journal${reason ? ' (needed)' : ''}`);
+  };
+  signed('approve', 'sign the plan as it stands; read it with `watch` before')
+    .option('--accept <text...>', 'what the plan asks whoever signs to accept, word for word')
+    .option('--accept-data-loss <time>', 'the same as --accept "data-loss TIME"')
+    .option(
+      '--break-glass',
+      'a commander alone: all are paged, and in 10 minutes it begins unless one of them stops it',
+    );
+  signed('veto', 'stop a commander who goes on alone; the move waits for two signatures then', { reason: true });
+  signed('retry', 'another round of a held step', { step: true });
+  signed('skip', 'pass over a held step; two must sign when it guards users', { step: true, reason: true });
+  signed('done', 'a held step was done by hand; two must sign when it guards users', { step: true, reason: true });
+  signed('pause', 'start no further step; what runs goes on');
+  signed('abort', 'stop it; possible until the epoch is claimed');
+  signed('take', 'have it in hand, which everybody who looks is shown');
+  signed('note', 'a line for the journal, the report and the next shift', { reason: true });
+}
+
+const reasoned: readonly Verb[] = ['skip', 'done', 'note', 'veto'];
+
+/** Signed here with a key, to be signed elsewhere, or signed there. */
+export async function give(context: Context, handle: FailoverHandle, verb: Verb, o: Partial<Signing>): Promise<void> {
+  const { operator, key, print, signed, step, because } = o;
+  if (signed !== undefined) return sendPasted(context, handle, verb, signed);
+  const lacking = [
+    ...(operator === undefined ? ['--operator ID'] : []),
+    ...(key === undefined && print === undefined ? ['--key FILE, or --print FILE to sign elsewhere'] : []),
+    ...(step === undefined && isAnswer(verb) ? ['--step ID'] : []),
+    ...(because === undefined && (o.breakGlass || reasoned.includes(verb)) ? ['--because TEXT'] : []),
+  ];
+  if (operator === undefined || lacking.length > 0)
+    throw new InvalidArgumentError(`failover ${verb}: lacks ${lacking.join('; ')}`);
+  const draft = {
+    verb,
+    operator,
+    ...(step !== undefined && { step }),
+    ...(because !== undefined && { because }),
+    accepts: acceptedIn(o),
+    ...(o.breakGlass && { breakGlass: true as const }),
+  };
+  if (print !== undefined) return printText(context, handle, print, draft);
+  return sign(context, handle, draft, { ...o, key: key ?? '' });
+}
+
+const acceptedIn = ({ accept = [], acceptDataLoss }: Partial<Signing>): string[] => [
+  ...accept,
+  ...(acceptDataLoss === undefined ? [] : [`data-loss ${acceptDataLoss}`]),
+];
+
+export async function sign(
+  context: Context,
+  handle: FailoverHandle,
+  draft: VerbDraft,
+  o: Pick<Signing, 'key' | 'passphraseFile'>,
+): Promise<void> {
+  const key = await loadPrivateKey(o.key, await givenPassphrase(o.passphraseFile));
+  const status = await failoverStatus(handle);
+  if (status.plan && !context.json()) context.out.answer(null, planScreen(status));
+  const answer = await sendVerb(handle, signVerb(status, { ...draft, key }));
+  context.out.answer(
+    answer,
+    `Accepted: ${draft.verb} by ${draft.operator}. ${answer.phase}: waits for ${answer.waitsFor}`,
+  );
+  const after = await failoverStatus(handle);
+  context.out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
+}
