@@ -6,6 +6,7 @@ import type { FailoverActivities } from '../types.ts';
 import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
+import { performOutside } from './outside.ts';
 import { makePlan } from './plan.ts';
 import { plannedStep } from './planned.ts';
 import { serveUsers } from './serve.ts';
@@ -24,6 +25,9 @@ export function createFailoverActivities(
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),
-    'check-effect': async (input) => checkEffect(site, await plannedStep(site, input)),
+    'call-http': async (input) => performOutside(site, await plannedStep(site, input), 'call-http', running().signal),
+    'run-command': async (input) =>
+      performOutside(site, await plannedStep(site, input), 'run-command', running().signal),
+    'check-effect': async (input) => checkEffect(site, await plannedStep(site, input), running().signal),
   };
 }

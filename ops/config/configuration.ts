@@ -1,7 +1,9 @@
 import { readFile } from 'node:fs/promises';
+import type { CommandSettings } from '../../activities/settings.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import { Fault } from '../fault.ts';
 import { Source } from '../../runbooks/yaml.ts';
+import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
 
 /** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
@@ -16,6 +18,13 @@ export interface Configuration {
 
 /** Where a secret lies. It is never written in the configuration itself. */
 export type SecretReference = ({ file: string } | { env: string }) & { at: string; path: string };
+
+/** A file that the configuration names: no secret, and relative to its folder. */
+export interface PlacedFile {
+  file: string;
+  at: string;
+  path: string;
+}
 
 export interface SiteConfiguration {
   site: string;
@@ -33,6 +42,9 @@ export interface SiteConfiguration {
   /** OpenSSH line. */
   publicKey: string;
   privateKey: SecretReference;
+  /** What its moves may ask of services that are not ours, by name. */
+  requests: ReadonlyMap<string, RequestConfiguration>;
+  commands: ReadonlyMap<string, CommandSettings>;
 }
 
 export interface AccountReference {

@@ -3,7 +3,9 @@ import { duration } from '../../workflows/model/rto.ts';
 import { roles, type Approver } from '../../workflows/model/plan.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { publicKeyOf, rawHex } from '../keys.ts';
+import { endpoint, hostPort } from './addresses.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { commandsOf, requestsOf } from './outside.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
@@ -62,17 +64,10 @@ function enoughOperators(at: Cursor, operators: Approver[]): void {
   );
 }
 
-const hostPort = (v: string): boolean => /^[^\s:/]+:\d{1,5}$/.test(v) && Number(v.split(':')[1]) < 65_536;
-const loopback = (host: string): boolean => /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(host);
-
-function endpoint(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const url = new URL(value);
-  return url.protocol === 'https:' || (url.protocol === 'http:' && loopback(url.hostname));
-}
+const siteKeys = ['temporal', 'worker', 'vault', 'signing', 'requests', 'commands'] as const;
 
 function siteOf(site: string, at: Cursor): SiteConfiguration {
-  const { temporal, worker, vault, signing } = at.fields(['temporal', 'worker', 'vault', 'signing']);
+  const { temporal, worker, vault, signing, requests, commands } = at.fields(siteKeys);
   const t = temporal.fields(['address', 'namespace', 'ui']);
   const w = worker.fields(['listen']);
   const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'cleaner', 'reader']);
@@ -107,6 +102,8 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
     },
     publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
     privateKey: secretOf(s['private-key']),
+    requests: requestsOf(requests),
+    commands: commandsOf(commands),
   };
 }
 

@@ -82,6 +82,8 @@ export async function makeWorld(): Promise<World> {
       { id: 'di', key: 'd1', roles: ['declare'] },
     ],
     reportsFolder,
+    requests: new Map(),
+    commands: new Map(),
   };
   const sites: OwnSite[] = [openSite(settings)];
   const [first] = sites;

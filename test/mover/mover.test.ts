@@ -23,6 +23,8 @@ beforeAll(async () => {
     publicKeys: world.publicKeys,
     operators: [],
     reportsFolder: '/nowhere',
+    requests: new Map(),
+    commands: new Map(),
     customers: new Map([
       [
         CUSTOMER,

@@ -74,6 +74,8 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       customers: new Map([[CUSTOMER, customerSettings(peer, urls[site], peerDatabaseUrl, keys)]]),
       operators,
       reportsFolder: reports,
+      requests: new Map(),
+      commands: new Map(),
     };
   };
   const settings = { east: settingsOf('east'), west: settingsOf('west') };

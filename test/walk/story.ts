@@ -207,6 +207,8 @@ export function settingsOf(
     publicKeys,
     operators: [],
     reportsFolder: '/nowhere',
+    requests: new Map(),
+    commands: new Map(),
     customers: new Map([
       [
         CUSTOMER,

@@ -36,6 +36,8 @@ export const performedActs = [
   'restore-contacts',
   'serve-users',
   'probe',
+  'call-http',
+  'run-command',
 ] as const satisfies readonly Act[];
 export type PerformedAct = (typeof performedActs)[number];
 
