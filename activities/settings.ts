@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import type { MoveKind } from '../workflows/model/acts.ts';
 import type { Approver } from '../workflows/model/plan.ts';
 
 /** How to reach a bucket, and as whom. */
@@ -36,6 +37,8 @@ export interface CustomerSettings {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  /** Files of its own runbooks; of a kind that is left out, the shipped one is its. */
+  runbooks: ReadonlyMap<MoveKind, string>;
 }
 
 /** A request that a step with `call-http` may make. */

@@ -1,4 +1,5 @@
 import { loadRunbook } from '../../runbooks/load.ts';
+import { unlisted } from '../../runbooks/names.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { canPerform } from '../../workflows/model/acts.ts';
 import { failure } from '../../workflows/model/failures.ts';
@@ -30,12 +31,13 @@ const APPROVALS_NEEDED = 2;
 export async function makePlan(
   site: OwnSite,
   { input: typed, declaredAt }: { input: FailoverInput; declaredAt: Timestamp },
-  { runbookFile, signal }: { runbookFile?: string; signal?: AbortSignal } = {},
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
   const [runbook, seen, held, claimed, users, chosen] = await Promise.all([
-    loadRunbook(runbookFile),
+    // Now, and not when the worker starts: what people sign is what lies on disk.
+    loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
     observeSource(site.settings, customer, signal),
     heldEpoch(site, customer.id),
     highestEpoch(site.vault, customer.id, signal),
@@ -75,7 +77,11 @@ export async function makePlan(
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
-    blockers: [...blockers(customer, isolation), ...unperformed(decisions.steps)],
+    blockers: [
+      ...blockers(customer, isolation),
+      ...unperformed(decisions.steps),
+      ...unconfigured(site, decisions.steps),
+    ],
     madeAt: new Date().toISOString(),
   };
 }
@@ -109,6 +115,15 @@ function unperformed(steps: readonly Step[]): Plan['blockers'] {
   return steps
     .filter(({ act }) => !canPerform(act))
     .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
+}
+
+/** The same for a name that this site does not list. Steps for options that were not bought are not among these. */
+function unconfigured({ settings }: OwnSite, steps: readonly Step[]): Plan['blockers'] {
+  const names = { request: [...settings.requests.keys()], command: [...settings.commands.keys()] };
+  return unlisted(steps, [{ where: settings.site, names }]).map(({ step, text }) => ({
+    kind: 'not-configured',
+    text: `step ${step}: ${text}`,
+  }));
 }
 
 async function heldEpoch(site: OwnSite, customer: string): Promise<number> {

@@ -1,8 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import type { CommandSettings } from '../../activities/settings.ts';
+import type { MoveKind } from '../../workflows/model/acts.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import { Fault } from '../fault.ts';
-import { Source } from '../../runbooks/yaml.ts';
+import { faultLine, Source } from '../../runbooks/yaml.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
 
@@ -65,6 +66,8 @@ export interface CustomerConfiguration {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  /** Its own, by the kind that each stands for; the shipped ones are the others. */
+  runbooks: ReadonlyMap<MoveKind, PlacedFile>;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */
@@ -82,7 +85,7 @@ export async function readConfiguration(file: string): Promise<Configuration> {
   const source = new Source(file, text);
   const configuration = source.faults.length === 0 ? parse(source, file) : null;
   if (configuration && source.faults.length === 0) return configuration;
-  const list = source.faults.map((f) => `  ${f.at}: ${f.path ? `${f.path}: ` : ''}${f.text}`);
+  const list = source.faults.map((f) => `  ${faultLine(f)}`);
   throw new Fault(
     `configuration ${file}: ${list.length} ${list.length === 1 ? 'fault' : 'faults'}\n${list.join('\n')}`,
     '`tandem config check` reads it again; nothing was started.',

@@ -7,6 +7,7 @@ import { endpoint, hostPort } from './addresses.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
 import { commandsOf, requestsOf } from './outside.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
+import { runbooksOf } from './runbooks.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
 /** The rules of `tandem.yaml`. Every fault is noted where it stands, and reading goes on: all are reported at once. */
@@ -118,6 +119,7 @@ const customerKeys = [
   'snapshots',
   'continuity-test',
   'limits',
+  'runbooks',
 ] as const;
 
 function customerOf(id: string, at: Cursor, known: string[]): CustomerConfiguration {
@@ -136,6 +138,7 @@ function customerOf(id: string, at: Cursor, known: string[]): CustomerConfigurat
     options: f.options.present ? f.options.items().map((item) => item.oneOf(options)) : [],
     ...timesOf(f),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
+    runbooks: runbooksOf(f.runbooks),
   };
 }
 

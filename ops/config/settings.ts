@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { createSecureContext } from 'node:tls';
 import type { CustomerSettings, RequestSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
@@ -128,6 +129,7 @@ async function customerSettings(
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),
+    runbooks: new Map([...customer.runbooks].map(([kind, { file }]) => [kind, resolve(pathOf(configuration, file))])),
   };
 }
 

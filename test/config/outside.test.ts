@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { commandsOf, requestsOf, type RequestConfiguration } from '../../ops/config/outside.ts';
 import type { CommandSettings } from '../../activities/settings.ts';
-import { Source } from '../../runbooks/yaml.ts';
+import { faultLine, Source } from '../../runbooks/yaml.ts';
 
 /** What a site allows its moves to ask of others: `requests` and `commands`. */
 
@@ -13,7 +13,7 @@ interface Parsed<T> {
 function read<T>(text: string, parse: (at: Source['root']) => ReadonlyMap<string, T>): Parsed<T> {
   const source = new Source('t.yaml', `warn: ${text}`);
   const entry = parse(source.root).get('warn');
-  return { entry, faults: source.faults.map((f) => `${f.at}: ${f.path}: ${f.text}`) };
+  return { entry, faults: source.faults.map(faultLine) };
 }
 const request = (text: string): Parsed<RequestConfiguration> => read(text, requestsOf);
 const command = (text: string): Parsed<CommandSettings> => read(text, commandsOf);

@@ -63,6 +63,7 @@ export async function makeWorld(): Promise<World> {
     snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
     continuityTest: { month: 3, day: 1, hour: 2 },
     limits: { contacts: 250 },
+    runbooks: new Map(),
   };
   const settings: SiteSettings = {
     site: 'west',

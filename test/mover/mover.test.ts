@@ -42,6 +42,7 @@ beforeAll(async () => {
           snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
           continuityTest: { month: 3, day: 1, hour: 3 },
           limits: { contacts: 250 },
+          runbooks: new Map(),
         },
       ],
     ]),

@@ -143,5 +143,6 @@ function customerSettings(
     snapshots: { everyMs: 8 * HOUR, betweenMs: 2 * HOUR, budgetMs: HOUR / 2, pullBytesPerSecond: null },
     continuityTest: { month: 3, day: 10, hour: 2 },
     limits: { contacts: 250 },
+    runbooks: new Map(),
   };
 }

@@ -87,6 +87,10 @@ export type Option = (typeof options)[number];
 export const stepArguments = ['service', 'request', 'command', 'party', 'channel', 'message'] as const;
 export type StepArgument = (typeof stepArguments)[number];
 
+/** Arguments that name an entry of the configuration, which may or may not list it. */
+export const namedArguments = ['request', 'command', 'party', 'channel'] as const satisfies readonly StepArgument[];
+export type NamedArgument = (typeof namedArguments)[number];
+
 export interface ActRule {
   /** Guards users: never passed over when it failed, and skipped or called done by two operators only. */
   safety: boolean;

@@ -106,7 +106,7 @@ export interface Plan {
   rtoMs: number;
   targetRtoMs: number;
   /** Reasons for which this plan cannot be approved; empty when it can. */
-  blockers: { kind: 'source-serves' | 'isolation-unknown' | 'act-missing'; text: string }[];
+  blockers: { kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured'; text: string }[];
   madeAt: Timestamp;
 }
 
