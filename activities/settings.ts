@@ -1,4 +1,5 @@
 import type { KeyObject } from 'node:crypto';
+import type { MoveKind } from '../workflows/model/acts.ts';
 import type { Approver } from '../workflows/model/plan.ts';
 import type { ChannelSettings } from './notify/port.ts';
 
@@ -52,6 +53,35 @@ export interface CustomerSettings {
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
   parties: ReadonlyMap<string, Party>;
+  /** Files of its own runbooks; of a kind that is left out, the shipped one is its. */
+  runbooks: ReadonlyMap<MoveKind, string>;
+}
+
+/** A request that a step with `call-http` may make. */
+export interface RequestSettings {
+  /** https; http on loopback only. */
+  url: string;
+  method: 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  timeoutMs: number;
+  /** PEM: trusted for this request instead of the public certificates; null: those are. */
+  ca: string | null;
+  /** Statuses that mean done; null: 200 to 299. */
+  expects: readonly number[] | null;
+  /** What answers to GET with 200 to 299 when the effect stands; null: nothing can tell. */
+  check: string | null;
+}
+
+/** A command that a step with `run-command` may run. */
+export interface CommandSettings {
+  /** An absolute path, and what it is called with; no shell reads it. */
+  run: readonly string[];
+  timeoutMs: number;
+  /** It may print so much; more ends it. */
+  outputBytes: number;
+  /** Variables of the worker's environment that it is given. */
+  environment: readonly string[];
+  /** What ends with code 0 when the effect stands; null: nothing can tell. */
+  check: readonly string[] | null;
 }
 
 /** Everything that the activities of one site need, secrets included: made by the worker from the configuration. */
@@ -76,6 +106,9 @@ export interface SiteSettings {
   paging: readonly string[];
   /** The address under which parties outside reach this site's worker; null: they answer otherwise. */
   callbacks: string | null;
+  /** What steps may ask of services that are not ours, by name. Nothing that is not listed here is ever called. */
+  requests: ReadonlyMap<string, RequestSettings>;
+  commands: ReadonlyMap<string, CommandSettings>;
   /** Where reports for people are kept on this site's disk. */
   reportsFolder: string;
 }

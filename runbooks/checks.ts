@@ -4,7 +4,7 @@ import type { Step } from '../workflows/model/plan.ts';
 import { behind, outOfOrder } from './order.ts';
 
 /** What is promised to customers (SERVICE); a runbook that cannot keep it with one attempt a step never will. */
-const RTO_MS = 24 * 3_600_000;
+export const PROMISED_RTO_MS = 24 * 3_600_000;
 
 /** A fault of a step, at one of its fields; `step` null: of the runbook as a whole. */
 export interface StepFault {
@@ -13,13 +13,13 @@ export interface StepFault {
   text: string;
 }
 
-/** What is wrong with steps that can be read, for a move of this kind. */
-export function stepFaults(steps: readonly Step[], kind: MoveKind): StepFault[] {
+/** What is wrong with steps that can be read, for a move of this kind that is promised within `rtoMs`. */
+export function stepFaults(steps: readonly Step[], kind: MoveKind, rtoMs: number): StepFault[] {
   return [
     ...steps.flatMap((step) => ofStep(step, steps, kind)),
     ...outOfOrder(steps, kind).map(({ step, text }) => ({ step, field: 'needs' as const, text })),
     ...unarchived(steps),
-    ...tooLong(steps, kind),
+    ...tooLong(steps, kind, rtoMs),
   ];
 }
 
@@ -67,7 +67,7 @@ function unarchived(steps: readonly Step[]): StepFault[] {
 }
 
 /** The longest way through the steps within the RTO, one attempt each; people are not counted. */
-function tooLong(steps: readonly Step[], kind: MoveKind): StepFault[] {
+function tooLong(steps: readonly Step[], kind: MoveKind, rtoMs: number): StepFault[] {
   if (kind !== 'failover' && kind !== 'evacuation') return [];
   const longest = new Map<string, { ms: number; path: string[] }>();
   const wayTo = (step: Step): { ms: number; path: string[] } => {
@@ -85,12 +85,12 @@ function tooLong(steps: readonly Step[], kind: MoveKind): StepFault[] {
   return steps
     .filter((s) => !s.outsideRto)
     .map(wayTo)
-    .filter(({ ms }) => ms > RTO_MS)
+    .filter(({ ms }) => ms > rtoMs)
     .toSorted((a, b) => b.ms - a.ms)
     .slice(0, 1)
     .map(({ ms, path }) => ({
       step: path.at(-1) ?? null,
       field: 'needs',
-      text: `up to here it may take ${duration(ms)}, and the promised RTO is ${duration(RTO_MS)}: ${path.join(' → ')}`,
+      text: `up to here it may take ${duration(ms)}, and the promised RTO is ${duration(rtoMs)}: ${path.join(' → ')}`,
     }));
 }

@@ -15,9 +15,10 @@ import {
   type StepArgument,
 } from '../workflows/model/acts.ts';
 import { onFailures, type OnFailure, type Runbook, type Step } from '../workflows/model/plan.ts';
-import { stepFaults } from './checks.ts';
+import { PROMISED_RTO_MS, stepFaults } from './checks.ts';
+import { unlisted, type Listed } from './names.ts';
 import { circles } from './order.ts';
-import { nearest, Source, type Cursor, type FileFault } from './yaml.ts';
+import { faultLine, nearest, Source, type Cursor, type FileFault } from './yaml.ts';
 
 /** The runbooks that are shipped, by the kind of move they are for. */
 export const shippedRunbooks = Object.fromEntries(
@@ -49,17 +50,33 @@ const stepKeys = [
 ] as const;
 type StepFields = Record<(typeof stepKeys)[number], Cursor>;
 
+/** What a runbook is for, as far as that is known: each of it adds checks. */
+export interface RunbookUse {
+  /** The kind of move that it stands for in a configuration. */
+  kind?: MoveKind;
+  /** The customer's RTO; without one, the promised one. */
+  rtoMs?: number;
+  /** The places that list what its steps name. */
+  places?: readonly Listed[];
+}
+
 /** A runbook, or everything that is wrong with it, in the order of the file. `name` is what faults call the file. */
-export function parseRunbook(name: string, bytes: Uint8Array): { runbook: Runbook } | { faults: FileFault[] } {
+export function parseRunbook(
+  name: string,
+  bytes: Uint8Array,
+  use: RunbookUse = {},
+): { runbook: Runbook } | { faults: FileFault[] } {
   const source = new Source(name, Buffer.from(bytes).toString('utf8'));
   if (source.faults.length > 0) return { faults: source.faults };
   const fields = source.root.fields(['kind', 'name', 'steps'] as const);
   const kind = fields.kind.oneOf(moveKinds);
+  if (use.kind !== undefined && fields.kind.seen() === JSON.stringify(kind) && kind !== use.kind)
+    fields.kind.fault(`${JSON.stringify(kind)}; it stands for ${use.kind} in the configuration`);
   const runbook: Runbook = {
     kind,
     name: fields.name.text('a name of 1 to 80 characters is allowed', (v) => v.trim() !== '' && v.length <= 80),
     digest: createHash('sha256').update(bytes).digest('hex'),
-    steps: readSteps(fields.steps, kind),
+    steps: readSteps(fields.steps, kind, use),
   };
   return source.faults.length > 0 ? { faults: source.faults.toSorted(byPlace) } : { runbook };
 }
@@ -70,18 +87,24 @@ function byPlace(a: FileFault, b: FileFault): number {
   return lineA - lineB || columnA - columnB;
 }
 
-/** Reads a runbook from disk; all its faults in one failure `runbook-invalid`. */
-export async function loadRunbook(file: string = shippedRunbooks.failover): Promise<Runbook> {
-  const parsed = parseRunbook(file, await readFile(file));
+/** Reads a runbook from disk; all its faults in one failure `runbook-invalid`, and that it is not there as well. */
+export async function loadRunbook(file: string = shippedRunbooks.failover, use: RunbookUse = {}): Promise<Runbook> {
+  const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
+    throw failure('runbook-invalid', `runbook ${file}: ${whyUnread(error)}`);
+  });
+  const parsed = parseRunbook(file, bytes, use);
   if ('runbook' in parsed) return parsed.runbook;
-  const lines = parsed.faults.map((f) => `${f.at}: ${f.path === '' ? '' : `${f.path}: `}${f.text}`);
+  const lines = parsed.faults.map(faultLine);
   throw failure(
     'runbook-invalid',
     `runbook: ${lines.length} fault${lines.length === 1 ? '' : 's'}\n${lines.join('\n')}`,
   );
 }
 
-function readSteps(list: Cursor, kind: MoveKind): Step[] {
+export const whyUnread = ({ code }: NodeJS.ErrnoException): string =>
+  code === 'ENOENT' ? 'does not exist' : `cannot be read (${code})`;
+
+function readSteps(list: Cursor, kind: MoveKind, { rtoMs = PROMISED_RTO_MS, places = [] }: RunbookUse): Step[] {
   const items = list.items();
   if (items.length > MOST_STEPS) list.fault(`${items.length} steps; at most ${MOST_STEPS} are allowed`);
   const read = items.map((item) => {
@@ -94,11 +117,12 @@ function readSteps(list: Cursor, kind: MoveKind): Step[] {
   checkIds(read);
   for (const circle of circles(steps))
     at(circle[0] ?? '')?.needs.fault(`a circle, no step of it can start: ${circle.join(' → ')}`);
+  for (const { step, field, text } of unlisted(steps, places)) (at(step)?.[field] ?? list).fault(text);
   // What counts acts waits until every act could be read: a misspelt one would otherwise be two faults.
   const actsRead = read.every((r) => acts.some((act) => JSON.stringify(act) === r.fields.act.seen()));
   if (actsRead) countActs(list, read, kind);
   if (list.source.faults.length > 0) return steps;
-  for (const { step, field, text } of stepFaults(steps, kind)) (at(step ?? '')?.[field] ?? list).fault(text);
+  for (const { step, field, text } of stepFaults(steps, kind, rtoMs)) (at(step ?? '')?.[field] ?? list).fault(text);
   return steps;
 }
 

@@ -24,6 +24,9 @@ export interface FileFault {
   text: string;
 }
 
+/** As it is printed: people and editors jump to the place. */
+export const faultLine = ({ at, path, text }: FileFault): string => `${at}: ${path === '' ? '' : `${path}: `}${text}`;
+
 /** A YAML file being read: remembers where everything stands, and collects every fault before any is reported. */
 export class Source {
   readonly faults: FileFault[] = [];

@@ -10,6 +10,7 @@ import type { ExternalUpdateActivities, FailoverActivities } from '../types.ts';
 import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
+import { performOutside } from './outside.ts';
 import { makePlan } from './plan.ts';
 import { plannedStep } from './planned.ts';
 import { serveUsers } from './serve.ts';
@@ -32,6 +33,9 @@ export function createFailoverActivities(
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
     ...createExternalActivities(site, () => running().signal),
     'page-operators': (page) => pageOperators(settings, page, running().signal),
-    'check-effect': async (input) => checkEffect(site, await plannedStep(site, input)),
+    'call-http': async (input) => performOutside(site, await plannedStep(site, input), 'call-http', running().signal),
+    'run-command': async (input) =>
+      performOutside(site, await plannedStep(site, input), 'run-command', running().signal),
+    'check-effect': async (input) => checkEffect(site, await plannedStep(site, input), running().signal),
   };
 }

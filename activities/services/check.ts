@@ -1,5 +1,6 @@
 import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
+import { checkOutside } from './outside.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
@@ -9,19 +10,23 @@ export interface Seen {
   summary: string;
 }
 
+type Check = (site: OwnSite, input: PlannedStep, signal: AbortSignal) => Promise<Seen> | Seen;
+
 /** Of acts that are not here nobody can see the effect from this site: it is there when the operators say so. */
-const checks: Partial<Record<Act, (site: OwnSite, input: PlannedStep) => Promise<Seen> | Seen>> = {
+const checks: Partial<Record<Act, Check>> = {
   'advance-epoch': epochHeld,
   'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
   'serve-users': rightHeld,
+  'call-http': (site, input, signal) => checkOutside(site, input, 'call-http', signal),
+  'run-command': (site, input, signal) => checkOutside(site, input, 'run-command', signal),
 };
 
 /** Looks whether what a step was to bring about stands, whoever did it. Changes nothing. */
-export async function checkEffect(site: OwnSite, input: PlannedStep): Promise<Seen> {
+export async function checkEffect(site: OwnSite, input: PlannedStep, signal: AbortSignal): Promise<Seen> {
   const check = checks[input.act];
-  return check ? check(site, input) : { seen: true, summary: 'nothing here can see it' };
+  return check ? check(site, input, signal) : { seen: true, summary: 'nothing here can see it' };
 }
 
 async function epochHeld(site: OwnSite, { key: { customer, epoch } }: PlannedStep): Promise<Seen> {

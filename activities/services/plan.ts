@@ -17,7 +17,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { highestEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { checkInput } from './input.ts';
-import { unconfigured, withParties } from './outside.ts';
+import { unconfigured, withParties } from './configured.ts';
 import type { OwnSite } from './site.ts';
 import { chooseSource } from './sources.ts';
 
@@ -31,12 +31,13 @@ const APPROVALS_NEEDED = 2;
 export async function makePlan(
   site: OwnSite,
   { input: typed, declaredAt }: { input: FailoverInput; declaredAt: Timestamp },
-  { runbookFile, signal }: { runbookFile?: string; signal?: AbortSignal } = {},
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
   const [runbook, seen, held, claimed, users, chosen] = await Promise.all([
-    loadRunbook(runbookFile),
+    // Now, and not when the worker starts: what people sign is what lies on disk.
+    loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
     observeSource(site.settings, customer, signal),
     heldEpoch(site, customer.id),
     highestEpoch(site.vault, customer.id, signal),

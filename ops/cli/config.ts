@@ -1,9 +1,10 @@
 import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
-import { readConfiguration, type CustomerConfiguration } from '../config/configuration.ts';
+import { readConfiguration, type CustomerConfiguration, type SiteConfiguration } from '../config/configuration.ts';
 import { settingsFor } from '../config/settings.ts';
 import { Fault } from '../fault.ts';
 import { operatorWarnings, tooFewKeys } from '../operators.ts';
+import { runbookFaults } from '../runbooks.ts';
 import type { Context } from './print.ts';
 
 export function register(program: Command, { out, config }: Context): void {
@@ -14,6 +15,12 @@ export function register(program: Command, { out, config }: Context): void {
     .option('--site <site>', "also read that site's secrets, as its worker would")
     .action(async ({ site }: { site?: string }) => {
       const configuration = await readConfiguration(config());
+      const faults = await runbookFaults(configuration);
+      if (faults.length > 0)
+        throw new Fault(
+          `runbooks of ${configuration.file}: ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n${faults.map((f) => `  ${f}`).join('\n')}`,
+          'A plan is made from what lies there when it is made: correct it at both sites.',
+        );
       if (site !== undefined) await settingsFor(configuration, site, { reportsFolder: '' });
       const customers = [...configuration.customers.values()];
       const few = tooFewKeys(configuration.operators, Date.now());
@@ -33,7 +40,8 @@ export function register(program: Command, { out, config }: Context): void {
         [
           `${configuration.file}: no faults.`,
           ...[...configuration.sites.values()].map(
-            (s) => `site ${s.site}: Temporal ${s.temporal.address}, vault ${s.vault.endpoint}/${s.vault.bucket}`,
+            (s) =>
+              `site ${s.site}: Temporal ${s.temporal.address}, vault ${s.vault.endpoint}/${s.vault.bucket}${outside(s)}`,
           ),
           ...customers.flatMap(describe),
           ...operators.map((o) => `operator ${o.id}: ${o.roles.join(', ')}${o.expires ? `, until ${o.expires}` : ''}`),
@@ -52,5 +60,9 @@ function describe(c: CustomerConfiguration): string[] {
     `customer ${c.id}: ${c.domain} at ${c.sites.join(' and ')}, options ${c.options.join(', ') || 'none'}`,
     `  RPO ${duration(c.objectives.rpoMs)}, RTO ${duration(c.objectives.rtoMs)}; target RTO ${duration(c.target.rtoMs)}`,
     `  snapshots every ${duration(everyMs)}, between every ${duration(betweenMs)}, budget ${duration(budgetMs)}`,
+    ...[...c.runbooks].map(([kind, { file }]) => `  its own runbook for ${kind}: ${file}`),
   ];
 }
+
+const outside = ({ requests, commands }: SiteConfiguration): string =>
+  requests.size + commands.size > 0 ? `; may ask ${[...requests.keys(), ...commands.keys()].join(', ')}` : '';

@@ -1,9 +1,11 @@
 import { readFile } from 'node:fs/promises';
-import type { Party } from '../../activities/settings.ts';
+import type { CommandSettings, Party } from '../../activities/settings.ts';
+import type { MoveKind } from '../../workflows/model/acts.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import { Fault } from '../fault.ts';
-import { Source } from '../../runbooks/yaml.ts';
+import { faultLine, Source } from '../../runbooks/yaml.ts';
 import type { ChannelConfiguration } from './channels.ts';
+import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
 
 /** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
@@ -18,6 +20,13 @@ export interface Configuration {
 
 /** Where a secret lies. It is never written in the configuration itself. */
 export type SecretReference = ({ file: string } | { env: string }) & { at: string; path: string };
+
+/** A file that the configuration names: no secret, and relative to its folder. */
+export interface PlacedFile {
+  file: string;
+  at: string;
+  path: string;
+}
 
 export interface SiteConfiguration {
   site: string;
@@ -40,6 +49,9 @@ export interface SiteConfiguration {
   channels: ReadonlyMap<string, ChannelConfiguration>;
   /** Who is paged: names of channels. */
   paging: readonly string[];
+  /** What its moves may ask of services that are not ours, by name. */
+  requests: ReadonlyMap<string, RequestConfiguration>;
+  commands: ReadonlyMap<string, CommandSettings>;
 }
 
 export interface AccountReference {
@@ -61,6 +73,8 @@ export interface CustomerConfiguration {
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
   parties: ReadonlyMap<string, Party>;
+  /** Its own, by the kind that each stands for; the shipped ones are the others. */
+  runbooks: ReadonlyMap<MoveKind, PlacedFile>;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */
@@ -78,7 +92,7 @@ export async function readConfiguration(file: string): Promise<Configuration> {
   const source = new Source(file, text);
   const configuration = source.faults.length === 0 ? parse(source, file) : null;
   if (configuration && source.faults.length === 0) return configuration;
-  const list = source.faults.map((f) => `  ${f.at}: ${f.path ? `${f.path}: ` : ''}${f.text}`);
+  const list = source.faults.map((f) => `  ${faultLine(f)}`);
   throw new Fault(
     `configuration ${file}: ${list.length} ${list.length === 1 ? 'fault' : 'faults'}\n${list.join('\n')}`,
     '`tandem config check` reads it again; nothing was started.',

@@ -6,8 +6,10 @@ import { publicKeyOf, rawHex } from '../keys.ts';
 import { endpoint, hostPort } from './addresses.ts';
 import { channelsOf, pagingOf } from './channels.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { commandsOf, requestsOf } from './outside.ts';
 import { partiesOf } from './parties.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
+import { runbooksOf } from './runbooks.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
 /** The rules of `tandem.yaml`. Every fault is noted where it stands, and reading goes on: all are reported at once. */
@@ -71,9 +73,11 @@ function somebodyDeclares(at: Cursor, operators: Approver[]): void {
   at.fault('nobody has the role declare; a failover is declared by one');
 }
 
+const siteKeys = ['temporal', 'worker', 'vault', 'signing', 'channels', 'paging', 'requests', 'commands'] as const;
+
 function siteOf(site: string, at: Cursor): SiteConfiguration {
-  const f = at.fields(['temporal', 'worker', 'vault', 'signing', 'channels', 'paging']);
-  const { temporal, worker, vault, signing } = f;
+  const f = at.fields(siteKeys);
+  const { temporal, worker, vault, signing, requests, commands } = f;
   const channels = channelsOf(f.channels);
   const t = temporal.fields(['address', 'namespace', 'ui']);
   const w = worker.fields(['listen', 'callbacks']);
@@ -114,6 +118,8 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
     privateKey: secretOf(s['private-key']),
     channels,
     paging: pagingOf(f.paging, channels),
+    requests: requestsOf(requests),
+    commands: commandsOf(commands),
   };
 }
 
@@ -129,6 +135,7 @@ const customerKeys = [
   'continuity-test',
   'limits',
   'parties',
+  'runbooks',
 ] as const;
 
 function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfiguration>): CustomerConfiguration {
@@ -150,6 +157,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     parties: partiesOf(f.parties, { options: bought, channels }),
     ...timesOf(f),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
+    runbooks: runbooksOf(f.runbooks),
   };
 }
 

@@ -1,5 +1,5 @@
 import type { Cursor } from '../../runbooks/yaml.ts';
-import type { AccountReference, SecretReference } from './configuration.ts';
+import type { AccountReference, PlacedFile, SecretReference } from './configuration.ts';
 
 /** Where secrets lie, as `tandem.yaml` says it. */
 
@@ -30,3 +30,10 @@ export function secretOf(at: Cursor): SecretReference {
 
 /** Empty for a reference that was a fault already. */
 export const sourceOf = (s: SecretReference): string => ('file' in s ? `file ${s.file}` : s.env && `env ${s.env}`);
+
+/** A file that is no secret, and where the configuration names it. */
+export const fileOf = (at: Cursor): PlacedFile => ({
+  file: at.text('a path is expected'),
+  at: at.source.at(at.node?.range?.[0] ?? 0),
+  path: at.path.join('.'),
+});

@@ -1,5 +1,8 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
+import { readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { createSecureContext } from 'node:tls';
+import type { CustomerSettings, RequestSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
 import { loadPrivateKey, openSshLine, publicKeyOf } from '../keys.ts';
 import type {
@@ -11,6 +14,7 @@ import type {
 } from './configuration.ts';
 import { channelSettings } from './channels.ts';
 import { keyring } from './keyring.ts';
+import type { RequestConfiguration } from './outside.ts';
 import { pathOf, secretText } from './secrets.ts';
 
 /** What one site needs of the configuration, with the secrets it names for this site; no other secret is read. */
@@ -29,13 +33,14 @@ export async function settingsFor(
   const peers = [...configuration.sites.values()].filter(
     (s) => s.site !== site && served.some((c) => c.sites.includes(s.site)),
   );
-  const [signingKey, vault, cleaner, peerVaults, customers, channels] = await Promise.all([
+  const [signingKey, vault, cleaner, peerVaults, customers, channels, requests] = await Promise.all([
     signingKeyOf(configuration, own),
     vaultAccess(configuration, own, own.vault.writer),
     own.vault.cleaner && vaultAccess(configuration, own, own.vault.cleaner),
     Promise.all(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
     Promise.all(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
     Promise.all([...own.channels].map(async ([name, c]) => [name, await channelSettings(configuration, c)] as const)),
+    Promise.all([...own.requests].map(async ([name, r]) => [name, await requestSettings(configuration, r)] as const)),
   ]);
   separateKeys(
     configuration,
@@ -56,6 +61,8 @@ export async function settingsFor(
     channels: new Map(channels),
     paging: own.paging,
     callbacks: own.callbacks,
+    requests: new Map(requests),
+    commands: own.commands,
     reportsFolder,
   };
 }
@@ -128,8 +135,25 @@ async function customerSettings(
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),
+    runbooks: new Map([...customer.runbooks].map(([kind, { file }]) => [kind, resolve(pathOf(configuration, file))])),
   };
 }
+
+/** Its certificates are read before anything starts: in the middle of a move is too late to find out. */
+async function requestSettings(configuration: Configuration, request: RequestConfiguration): Promise<RequestSettings> {
+  const { ca: place, ...rest } = request;
+  if (place === null) return { ...rest, ca: null };
+  try {
+    const pem = await readFile(pathOf(configuration, place.file), 'utf8');
+    createSecureContext({ ca: pem });
+    if (pem.includes('-----BEGIN CERTIFICATE-----')) return { ...rest, ca: pem };
+  } catch (error) {
+    throw new Fault(`${place.at}: ${place.path}: ${place.file}: ${String(error)}`, PEM_EXPECTED);
+  }
+  throw new Fault(`${place.at}: ${place.path}: ${place.file}: holds no certificate`, PEM_EXPECTED);
+}
+
+const PEM_EXPECTED = 'A file of certificates in PEM is expected, beside the configuration or by its absolute path.';
 
 /** Destroying one customer's keys must neither spare it nor take another with it: no key belongs to two customers. */
 function separateKeys(configuration: Configuration, customers: CustomerSettings[]): void {

@@ -64,6 +64,7 @@ export async function makeWorld(): Promise<World> {
     continuityTest: { month: 3, day: 1, hour: 2 },
     limits: { contacts: 250 },
     parties: new Map(),
+    runbooks: new Map(),
   };
   const settings: SiteSettings = {
     site: 'west',
@@ -86,6 +87,8 @@ export async function makeWorld(): Promise<World> {
     paging: [],
     callbacks: null,
     reportsFolder,
+    requests: new Map(),
+    commands: new Map(),
   };
   const sites: OwnSite[] = [openSite(settings)];
   const [first] = sites;

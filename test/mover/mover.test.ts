@@ -26,6 +26,8 @@ beforeAll(async () => {
     paging: [],
     callbacks: null,
     reportsFolder: '/nowhere',
+    requests: new Map(),
+    commands: new Map(),
     customers: new Map([
       [
         CUSTOMER,
@@ -44,6 +46,7 @@ beforeAll(async () => {
           continuityTest: { month: 3, day: 1, hour: 3 },
           limits: { contacts: 250 },
           parties: new Map(),
+          runbooks: new Map(),
         },
       ],
     ]),

@@ -77,6 +77,8 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       paging: [],
       callbacks: null,
       reportsFolder: reports,
+      requests: new Map(),
+      commands: new Map(),
     };
   };
   const settings = { east: settingsOf('east'), west: settingsOf('west') };
@@ -145,5 +147,6 @@ function customerSettings(
     continuityTest: { month: 3, day: 10, hour: 2 },
     limits: { contacts: 250 },
     parties: new Map(),
+    runbooks: new Map(),
   };
 }

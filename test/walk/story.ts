@@ -220,6 +220,8 @@ export function settingsOf(
     paging: [],
     callbacks: null,
     reportsFolder: '/nowhere',
+    requests: new Map(),
+    commands: new Map(),
     customers: new Map([
       [
         CUSTOMER,
@@ -238,6 +240,7 @@ export function settingsOf(
           continuityTest: { month: 3, day: 1, hour: 3 },
           limits: { contacts: 250 },
           parties: new Map(),
+          runbooks: new Map(),
         },
       ],
     ]),

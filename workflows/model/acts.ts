@@ -38,6 +38,8 @@ export const performedActs = [
   'probe',
   'notify',
   'request-external-update',
+  'call-http',
+  'run-command',
 ] as const satisfies readonly Act[];
 export type PerformedAct = (typeof performedActs)[number];
 
@@ -86,6 +88,10 @@ export type Option = (typeof options)[number];
 /** What a step says beside what all steps say. */
 export const stepArguments = ['service', 'request', 'command', 'party', 'channel', 'message'] as const;
 export type StepArgument = (typeof stepArguments)[number];
+
+/** Arguments that name an entry of the configuration, which may or may not list it. */
+export const namedArguments = ['request', 'command', 'party', 'channel'] as const satisfies readonly StepArgument[];
+export type NamedArgument = (typeof namedArguments)[number];
 
 export interface ActRule {
   /** Guards users: never passed over when it failed, and skipped or called done by two operators only. */

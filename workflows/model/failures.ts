@@ -11,6 +11,30 @@ export const failures = {
     retry: false,
     try: 'Take the step out of the runbook, or do it by a call-http or run-command of your own.',
   },
+  'not-configured': {
+    retry: false,
+    try: 'List it in the configuration of this site and start its worker again, or correct the runbook; then retry the step.',
+  },
+  'attempt-running': {
+    retry: true,
+    try: 'Nothing to do: an earlier attempt of this step is coming to its end, and the next one follows it.',
+  },
+  'request-failed': {
+    retry: true,
+    try: 'Look at the service that is asked, and at the way to it; each attempt asks with the same key.',
+  },
+  'request-refused': {
+    retry: false,
+    try: 'Read the status at the service that refused; then `tandem failover retry`, or `done` when it was done by hand.',
+  },
+  'command-failed': {
+    retry: true,
+    try: 'Look at what the command needs; each attempt is given the same key.',
+  },
+  'command-refused': {
+    retry: false,
+    try: 'Read what the command printed; then `tandem failover retry`, or `done` when it was done by hand.',
+  },
   'journal-broken': {
     retry: false,
     try: 'Lines of the journal were changed or removed: keep this database as it is, and read it with a second person.',

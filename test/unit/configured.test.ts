@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { unconfigured, withParties } from '../../activities/services/outside.ts';
+import { unconfigured, withParties } from '../../activities/services/configured.ts';
 import type { ChannelSettings } from '../../activities/notify/port.ts';
 import type { Party } from '../../activities/settings.ts';
 import type { Step } from '../../workflows/model/plan.ts';
@@ -26,7 +26,12 @@ const asking = (named: string): Step => ({
   onFailure: 'hold',
 });
 const asked = (named: string): string[] | undefined => withParties([asking(named)], { parties })[0]?.parties;
-const site = { site: 'west', channels: new Map<string, ChannelSettings>([['box', { kind: 'outbox', folder: 'x' }]]) };
+const site = {
+  site: 'west',
+  channels: new Map<string, ChannelSettings>([['box', { kind: 'outbox', folder: 'x' }]]),
+  requests: new Map(),
+  commands: new Map(),
+};
 
 describe('a step that asks parties outside', () => {
   it('means one of them, or all of an option, always in the same order; and never those of another option', () => {
@@ -44,7 +49,7 @@ describe('a plan cannot be approved', () => {
     expect(texts(withParties([asking('public-im')], { parties }))).toEqual([
       'step partners: the customer has no party public-im',
     ]);
-    expect(texts([telling('pager')])).toEqual(['step partners: site west has no channel pager']);
+    expect(texts([telling('pager')])).toEqual(['step partners: "pager" is no channel of west; allowed: box']);
     expect(texts([telling('box'), ...withParties([asking('fabrikam')], { parties })])).toEqual([]);
   });
 });
