@@ -34,15 +34,15 @@ const replay = async (name: string, history: unknown): Promise<void> => {
 };
 
 /** West's customer has a party outside, who is asked each day. */
-function askFabrikam(region: Region, settings: ChannelSettings): void {
-  const { west } = region.settings;
+function askFabrikam(at: Region, settings: ChannelSettings): void {
+  const { west } = at.settings;
   const customer = west.customers.get(CUSTOMER);
   if (!customer) throw new Error('no customer');
   const option = 'third-party-federation' as const;
   const fabrikam = { option, channel: 'box', chaseMs: 24 * 3_600_000, subject: null, change: 'x', contact: null };
   const asks = { ...customer, options: [option], parties: new Map([['fabrikam', fabrikam]]) };
   const channels = new Map([['box', settings]]);
-  region.settings.west = { ...west, channels, paging: ['box'], customers: new Map([[CUSTOMER, asks]]) };
+  at.settings.west = { ...west, channels, paging: ['box'], customers: new Map([[CUSTOMER, asks]]) };
 }
 
 async function signDone({ clients, operators: [one] }: Region): Promise<void> {
