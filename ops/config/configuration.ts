@@ -12,6 +12,24 @@ export interface Configuration {
   sites: ReadonlyMap<string, SiteConfiguration>;
   customers: ReadonlyMap<string, CustomerConfiguration>;
   operators: readonly Approver[];
+  /** A bucket at neither site; null when there is none. */
+  witness: WitnessConfiguration | null;
+}
+
+export interface WitnessConfiguration {
+  endpoint: string;
+  region: string;
+  bucket: string;
+  /** By site. */
+  accounts: ReadonlyMap<string, AccountReference>;
+}
+
+export interface ServiceConfiguration {
+  /** `host:port` at which clients sign in. */
+  clients: string;
+  api: string | null;
+  /** Answers 200 while the client port can be reached from outside; asked of somebody who is outside. */
+  outsideCheck: string | null;
 }
 
 /** Where a secret lies. It is never written in the configuration itself. */
@@ -33,6 +51,7 @@ export interface SiteConfiguration {
   /** OpenSSH line. */
   publicKey: string;
   privateKey: SecretReference;
+  service: ServiceConfiguration | null;
 }
 
 export interface AccountReference {

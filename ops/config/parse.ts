@@ -4,7 +4,9 @@ import { roles, type Approver } from '../../workflows/model/plan.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { publicKeyOf, rawHex } from '../keys.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { bucketOf, hostPort, serviceOf } from './addresses.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
+import { witnessOf } from './witness.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
 /** The rules of `tandem.yaml`. Every fault is noted where it stands, and reading goes on: all are reported at once. */
@@ -15,7 +17,7 @@ const PROMISED = { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR };
 const options = ['third-party-federation', 'public-im', 'content-archiving', 'external-av'] as const;
 
 export function parse(source: Source, file: string): Configuration {
-  const top = source.root.fields(['sites', 'customers', 'operators']);
+  const top = source.root.fields(['sites', 'customers', 'operators', 'witness']);
   const sites = new Map(top.sites.entries('site').map(([site, at]) => [site, siteOf(site, at)]));
   const known = [...sites.keys()];
   const customers = new Map(top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, known)]));
@@ -41,7 +43,8 @@ export function parse(source: Source, file: string): Configuration {
     'the same key',
   );
   enoughOperators(top.operators, operators);
-  return { file, folder: dirname(file), sites, customers, operators };
+  const witness = witnessOf(top.witness, sites);
+  return { file, folder: dirname(file), sites, customers, operators, witness };
 }
 
 /** Two names for one thing: each site, operator or database must be its own. */
@@ -62,17 +65,14 @@ function enoughOperators(at: Cursor, operators: Approver[]): void {
   );
 }
 
-const hostPort = (v: string): boolean => /^[^\s:/]+:\d{1,5}$/.test(v) && Number(v.split(':')[1]) < 65_536;
-const loopback = (host: string): boolean => /^(127\.\d+\.\d+\.\d+|localhost|\[::1\])$/.test(host);
-
-function endpoint(value: string): boolean {
-  if (!URL.canParse(value)) return false;
-  const url = new URL(value);
-  return url.protocol === 'https:' || (url.protocol === 'http:' && loopback(url.hostname));
-}
-
 function siteOf(site: string, at: Cursor): SiteConfiguration {
-  const { temporal, worker, vault, signing } = at.fields(['temporal', 'worker', 'vault', 'signing']);
+  const { temporal, worker, vault, signing, service } = at.fields([
+    'temporal',
+    'worker',
+    'vault',
+    'signing',
+    'service',
+  ]);
   const t = temporal.fields(['address', 'namespace', 'ui']);
   const w = worker.fields(['listen']);
   const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'cleaner', 'reader']);
@@ -100,13 +100,12 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
     },
     listen: w.listen.text('host:port is expected', hostPort),
     vault: {
-      endpoint: v.endpoint.text('https is expected; http is allowed on loopback only', endpoint),
-      region: v.region.text('a region is expected, such as us-east-1'),
-      bucket: v.bucket.text('a bucket name is expected', (b) => /^[a-z0-9][a-z0-9.-]{2,62}$/.test(b)),
+      ...bucketOf(v),
       ...accounts,
     },
     publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
     privateKey: secretOf(s['private-key']),
+    service: serviceOf(service),
   };
 }
 

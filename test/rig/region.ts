@@ -67,6 +67,8 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       site,
       vault: vaults[site],
       cleaner: { east: vaults.eastCleaner, west: vaults.westCleaner }[site],
+      witness: vaults.witness[site],
+      services: new Map(),
       peerVaults: new Map([[peer, reader]]),
       peerTemporals: new Map([[peer, { address, namespace }]]),
       signingKey: pairs[site].privateKey,
