@@ -3,6 +3,7 @@ import type { Client } from '@temporalio/client';
 import type { SiteSettings } from '../activities/settings.ts';
 import { taskQueue } from '../workflows/model/names.ts';
 import { siteActivities } from './activities.ts';
+import { beat } from './beat-loop.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
@@ -58,9 +59,9 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     say(
       `ready: site ${settings.site}, build ${build.buildId}, queue ${taskQueue(settings.site)}, Temporal ${temporal.address}`,
     );
-    const coverage = watchCoverage(settings, metrics, signal, say);
+    const loops = [watchCoverage(settings, metrics, signal, say), beat(settings, metrics, signal, say)];
     await until(signal, worker, running);
-    await coverage;
+    await Promise.all(loops);
     await closeClient(client);
   } finally {
     http.close();
