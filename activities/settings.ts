@@ -13,6 +13,16 @@ export interface VaultAccess {
   secretAccessKey: string;
 }
 
+/** The service of a site, as far as it can be looked at from outside. */
+export interface ServiceAddresses {
+  /** `host:port` at which clients sign in. */
+  clients: string;
+  /** Any answer of HTTP shows that it is there; null when there is none. */
+  api: string | null;
+  /** A URL of somebody outside, who answers 200 while he can reach the client port; null when there is none. */
+  outsideCheck: string | null;
+}
+
 /** The keys of one customer. New packs are written under `current`; any key of the ring opens old ones. */
 export interface Keyring {
   current: string;
@@ -91,10 +101,14 @@ export interface SiteSettings {
   vault: VaultAccess;
   /** This site's own vault, with rights to delete what no lock holds, and neither to read nor to write; null: nothing is deleted. */
   cleaner: VaultAccess | null;
+  /** A bucket at neither site, by this site's own account: epochs are claimed in it, and sites tell it that they live. Null: there is none. */
+  witness: VaultAccess | null;
   /** The peers' vaults, with rights to read, by site. */
   peerVaults: ReadonlyMap<string, VaultAccess>;
   /** Temporal services of the peers, by site: to nudge and to observe. */
   peerTemporals: ReadonlyMap<string, { address: string; namespace: string }>;
+  /** Where users sign in, by site, this one included; a site whose service is not named has none. */
+  services: ReadonlyMap<string, ServiceAddresses>;
   signingKey: KeyObject;
   /** Public keys of all sites, this one included. */
   publicKeys: ReadonlyMap<string, KeyObject>;

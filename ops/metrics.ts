@@ -11,6 +11,7 @@ export class SiteMetrics {
   readonly strays: Gauge<'customer' | 'site' | 'vault'>;
   readonly checked: Gauge<'customer' | 'site' | 'vault'>;
   readonly quarantined: Gauge<'customer'>;
+  readonly beat: Gauge<'site'>;
   readonly rpoSeconds: Gauge<'customer'>;
   readonly build: Gauge<'site' | 'build'>;
 
@@ -49,6 +50,12 @@ export class SiteMetrics {
       name: 'tandem_users_quarantined',
       help: 'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
       labelNames: ['customer'],
+      registers,
+    });
+    this.beat = new Gauge({
+      name: 'tandem_witness_beat_timestamp_seconds',
+      help: 'When the witness last took a beat of this site, by this site; peers take it for lost a minute later. 0 = never.',
+      labelNames: ['site'],
       registers,
     });
     this.rpoSeconds = new Gauge({

@@ -143,7 +143,7 @@ ${items(
 <p>This page is a rendering; the signed evidence lies in the vaults of both sites. <code>tandem evidence export --customer ${text(r.customer)} --move ${text(r.move)} --out FILE</code></p>
 ${rows([
   ['Move', r.move],
-  ['Epoch', r.epoch === null ? 'none was claimed' : String(r.epoch)],
+  ['Epoch', r.epoch === null ? 'none was claimed' : `${r.epoch}${claimed(r)}`],
   ['Plan', r.planDigest ?? 'none'],
   ['Journal', r.journalHead],
 ])}
@@ -178,3 +178,11 @@ const leftForCustomer = (r: FailoverReport): string[] => [
   ...r.steps.filter((s) => s.state !== 'done').map((s) => `${s.act} was not completed`),
   ...r.notTested,
 ];
+
+/** In which stores the claim stands, beside the survivor's database. */
+function claimed({ claims = [] }: FailoverReport): string {
+  const [held, missing] = [claims.filter((c) => c.claimed), claims.filter((c) => !c.claimed)].map((list) =>
+    list.map((c) => `the ${c.store}`).join(' and '),
+  );
+  return `${held ? `, also claimed in ${held}` : ''}${missing ? `; not in ${missing}` : ''}`;
+}

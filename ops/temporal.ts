@@ -71,32 +71,3 @@ export async function prepareNamespace(client: Client, namespace: string, signal
     await pause(100, signal);
   }
 }
-
-/**
- * Makes this build the one that new runs are given to. Without a current version runs hang with no error at all, so the
- * worker is not ready before this has succeeded; it cannot before the service has seen the worker's first poll.
- */
-export async function makeCurrent(
-  client: Client,
-  namespace: string,
-  deploymentName: string,
-  buildId: string,
-  signal?: AbortSignal,
-): Promise<void> {
-  const { workflowService } = client.connection as Connection;
-  for (let attempt = 0; ; attempt += 1) {
-    try {
-      await workflowService.setWorkerDeploymentCurrentVersion({
-        namespace,
-        deploymentName,
-        buildId,
-        ignoreMissingTaskQueues: true,
-        identity: 'tandem worker',
-      });
-      return;
-    } catch (error) {
-      if (signal?.aborted || attempt > 600) throw error;
-      await pause(100, signal);
-    }
-  }
-}

@@ -5,13 +5,15 @@ import type { SiteSettings } from '../activities/settings.ts';
 import type { SiteActivities } from '../activities/types.ts';
 import { taskQueue } from '../workflows/model/names.ts';
 import { siteActivities } from './activities.ts';
+import { beat } from './beat-loop.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
 import { Callbacks, wakeBy, type Reply } from './callbacks.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
 import { prepareSite } from './prepare.ts';
 import { watchCoverage } from './coverage-loop.ts';
-import { connectClient, makeCurrent, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
+import { makeCurrent, standBy } from './current.ts';
+import { connectClient, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
 
 export interface WorkerOptions {
   settings: SiteSettings;
@@ -60,14 +62,18 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     // Unheard, a failure of the worker would end the process before the line that explains it.
     running.catch(() => undefined);
     missing = 'making this build the current one';
-    await Promise.race([running, makeCurrent(client, temporal.namespace, DEPLOYMENT, build.buildId, signal)]);
+    const own = { namespace: temporal.namespace, deploymentName: DEPLOYMENT, buildId: build.buildId };
+    const newer = await Promise.race([running.then(() => null), makeCurrent(client, own, signal)]);
     missing = null;
     say(
       `ready: site ${settings.site}, build ${build.buildId}, queue ${taskQueue(settings.site)}, Temporal ${temporal.address}`,
     );
-    const coverage = watchCoverage(settings, metrics, signal, say);
+    if (newer !== null)
+      say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
+    const loops = [watchCoverage(settings, metrics, signal, say), beat(settings, metrics, signal, say)];
+    if (newer !== null) loops.push(standBy(client, own, signal, say));
     await until(signal, worker, running);
-    await coverage;
+    await Promise.all(loops);
     await callbacks?.close();
     await closeClient(client);
   } finally {

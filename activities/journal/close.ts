@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { failure } from '../../workflows/model/failures.ts';
 import type { ClosedMove, FailoverReport } from '../../workflows/model/moves.ts';
 import { canonicalJson } from '../../workflows/model/plan.ts';
+import { claimAgain, claimsOf } from '../services/claims.ts';
 import type { OwnSite } from '../services/site.ts';
 import { oldestValid, seal, type Purpose } from '../vault/signed.ts';
 import { appendJournal, chainFault, findLine, readJournal, type JournalLine } from './chain.ts';
@@ -24,6 +25,7 @@ export async function closeMove(
 ): Promise<ClosedMove> {
   const { customer, move } = report;
   checkMove(move);
+  await claimAgain(site, report, { afterMs: 0, ...(signal && { signal }) });
   const lines = await endMove(site, report);
   const fault = chainFault(report, lines);
   const last = lines.at(-1);
@@ -47,13 +49,15 @@ async function endMove(site: OwnSite, report: Omit<FailoverReport, 'journalHead'
   const { customer, move, outcome, endedAt } = report;
   return site.database(customer).transaction(async (client) => {
     if (!(await findLine(client, move, CLOSE))) {
+      const claims = await claimsOf(client, move);
+      const told = claims.length > 0 ? { ...report, claims } : report;
       await appendJournal(client, {
         customer,
         move,
         key: CLOSE,
         kind: 'closed',
         at: endedAt,
-        body: { outcome, report },
+        body: { outcome, report: told },
       });
       await client.query('update tandem.move set phase = $2, ended_at = $3 where move = $1', [move, outcome, endedAt]);
     }

@@ -5,6 +5,7 @@ import { canonicalJson } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { requireIdentity } from '../contacts/prepare.ts';
 import { checkDeclarer, checkInput } from '../services/input.ts';
+import { claimAgain } from '../services/claims.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { ClaimResult } from '../types.ts';
 import { appendJournal } from './chain.ts';
@@ -110,7 +111,8 @@ export async function writeJournal(
   const [first] = entries;
   if (!first) return { head: '' };
   const head = await appendEntries(site, first, entries);
-  return { head, mirrored: await tryMirror(site, first) };
+  const [mirrored] = await Promise.all([tryMirror(site, first), claimAgain(site, first)]);
+  return { head, mirrored };
 }
 
 async function appendEntries(site: OwnSite, first: JournalEntry, entries: readonly JournalEntry[]): Promise<string> {

@@ -1,9 +1,15 @@
-import { failureKind } from '../../workflows/model/failures.ts';
+import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { Epoch } from '../../workflows/model/epoch.ts';
 import type { Isolation } from '../../workflows/model/plan.ts';
-import type { CustomerSettings, SiteSettings } from '../settings.ts';
-import { highestEpoch } from '../vault/epochs.ts';
+import { verdictOf, WITNESS_OBSERVER } from '../../workflows/model/verdict.ts';
+import type { CustomerSettings, SiteSettings, VaultAccess } from '../settings.ts';
+import { readClaims } from '../vault/epochs.ts';
+import { BEAT_FRESH_MS, hearBeat } from './beats.ts';
 import { isServersAnswer, peerQuery, peerTemporal, withPeerVault, within } from './peer.ts';
+import { greetsClients, httpStatus } from './service.ts';
+
+/** An observer that cannot look: its silence is not the source's. */
+class Blind extends Error {}
 
 /** What one observer may take. All look at once, so that a site which swallows every packet costs this much, once. */
 export const OBSERVER_LIMIT_MS = 2000;
@@ -30,8 +36,9 @@ interface ObservedRow {
 }
 
 /**
- * Looks at a site through its database, vault and Temporal service at once, read-only, within OBSERVER_LIMIT_MS.
- * *serving* when one of them saw it serve users of the customer, whichever half. Never *dead*: that takes a witness.
+ * Looks at a site through its database, vault and Temporal service, its client port and API where they are named, and by
+ * its beats in the witness, all at once, read-only, within OBSERVER_LIMIT_MS. *serving* when one of them saw it serve users
+ * of the customer, whichever half.
  */
 export async function observeSource(
   settings: SiteSettings,
@@ -48,7 +55,7 @@ export async function observeSource(
       because[name] = error instanceof Error ? error.message : String(error);
       // A refusal is an answer: something is there that could be serving.
       const answered = isServersAnswer(error) || failureKind(error) === 'vault-refused';
-      return { name, saw: answered ? 'answers' : 'unreachable' };
+      return { name, saw: error instanceof Blind ? 'unknown' : answered ? 'answers' : 'unreachable' };
     }
   };
   const observers = await Promise.all([
@@ -64,18 +71,62 @@ export async function observeSource(
     }),
     observe('temporal', async () => {
       const temporal = settings.peerTemporals.get(customer.peer);
-      if (!temporal) throw new Error('no address is configured');
+      if (!temporal) throw new Blind('no address is configured');
       await peerTemporal(temporal, OBSERVER_LIMIT_MS);
       return 'answers';
     }),
+    ...serviceObservers(settings, customer).map(({ name, look }) => observe(name, look)),
+    ...(settings.witness ? [observeBeats(settings, settings.witness, customer.peer, because, signal)] : []),
   ]);
-  const verdict = observers.some((o) => o.saw === 'serving') ? 'serving' : 'unknown';
-  return { verdict, observers, because, epoch, claimed };
+  return { verdict: verdictOf(observers), observers, because, epoch, claimed };
 }
 
-/** Whether a machine has seen the source closed. */
-export function sawClosed(observers: readonly Observer[]): boolean {
-  return observers.some((o) => o.saw === 'closed') && !observers.some((o) => o.saw === 'serving');
+interface Look {
+  name: string;
+  look: (signal: AbortSignal) => Promise<Observer['saw']>;
+}
+
+/** The client port and the API of a site, where they are named. They show that it is there, not for whom. */
+function serviceObservers({ services }: SiteSettings, { peer, domain }: CustomerSettings): Look[] {
+  const service = services.get(peer);
+  if (!service) return [];
+  const { clients, api } = service;
+  const answers = 'answers' as const;
+  return [
+    { name: 'sign-in', look: (signal) => greetsClients(clients, domain, signal).then(() => answers) },
+    ...(api === null
+      ? []
+      : [{ name: 'api', look: (signal: AbortSignal) => httpStatus(api, signal).then(() => answers) }]),
+  ];
+}
+
+/**
+ * The observer at neither site: a site that beat there within a minute, by the clock of the witness, is alive, whatever we
+ * can reach. A witness that cannot be reached, and one that a site never beat in, say nothing.
+ */
+async function observeBeats(
+  { publicKeys }: SiteSettings,
+  access: VaultAccess,
+  peer: string,
+  because: Record<string, string>,
+  signal: AbortSignal | undefined,
+): Promise<Observer> {
+  const told = (saw: Observer['saw'], why: string): Observer => {
+    because[WITNESS_OBSERVER] = why;
+    return { name: WITNESS_OBSERVER, saw };
+  };
+  try {
+    const listen = (limit: AbortSignal) => hearBeat(access, peer, publicKeys, limit);
+    const heard = await within(OBSERVER_LIMIT_MS, 'witness', listen, signal);
+    if (heard === null) return told('unknown', `it has never had a beat of ${peer}`);
+    if (heard === 'unsigned') return told('unknown', `what lies there as the beat of ${peer} was not signed by it`);
+    return heard.ageMs < BEAT_FRESH_MS
+      ? told('answers', `beat ${heard.beat.sequence} came at ${heard.cameAt}`)
+      : told('unreachable', `no beat since ${heard.cameAt}`);
+  } catch (error) {
+    signal?.throwIfAborted();
+    return told('unknown', `cannot be reached: ${failureText(error)}`);
+  }
 }
 
 async function observedRows(customer: CustomerSettings, signal: AbortSignal): Promise<ObservedRow[]> {
@@ -101,6 +152,8 @@ async function highestClaimed(
   signal: AbortSignal,
 ): Promise<number> {
   const access = settings.peerVaults.get(customer.peer);
-  if (!access) throw new Error('no credentials are configured');
-  return withPeerVault(access, (vault) => highestEpoch(vault, customer.id, signal));
+  if (!access) throw new Blind('no credentials are configured');
+  const { publicKeys } = settings;
+  const { newest } = await withPeerVault(access, (vault) => readClaims(vault, customer.id, { publicKeys, signal }));
+  return newest?.number ?? 0;
 }

@@ -3,16 +3,19 @@ import { failure } from '../../workflows/model/failures.ts';
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { Isolation } from '../../workflows/model/plan.ts';
-import { observeSource, sawClosed, type Observation } from '../probes/source.ts';
+import { whyWorse } from '../../workflows/model/verdict.ts';
+import { observeSource, type Observation } from '../probes/source.ts';
 import type { CustomerSettings } from '../settings.ts';
-import { claimEpoch } from '../vault/epochs.ts';
+import { claimInStores, noteClaims, type StoreClaim } from './claims.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
 /**
- * Claims the plan's epoch in this site's vault, then in its database. The world is looked at once more before: what
- * people signed must still hold. After it every store here refuses what an older move tries to do.
+ * Claims the plan's epoch in every store that can be reached: this site's vault and the witness, then its database, which
+ * is locked meanwhile. The world is looked at once more before: what people signed must still hold. After it every store
+ * here refuses what an older move tries to do. A vault or a witness that is away stops nothing: it is told, and the claim
+ * is written there later.
  */
 export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const { key, plan } = input;
@@ -25,33 +28,42 @@ export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: A
   const worse = whyWorse(plan.decisions.isolation, seen.observers);
   if (worse !== null) throw failure('world-worse', `${id}: ${customer.peer} ${worse}; nothing has been changed`);
   refuseNewerSource(customer, seen, epoch);
-  // Looked at before the vault is written, so that a stale run does not even burn a number; judged again under the lock.
-  await database.transaction((client) => newerThanHeld(client, id, epoch));
-  const holder = await claimEpoch(site.vault, site.settings, id, epoch, signal);
-  if (holder)
-    throw failure('epoch-taken', `${id}: epoch ${epoch.number} is claimed by move ${holder.move} of ${holder.site}`);
   return database.transaction(async (client) => {
+    // A stale run does not even burn a number; and of one site's moves only one at a time claims.
     const held = await newerThanHeld(client, id, epoch);
+    const claims = await claimInStores(site, id, epoch, signal);
     const restamped = held === null ? 0 : await takeEpoch(client, id, held, epoch, site.settings.site);
+    await noteClaims(client, id, epoch, claims);
+    const where = whereClaimed(claims, epoch);
     return noteEffect(client, input, {
-      summary: `epoch ${epoch.number} is claimed; ${customer.peer}: ${told(seen.observers)}`,
-      facts: { epoch: epoch.number, before: held?.number ?? epoch.number, keptOpen: restamped },
+      summary: `epoch ${epoch.number} is claimed in ${where.claimedIn}${where.not}; ${customer.peer}: ${told(seen.observers)}`,
+      facts: {
+        epoch: epoch.number,
+        before: held?.number ?? epoch.number,
+        keptOpen: restamped,
+        claimedIn: where.claimedIn,
+        ...(where.missing && { notClaimedIn: where.missing }),
+      },
+      ...(where.alarms.length > 0 && { alarms: where.alarms }),
     });
   });
 }
 
-/** Why what was signed no longer holds, about the source; null when it does. */
-function whyWorse(signed: Isolation, now: Isolation['observers']): string | null {
-  if (signed.verdict !== 'serving' && now.some((o) => o.saw === 'serving')) {
-    return `serves now: seen by its ${now
-      .filter((o) => o.saw === 'serving')
-      .map((o) => o.name)
-      .join(', ')}`;
-  }
-  if (signed.statement === null && sawClosed(signed.observers) && !sawClosed(now)) {
-    return 'was seen closed when the plan was signed, and cannot be seen now';
-  }
-  return null;
+function whereClaimed(
+  claims: readonly StoreClaim[],
+  { number }: Epoch,
+): { claimedIn: string; missing: string; not: string; alarms: string[] } {
+  const missing = claims.filter((c) => !c.claimed);
+  const names = missing.map((c) => c.store).join(', ');
+  return {
+    claimedIn: ['database', ...claims.filter((c) => c.claimed).map((c) => c.store)].join(', '),
+    missing: names,
+    not: names && `, not yet in ${names}`,
+    alarms: missing.map(
+      ({ store, because }) =>
+        `the ${store} does not hold the claim of epoch ${number} yet (${because}); it is tried again with every line of the journal`,
+    ),
+  };
 }
 
 /** The source may hold a claim of its own: a site writes its own vault only, so that none in its vault is ours. */

@@ -12,10 +12,13 @@ import {
   type Step,
 } from '../../workflows/model/plan.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
-import { observeSource, sawClosed } from '../probes/source.ts';
+import { sawClosed } from '../../workflows/model/verdict.ts';
+import { observeSource } from '../probes/source.ts';
+import { proveSurvivor } from '../probes/survivor.ts';
 import type { CustomerSettings } from '../settings.ts';
-import { highestEpoch } from '../vault/epochs.ts';
+import { nextEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
+import { claimsInReach } from './claims.ts';
 import { checkInput } from './input.ts';
 import { unconfigured, withParties } from './configured.ts';
 import type { OwnSite } from './site.ts';
@@ -35,12 +38,13 @@ export async function makePlan(
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const [runbook, seen, held, claimed, users, chosen] = await Promise.all([
+  const [runbook, seen, survivor, held, claimed, users, chosen] = await Promise.all([
     // Now, and not when the worker starts: what people sign is what lies on disk.
     loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
     observeSource(site.settings, customer, signal),
+    proveSurvivor(site, customer, signal),
     heldEpoch(site, customer.id),
-    highestEpoch(site.vault, customer.id, signal),
+    claimsInReach(site, customer.id, signal),
     usersOf(site, customer),
     chooseSource(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal),
   ]);
@@ -51,6 +55,7 @@ export async function makePlan(
     statement: input.isolation?.trim() ?? null,
   };
   const { rpoMs, rtoMs } = customer.objectives;
+  const acceptances = survivor.every((proof) => proof.ok) ? [] : ['survivor-unproven'];
   const lossMs = ageMs(source.point, Date.parse(disruptedAt));
   const decisions: Decisions = {
     format: 1,
@@ -58,13 +63,14 @@ export async function makePlan(
     customer: customer.id,
     from: input.from,
     to: site.settings.site,
-    epoch: 1 + Math.max(held, claimed, seen.claimed, seen.epoch?.number ?? 0),
+    epoch: nextEpoch(claimed.claims, Math.max(held, seen.claimed, seen.epoch?.number ?? 0)),
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
     ...applicable(withParties(runbook.steps, customer), customer.options),
     isolation,
     recoveryPoint: source.point,
     acceptedLossMs: lossMs > rpoMs ? lossMs : null,
+    ...(acceptances.length > 0 && { acceptances }),
     users,
     approvers: approvers(site.settings.operators),
     approvalsNeeded: APPROVALS_NEEDED,
@@ -77,6 +83,9 @@ export async function makePlan(
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
+    observed: seen.because,
+    survivor,
+    notes: notesOf(site, isolation),
     blockers: [
       ...blockers(customer, isolation),
       ...unperformed(decisions.steps),
@@ -84,6 +93,17 @@ export async function makePlan(
     ],
     madeAt: new Date().toISOString(),
   };
+}
+
+/** What nobody is asked to accept, and everybody should know. */
+function notesOf({ settings }: OwnSite, { verdict }: Isolation): string[] {
+  const notes: string[] = [];
+  if (!settings.witness) notes.push('no witness is configured: a lost site is never known to be dead');
+  if (verdict === 'dead')
+    notes.push(
+      'dead is what its observers found: a site that is only cut off goes on serving whoever still reaches it',
+    );
+  return notes;
 }
 
 /** Everybody whom the run may have to listen to: those who approve, and those who may only retry a step or stop it. */

@@ -11,6 +11,8 @@ const LIMITS = { connections: 6, connectMs: 5000, statementMs: 60_000 };
 export interface OwnSite {
   readonly settings: SiteSettings;
   readonly vault: Vault;
+  /** Null when there is none. */
+  readonly witness: Vault | null;
   /** The customer as this site knows it; a failure `unknown-customer` names those it knows. */
   customer(id: string): CustomerSettings;
   /** The customer's contact database at this site. */
@@ -22,6 +24,7 @@ export interface OwnSite {
 export function openSite(settings: SiteSettings): OwnSite {
   const databases = new Map<string, Database>();
   const vault = new S3Vault(settings.vault);
+  const witness = settings.witness && new S3Vault(settings.witness);
   const customer = (id: string): CustomerSettings => {
     const found = settings.customers.get(id);
     if (found) return found;
@@ -31,6 +34,7 @@ export function openSite(settings: SiteSettings): OwnSite {
   return {
     settings,
     vault,
+    witness,
     customer,
     database(id) {
       const { databaseUrl } = customer(id);
@@ -40,6 +44,7 @@ export function openSite(settings: SiteSettings): OwnSite {
     },
     async close() {
       vault.close();
+      witness?.close();
       await Promise.all([...databases.values()].map((d) => d.close()));
     },
   };

@@ -1,7 +1,9 @@
+import type { KeyObject } from 'node:crypto';
 import type { Epoch } from '../../workflows/model/epoch.ts';
+import { failureKind } from '../../workflows/model/failures.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { Vault } from './port.ts';
-import { oldestValid, seal } from './signed.ts';
+import { seal, unseal } from './signed.ts';
 
 /** An epoch is never used again: its claim outlives every keeping (DESIGN 2). */
 const CLAIM_LOCK_DAYS = 3650;
@@ -9,59 +11,103 @@ const CLAIM_LOCK_DAYS = 3650;
 const epochPrefix = (customer: string): string => `${customer}/epochs/`;
 const epochKey = (customer: string, number: number): string => `${epochPrefix(customer)}${number}.json`;
 
-/** The number that a key claims; null for any other key. A claim counts by its key, whoever signed what lies there. */
+/** The number that a key claims; null for any other key. */
 function parseEpochKey(customer: string, key: string): number | null {
   const prefix = epochPrefix(customer);
   const match = key.startsWith(prefix) ? /^([1-9]\d{0,14})\.json$/.exec(key.slice(prefix.length)) : null;
   return match ? Number(match[1]) : null;
 }
 
-/** The highest number claimed in a vault; 0 when there is none. */
-export async function highestEpoch(vault: Vault, customer: string, signal?: AbortSignal): Promise<number> {
-  let highest = 0;
-  for await (const { key } of vault.list(epochPrefix(customer), signal ? { signal } : {})) {
-    highest = Math.max(highest, parseEpochKey(customer, key) ?? 0);
-  }
-  return highest;
+/** What a store says of a customer's epochs. */
+export interface Claims {
+  /** The highest that a site has claimed under its own signature; null when there is none. */
+  newest: Epoch | null;
+  /** Numbers that nobody can claim any more, whoever wrote what lies there. */
+  taken: ReadonlySet<number>;
 }
 
-/** Claims an epoch in this site's own vault, for ever. Null when it is this move's, now or before; else who has it. */
+interface Reader {
+  publicKeys: ReadonlyMap<string, KeyObject>;
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads the claims of a vault or of the witness. What no site has signed for that very number takes the number, and no
+ * more: junk under a great one stops nobody.
+ */
+export async function readClaims(vault: Vault, customer: string, { publicKeys, signal }: Reader): Promise<Claims> {
+  const options = signal ? { signal } : {};
+  const taken = new Set<number>();
+  for await (const { key } of vault.list(epochPrefix(customer), options)) {
+    const number = parseEpochKey(customer, key);
+    if (number !== null) taken.add(number);
+  }
+  for (const number of [...taken].toSorted((a, b) => b - a)) {
+    const claim = await claimAt(vault, customer, number, { publicKeys, signal });
+    if (claim) return { newest: claim, taken };
+  }
+  return { newest: null, taken };
+}
+
+/** The lowest number that all of these stores leave free, above every claim in them and above `least`. */
+export function nextEpoch(stores: readonly Claims[], least: number): number {
+  let number = 1 + Math.max(least, ...stores.map(({ newest }) => newest?.number ?? 0));
+  while (stores.some(({ taken }) => taken.has(number))) number += 1;
+  return number;
+}
+
+/** The oldest version under a number that is a claim of it, signed by the very site that claims; null when none is. */
+async function claimAt(
+  vault: Vault,
+  customer: string,
+  number: number,
+  { publicKeys, signal }: Reader,
+): Promise<Epoch | null> {
+  const key = epochKey(customer, number);
+  for (const bytes of await vault.versions(key, signal ? { signal } : {})) {
+    try {
+      const { document, site } = unseal<Epoch & { customer: string }>('epoch', publicKeys, bytes, key);
+      if (document.number === number && document.customer === customer && document.site === site)
+        return { number, site, move: document.move };
+    } catch (error) {
+      if (failureKind(error) !== 'signature-invalid') throw error; // One more version that nobody vouches for.
+    }
+  }
+  return null;
+}
+
+/**
+ * Claims an epoch in a vault or in the witness, for ever. Null when the store has taken it as this move's, now or before;
+ * else the claim that stands against it: of the same number, or of a higher one.
+ *
+ * S3 has no "only if nothing higher is there", so what is there is read before the claim is put and after it. Of two moves
+ * that claim different numbers at once, the one with the lower number finds the higher one in its second reading, or has
+ * stood first. What is left is a higher claim that comes after the second reading: it is the newer epoch, and wins as it
+ * would have a day later, because every effect asks the row of its own database, which `advance-epoch` holds locked
+ * while it claims: two moves of one site never claim at once. A put whose answer never came may land late, under a number
+ * that is no longer the highest: nobody has counted it, and readers take the highest.
+ */
 export async function claimEpoch(
   vault: Vault,
-  settings: SiteSettings,
+  settings: Pick<SiteSettings, 'site' | 'signingKey' | 'publicKeys'>,
   customer: string,
   epoch: Epoch,
   signal?: AbortSignal,
 ): Promise<Epoch | null> {
-  const options = signal ? { signal } : {};
+  const reader = { publicKeys: settings.publicKeys, signal };
   const { number, site, move } = epoch;
-  const key = epochKey(customer, number);
+  const higher = async (): Promise<Epoch | null> => {
+    const { newest } = await readClaims(vault, customer, reader);
+    return newest && newest.number > number ? newest : null;
+  };
+  const before = await higher();
+  if (before) return before;
   const body = seal('epoch', settings.site, settings.signingKey, { customer, number, site, move });
   const lockUntil = new Date(Date.now() + CLAIM_LOCK_DAYS * 24 * 3_600_000);
-  if ((await vault.put(key, body, { lockUntil, ...options })) !== 'taken') return null;
-  const held = oldestValid<Epoch>('epoch', settings.publicKeys, await vault.versions(key, options), key);
-  const document = held?.document ?? { number, site: '?', move: '?' };
-  return document.site === site && document.move === move ? null : document;
-}
-
-/** The highest epoch that a site has claimed in its vault, under its own signature; null when there is none. */
-export async function newestClaim(
-  vault: Vault,
-  settings: SiteSettings,
-  customer: string,
-  signal?: AbortSignal,
-): Promise<Epoch | null> {
-  const number = await highestEpoch(vault, customer, signal);
-  if (number === 0) return null;
-  const key = epochKey(customer, number);
-  const own = new Map([...settings.publicKeys].filter(([site]) => site === vault.site));
-  const claim = oldestValid<Epoch & { customer: string }>(
-    'epoch',
-    own,
-    await vault.versions(key, signal ? { signal } : {}),
-    key,
-  );
-  const document = claim?.document;
-  if (document?.number !== number || document.customer !== customer || document.site !== vault.site) return null;
-  return { number, site: document.site, move: document.move };
+  const put = await vault.put(epochKey(customer, number), body, { lockUntil, ...(signal && { signal }) });
+  if (put === 'taken') {
+    const held = (await claimAt(vault, customer, number, reader)) ?? { number, site: '?', move: '?' };
+    if (held.site !== site || held.move !== move) return held;
+  }
+  return higher();
 }

@@ -11,7 +11,16 @@ export interface Signed<T> {
 }
 
 /** Keeps a signature for one kind of document from being taken for another's. */
-export type Purpose = 'manifest' | 'receipt' | 'epoch' | 'report' | 'journal' | 'test-receipt' | 'acceptance' | 'check';
+export type Purpose =
+  | 'beat'
+  | 'manifest'
+  | 'receipt'
+  | 'epoch'
+  | 'report'
+  | 'journal'
+  | 'test-receipt'
+  | 'acceptance'
+  | 'check';
 
 function signedBytes(purpose: Purpose, site: string, document: unknown): Buffer {
   return Buffer.from(`tandem/1 ${purpose}\n${site}\n${canonicalJson(document)}`);

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
+import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
 import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { operatorFindings } from './operators.ts';
 import { exits, type Context } from './print.ts';
@@ -9,7 +10,7 @@ import { openConfiguration, siteOf } from './site.ts';
 
 /** What a snapshot does not hold, whatever the buckets are like: said each time, so that nobody learns it too late. */
 const NOT_COVERED = 'Not covered by snapshots: shared rosters, private storage, vCards, archives, uploaded files.';
-const FIT = 'All vaults and databases do what they must, and nobody may do more than he needs.';
+const FIT = 'All vaults and databases, and the witness, do what they must, and nobody may do more than he needs.';
 
 export function register(program: Command, context: Context): void {
   program
@@ -19,12 +20,16 @@ export function register(program: Command, context: Context): void {
     .action(async ({ site }: { site?: string }) => {
       const configuration = await openConfiguration(context);
       const names = site === undefined ? [...configuration.sites.keys()] : [site];
-      const found = await Promise.all(
-        names.map(async (name) => examine(name, await siteOf(configuration, name).settings(), context.signal)),
+      const sites = await Promise.all(
+        names.map(async (name) => [name, await siteOf(configuration, name).settings()] as const),
       );
+      const found = await Promise.all(sites.map(([name, settings]) => examine(name, settings, context.signal)));
+      const accounts = sites.flatMap(([name, { witness }]) => (witness ? [[name, witness.accessKeyId] as const] : []));
+      const shared = sharedWitness(new Map(accounts)).map((finding) => ({ ...finding, from: 'both' }));
       show(context, [
         ...operatorFindings(configuration).map((f) => ({ ...f, from: 'the configuration' })),
         ...found.flat(),
+        ...shared,
       ]);
     });
 }
@@ -35,10 +40,11 @@ type Seen = Finding & { from: string };
 async function examine(from: string, settings: SiteSettings, signal: AbortSignal): Promise<Seen[]> {
   const bucket = async (access: VaultAccess, role: 'own' | 'peer'): Promise<Finding[]> =>
     judgeBucket(await inspectBucket(access, { signal }), role);
-  const { cleaner, vault } = settings;
+  const { cleaner, vault, witness } = settings;
   const found = await Promise.all([
     bucket(vault, 'own'),
     cleaner ? inspectBucket(cleaner, { signal }).then(judgeCleaner) : [noCleaner(vault)],
+    witness ? inspectBucket(witness, { signal }).then(judgeWitness) : [noWitness],
     ...[...settings.peerVaults.values()].map((access) => bucket(access, 'peer')),
     ...[...settings.customers.values()].flatMap(({ id, peer, databaseUrl, peerDatabaseUrl }) => [
       inspectDatabase(databaseUrl, { customer: id, site: from }),

@@ -74,11 +74,15 @@ export function planScreen(s: Pick<FailoverStatus, 'plan' | 'disruptedAt' | 'ste
   const d = plan.decisions;
   const age = duration(Date.parse(s.disruptedAt) - Date.parse(plan.source.point));
   const observers = d.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ');
+  const unproven = (plan.survivor ?? []).filter((proof) => !proof.ok);
   return [
     '',
     `Plan ${plan.digest}`,
     `  ${d.customer}: ${d.users} users of ${d.from} move to ${d.to}, epoch ${d.epoch}`,
     `  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`,
+    ...Object.entries(plan.observed ?? {}).map(([name, text]) => `    ${name}: ${text}`),
+    ...unproven.map((proof) => `  SURVIVOR UNPROVEN: ${d.to}, ${proof.name}: ${proof.told}`),
+    ...(plan.notes ?? []).map((note) => `  note: ${note}`),
     `  recovery point ${plan.source.point}: changes of ${age} are lost; source: ${plan.source.from}${plan.source.applied ? ', already in the standby copy' : ''}`,
     ...(d.acceptedLossMs === null
       ? []

@@ -160,6 +160,11 @@ function screen(found: FailoverReport, { site, from }: Known): string[] {
     `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches ?? 'not compared:'} rows differ`,
     `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
     ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
+    ...(found.claims ?? [])
+      .filter((c) => !c.claimed)
+      .map(
+        (c) => `  the ${c.store} does not hold the claim of epoch ${found.epoch}: ${c.because ?? 'it was not asked'}`,
+      ),
     ...found.notTested.map((n) => `  not tested: ${n}`),
     `  evidence: move ${found.move}, journal head ${found.journalHead}, signed by ${site}, read from vault ${from}`,
   ].map(plain);

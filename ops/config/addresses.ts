@@ -1,4 +1,7 @@
-/** Rules of addresses that several parts of `tandem.yaml` share. */
+import type { Cursor } from '../../runbooks/yaml.ts';
+import type { ServiceConfiguration } from './configuration.ts';
+
+/** Addresses as `tandem.yaml` says them. */
 
 export const hostPort = (v: string): boolean => /^[^\s:/]+:\d{1,5}$/.test(v) && Number(v.split(':')[1]) < 65_536;
 
@@ -9,4 +12,30 @@ export function endpoint(value: string): boolean {
   if (!URL.canParse(value)) return false;
   const url = new URL(value);
   return url.protocol === 'https:' || (url.protocol === 'http:' && loopback(url.hostname));
+}
+
+export const SAFE = 'https is expected; http is allowed on loopback only';
+
+/** A bucket, without the accounts that may use it. */
+export function bucketOf(at: Record<'endpoint' | 'region' | 'bucket', Cursor>): {
+  endpoint: string;
+  region: string;
+  bucket: string;
+} {
+  return {
+    endpoint: at.endpoint.text(SAFE, endpoint),
+    region: at.region.text('a region is expected, such as us-east-1'),
+    bucket: at.bucket.text('a bucket name is expected', (b) => /^[a-z0-9][a-z0-9.-]{2,62}$/.test(b)),
+  };
+}
+
+/** Where the users of a site sign in; null when the file does not say. */
+export function serviceOf(at: Cursor): ServiceConfiguration | null {
+  if (!at.present) return null;
+  const { clients, api, 'outside-check': outside } = at.fields(['clients', 'api', 'outside-check']);
+  return {
+    clients: clients.text('host:port is expected', hostPort),
+    api: api.present ? api.text(SAFE, endpoint) : null,
+    outsideCheck: outside.present ? outside.text(SAFE, endpoint) : null,
+  };
 }

@@ -16,6 +16,24 @@ export interface Configuration {
   sites: ReadonlyMap<string, SiteConfiguration>;
   customers: ReadonlyMap<string, CustomerConfiguration>;
   operators: readonly Approver[];
+  /** A bucket at neither site; null when there is none. */
+  witness: WitnessConfiguration | null;
+}
+
+export interface WitnessConfiguration {
+  endpoint: string;
+  region: string;
+  bucket: string;
+  /** By site. */
+  accounts: ReadonlyMap<string, AccountReference>;
+}
+
+export interface ServiceConfiguration {
+  /** `host:port` at which clients sign in. */
+  clients: string;
+  api: string | null;
+  /** Answers 200 while the client port can be reached from outside; asked of somebody who is outside. */
+  outsideCheck: string | null;
 }
 
 /** Where a secret lies. It is never written in the configuration itself. */
@@ -52,6 +70,7 @@ export interface SiteConfiguration {
   /** What its moves may ask of services that are not ours, by name. */
   requests: ReadonlyMap<string, RequestConfiguration>;
   commands: ReadonlyMap<string, CommandSettings>;
+  service: ServiceConfiguration | null;
 }
 
 export interface AccountReference {

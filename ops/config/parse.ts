@@ -1,16 +1,15 @@
 import { dirname } from 'node:path';
+import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { duration } from '../../workflows/model/rto.ts';
-import { roles, type Approver } from '../../workflows/model/plan.ts';
-import { cadenceHolds, type Timestamp } from '../../workflows/model/snapshots.ts';
-import { publicKeyOf, rawHex } from '../keys.ts';
-import { endpoint, hostPort } from './addresses.ts';
-import { channelsOf, pagingOf } from './channels.ts';
-import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
-import { commandsOf, requestsOf } from './outside.ts';
-import { partiesOf } from './parties.ts';
-import { accountOf, secretOf, sourceOf } from './references.ts';
-import { runbooksOf } from './runbooks.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
+import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
+import { partiesOf } from './parties.ts';
+import { secretOf, sourceOf } from './references.ts';
+import { runbooksOf } from './runbooks.ts';
+import { siteOf } from './sites.ts';
+import { unique } from './unique.ts';
+import { witnessOf } from './witness.ts';
 
 /** The rules of `tandem.yaml`. Every fault is noted where it stands, and reading goes on: all are reported at once. */
 
@@ -20,7 +19,7 @@ const PROMISED = { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR };
 const options = ['third-party-federation', 'public-im', 'content-archiving', 'external-av'] as const;
 
 export function parse(source: Source, file: string): Configuration {
-  const top = source.root.fields(['sites', 'customers', 'operators']);
+  const top = source.root.fields(['sites', 'customers', 'operators', 'witness']);
   const sites = new Map(top.sites.entries('site').map(([site, at]) => [site, siteOf(site, at)]));
   const customers = new Map(top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, sites)]));
   const operators = top.operators.entries('operator').map(([id, at]) => operatorOf(id, at));
@@ -46,81 +45,8 @@ export function parse(source: Source, file: string): Configuration {
   );
   enoughOperators(top.operators, operators);
   somebodyDeclares(top.operators, operators);
-  return { file, folder: dirname(file), sites, customers, operators };
-}
-
-/** Two names for one thing: each site, operator or database must be its own. */
-function unique(at: Cursor, pairs: [string, string][], what: string): void {
-  const first = new Map<string, string>();
-  for (const [value, name] of pairs) {
-    const other = first.get(value);
-    if (other !== undefined && value !== '') at.fault(`${other} and ${name} have ${what}; each needs its own`);
-    first.set(value, name);
-  }
-}
-
-function enoughOperators(at: Cursor, operators: Approver[]): void {
-  const may = operators.filter((o) => o.roles.includes('approve') || o.roles.includes('commander'));
-  if (may.length >= 2 && may.some((o) => o.roles.includes('commander'))) return;
-  at.fault(
-    `${may.length} may approve, ${may.filter((o) => o.roles.includes('commander')).length} of them commander; a failover takes two, one of them a commander`,
-  );
-}
-
-/** A failover names who declared it. */
-function somebodyDeclares(at: Cursor, operators: Approver[]): void {
-  if (operators.some((o) => o.roles.includes('declare'))) return;
-  at.fault('nobody has the role declare; a failover is declared by one');
-}
-
-const siteKeys = ['temporal', 'worker', 'vault', 'signing', 'channels', 'paging', 'requests', 'commands'] as const;
-
-function siteOf(site: string, at: Cursor): SiteConfiguration {
-  const f = at.fields(siteKeys);
-  const { temporal, worker, vault, signing, requests, commands } = f;
-  const channels = channelsOf(f.channels);
-  const t = temporal.fields(['address', 'namespace', 'ui']);
-  const w = worker.fields(['listen', 'callbacks']);
-  const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'cleaner', 'reader']);
-  const accounts = {
-    writer: accountOf(v.writer),
-    cleaner: v.cleaner.present ? accountOf(v.cleaner) : null,
-    reader: accountOf(v.reader),
-  };
-  unique(
-    vault,
-    Object.entries(accounts).map(([role, account]) => [account ? sourceOf(account.accessKeyId) : '', role]),
-    'the same account',
-  );
-  const s = signing.fields(['public-key', 'private-key']);
-  const publicKey = s['public-key'].text(
-    'an OpenSSH line is expected: ssh-ed25519 AAAA…',
-    (k) => publicKeyOf(k) !== null,
-  );
-  return {
-    site,
-    temporal: {
-      address: t.address.text('host:port is expected', hostPort),
-      namespace: t.namespace.text('a namespace is expected'),
-      ui: t.ui.text('an http(s) address is expected', (u) => URL.canParse(u)),
-    },
-    listen: w.listen.text('host:port is expected', hostPort),
-    callbacks: w.callbacks.present
-      ? w.callbacks.text('https is expected; http is allowed on loopback only', endpoint)
-      : null,
-    vault: {
-      endpoint: v.endpoint.text('https is expected; http is allowed on loopback only', endpoint),
-      region: v.region.text('a region is expected, such as us-east-1'),
-      bucket: v.bucket.text('a bucket name is expected', (b) => /^[a-z0-9][a-z0-9.-]{2,62}$/.test(b)),
-      ...accounts,
-    },
-    publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
-    privateKey: secretOf(s['private-key']),
-    channels,
-    paging: pagingOf(f.paging, channels),
-    requests: requestsOf(requests),
-    commands: commandsOf(commands),
-  };
+  const witness = witnessOf(top.witness, sites);
+  return { file, folder: dirname(file), sites, customers, operators, witness };
 }
 
 const customerKeys = [
@@ -240,25 +166,4 @@ function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
       hour: c?.hour.integer(0, 23, 2) ?? 2,
     },
   };
-}
-
-function operatorOf(id: string, at: Cursor): Approver {
-  const { key, roles: given, expires } = at.fields(['key', 'roles', 'expires']);
-  const line = key.text('an OpenSSH line is expected: ssh-ed25519 AAAA…', (k) => publicKeyOf(k) !== null);
-  const publicKey = publicKeyOf(line);
-  return {
-    id,
-    key: publicKey ? rawHex(publicKey) : '',
-    roles: given.items().map((item) => item.oneOf(roles)),
-    ...(expires.present && { expires: momentOf(expires) }),
-  };
-}
-
-/** A day is its first moment, UTC; a time says its zone, or it means another one elsewhere. */
-function momentOf(at: Cursor): Timestamp {
-  const text = at.text(
-    'a day such as 2030-06-01 or a time such as 2030-06-01T12:00:00Z is expected',
-    (v) => /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$/.test(v) && !Number.isNaN(Date.parse(v)),
-  );
-  return text === '' ? text : new Date(text).toISOString();
 }

@@ -16,6 +16,7 @@ import { channelSettings } from './channels.ts';
 import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { pathOf, secretText } from './secrets.ts';
+import { witnessAccess } from './witness.ts';
 
 /** What one site needs of the configuration, with the secrets it names for this site; no other secret is read. */
 export async function settingsFor(
@@ -33,10 +34,11 @@ export async function settingsFor(
   const peers = [...configuration.sites.values()].filter(
     (s) => s.site !== site && served.some((c) => c.sites.includes(s.site)),
   );
-  const [signingKey, vault, cleaner, peerVaults, customers, channels, requests] = await Promise.all([
+  const [signingKey, vault, cleaner, witness, peerVaults, customers, channels, requests] = await Promise.all([
     signingKeyOf(configuration, own),
     vaultAccess(configuration, own, own.vault.writer),
     own.vault.cleaner && vaultAccess(configuration, own, own.vault.cleaner),
+    witnessAccess(configuration, site),
     Promise.all(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
     Promise.all(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
     Promise.all([...own.channels].map(async ([name, c]) => [name, await channelSettings(configuration, c)] as const)),
@@ -50,10 +52,12 @@ export async function settingsFor(
     site,
     vault,
     cleaner,
+    witness,
     peerVaults: new Map(peerVaults),
     peerTemporals: new Map(
       peers.map((p) => [p.site, { address: p.temporal.address, namespace: p.temporal.namespace }]),
     ),
+    services: new Map([own, ...peers].flatMap((s) => (s.service ? [[s.site, s.service] as const] : []))),
     signingKey,
     publicKeys: publicKeysOf(configuration),
     customers: new Map(customers),

@@ -7,6 +7,7 @@ import type { Ports } from './ports.ts';
 import { contactsDatabase } from './postgres.ts';
 import { databaseUrl, newSigningKey, secret, vaultUsers } from './secrets.ts';
 import { bucketOf, REGION } from './vault.ts';
+import { WITNESS_BUCKET, witnessServer } from './witness.ts';
 
 export const CUSTOMER = 'contoso';
 const OPERATORS = {
@@ -21,7 +22,7 @@ const file = (name: string): { file: string } => ({ file: `secrets/${name}` });
 const publicLine = (pem: string): string => openSshLine(createPublicKey(createPrivateKey(pem)));
 
 /** Writes the stack's tandem.yaml, with every secret it names. One that is there is kept: people edit it. */
-export async function writeConfiguration(folder: string, ports: Ports): Promise<void> {
+export async function writeConfiguration(folder: string, ports: Ports, witness: number | null): Promise<void> {
   const sites = Object.keys(ports);
   const configuration = {
     sites: Object.fromEntries(
@@ -36,6 +37,7 @@ export async function writeConfiguration(folder: string, ports: Ports): Promise<
         ),
       ),
     ),
+    ...(witness !== null && { witness: await witnessEntry(folder, witness, sites) }),
   };
   const path = configurationPath(folder);
   if (
@@ -50,6 +52,15 @@ export async function writeConfiguration(folder: string, ports: Ports): Promise<
     path,
     `# The embedded stack. Secrets are files beside it, never values in it.\n${stringify(configuration, { lineWidth: 0 })}`,
   );
+}
+
+async function witnessEntry(folder: string, port: number, sites: string[]): Promise<unknown> {
+  const { endpoint, users } = await witnessServer(folder, port, sites);
+  const accounts = Object.keys(users).map((site) => [
+    site,
+    { 'access-key-id': file(`witness-vault-${site}-id`), 'secret-access-key': file(`witness-vault-${site}-secret`) },
+  ]);
+  return { endpoint, region: REGION, bucket: WITNESS_BUCKET, accounts: Object.fromEntries(accounts) as unknown };
 }
 
 async function siteEntry(folder: string, site: string, ports: Ports): Promise<unknown> {

@@ -1,7 +1,8 @@
 import { access, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { WITNESS } from '../config/witness.ts';
 import { Fault } from '../fault.ts';
-import { choosePorts, isFree, type PortName, type Ports } from './ports.ts';
+import { choosePorts, isFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { findProcesses, killMarked, lives, logPath, stopProcess, type ProcessRecord } from './processes.ts';
 
 /** Looking at a stack, and ending it, whatever has become of the command that started it. */
@@ -38,9 +39,11 @@ export async function status(at: string): Promise<ProcessStatus[]> {
   const folder = resolve(at);
   const ports = await knownPorts(folder);
   const records = await findProcesses(folder);
-  const all = Object.entries(ports).flatMap(([site, of]) =>
+  const all: { site: string; name: ProcessName; port: number }[] = Object.entries(ports).flatMap(([site, of]) =>
     processNames.map((name) => ({ site, name, port: of[portOf[name]] })),
   );
+  const witness = await witnessPort(folder, false);
+  if (witness !== null) all.push({ site: WITNESS, name: 'vault', port: witness });
   return Promise.all(
     all.map(async ({ site, name, port }) => {
       const record = records.find((r) => r.site === site && r.name === name);

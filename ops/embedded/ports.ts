@@ -64,6 +64,33 @@ export async function choosePorts(folder: string, sites: string[]): Promise<Port
   );
 }
 
+/** Above the blocks of sites, and below the kernel's range: one port a stack, for what is part of no site. */
+const FIRST_WITNESS = LAST + 1;
+const LAST_WITNESS = 32_700;
+
+/** The port of the witness, chosen and remembered like those of the sites; null when it is not known and not `wanted`. */
+export async function witnessPort(folder: string, wanted: boolean): Promise<number | null> {
+  const path = join(folder, 'witness.json');
+  const known = await readFile(path, 'utf8').then(
+    (text) => (JSON.parse(text) as { port: number }).port,
+    () => null,
+  );
+  if (known !== null || !wanted) return known;
+  const seed = createHash('sha256').update(folder).digest().readUInt32BE(0);
+  const slots = LAST_WITNESS - FIRST_WITNESS + 1;
+  for (let i = 0; i < slots; i += 1) {
+    const port = FIRST_WITNESS + ((seed + i) % slots);
+    if (!(await isFree(port))) continue;
+    await writeFile(`${path}.new`, JSON.stringify({ port }));
+    await rename(`${path}.new`, path);
+    return port;
+  }
+  throw new Fault(
+    `ports: none is free from ${FIRST_WITNESS} to ${LAST_WITNESS}`,
+    'Stop other servers on this machine, then try again.',
+  );
+}
+
 async function allFree(ports: number[]): Promise<boolean> {
   for (const port of ports) if (!(await isFree(port))) return false;
   return true;

@@ -52,7 +52,10 @@ export async function vaultUsers(folder: string, site: string): Promise<VaultUse
   return { root, writer, cleaner, reader };
 }
 
-async function vaultUser(folder: string, site: string, role: VaultRole): Promise<VaultUser> {
+/** An account of the witness: its own administrator, or a site. */
+export const witnessUser = (folder: string, who: string): Promise<VaultUser> => vaultUser(folder, 'witness', who);
+
+async function vaultUser(folder: string, site: string, role: string): Promise<VaultUser> {
   return {
     accessKeyId: await secret(folder, `${site}-vault-${role}-id`, () => `tandem-${site}-${role}`),
     secretAccessKey: await secret(folder, `${site}-vault-${role}-secret`, () => randomBytes(24).toString('base64url')),

@@ -1,10 +1,11 @@
 import { mkdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { WITNESS } from '../config/witness.ts';
 import { Fault } from '../fault.ts';
 import { CUSTOMER, configurationPath, writeConfiguration } from './configuration.ts';
 import { locked } from './lock.ts';
-import { choosePorts, requireFree, type PortName, type Ports } from './ports.ts';
+import { choosePorts, requireFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { livingProcesses, stopAll, type ProcessName } from './control.ts';
 import { contactsDatabase, preparePostgres, startPostgres } from './postgres.ts';
 import { startProcess, type ProcessRecord } from './processes.ts';
@@ -12,14 +13,20 @@ import { databaseUrl, vaultUsers, type VaultUsers } from './secrets.ts';
 import { findServers, type Servers } from './servers.mjs';
 import { answersHttp, prepareTemporalDatabases, startTemporal, startUi } from './temporal.ts';
 import { prepareVault, startVault } from './vault.ts';
+import { startWitness, witnessServer, type WitnessServer } from './witness.ts';
 
-/** Two whole sites on one machine: a PostgreSQL, a vault, a Temporal service with its UI and a worker each. */
+/**
+ * Two whole sites on one machine: a PostgreSQL, a vault, a Temporal service with its UI and a worker each; and a witness
+ * at neither.
+ */
 
 export interface StackOptions {
   /** Everything the stack keeps lies in this folder. */
   folder: string;
   sites?: string[];
   workers: boolean;
+  /** A witness at neither site; by default there is one when there are two sites. */
+  witness?: boolean;
   /** For the test rig: workflows whose clock can be moved. */
   timeSkipping?: boolean;
   say?: (line: string) => void;
@@ -41,6 +48,7 @@ export interface Stack {
   configuration: string;
   customer: string;
   sites: Record<string, SiteAddresses>;
+  witness: WitnessServer | null;
 }
 
 const DEFAULT_SITES = ['east', 'west'];
@@ -55,10 +63,19 @@ export async function up(options: StackOptions): Promise<Stack> {
   return locked(folder, async () => {
     const running = await livingProcesses(folder);
     const ports = await choosePorts(folder, sites);
-    await writeConfiguration(folder, ports);
-    await requireFree(portsToTake(sites, ports, running, options.workers));
+    const witness = await witnessPort(folder, options.witness ?? sites.length > 1);
+    const witnessRuns = running.some((r) => r.site === WITNESS);
+    await writeConfiguration(folder, ports, witness);
+    const taken = portsToTake(sites, ports, running, options.workers);
+    if (witness !== null && !witnessRuns) taken.push({ site: WITNESS, name: 'vault', port: witness });
+    await requireFree(taken);
     try {
-      await whole(sites.map((site) => startSite(folder, site, ports, servers, running, options)));
+      await whole([
+        ...sites.map((site) => startSite(folder, site, ports, servers, running, options)),
+        ...(witness === null
+          ? []
+          : [startWitness(folder, { port: witness, sites, running: witnessRuns }, servers.versitygw)]),
+      ]);
     } catch (error) {
       const before = new Set(running.map((r) => r.pid));
       await stopAll(
@@ -67,7 +84,7 @@ export async function up(options: StackOptions): Promise<Stack> {
       );
       throw error;
     }
-    return addresses(folder, ports);
+    return addresses(folder, ports, witness);
   });
 }
 
@@ -168,7 +185,7 @@ export async function startWorker(folder: string, site: string): Promise<Process
   });
 }
 
-async function addresses(folder: string, ports: Ports): Promise<Stack> {
+async function addresses(folder: string, ports: Ports, witness: number | null): Promise<Stack> {
   const sites: Record<string, SiteAddresses> = {};
   for (const [site, at] of Object.entries(ports)) {
     sites[site] = {
@@ -182,5 +199,11 @@ async function addresses(folder: string, ports: Ports): Promise<Stack> {
       vault: { endpoint: `http://127.0.0.1:${at.vault}`, ...(await vaultUsers(folder, site)) },
     };
   }
-  return { folder, configuration: configurationPath(folder), customer: CUSTOMER, sites };
+  return {
+    folder,
+    configuration: configurationPath(folder),
+    customer: CUSTOMER,
+    sites,
+    witness: witness === null ? null : await witnessServer(folder, witness, Object.keys(ports)),
+  };
 }

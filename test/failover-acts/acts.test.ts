@@ -100,7 +100,7 @@ describe('advance-epoch', () => {
   it('claims the epoch in vault and database, and keeps its own half open', async () => {
     await closeEast();
     const first = await advanceEpoch(world.west, step('advance-epoch', move, 2));
-    expect(first.facts).toEqual({ epoch: 2, before: 1, keptOpen: 1 });
+    expect(first.facts).toEqual({ epoch: 2, before: 1, keptOpen: 1, claimedIn: 'database, vault' });
     expect(await claims()).toEqual([`${CUSTOMER}/epochs/2.json`]);
     expect(await epochAt('west')).toEqual({ number: 2, site: 'west', move });
     expect([await served('west', 'w1'), await served('west', 'e1')]).toEqual([true, false]);

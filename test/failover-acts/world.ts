@@ -70,6 +70,8 @@ export async function makeWorld(): Promise<World> {
     site: 'west',
     vault: vaults.west,
     cleaner: vaults.westCleaner,
+    witness: null,
+    services: new Map(),
     peerVaults: new Map([['east', vaults.eastReader]]),
     peerTemporals: new Map([['east', { address: '127.0.0.1:1', namespace: 'default' }]]),
     signingKey: westKeys.privateKey,

@@ -17,6 +17,8 @@ beforeAll(async () => {
     site: 'east',
     vault: world.access.east,
     cleaner: world.access.eastCleaner,
+    witness: null,
+    services: new Map(),
     peerVaults: new Map([['west', world.access.westReader]]),
     peerTemporals: new Map(),
     signingKey: world.signingKeys.east,

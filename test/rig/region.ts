@@ -9,7 +9,8 @@ import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activiti
 import { createPeople } from '../../ops/embedded/people/people.ts';
 import { buildWorkflows } from '../../ops/build.ts';
 import { rawHex } from '../../ops/keys.ts';
-import { makeCurrent, prepareNamespace } from '../../ops/temporal.ts';
+import { makeCurrent } from '../../ops/current.ts';
+import { prepareNamespace } from '../../ops/temporal.ts';
 import { createWorker, DEPLOYMENT } from '../../ops/worker.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import { scratchDatabase, type Site } from './databases.ts';
@@ -67,6 +68,8 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       site,
       vault: vaults[site],
       cleaner: { east: vaults.eastCleaner, west: vaults.westCleaner }[site],
+      witness: vaults.witness[site],
+      services: new Map(),
       peerVaults: new Map([[peer, reader]]),
       peerTemporals: new Map([[peer, { address, namespace }]]),
       signingKey: pairs[site].privateKey,
@@ -97,7 +100,7 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       const address = inject('stack').sites[site]?.temporalAddress ?? '';
       const worker = await createWorker(settings[site], { address, namespace }, { workflowBundle, buildId });
       const started = stoppable(worker);
-      await makeCurrent(clients[site], namespace, DEPLOYMENT, buildId);
+      await makeCurrent(clients[site], { namespace, deploymentName: DEPLOYMENT, buildId });
       running.push(started);
       return started;
     },

@@ -1,14 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { inject } from 'vitest';
 import type { VaultAccess } from '../../activities/settings.ts';
-import type { VaultRole } from '../../ops/embedded/secrets.ts';
+import type { VaultRole, VaultUser } from '../../ops/embedded/secrets.ts';
 import { makeBucket, REGION } from '../../ops/embedded/vault.ts';
+import { makeWitnessBucket } from '../../ops/embedded/witness.ts';
 
 export interface ScratchVaults {
   east: VaultAccess;
   west: VaultAccess;
   eastReader: VaultAccess;
   westReader: VaultAccess;
+  /** A bucket at neither site, by the account of each. */
+  witness: { east: VaultAccess; west: VaultAccess; root: VaultAccess };
   /** Each site's own retention. */
   eastCleaner: VaultAccess;
   westCleaner: VaultAccess;
@@ -33,10 +36,11 @@ export async function scratchVaults({ locks = true } = {}): Promise<ScratchVault
       reader: { ...base, ...at.reader },
     };
   };
-  const [east, west] = await Promise.all([of('east'), of('west')]);
+  const [east, west, witness] = await Promise.all([of('east'), of('west'), scratchWitness(`${name}-witness`)]);
   return {
     east: east.writer,
     west: west.writer,
+    witness,
     eastReader: east.reader,
     westReader: west.reader,
     eastCleaner: east.cleaner,
@@ -44,4 +48,16 @@ export async function scratchVaults({ locks = true } = {}): Promise<ScratchVault
     eastRoot: east.root,
     westRoot: west.root,
   };
+}
+
+async function scratchWitness(bucket: string): Promise<ScratchVaults['witness']> {
+  const at = inject('stack').witness;
+  if (!at) throw new Error('no witness in the rig');
+  await makeWitnessBucket(at, bucket);
+  const base = { site: 'witness', endpoint: at.endpoint, region: REGION, bucket };
+  const of = (user: VaultUser | undefined): VaultAccess => {
+    if (!user) throw new Error('no account in the witness of the rig');
+    return { ...base, ...user };
+  };
+  return { east: of(at.users['east']), west: of(at.users['west']), root: of(at.root) };
 }

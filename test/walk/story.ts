@@ -211,6 +211,8 @@ export function settingsOf(
     site,
     vault: own.writer,
     cleaner: own.cleaner ?? null,
+    witness: null,
+    services: new Map(),
     peerVaults: new Map([[other, peer.reader]]),
     peerTemporals: new Map(),
     signingKey,

@@ -56,6 +56,8 @@ export interface StepKey {
 export interface StepResult {
   summary: string;
   facts: Record<string, number | string | boolean | null>;
+  /** What people must hear of although the step is done. */
+  alarms?: string[];
 }
 
 /** What a run hands to an act. Histories carry ids, counts and digests: the act reads the plan where the journal is. */
@@ -127,6 +129,8 @@ export interface FailoverReport {
   mismatches: number | null;
   notes: { by: string; at: Timestamp; text: string }[];
   alarms: { at: Timestamp; text: string }[];
+  /** The stores that were to hold the claim of the epoch beside the survivor's database; left out when none was claimed. */
+  claims?: { store: string; claimed: boolean; because: string | null }[];
   /** SHA-256 of the last journal entry, hex: what the report stands on. */
   journalHead: string;
   notTested: string[];

@@ -53,8 +53,11 @@ export interface Runbook {
 export interface Isolation {
   /** serving: one observer saw it serve. unknown: none did. dead: three observers, a witness among them. */
   verdict: 'serving' | 'unknown' | 'dead';
-  /** `answers`: a part of the site is there, and cannot tell whether users are served. */
-  observers: { name: string; saw: 'serving' | 'closed' | 'answers' | 'unreachable' }[];
+  /**
+   * `answers`: a part of the site is there, and cannot tell whether users are served. `unknown`: this observer could not
+   * look at all, and says nothing about the site.
+   */
+  observers: { name: string; saw: 'serving' | 'closed' | 'answers' | 'unreachable' | 'unknown' }[];
   /** The declarer's words: how it was cut off, by whom, when. Part of what people sign. */
   statement: string | null;
 }
@@ -109,6 +112,12 @@ export interface Plan {
   rpoMs: number;
   rtoMs: number;
   targetRtoMs: number;
+  /** By observer, why it is not sure, or what it has seen; beside the decisions, for times are in it. */
+  observed?: Record<string, string>;
+  /** What this site was asked about itself. What failed is why `survivor-unproven` is among the acceptances. */
+  survivor?: { name: string; ok: boolean; told: string }[];
+  /** What whoever signs should know, and what is no reason not to. */
+  notes?: string[];
   /** Reasons for which this plan cannot be approved; empty when it can. */
   blockers: { kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured'; text: string }[];
   madeAt: Timestamp;

@@ -133,10 +133,11 @@ class Walk {
     Object.assign(report, begun satisfies Partial<StepReport>);
     run.show();
     try {
-      const { summary, facts } = await perform(step, round, this.inputOf(step));
+      const { summary, facts, alarms = [] } = await perform(step, round, this.inputOf(step));
       await startFollowers(run, step);
       Object.assign(report, { state: 'done', endedAt: now(), summary, facts } satisfies Partial<StepReport>);
       run.write('step', { step: step.id, act: step.act, round, state: 'done', summary, facts });
+      for (const text of alarms) run.alarm(text);
       if (step.act === 'serve-users') run.enter('served');
       await run.flush();
       run.show();

@@ -27,6 +27,21 @@ create table if not exists tandem.epoch (
   at timestamptz not null default now()
 );
 
+-- Where else this site has claimed an epoch: its vault and the witness. What was away is asked again until it has the claim.
+create table if not exists tandem.claim (
+  customer text not null,
+  number bigint not null,
+  move text not null,
+  store text not null,
+  claimed boolean not null,
+  -- Why it could not be written, at the last attempt.
+  because text,
+  -- A newer claim stands there: it is not tried again.
+  refused boolean not null default false,
+  at timestamptz not null default now(),
+  primary key (customer, number, store)
+);
+
 -- The right to serve: one row a half (the users whose home is `half`). No row, or an epoch older than the newest one = closed.
 create table if not exists tandem.serving (
   customer text not null,

@@ -18,7 +18,8 @@ import { down } from '../../embedded/control.ts';
 import { createPeople } from '../../embedded/people/people.ts';
 import { up, type Stack } from '../../embedded/stack.ts';
 import { loadPrivateKey } from '../../keys.ts';
-import { connectClient, makeCurrent, prepareNamespace } from '../../temporal.ts';
+import { makeCurrent } from '../../current.ts';
+import { connectClient, prepareNamespace } from '../../temporal.ts';
 import { createWorker, DEPLOYMENT } from '../../worker.ts';
 import type { Operator } from './course.ts';
 
@@ -99,7 +100,11 @@ async function groundIn(folder: string, remove: () => Promise<void>, signal: Abo
       const worker = await createWorker(at, temporal, build, change(siteActivities(at)));
       const running = worker.run();
       try {
-        await makeCurrent(client, temporal.namespace, DEPLOYMENT, build.buildId, signal);
+        await makeCurrent(
+          client,
+          { namespace: temporal.namespace, deploymentName: DEPLOYMENT, buildId: build.buildId },
+          signal,
+        );
         return await work();
       } finally {
         worker.shutdown();

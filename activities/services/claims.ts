@@ -1,0 +1,156 @@
+import type { PoolClient } from 'pg';
+import type { Epoch } from '../../workflows/model/epoch.ts';
+import { failure, failureText } from '../../workflows/model/failures.ts';
+import { within } from '../probes/peer.ts';
+import { claimEpoch, readClaims, type Claims } from '../vault/epochs.ts';
+import type { Vault } from '../vault/port.ts';
+import type { OwnSite } from './site.ts';
+
+/** A store that does not answer costs a move this much, once, and never its course: its claim is written later. */
+const CLAIM_LIMIT_MS = 3000;
+const AGAIN_LIMIT_MS = 2000;
+/** For a plan: a store that is merely busy must not look away, or the same world has two next epochs. */
+const READ_LIMIT_MS = 6000;
+/** A store that was away is not asked with every line of the journal. */
+const AGAIN_AFTER_MS = 30_000;
+
+/** The stores beside its database that a site claims epochs in. */
+export type ClaimStore = 'vault' | 'witness';
+
+/** Where a claim stands. `refused` names what stood against it, when it was tried again later. */
+export interface StoreClaim {
+  store: ClaimStore;
+  claimed: boolean;
+  because: string | null;
+}
+
+function storesOf(site: OwnSite): [ClaimStore, Vault][] {
+  return [['vault', site.vault], ...(site.witness ? [['witness', site.witness] as [ClaimStore, Vault]] : [])];
+}
+
+/** What each store that can be reached says of a customer's epochs; of the others, why they cannot. */
+export async function claimsInReach(
+  site: OwnSite,
+  customer: string,
+  signal?: AbortSignal,
+): Promise<{ claims: Claims[]; silent: Partial<Record<ClaimStore, string>> }> {
+  const silent: Partial<Record<ClaimStore, string>> = {};
+  const { publicKeys } = site.settings;
+  const found = await Promise.all(
+    storesOf(site).map(async ([store, vault]) => {
+      const read = (limit: AbortSignal): Promise<Claims> => readClaims(vault, customer, { publicKeys, signal: limit });
+      try {
+        return [await within(READ_LIMIT_MS, `claims in the ${store}`, read, signal)];
+      } catch (error) {
+        signal?.throwIfAborted();
+        silent[store] = failureText(error);
+        return [];
+      }
+    }),
+  );
+  return { claims: found.flat(), silent };
+}
+
+/**
+ * Claims an epoch in every store that can be reached, at once, and says where it stands. A store that is away stops
+ * nothing; one that holds a higher claim is `epoch-superseded`, the same number of another move `epoch-taken`.
+ */
+export async function claimInStores(
+  site: OwnSite,
+  customer: string,
+  epoch: Epoch,
+  signal?: AbortSignal,
+): Promise<StoreClaim[]> {
+  const answers = await Promise.all(
+    storesOf(site).map(([store, vault]) => claimIn(site, { store, vault, customer, epoch }, CLAIM_LIMIT_MS, signal)),
+  );
+  for (const { store, against } of answers) {
+    if (!against) continue;
+    const kind = against.number > epoch.number ? 'epoch-superseded' : 'epoch-taken';
+    const text = `${customer}: in the ${store} epoch ${against.number} is claimed by move ${against.move} of ${against.site}`;
+    throw failure(kind, `${text}, this move offers ${epoch.number}`);
+  }
+  return answers.map(({ store, claimed, because }) => ({ store, claimed, because }));
+}
+
+interface Attempt {
+  store: ClaimStore;
+  vault: Vault;
+  customer: string;
+  epoch: Epoch;
+}
+
+async function claimIn(
+  { settings }: OwnSite,
+  { store, vault, customer, epoch }: Attempt,
+  limitMs: number,
+  signal?: AbortSignal,
+): Promise<StoreClaim & { against: Epoch | null }> {
+  const claim = (limit: AbortSignal): Promise<Epoch | null> => claimEpoch(vault, settings, customer, epoch, limit);
+  try {
+    const against = await within(limitMs, `claim in the ${store}`, claim, signal);
+    return { store, claimed: against === null, because: null, against };
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { store, claimed: false, because: failureText(error), against: null };
+  }
+}
+
+/** Remembers, in the transaction that takes the epoch, where its claim stands and where it is still to be written. */
+export async function noteClaims(
+  client: PoolClient,
+  customer: string,
+  epoch: Epoch,
+  claims: readonly StoreClaim[],
+): Promise<void> {
+  for (const { store, claimed, because } of claims) {
+    await client.query(
+      `insert into tandem.claim (customer, number, move, store, claimed, because) values ($1, $2, $3, $4, $5, $6)
+       on conflict (customer, number, store) do nothing`,
+      [customer, epoch.number, epoch.move, store, claimed, because],
+    );
+  }
+}
+
+/** Where the claim of a move stands, by this site's own memory; none when it never claimed one. */
+export async function claimsOf(client: PoolClient, move: string): Promise<StoreClaim[]> {
+  const { rows } = await client.query<StoreClaim>(
+    'select store, claimed, because from tandem.claim where move = $1 order by store',
+    [move],
+  );
+  return rows;
+}
+
+/**
+ * Writes the claims of a move that are still missing, where their store answers by now, and stops nobody: a store that
+ * is away is asked again later, and one that holds a newer claim is not asked again.
+ */
+export async function claimAgain(
+  site: OwnSite,
+  { customer, move }: { customer: string; move: string },
+  { afterMs = AGAIN_AFTER_MS, signal }: { afterMs?: number; signal?: AbortSignal } = {},
+): Promise<void> {
+  const database = site.database(customer);
+  const missing = await database.query<{ number: string; store: ClaimStore }>(
+    `select number, store from tandem.claim
+      where move = $1 and not claimed and not refused and at < now() - make_interval(secs => $2)`,
+    [move, afterMs / 1000],
+  );
+  const stores = new Map(storesOf(site));
+  await Promise.all(
+    missing.map(async ({ number, store }) => {
+      const vault = stores.get(store);
+      if (!vault) return; // The configuration no longer names it.
+      const epoch: Epoch = { number: Number(number), site: site.settings.site, move };
+      const tried = await claimIn(site, { store, vault, customer, epoch }, AGAIN_LIMIT_MS, signal);
+      const { claimed, against } = tried;
+      const because = against
+        ? `epoch ${against.number} of move ${against.move} of ${against.site} stands there`
+        : tried.because;
+      await database.query(
+        'update tandem.claim set claimed = $4, because = $5, refused = $6, at = now() where customer = $1 and number = $2 and store = $3',
+        [customer, number, store, claimed, because, against !== null],
+      );
+    }),
+  );
+}
