@@ -34,18 +34,20 @@ const replay = async (name: string, history: unknown): Promise<void> => {
 };
 
 /** West's customer has a party outside, who is asked each day. */
-function askFabrikam(at: Region, settings: ChannelSettings): void {
-  const { west } = at.settings;
+function askFabrikam(settings: ChannelSettings): void {
+  const { west } = region.settings;
   const customer = west.customers.get(CUSTOMER);
   if (!customer) throw new Error('no customer');
   const option = 'third-party-federation' as const;
   const fabrikam = { option, channel: 'box', chaseMs: 24 * 3_600_000, subject: null, change: 'x', contact: null };
   const asks = { ...customer, options: [option], parties: new Map([['fabrikam', fabrikam]]) };
   const channels = new Map([['box', settings]]);
-  at.settings.west = { ...west, channels, paging: ['box'], customers: new Map([[CUSTOMER, asks]]) };
+  region.settings.west = { ...west, channels, paging: ['box'], customers: new Map([[CUSTOMER, asks]]) };
 }
 
-async function signDone({ clients, operators: [one] }: Region): Promise<void> {
+async function signDone(): Promise<void> {
+  const { clients, operators } = region;
+  const [one] = operators;
   const asked = await clients.west.workflow
     .getHandle(`external-update/${CUSTOMER}/fabrikam/2`)
     .query<ExternalUpdate>('status');
@@ -65,14 +67,14 @@ describe('replay', () => {
     expect(totals).toMatchObject({ kept: { generations: 2 }, deleted: { generations: 0 } });
     await Promise.all(workers.map((w) => w.stop()));
     region.lose('east');
-    askFabrikam(region, box.settings);
+    askFabrikam(box.settings);
     await region.work('west');
     const handle = await declare(region);
     for (const operator of region.operators.slice(0, 2)) await approve(handle, operator);
     await handle.result();
     const request = region.clients.west.workflow.getHandle(`external-update/${CUSTOMER}/fabrikam/2`);
     await passTime(region.clients.west, request.workflowId, 25 * 3_600_000);
-    await signDone(region);
+    await signDone();
     await request.result();
 
     const client = region.clients.west;

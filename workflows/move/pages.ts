@@ -3,6 +3,7 @@ import type { Severity } from '../../activities/notify/port.ts';
 import type { PageInput, PageResult } from '../../activities/types.ts';
 import { failureText } from '../model/failures.ts';
 import type { FailoverStatus } from '../model/moves.ts';
+import { endPhases } from '../model/phases.ts';
 import type { Plan } from '../model/plan.ts';
 import { duration } from '../model/rto.ts';
 import { pager } from './activities.ts';
@@ -129,7 +130,7 @@ function pageText(s: FailoverStatus, text: string): string {
     ...(plan ? [`The promised RTO of ${duration(plan.rtoMs)} ends at ${ends}.`] : []),
     `Phase: ${phase} (${because})`,
     `Waits for: ${waitsFor}`,
-    `Next: ${next ?? `tandem failover watch --customer ${customer}`}`,
+    `Next: ${next ?? `tandem failover ${endPhases.includes(phase) ? 'report' : 'watch'} --customer ${customer}`}`,
     '',
     `Move ${move}`,
     '',
