@@ -17,6 +17,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { highestEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { checkInput } from './input.ts';
+import { readOperators } from './operators.ts';
 import type { OwnSite } from './site.ts';
 import { chooseSource } from './sources.ts';
 
@@ -34,13 +35,14 @@ export async function makePlan(
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const [runbook, seen, held, claimed, users, chosen] = await Promise.all([
+  const [runbook, seen, held, claimed, users, chosen, operators] = await Promise.all([
     loadRunbook(runbookFile),
     observeSource(site.settings, customer, signal),
     heldEpoch(site, customer.id),
     highestEpoch(site.vault, customer.id, signal),
     usersOf(site, customer),
     chooseSource(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal),
+    readOperators(site.database(customer.id), site.settings.operators),
   ]);
   const { source, notTaken } = chosen;
   const isolation: Isolation = {
@@ -64,7 +66,7 @@ export async function makePlan(
     recoveryPoint: source.point,
     acceptedLossMs: lossMs > rpoMs ? lossMs : null,
     users,
-    approvers: approvers(site.settings.operators),
+    approvers: approvers(operators.admitted),
     approvalsNeeded: APPROVALS_NEEDED,
   };
   return {
@@ -72,6 +74,7 @@ export async function makePlan(
     digest: sha256(canonicalJson(decisions)),
     source,
     notTaken,
+    ...(operators.notAdmitted.length > 0 && { notAdmitted: operators.notAdmitted }),
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,

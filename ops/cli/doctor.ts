@@ -2,8 +2,9 @@ import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
-import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
-import { operatorFindings } from './operators.ts';
+import type { VaultAccess } from '../../activities/settings.ts';
+import type { Configuration } from '../config/configuration.ts';
+import { operatorFindings, unadmitted } from './operators.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
 
@@ -19,9 +20,7 @@ export function register(program: Command, context: Context): void {
     .action(async ({ site }: { site?: string }) => {
       const configuration = await openConfiguration(context);
       const names = site === undefined ? [...configuration.sites.keys()] : [site];
-      const found = await Promise.all(
-        names.map(async (name) => examine(name, await siteOf(configuration, name).settings(), context.signal)),
-      );
+      const found = await Promise.all(names.map(async (name) => examine(configuration, name, context.signal)));
       show(context, [
         ...operatorFindings(configuration).map((f) => ({ ...f, from: 'the configuration' })),
         ...found.flat(),
@@ -32,13 +31,15 @@ export function register(program: Command, context: Context): void {
 type Seen = Finding & { from: string };
 
 /** A site's own vault as its writer and as its cleaner, and its databases; those of its peers as their peer. */
-async function examine(from: string, settings: SiteSettings, signal: AbortSignal): Promise<Seen[]> {
+async function examine(configuration: Configuration, from: string, signal: AbortSignal): Promise<Seen[]> {
+  const settings = await siteOf(configuration, from).settings();
   const bucket = async (access: VaultAccess, role: 'own' | 'peer'): Promise<Finding[]> =>
     judgeBucket(await inspectBucket(access, { signal }), role);
   const { cleaner, vault } = settings;
   const found = await Promise.all([
     bucket(vault, 'own'),
     cleaner ? inspectBucket(cleaner, { signal }).then(judgeCleaner) : [noCleaner(vault)],
+    unadmitted(configuration, from),
     ...[...settings.peerVaults.values()].map((access) => bucket(access, 'peer')),
     ...[...settings.customers.values()].flatMap(({ id, peer, databaseUrl, peerDatabaseUrl }) => [
       inspectDatabase(databaseUrl, { customer: id, site: from }),

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { Approver } from '../../workflows/model/plan.ts';
+import type { Operator } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
 import { Source } from '../../runbooks/yaml.ts';
 import type { ChannelConfiguration } from './channels.ts';
@@ -12,7 +12,7 @@ export interface Configuration {
   folder: string;
   sites: ReadonlyMap<string, SiteConfiguration>;
   customers: ReadonlyMap<string, CustomerConfiguration>;
-  operators: readonly Approver[];
+  operators: readonly Operator[];
 }
 
 /** Where a secret lies. It is never written in the configuration itself. */

@@ -1,11 +1,11 @@
 import { dirname } from 'node:path';
 import { duration } from '../../workflows/model/rto.ts';
-import { roles, type Approver } from '../../workflows/model/plan.ts';
-import { cadenceHolds, type Timestamp } from '../../workflows/model/snapshots.ts';
-import { publicKeyOf, rawHex } from '../keys.ts';
+import { cadenceHolds } from '../../workflows/model/snapshots.ts';
+import { publicKeyOf } from '../keys.ts';
 import { endpoint, hostPort } from './addresses.ts';
 import { channelsOf, pagingOf } from './channels.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
@@ -55,20 +55,6 @@ function unique(at: Cursor, pairs: [string, string][], what: string): void {
     if (other !== undefined && value !== '') at.fault(`${other} and ${name} have ${what}; each needs its own`);
     first.set(value, name);
   }
-}
-
-function enoughOperators(at: Cursor, operators: Approver[]): void {
-  const may = operators.filter((o) => o.roles.includes('approve') || o.roles.includes('commander'));
-  if (may.length >= 2 && may.some((o) => o.roles.includes('commander'))) return;
-  at.fault(
-    `${may.length} may approve, ${may.filter((o) => o.roles.includes('commander')).length} of them commander; a failover takes two, one of them a commander`,
-  );
-}
-
-/** A failover names who declared it. */
-function somebodyDeclares(at: Cursor, operators: Approver[]): void {
-  if (operators.some((o) => o.roles.includes('declare'))) return;
-  at.fault('nobody has the role declare; a failover is declared by one');
 }
 
 function siteOf(site: string, at: Cursor): SiteConfiguration {
@@ -225,25 +211,4 @@ function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
       hour: c?.hour.integer(0, 23, 2) ?? 2,
     },
   };
-}
-
-function operatorOf(id: string, at: Cursor): Approver {
-  const { key, roles: given, expires } = at.fields(['key', 'roles', 'expires']);
-  const line = key.text('an OpenSSH line is expected: ssh-ed25519 AAAA…', (k) => publicKeyOf(k) !== null);
-  const publicKey = publicKeyOf(line);
-  return {
-    id,
-    key: publicKey ? rawHex(publicKey) : '',
-    roles: given.items().map((item) => item.oneOf(roles)),
-    ...(expires.present && { expires: momentOf(expires) }),
-  };
-}
-
-/** A day is its first moment, UTC; a time says its zone, or it means another one elsewhere. */
-function momentOf(at: Cursor): Timestamp {
-  const text = at.text(
-    'a day such as 2030-06-01 or a time such as 2030-06-01T12:00:00Z is expected',
-    (v) => /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d)?(Z|[+-]\d\d:\d\d))?$/.test(v) && !Number.isNaN(Date.parse(v)),
-  );
-  return text === '' ? text : new Date(text).toISOString();
 }
