@@ -94,6 +94,18 @@ export interface CommandSettings {
   check: readonly string[] | null;
 }
 
+/** That one operator admitted another, or a change of him: a signature over `admissionText`. */
+export interface Admission {
+  by: string;
+  at: string;
+  signature: string;
+}
+
+/** An operator as the configuration has him; whether he counts is for each database to say. */
+export interface Operator extends Approver {
+  admitted?: readonly Admission[];
+}
+
 /** Everything that the activities of one site need, secrets included: made by the worker from the configuration. */
 export interface SiteSettings {
   site: string;
@@ -113,7 +125,7 @@ export interface SiteSettings {
   /** Public keys of all sites, this one included. */
   publicKeys: ReadonlyMap<string, KeyObject>;
   customers: ReadonlyMap<string, CustomerSettings>;
-  operators: readonly Approver[];
+  operators: readonly Operator[];
   /** Ways to people and machines outside, by name. */
   channels: ReadonlyMap<string, ChannelSettings>;
   /** The channels by which whoever is on duty here is paged; none: nobody is. */

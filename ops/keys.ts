@@ -56,7 +56,9 @@ export async function loadPrivateKey(path: string, passphrase?: string): Promise
       );
     throw new Fault(
       `key file ${path}: cannot be read as a key (${error instanceof Error ? error.message : String(error)})`,
-      'Tandem takes Ed25519 keys in PKCS8 PEM: `tandem keys new` makes one.',
+      pem.includes('BEGIN OPENSSH')
+        ? 'A key of OpenSSH signs what `tandem failover` and `keys admit` send; for this, take one in PKCS8 PEM: `tandem keys new`.'
+        : 'Tandem takes Ed25519 keys in PKCS8 PEM: `tandem keys new` makes one.',
     );
   }
   throw new Fault(`key file ${path}: is no Ed25519 key`, '`tandem keys new` makes one.');

@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { Database } from '../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
+import { anchorOperators } from '../activities/services/operators.ts';
 import { obeyNewerEpoch } from '../activities/services/obey.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { followOpenUpdates } from './external-updates.ts';
@@ -32,6 +33,16 @@ async function prepareDatabase(
   const database = new Database(`database of ${customer.id} at ${site}`, customer.databaseUrl, LIMITS);
   try {
     await prepareContactDatabase(database, customer.id, site, customer.sites);
+    const { founded, admitted, fresh, gone, notAdmitted } = await anchorOperators(database, settings.operators);
+    if (founded)
+      say(
+        `${customer.id}: the operators are ${admitted.map((o) => o.id).join(', ')}; others are admitted by two of them`,
+      );
+    for (const { id, admitted: proofs = [] } of fresh)
+      say(`${customer.id}: operator ${id} was admitted by ${proofs.map((p) => p.by).join(' and ')}`);
+    for (const id of gone) say(`${customer.id}: operator ${id} has left; to come back he is admitted anew`);
+    for (const { operator, because } of notAdmitted)
+      say(`${customer.id}: operator ${operator} does not count: ${because}`);
     const newer = await obeyNewerEpoch(settings, customer.id, database);
     for (const id of await followOpenUpdates(client, site, database, customer.id)) say(`${id} is followed again`);
     if (newer) say(`${customer.id}: ${newer.site} has claimed epoch ${newer.number}; this site is closed`);

@@ -21,6 +21,7 @@ import { sha256 } from '../vault/signed.ts';
 import { claimsInReach } from './claims.ts';
 import { checkInput } from './input.ts';
 import { unconfigured, withParties } from './configured.ts';
+import { readOperators } from './operators.ts';
 import type { OwnSite } from './site.ts';
 import { chooseSource } from './sources.ts';
 
@@ -38,7 +39,7 @@ export async function makePlan(
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const [runbook, seen, survivor, held, claimed, users, chosen] = await Promise.all([
+  const [runbook, seen, survivor, held, claimed, users, chosen, operators] = await Promise.all([
     // Now, and not when the worker starts: what people sign is what lies on disk.
     loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
     observeSource(site.settings, customer, signal),
@@ -47,6 +48,7 @@ export async function makePlan(
     claimsInReach(site, customer.id, signal),
     usersOf(site, customer),
     chooseSource(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal),
+    readOperators(site.database(customer.id), site.settings.operators),
   ]);
   const { source, notTaken } = chosen;
   const isolation: Isolation = {
@@ -72,7 +74,7 @@ export async function makePlan(
     acceptedLossMs: lossMs > rpoMs ? lossMs : null,
     ...(acceptances.length > 0 && { acceptances }),
     users,
-    approvers: approvers(site.settings.operators),
+    approvers: approvers(operators.admitted),
     approvalsNeeded: APPROVALS_NEEDED,
   };
   return {
@@ -80,6 +82,7 @@ export async function makePlan(
     digest: sha256(canonicalJson(decisions)),
     source,
     notTaken,
+    ...(operators.notAdmitted.length > 0 && { notAdmitted: operators.notAdmitted }),
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,

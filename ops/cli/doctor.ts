@@ -2,9 +2,9 @@ import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
-import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
 import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
-import { operatorFindings } from './operators.ts';
+import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
+import { operatorFindings, unadmitted } from './operators.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
 
@@ -23,7 +23,12 @@ export function register(program: Command, context: Context): void {
       const sites = await Promise.all(
         names.map(async (name) => [name, await siteOf(configuration, name).settings()] as const),
       );
-      const found = await Promise.all(sites.map(([name, settings]) => examine(name, settings, context.signal)));
+      const found = await Promise.all(
+        sites.map(async ([name, settings]) => [
+          ...(await examine(name, settings, context.signal)),
+          ...(await unadmitted(configuration, name)).map((finding) => ({ ...finding, from: name })),
+        ]),
+      );
       const accounts = sites.flatMap(([name, { witness }]) => (witness ? [[name, witness.accessKeyId] as const] : []));
       const shared = sharedWitness(new Map(accounts)).map((finding) => ({ ...finding, from: 'both' }));
       show(context, [

@@ -88,6 +88,7 @@ export function planScreen(s: Pick<FailoverStatus, 'plan' | 'disruptedAt' | 'ste
       ? []
       : [`  BEYOND THE RPO: signing accepts the loss of ${duration(d.acceptedLossMs)}`]),
     `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
+    ...(plan.notAdmitted ?? []).map((o) => `  operator ${o.operator} does not count: ${o.because}`),
     ...(d.acceptances ?? []).map((text) => `  WHOEVER APPROVES ACCEPTS: ${text}`),
     ...plan.blockers.map((b) => `  CANNOT BE APPROVED: ${b.text}`),
     '',

@@ -1,9 +1,8 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { Verb } from '../../workflows/model/approvals.ts';
 import { isAnswer } from '../../workflows/model/motions.ts';
-import { loadPrivateKey } from '../keys.ts';
-import { failoverStatus, sendVerb, signVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
-import { givenPassphrase } from '../passphrase.ts';
+import { draftVerb, failoverStatus, sendVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
+import { signWith } from '../signer.ts';
 import { printText, sendPasted } from './failover-paste.ts';
 import { planScreen } from './failover-plan.ts';
 import type { Context } from './print.ts';
@@ -31,8 +30,8 @@ export function registerSigned(
   const signed = (name: Verb, about: string, { step = false, reason = false } = {}): Command => {
     const command = verb(name, about)
       .option('--operator <id>', 'who signs')
-      .option('--key <file>', "the operator's private key")
-      .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
+      .option('--key <file>', "the operator's private key, PKCS8 PEM or of OpenSSH")
+      .option('--passphrase-file <file>', 'opens an encrypted PEM key (or TANDEM_PASSPHRASE)')
       .option('--print <file>', 'write what is to be signed elsewhere, by ssh-keygen, and send nothing')
       .option('--signed <file>', 'send what was signed so')
       .action((o: Partial<Signing>) => act(o, name));
@@ -93,10 +92,10 @@ export async function sign(
   draft: VerbDraft,
   o: Pick<Signing, 'key' | 'passphraseFile'>,
 ): Promise<void> {
-  const key = await loadPrivateKey(o.key, await givenPassphrase(o.passphraseFile));
   const status = await failoverStatus(handle);
   if (status.plan && !context.json()) context.out.answer(null, planScreen(status));
-  const answer = await sendVerb(handle, signVerb(status, { ...draft, key }));
+  const { v, text } = draftVerb(status, draft);
+  const answer = await sendVerb(handle, { ...v, signature: await signWith(o.key, text, o.passphraseFile) });
   context.out.answer(
     answer,
     `Accepted: ${draft.verb} by ${draft.operator}. ${answer.phase}: waits for ${answer.waitsFor}`,

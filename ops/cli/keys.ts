@@ -4,6 +4,7 @@ import { Fault } from '../fault.ts';
 import { openSshLine } from '../keys.ts';
 import { keepSecret } from '../keyring/files.ts';
 import { givenPassphrase } from '../passphrase.ts';
+import { registerAdmit } from './keys-admit.ts';
 import { registerEscrow } from './keys-escrow.ts';
 import { registerRing } from './keys-ring.ts';
 import type { Context } from './print.ts';
@@ -19,6 +20,7 @@ export function register(program: Command, context: Context): void {
     );
   registerRing(group, context);
   registerEscrow(group, context);
+  registerAdmit(group, context);
   group
     .command('new')
     .description('make a key; an existing file is never overwritten')

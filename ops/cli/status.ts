@@ -62,7 +62,7 @@ export function register(program: Command, context: Context): void {
         customer === undefined ? [...configuration.customers.values()] : [customerOf(configuration, customer)];
       const all = await Promise.all(customers.map((c) => statusOf(configuration, c)));
       for (const one of all) show(context, one);
-      tellOperators(context, configuration);
+      await tellOperators(context, configuration);
     });
 }
 

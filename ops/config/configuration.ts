@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import type { CommandSettings, Party } from '../../activities/settings.ts';
+import type { CommandSettings, Operator, Party } from '../../activities/settings.ts';
 import type { MoveKind } from '../../workflows/model/acts.ts';
-import type { Approver } from '../../workflows/model/plan.ts';
 import { Fault } from '../fault.ts';
 import { faultLine, Source } from '../../runbooks/yaml.ts';
 import type { ChannelConfiguration } from './channels.ts';
@@ -15,7 +14,7 @@ export interface Configuration {
   folder: string;
   sites: ReadonlyMap<string, SiteConfiguration>;
   customers: ReadonlyMap<string, CustomerConfiguration>;
-  operators: readonly Approver[];
+  operators: readonly Operator[];
   /** A bucket at neither site; null when there is none. */
   witness: WitnessConfiguration | null;
 }

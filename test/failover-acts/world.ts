@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { Database } from '../../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../../activities/contacts/prepare.ts';
 import { claimMove } from '../../activities/journal/moves.ts';
+import { anchorOperators } from '../../activities/services/operators.ts';
 import { openSite, type OwnSite } from '../../activities/services/site.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
 import type { PlannedStep } from '../../activities/services/planned.ts';
@@ -92,6 +93,7 @@ export async function makeWorld(): Promise<World> {
     requests: new Map(),
     commands: new Map(),
   };
+  await anchorOperators(westDb, settings.operators);
   const sites: OwnSite[] = [openSite(settings)];
   const [first] = sites;
   if (!first) throw new Error('unreachable');

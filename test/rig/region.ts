@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker';
 import { inject } from 'vitest';
+import { Database } from '../../activities/contacts/database.ts';
+import { anchorOperators } from '../../activities/services/operators.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { createPeople } from '../../ops/embedded/people/people.ts';
 import { buildWorkflows } from '../../ops/build.ts';
@@ -85,6 +87,7 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
     };
   };
   const settings = { east: settingsOf('east'), west: settingsOf('west') };
+  for (const site of sites) await anchor(urls[site], operators);
   const running: { stop: () => Promise<void> }[] = [];
   return {
     settings,
@@ -110,6 +113,13 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       await Promise.all([east.drop(), west.drop(), rm(reports, { recursive: true })]);
     },
   };
+}
+
+/** As a worker does before it is ready. */
+async function anchor(url: string, operators: readonly Approver[]): Promise<void> {
+  const database = new Database('a site of the rig', url, { connections: 1, connectMs: 5000, statementMs: 20_000 });
+  await anchorOperators(database, operators);
+  await database.close();
 }
 
 function stoppable(worker: Worker): { stop: () => Promise<void> } {

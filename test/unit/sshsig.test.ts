@@ -1,9 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { refuse, signedText, type Claim, type SignedVerb } from '../../workflows/model/approvals.ts';
+import { signWith } from '../../ops/signer.ts';
 import { whyNotSigned } from '../../workflows/model/sshsig.ts';
 
 /** Keys and signatures of the machine's own ssh-keygen. */
@@ -85,5 +86,34 @@ describe.skipIf(SSH_KEYGEN === undefined)('a pasted SSH signature', () => {
     expect(refuse({ ...claim, move: 'm2' }, { ...v, signature })).toMatch(/does not hold: it is over another text/);
     const two = { ...v, operator: 'two' };
     expect(refuse(claim, { ...two, signature: signed('one', signedText(claim, two)) })).toMatch(/of another key/);
+  });
+});
+
+describe.skipIf(SSH_KEYGEN === undefined)('a private key of OpenSSH', () => {
+  const locked = (): string => join(folder, 'locked');
+  const asked = (answer: string): void => {
+    const file = join(folder, 'askpass');
+    writeFileSync(file, `#!/bin/sh\necho '${answer}'\n`, { mode: 0o700 });
+    vi.stubEnv('SSH_ASKPASS', file);
+    vi.stubEnv('SSH_ASKPASS_REQUIRE', 'force');
+  };
+  beforeAll(() => void execFileSync(SSH_KEYGEN ?? '', ['-q', '-t', 'ed25519', '-N', 'open it', '-f', locked()]));
+  afterEach(() => void vi.unstubAllEnvs());
+
+  it('that is encrypted does not sign by a wrong passphrase, nor by one from a file', async () => {
+    asked('a guess');
+    await expect(signWith(locked(), text)).rejects.toThrow(/locked: ssh-keygen did not sign \(.+\)$/);
+    await expect(signWith(locked(), text, join(folder, 'x'))).rejects.toThrow(/ssh-keygen asks for itself/);
+  });
+  it('does not sign on a machine without ssh-keygen, nor when others can read it', async () => {
+    vi.stubEnv('PATH', folder);
+    await expect(signWith(join(folder, 'one'), text)).rejects.toThrow(/ssh-keygen is not on this machine/);
+    chmodSync(join(folder, 'two'), 0o644);
+    await expect(signWith(join(folder, 'two'), text)).rejects.toThrow(/others than its owner can read it/);
+  });
+  it('signs where it lies, encrypted or not', async () => {
+    expect(whyNotSigned(await signWith(join(folder, 'one'), text), text, keyOf('one'))).toBeNull();
+    asked('open it');
+    expect(whyNotSigned(await signWith(locked(), text), text, keyOf('locked'))).toBeNull();
   });
 });

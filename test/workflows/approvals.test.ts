@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { failoverStatus, sendVerb, signVerb, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { rawHex } from '../../ops/keys.ts';
 import { prepareSite } from '../../ops/prepare.ts';
 import { snapshotNow } from '../../ops/snapshots.ts';
 import { taskQueue } from '../../workflows/model/names.ts';
@@ -13,6 +14,8 @@ import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 let region: Region;
 let handle: FailoverHandle;
 const [ONE, TWO] = [0, 1];
+/** Of somebody who wrote himself into the survivor's configuration. */
+const pasted = generateKeyPairSync('ed25519');
 
 beforeAll(async () => {
   region = await openRegion();
@@ -20,6 +23,9 @@ beforeAll(async () => {
   await cover(region);
   await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
+  const { settings } = region;
+  const intruder = { id: 'operator-9', key: rawHex(pasted.publicKey), roles: ['commander' as const] };
+  settings.west = { ...settings.west, operators: [...settings.west.operators, intruder] };
   await region.work('west');
   handle = await declare(region);
 });
@@ -42,6 +48,13 @@ describe('nothing starts', () => {
     const stranger = generateKeyPairSync('ed25519').privateKey;
     await refused(approve(handle, { id: 'operator-9', key: stranger }), /is not an operator of this plan/);
     await refused(approve(handle, { id: 'operator-1', key: stranger }), /does not hold under the key of operator-1/);
+  });
+
+  it('by one who stands in the configuration, and whom nobody has admitted', async () => {
+    await refused(approve(handle, { id: 'operator-9', key: pasted.privateKey }), /is not an operator of this plan/);
+    const { plan } = await failoverStatus(handle);
+    expect(plan?.notAdmitted).toMatchObject([{ operator: 'operator-9' }]);
+    expect(plan?.decisions.approvers.map((a) => a.id)).toEqual(['operator-1', 'operator-2', 'operator-3']);
   });
 
   it('by a signature over another digest', async () => {

@@ -1,7 +1,5 @@
-import { hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js';
-import { holdsUnder } from './ed25519.ts';
 import type { Approver, Role } from './plan.ts';
-import { isArmored, whyNotSigned } from './sshsig.ts';
+import { isArmored, whyUnsigned } from './sshsig.ts';
 
 /** A signature lives one hour (DESIGN 4): longer, and it would outlive the world it was given for. */
 export const SIGNATURE_LIFE_MS = 3_600_000;
@@ -118,11 +116,11 @@ export function refuseSignature(
     return `the signature expired at ${v.expires}; now it is ${new Date(claim.now).toISOString()}`;
   if (expires > claim.now + SIGNATURE_LIFE_MS + 60_000)
     return `the signature lives until ${v.expires}: at most an hour is allowed`;
-  if (typeof v.signature === 'string' && isArmored(v.signature)) {
-    const why = whyNotSigned(v.signature, text, claim.key);
-    return why === null ? null : `the SSH signature of ${v.operator} does not hold: ${why}`;
-  }
-  return holds(claim.key, text, v.signature) ? null : `the signature does not hold under the key of ${v.operator}`;
+  const why = whyUnsigned(v.signature, text, claim.key);
+  if (why === null) return null;
+  return typeof v.signature === 'string' && isArmored(v.signature)
+    ? `the SSH signature of ${v.operator} does not hold: ${why}`
+    : `the signature does not hold under the key of ${v.operator}`;
 }
 
 /** From its moment on, and when it cannot be read. */
@@ -140,14 +138,6 @@ function notAccepted({ acceptances = [] }: Claim, { verb, accepts }: SignedVerb)
     return `whoever approves this plan accepts ${lacking.join('; ')}: add ${lacking.map((text) => `--accept ${JSON.stringify(text)}`).join(' ')}`;
   const [unasked] = given.filter((text, i) => !asked.includes(text) || given.indexOf(text) !== i);
   return unasked === undefined ? null : `nothing asks to accept ${JSON.stringify(unasked)}, or it is accepted twice`;
-}
-
-function holds(key: string, text: string, signature: string): boolean {
-  try {
-    return holdsUnder(key, utf8ToBytes(text), hexToBytes(signature));
-  } catch {
-    return false; // Not hex, not a point, wrong length: no signature at all.
-  }
 }
 
 export interface Approval {

@@ -109,6 +109,8 @@ export interface Plan {
   source: RecoverySource;
   /** Sources that were tried before the chosen one, and why they were not taken. */
   notTaken: { from: string; because: string }[];
+  /** Operators of the configuration whose word does not count, because two have not admitted them; none when left out. */
+  notAdmitted?: { operator: string; because: string }[];
   rpoMs: number;
   rtoMs: number;
   targetRtoMs: number;

@@ -1,5 +1,5 @@
 import { sha256, sha512 } from '@noble/hashes/sha2.js';
-import { bytesToHex, concatBytes, utf8ToBytes } from '@noble/hashes/utils.js';
+import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js';
 import { holdsUnder } from './ed25519.ts';
 
 /**
@@ -18,6 +18,16 @@ const LONGEST = 4096;
 const hashes: Record<string, (bytes: Uint8Array) => Uint8Array> = { sha256, sha512 };
 
 export const isArmored = (signature: string): boolean => signature.trimStart().startsWith('-----BEGIN');
+
+/** Why a signature of either form, hex or armored, does not hold over `text`; null when it does. Fails closed. */
+export function whyUnsigned(signature: string, text: string, key: string): string | null {
+  if (typeof signature === 'string' && isArmored(signature)) return whyNotSigned(signature, text, key);
+  try {
+    return holdsUnder(key, utf8ToBytes(text), hexToBytes(signature)) ? null : 'it does not hold';
+  } catch {
+    return 'it is no signature'; // Not hex, not a point, wrong length.
+  }
+}
 
 /** Why a signature over `text` does not hold under `key` (raw, hex); null when it does. What cannot be read is refused. */
 export function whyNotSigned(armored: string, text: string, key: string): string | null {

@@ -102,6 +102,7 @@ export function details(s: FailoverStatus): string {
       `The promised RTO of ${duration(plan.rtoMs)} ends at ${rtoEnds}.`,
       `Recovery point ${plan.source.point}: ${loss} before the loss${plan.decisions.acceptedLossMs === null ? '' : ', MORE THAN THE RPO ALLOWS'}.`,
       `Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
+      ...(plan.notAdmitted ?? []).map((o) => `Operator ${o.operator} does not count: ${o.because}.`),
       ...(plan.decisions.acceptances ?? []).map((text) => `**Whoever approves accepts: ${text}**`),
       `Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}.`,
       '',

@@ -131,6 +131,21 @@ create table if not exists tandem.journal (
   unique (move, key)
 );
 
+-- Operators that count here: those who were in the configuration when the database was first prepared (`admitted` is
+-- null), and those whom two of them admitted since. One who left counts again only when he is admitted anew.
+alter table tandem.identity add column if not exists founded_at timestamptz;
+create table if not exists tandem.operator (
+  id bigint generated always as identity primary key,
+  operator text not null,
+  key text not null,
+  roles jsonb not null,
+  expires text,
+  admitted jsonb,
+  at timestamptz not null default now(),
+  removed_at timestamptz
+);
+create unique index if not exists one_current_operator on tandem.operator (operator) where removed_at is null;
+
 -- Snapshots this site has taken and pulled: high-water marks, so that a vault rolled back is noticed.
 create table if not exists tandem.high_water (
   customer text not null,
