@@ -1,7 +1,7 @@
 import { loadRunbook } from '../../runbooks/load.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { canPerform } from '../../workflows/model/acts.ts';
-import { failure } from '../../workflows/model/failures.ts';
+import { failure, failureKind, type FailureKind } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import {
   canonicalJson,
@@ -12,13 +12,14 @@ import {
   type Step,
 } from '../../workflows/model/plan.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
+import { within } from '../probes/peer.ts';
 import { observeSource, sawClosed } from '../probes/source.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { highestEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { checkInput } from './input.ts';
 import type { OwnSite } from './site.ts';
-import { chooseSource } from './sources.ts';
+import { chooseSource, OWN_VAULT_LIMIT_MS, type Chosen } from './sources.ts';
 
 /** Two people, always (DESIGN 4). */
 const APPROVALS_NEEDED = 2;
@@ -38,18 +39,18 @@ export async function makePlan(
     loadRunbook(runbookFile),
     observeSource(site.settings, customer, signal),
     heldEpoch(site, customer.id),
-    highestEpoch(site.vault, customer.id, signal),
+    claimedHere(site, customer.id, signal),
     usersOf(site, customer),
     chooseSource(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal),
   ]);
-  const { source, notTaken } = chosen;
   const isolation: Isolation = {
     verdict: seen.verdict,
     observers: seen.observers,
     statement: input.isolation?.trim() ?? null,
   };
   const { rpoMs, rtoMs } = customer.objectives;
-  const lossMs = ageMs(source.point, Date.parse(disruptedAt));
+  const { oldest, ...sources } = oldestAcceptable(chosen, { disruptedAt, rpoMs });
+  const lossMs = ageMs(oldest, Date.parse(disruptedAt));
   const decisions: Decisions = {
     format: 1,
     kind: 'failover',
@@ -61,7 +62,7 @@ export async function makePlan(
     runbook: { name: runbook.name, digest: runbook.digest },
     ...applicable(runbook.steps, customer.options),
     isolation,
-    recoveryPoint: source.point,
+    recoveryPoint: oldest,
     acceptedLossMs: lossMs > rpoMs ? lossMs : null,
     users,
     approvers: approvers(site.settings.operators),
@@ -70,8 +71,7 @@ export async function makePlan(
   return {
     decisions,
     digest: sha256(canonicalJson(decisions)),
-    source,
-    notTaken,
+    ...sources,
     rpoMs,
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
@@ -79,6 +79,32 @@ export async function makePlan(
     madeAt: new Date().toISOString(),
   };
 }
+
+/**
+ * What people sign is the oldest point they may get. A source that may fail in the middle, as a lost site's vault may, is
+ * replaced by the next one without asking anybody again as long as that keeps the RPO; beyond it nobody has agreed to it.
+ */
+function oldestAcceptable(
+  { source, fallback, notTaken }: Chosen,
+  { disruptedAt, rpoMs }: { disruptedAt: Timestamp; rpoMs: number },
+): Chosen & { oldest: Timestamp } {
+  if (fallback && ageMs(fallback.point, Date.parse(disruptedAt)) <= rpoMs)
+    return { source, fallback, notTaken, oldest: fallback.point };
+  return { source, notTaken, oldest: source.point };
+}
+
+/** A vault that is away tells nothing: `advance-epoch` meets what it holds, if it is there then. */
+async function claimedHere(site: OwnSite, customer: string, signal?: AbortSignal): Promise<number> {
+  try {
+    const look = (limited: AbortSignal): Promise<number> => highestEpoch(site.vault, customer, limited);
+    return await within(OWN_VAULT_LIMIT_MS, `vault of ${site.settings.site}`, look, signal);
+  } catch (error) {
+    if (signal?.aborted || !away.includes(failureKind(error))) throw error;
+    return 0;
+  }
+}
+
+const away: readonly (FailureKind | undefined)[] = ['source-unreachable', 'vault-unreachable', 'vault-refused'];
 
 /** Everybody whom the run may have to listen to: those who approve, and those who may only retry a step or stop it. */
 function approvers(operators: readonly Approver[]): Approver[] {

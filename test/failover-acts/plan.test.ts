@@ -223,7 +223,8 @@ describe('make-plan', () => {
     await snapshot(2, '2026-03-01T11:00:00.000Z', ['east']);
     const { source, decisions } = await plan();
     expect(source).toMatchObject({ from: 'source-vault', snapshot: { seq: 2 } });
-    expect(decisions.recoveryPoint).toBe('2026-03-01T11:00:00.000Z');
+    // Signed is the oldest they may get: what this vault holds keeps the RPO too, should the lost one stop answering.
+    expect(decisions.recoveryPoint).toBe('2026-03-01T09:00:00.000Z');
   });
 
   it('names the loss beyond the RPO, and only that', async () => {

@@ -60,7 +60,8 @@ export interface RecoverySource {
   snapshot: SnapshotId;
   manifest: string;
   point: Timestamp;
-  from: 'source-vault' | 'own-vault';
+  /** `standby-copy`: no vault is read, what is proven is what the ledger in this site's database says. */
+  from: 'source-vault' | 'own-vault' | 'standby-copy';
   users: number;
   /** The standby copy already holds it. */
   applied: boolean;
@@ -100,6 +101,8 @@ export interface Plan {
   /** SHA-256 of the canonical JSON of the decisions, hex. */
   digest: string;
   source: RecoverySource;
+  /** Taken instead when the source is the lost site's vault and stops answering; as new as `recoveryPoint` at least. */
+  fallback?: RecoverySource;
   /** Sources that were tried before the chosen one, and why they were not taken. */
   notTaken: { from: string; because: string }[];
   rpoMs: number;
