@@ -36,6 +36,10 @@ export interface CustomerSettings {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  /** What the customer's link to each of its sites carries, where it is known; bytes per second. */
+  links?: ReadonlyMap<string, number>;
+  /** What all of its traffic takes. */
+  trafficBytesPerSecond?: number;
 }
 
 /** Everything that the activities of one site need, secrets included: made by the worker from the configuration. */
@@ -54,6 +58,8 @@ export interface SiteSettings {
   publicKeys: ReadonlyMap<string, KeyObject>;
   customers: ReadonlyMap<string, CustomerSettings>;
   operators: readonly Approver[];
+  /** How many users of all customers this site can serve; left out where nobody has said. */
+  capacityUsers?: number;
   /** Where reports for people are kept on this site's disk. */
   reportsFolder: string;
 }

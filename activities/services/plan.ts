@@ -1,14 +1,19 @@
 import { loadRunbook } from '../../runbooks/load.ts';
+import { acceptancesOf } from '../../workflows/model/acceptances.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { canPerform } from '../../workflows/model/acts.ts';
-import { failure, failureKind, type FailureKind } from '../../workflows/model/failures.ts';
+import { failureKind, type FailureKind } from '../../workflows/model/failures.ts';
+import { makeForecast } from '../../workflows/model/forecast.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import {
   canonicalJson,
   type Approver,
+  type Capacity,
   type Decisions,
   type Isolation,
+  type Named,
   type Plan,
+  type Runbook,
   type Step,
 } from '../../workflows/model/plan.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
@@ -17,7 +22,11 @@ import { observeSource, sawClosed } from '../probes/source.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { highestEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
+import { capacityOf } from './capacity.ts';
 import { checkInput } from './input.ts';
+import { countLedger, lossOf } from './loss.ts';
+import { measuredTimes, timesInDatabase } from './measured.ts';
+import { keepSigned } from './signed-plan.ts';
 import type { OwnSite } from './site.ts';
 import { chooseSource, OWN_VAULT_LIMIT_MS, type Chosen } from './sources.ts';
 
@@ -25,23 +34,32 @@ import { chooseSource, OWN_VAULT_LIMIT_MS, type Chosen } from './sources.ts';
 const APPROVALS_NEEDED = 2;
 
 /**
- * Looks at the world and binds the runbook to it. What the lost site is asked has limits, so this takes seconds however
- * it is lost. The same world gives the same decisions: no time is in them but those of the input and the snapshot.
+ * Looks at the world and binds the runbook to it. What the lost site is asked has limits, and so has this site's vault, so
+ * this takes seconds however much is lost. The same world gives the same decisions: no time is in them but those of the
+ * input and the snapshot. In a `move`, what people have signed stands while the world has only drifted.
  */
 export async function makePlan(
   site: OwnSite,
-  { input: typed, declaredAt }: { input: FailoverInput; declaredAt: Timestamp },
+  { input: typed, declaredAt, move }: { input: FailoverInput; declaredAt: Timestamp; move?: string },
   { runbookFile, signal }: { runbookFile?: string; signal?: AbortSignal } = {},
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const [runbook, seen, held, claimed, users, chosen] = await Promise.all([
+  // One connection for both: many plans may be made at once.
+  const inDatabase = site
+    .database(customer.id)
+    .connection(
+      async (client) => [await countLedger(client, customer), await timesInDatabase(client, customer.id)] as const,
+    );
+  const known = inDatabase.then(([, times]) => times);
+  const [runbook, seen, claimed, [ledger], carries, chosen, times] = await Promise.all([
     loadRunbook(runbookFile),
     observeSource(site.settings, customer, signal),
-    heldEpoch(site, customer.id),
     claimedHere(site, customer.id, signal),
-    usersOf(site, customer),
+    inDatabase,
+    capacityOf(site, customer, signal),
     chooseSource(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal),
+    measuredTimes(site, customer.id, known, signal),
   ]);
   const isolation: Isolation = {
     verdict: seen.verdict,
@@ -50,34 +68,90 @@ export async function makePlan(
   };
   const { rpoMs, rtoMs } = customer.objectives;
   const { oldest, ...sources } = oldestAcceptable(chosen, { disruptedAt, rpoMs });
+  const users = ledger.all;
+  const capacity = { ...carries, moves: users };
+  const epoch = 1 + Math.max(ledger.epoch, claimed, seen.claimed, seen.epoch?.number ?? 0);
+  const servingSeenBy = input.sourceIsServing ? whoSawItServe(isolation) : null;
+  const world = { disruptedAt, epoch, runbook, isolation, oldest, users, servingSeenBy, capacity };
+  const { looked, accepted } = decide(site, customer, world);
+  const decisions = await keepSigned(site, move, looked);
+  const forecast = makeForecast(decisions.steps, users, times);
+  const targetRtoMs = customer.target.rtoMs;
+  return {
+    decisions,
+    digest: sha256(canonicalJson(decisions)),
+    ...sources,
+    acceptances: named(decisions.acceptances ?? [], accepted),
+    loss: lossOf(ledger, sources.source, disruptedAt),
+    capacity,
+    forecast,
+    decideBy: decideBy(disruptedAt, forecast.p75Ms, { target: targetRtoMs, promise: rtoMs }),
+    rpoMs,
+    rtoMs,
+    targetRtoMs,
+    blockers: [...blockers(customer, isolation, servingSeenBy !== null), ...unperformed(decisions.steps)],
+    madeAt: new Date().toISOString(),
+  };
+}
+
+/** What was seen, as far as people decide by it. */
+interface World {
+  disruptedAt: Timestamp;
+  epoch: number;
+  runbook: Runbook;
+  isolation: Isolation;
+  oldest: Timestamp;
+  users: number;
+  servingSeenBy: string | null;
+  capacity: Capacity;
+}
+
+function decide(site: OwnSite, customer: CustomerSettings, world: World): { looked: Decisions; accepted: Named[] } {
+  const { disruptedAt, epoch, runbook, isolation, oldest, users, servingSeenBy, capacity } = world;
+  const { rpoMs } = customer.objectives;
+  const [from, to] = [customer.peer, site.settings.site];
   const lossMs = ageMs(oldest, Date.parse(disruptedAt));
-  const decisions: Decisions = {
+  const acceptedLossMs = lossMs > rpoMs ? lossMs : null;
+  const accepted = acceptancesOf({ from, to, acceptedLossMs, rpoMs, servingSeenBy, capacity });
+  const looked: Decisions = {
     format: 1,
     kind: 'failover',
     customer: customer.id,
-    from: input.from,
-    to: site.settings.site,
-    epoch: 1 + Math.max(held, claimed, seen.claimed, seen.epoch?.number ?? 0),
+    from,
+    to,
+    epoch,
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
     ...applicable(runbook.steps, customer.options),
     isolation,
     recoveryPoint: oldest,
-    acceptedLossMs: lossMs > rpoMs ? lossMs : null,
+    acceptedLossMs,
+    ...(accepted.length > 0 && { acceptances: accepted.map(({ name }) => name) }),
     users,
     approvers: approvers(site.settings.operators),
     approvalsNeeded: APPROVALS_NEEDED,
   };
-  return {
-    decisions,
-    digest: sha256(canonicalJson(decisions)),
-    ...sources,
-    rpoMs,
-    rtoMs,
-    targetRtoMs: customer.target.rtoMs,
-    blockers: [...blockers(customer, isolation), ...unperformed(decisions.steps)],
-    madeAt: new Date().toISOString(),
-  };
+  return { looked, accepted };
+}
+
+/** What each name means; one that was signed and is no longer needed says so. */
+const named = (names: readonly string[], accepted: readonly Named[]): Named[] =>
+  names.map((name) => accepted.find((a) => a.name === name) ?? { name, because: 'signed, and no worse since' });
+
+/** The last moment to sign at which each limit can still be kept, even at the pace of p75. */
+function decideBy(
+  disruptedAt: Timestamp,
+  walkMs: number,
+  { target, promise }: Record<'target' | 'promise', number>,
+): NonNullable<Plan['decideBy']> {
+  const by = (limitMs: number): Timestamp => new Date(Date.parse(disruptedAt) + limitMs - walkMs).toISOString();
+  return { target: by(target), promise: by(promise) };
+}
+
+/** Null when nobody did. */
+function whoSawItServe({ verdict, observers }: Isolation): string | null {
+  if (verdict !== 'serving') return null;
+  return observers.flatMap(({ name, saw }) => (saw === 'serving' ? [name] : [])).join(', ');
 }
 
 /**
@@ -114,12 +188,14 @@ function approvers(operators: readonly Approver[]): Approver[] {
     .toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-function blockers({ peer }: CustomerSettings, isolation: Isolation): Plan['blockers'] {
+/**
+ * A site that is seen to serve is moved away from only when the declarer asks for it and says how it is cut off; those
+ * who sign then accept that by name.
+ */
+function blockers({ peer }: CustomerSettings, isolation: Isolation, servingAccepted: boolean): Plan['blockers'] {
   const { verdict, observers, statement } = isolation;
-  if (verdict === 'serving') {
-    const who = observers.filter((o) => o.saw === 'serving').map((o) => o.name);
-    return [{ kind: 'source-serves', text: `${peer} serves: its ${who.join(', ')} says so` }];
-  }
+  if (verdict === 'serving' && !servingAccepted)
+    return [{ kind: 'source-serves', text: `${peer} serves: its ${whoSawItServe(isolation) ?? ''} says so` }];
   if (verdict === 'dead' || statement !== null || sawClosed(observers)) return [];
   const seen = observers.map((o) => `${o.name} ${o.saw}`).join(', ');
   return [
@@ -135,19 +211,4 @@ function unperformed(steps: readonly Step[]): Plan['blockers'] {
   return steps
     .filter(({ act }) => !canPerform(act))
     .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
-}
-
-async function heldEpoch(site: OwnSite, customer: string): Promise<number> {
-  const rows = await site
-    .database(customer)
-    .query<{ number: string }>('select number from tandem.epoch where customer = $1', [customer]);
-  if (!rows[0]) throw failure('database-wrong', `${customer}: the database of ${site.settings.site} holds no epoch`);
-  return Number(rows[0].number);
-}
-
-async function usersOf(site: OwnSite, { id, peer }: CustomerSettings): Promise<number> {
-  const rows = await site
-    .database(id)
-    .query<{ users: string }>('select count(*) as users from tandem.home where site = $1', [peer]);
-  return Number(rows[0]?.users ?? 0);
 }

@@ -49,9 +49,11 @@ export async function chooseSource(
   wanted: Wanted,
   signal?: AbortSignal,
 ): Promise<Chosen> {
-  const applied = await appliedSnapshot(site.database(customer.id), customer.id, customer.peer);
   const search: Search = { ...limitOf(wanted), notTaken: [] };
-  const own = await newestInOwnVault(site, customer, search, signal);
+  const [own, applied] = await Promise.all([
+    newestInOwnVault(site, customer, search, signal),
+    appliedSnapshot(site.database(customer.id), customer.id, customer.peer),
+  ]);
   const safe = await bestHere(site, customer, { own, applied }, search);
   const newer = await newerInSourceVault(site, customer, safe, search, signal);
   const { notTaken } = search;

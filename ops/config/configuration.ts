@@ -33,6 +33,8 @@ export interface SiteConfiguration {
   /** OpenSSH line. */
   publicKey: string;
   privateKey: SecretReference;
+  /** Users of all customers that it can serve; null when nobody has said. */
+  capacityUsers: number | null;
 }
 
 export interface AccountReference {
@@ -53,6 +55,10 @@ export interface CustomerConfiguration {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  /** Bytes per second by site, where somebody has said. */
+  links: ReadonlyMap<string, number>;
+  /** What all of its traffic takes; null when nobody has said. */
+  trafficBytesPerSecond: number | null;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */

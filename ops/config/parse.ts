@@ -4,6 +4,7 @@ import { roles, type Approver } from '../../workflows/model/plan.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { publicKeyOf, rawHex } from '../keys.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { capacityOf, linksOf } from './capacity.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 
@@ -72,7 +73,13 @@ function endpoint(value: string): boolean {
 }
 
 function siteOf(site: string, at: Cursor): SiteConfiguration {
-  const { temporal, worker, vault, signing } = at.fields(['temporal', 'worker', 'vault', 'signing']);
+  const { temporal, worker, vault, signing, capacity } = at.fields([
+    'temporal',
+    'worker',
+    'vault',
+    'signing',
+    'capacity',
+  ]);
   const t = temporal.fields(['address', 'namespace', 'ui']);
   const w = worker.fields(['listen']);
   const v = vault.fields(['endpoint', 'region', 'bucket', 'writer', 'cleaner', 'reader']);
@@ -107,6 +114,7 @@ function siteOf(site: string, at: Cursor): SiteConfiguration {
     },
     publicKey: publicKey.split(/\s+/).slice(0, 2).join(' '),
     privateKey: secretOf(s['private-key']),
+    capacityUsers: capacityOf(capacity),
   };
 }
 
@@ -121,6 +129,8 @@ const customerKeys = [
   'snapshots',
   'continuity-test',
   'limits',
+  'links',
+  'traffic',
 ] as const;
 
 function customerOf(id: string, at: Cursor, known: string[]): CustomerConfiguration {
@@ -138,6 +148,8 @@ function customerOf(id: string, at: Cursor, known: string[]): CustomerConfigurat
     keys,
     options: f.options.present ? f.options.items().map((item) => item.oneOf(options)) : [],
     ...timesOf(f),
+    links: linksOf(f.links, sites),
+    trafficBytesPerSecond: f.traffic.rate(),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
   };
 }

@@ -51,6 +51,7 @@ export async function settingsFor(
     publicKeys: publicKeysOf(configuration),
     customers: new Map(customers),
     operators: configuration.operators,
+    ...(own.capacityUsers !== null && { capacityUsers: own.capacityUsers }),
     reportsFolder,
   };
 }
@@ -99,7 +100,7 @@ async function customerSettings(
   customer: CustomerConfiguration,
   site: string,
 ): Promise<CustomerSettings> {
-  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits } = customer;
+  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, links } = customer;
   const peer = sites.find((s) => s !== site) ?? '';
   const own = customer.databases.get(site);
   const other = customer.databases.get(peer);
@@ -119,6 +120,8 @@ async function customerSettings(
     snapshots,
     continuityTest,
     limits,
+    links,
+    ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),

@@ -4,6 +4,7 @@ import { behind, type StepInput, type StepReport } from '../model/moves.ts';
 import type { Step } from '../model/plan.ts';
 import { perform } from './activities.ts';
 import { hold } from './hold.ts';
+import { atItsPace, lookAhead } from './pace.ts';
 import type { Run } from './run.ts';
 
 /** How a walk ends. `world-worse`: what was signed no longer holds, and nothing has been done. */
@@ -124,13 +125,24 @@ class Walk {
       });
       return 'failed'; // It waits as a held step does: for `done` or `skip`.
     }
-    const begun = { state: 'running', startedAt: report.startedAt ?? now(), endedAt: null, summary: '' } as const;
+    const since = now();
+    const begun = {
+      state: 'running',
+      startedAt: report.startedAt ?? since,
+      since,
+      endedAt: null,
+      summary: '',
+    } as const;
     Object.assign(report, begun satisfies Partial<StepReport>);
+    lookAhead(run);
     run.show();
     try {
-      const { summary, facts } = await perform(step, round, this.inputOf(step));
-      Object.assign(report, { state: 'done', endedAt: now(), summary, facts } satisfies Partial<StepReport>);
-      run.write('step', { step: step.id, act: step.act, round, state: 'done', summary, facts });
+      const { summary, facts } = await atItsPace(run, step, perform(step, round, this.inputOf(step)));
+      const endedAt = now();
+      const tookMs = Date.parse(endedAt) - Date.parse(since);
+      Object.assign(report, { state: 'done', endedAt, tookMs, summary, facts } satisfies Partial<StepReport>);
+      run.write('step', { step: step.id, act: step.act, round, state: 'done', since, tookMs, summary, facts });
+      lookAhead(run);
       if (step.act === 'serve-users') run.enter('served');
       await run.flush();
       run.show();
@@ -139,7 +151,8 @@ class Walk {
       if (behind(report)) throw error; // Not the act's failure, but the journal's.
       const summary = failureText(error);
       Object.assign(report, { state: 'failed', endedAt: now(), summary } satisfies Partial<StepReport>);
-      run.write('step', { step: step.id, act: step.act, round, state: 'failed', summary });
+      run.write('step', { step: step.id, act: step.act, round, state: 'failed', since, summary });
+      lookAhead(run);
       run.show();
       const kind = failureKind(error);
       // Another number is taken by a new plan only, and that is to be signed.
