@@ -65,6 +65,10 @@ export interface CustomerSettings {
   parties: ReadonlyMap<string, Party>;
   /** Files of its own runbooks; of a kind that is left out, the shipped one is its. */
   runbooks: ReadonlyMap<MoveKind, string>;
+  /** What the customer's link to each of its sites carries, where it is known; bytes per second. */
+  links?: ReadonlyMap<string, number>;
+  /** What all of its traffic takes. */
+  trafficBytesPerSecond?: number;
 }
 
 /** A request that a step with `call-http` may make. */
@@ -135,6 +139,8 @@ export interface SiteSettings {
   /** What steps may ask of services that are not ours, by name. Nothing that is not listed here is ever called. */
   requests: ReadonlyMap<string, RequestSettings>;
   commands: ReadonlyMap<string, CommandSettings>;
+  /** How many users of all customers this site can serve; left out where nobody has said. */
+  capacityUsers?: number;
   /** Where reports for people are kept on this site's disk. */
   reportsFolder: string;
 }

@@ -77,8 +77,11 @@ export interface PullResult {
 export interface FailoverActivities extends Record<PerformedAct, (input: StepInput) => Promise<StepResult>> {
   /** Takes the customer's one slot, or names the move that holds it; with `resume`, takes that move over from its run. */
   'claim-move'(input: { input: FailoverInput; run: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
-  /** Looks at the world and binds the runbook to it. The same world gives the same digest. */
-  'make-plan'(input: { input: FailoverInput; declaredAt: Timestamp }): Promise<Plan>;
+  /**
+   * Looks at the world and binds the runbook to it. The same world gives the same digest, and one that has only drifted
+   * keeps that of the plan which people have signed in this move.
+   */
+  'make-plan'(input: { input: FailoverInput; declaredAt: Timestamp; move?: string }): Promise<Plan>;
   /** Looks whether a step's effect stands, whoever made it; changes nothing. */
   'check-effect'(input: StepInput): Promise<{ seen: boolean; summary: string }>;
   /**

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
-import type { ApplyCounts, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import type { ApplyCounts, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import { packRecord, type PackRecord } from '../vault/frames.ts';
 import { keyOf, recordKeys, type RecordKeys } from '../vault/keys.ts';
@@ -8,6 +8,7 @@ import type { OpenSnapshot } from '../vault/open.ts';
 import { buildPacks } from '../vault/pack-writer.ts';
 import { hasRows, makeRecord, noRows, type UserRecord } from '../vault/record.ts';
 import type { SnapshotIndex } from '../vault/snapshot-index.ts';
+import { noteApplied } from './applied.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
@@ -65,24 +66,9 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   await removeGone(request, await opened.index(), counts);
   await database.transaction(async (client) => {
     await lockRights(client, database.name, snapshot);
-    await client.query(
-      `insert into tandem.applied as a (customer, site, gen, seq, manifest, database) values ($1, $2, $3, $4, $5, $6)
-       on conflict (customer, site) do update
-         set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, database = excluded.database, at = now()
-         where excluded.seq > a.seq`,
-      [snapshot.customer, snapshot.site, snapshot.gen, snapshot.seq, snapshot.manifest, opened.manifest.database],
-    );
+    await noteApplied(client, snapshot, opened.manifest.database);
   });
   return counts;
-}
-
-/** The newest snapshot of a site that the standby copy holds whole; null when none was applied. */
-export async function appliedSnapshot(database: Database, customer: string, site: string): Promise<SnapshotId | null> {
-  const [row] = await database.query<{ gen: string; seq: string }>(
-    'select gen::text, seq::text from tandem.applied where customer = $1 and site = $2',
-    [customer, site],
-  );
-  return row ? { customer, site, gen: Number(row.gen), seq: Number(row.seq) } : null;
 }
 
 async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: ApplyCounts): Promise<void> {

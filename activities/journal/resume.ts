@@ -137,6 +137,9 @@ interface StepLine {
   state?: StepReport['state'];
   summary?: string;
   facts?: StepReport['facts'];
+  /** Of the run's own lines: when the round began, and what it took. */
+  since?: Timestamp;
+  tookMs?: number;
   epoch?: { number: number };
   result?: StepResult;
 }
@@ -150,5 +153,7 @@ function readStep({ steps, plan }: Resumed, line: StepLine, at: Timestamp): void
   // One that failed is tried again, in the round it was in.
   const endedAt = state === 'failed' ? null : at;
   Object.assign(step, { round: line.round, state: state === 'failed' ? 'waiting' : state, summary, facts, endedAt });
-  step.startedAt ??= at;
+  // An effect's line tells when it ended only: a step that was found done took nobody knows how long, not no time.
+  step.startedAt ??= line.since ?? null;
+  if (line.tookMs !== undefined && state === 'done') step.tookMs = line.tookMs;
 }

@@ -6,6 +6,7 @@ import type { PlannedStep } from '../services/planned.ts';
 import type { LongWork } from '../services/restore.ts';
 import type { OwnSite } from '../services/site.ts';
 import { withPlannedSnapshot } from '../services/snapshot.ts';
+import { compareWithLedger } from '../services/standby.ts';
 
 /**
  * Looks at what the moved users find: the right to be served here, for each of them, and every row of their contacts and
@@ -33,27 +34,68 @@ export async function probeContacts(
   const users = Number(right?.users ?? 0);
   const unserved = Number(right?.unserved ?? 0);
   const quarantined = Number(right?.quarantined ?? 0);
-  const { counts, mismatches } = await withPlannedSnapshot(site, plan, signal, ({ records }) =>
-    compareSnapshot({ database, records, whole: false, heartbeat, signal }),
-  );
+  const { vault, unproven = 0, ...rows } = await compareRows(site, input, { heartbeat, signal });
   const facts = {
     users,
     unserved,
     quarantined,
-    compared: counts.users,
-    contacts: counts.contacts,
-    aclItems: counts.aclItems,
-    mismatches,
+    ...rows,
+    ...(vault === 'none' && { unproven, vault }),
     overLimit: await overLimit(site, customer.id, half, customer.limits.contacts),
   };
-  if (unserved > 0 || mismatches > 0) {
-    const text = `${customer.id}: ${unserved} of ${users} users of ${half} are not served here, ${mismatches} rows differ from the snapshot`;
+  if (unserved > 0 || rows.mismatches > 0 || unproven > 0) {
+    const text = `${customer.id}: ${unserved} of ${users} users of ${half} are not served here, ${differing(rows.mismatches, unproven, vault)}`;
     throw failure('verification-failed', text, facts);
   }
   const over = facts.overLimit > 0 ? `; ${facts.overLimit} have more contacts than ${customer.limits.contacts}` : '';
   const held = quarantined > 0 ? `; ${quarantined} are in quarantine, see \`tandem quarantine list\`` : '';
-  const summary = `${users - quarantined} users are served; ${counts.users} were compared row by row, none differs${over}${held}`;
+  const how = vault === 'none' ? 'by the ledger of the standby copy, no vault was read' : 'row by row';
+  const summary = `${users - quarantined} users are served; ${rows.compared} were compared ${how}, none differs${over}${held}`;
   return database.transaction((client) => noteEffect(client, input, { summary, facts }));
+}
+
+interface Compared {
+  compared: number;
+  contacts: number;
+  aclItems: number;
+  /** Rows; users, when no vault was read. */
+  mismatches: number;
+  unproven?: number;
+  vault: 'read' | 'none';
+}
+
+/** With what the restore has brought: the vault's records, or the ledger's digests when no vault was read for them. */
+async function compareRows(site: OwnSite, input: PlannedStep, { heartbeat, signal }: LongWork): Promise<Compared> {
+  const { key, plan } = input;
+  const database = site.database(key.customer);
+  const { fallback, source: first } = plan;
+  const source = fallback && (await broughtFrom(site, input)) === fallback.from ? fallback : first;
+  if (source.from === 'standby-copy') {
+    const { differing: mismatches, ...rows } = await compareWithLedger(site, { ...input, plan: { ...plan, source } });
+    return { ...rows, mismatches, vault: 'none' };
+  }
+  const { counts, mismatches } = await withPlannedSnapshot(site, { ...plan, source }, signal, (opened) =>
+    compareSnapshot({ database, records: opened.records, whole: false, heartbeat, signal: opened.signal }),
+  );
+  const { users: compared, contacts, aclItems } = counts;
+  return { compared, contacts, aclItems, mismatches, vault: 'read' };
+}
+
+/** The source that the move's restore has told. */
+async function broughtFrom(site: OwnSite, { key }: PlannedStep): Promise<string | undefined> {
+  const [row] = await site.database(key.customer).query<{ from: string }>(
+    `select body::jsonb #>> '{result,facts,from}' as from from tandem.journal
+      where move = $1 and kind = 'step' and body::jsonb ->> 'act' = 'restore-contacts' and body::jsonb ? 'result'
+      order by seq desc limit 1`,
+    [key.epoch.move],
+  );
+  return row?.from;
+}
+
+function differing(mismatches: number, unproven: number, vault: Compared['vault']): string {
+  if (vault === 'read') return `${mismatches} rows differ from the snapshot`;
+  const gone = unproven > 0 ? `; of ${unproven} nobody can tell, the key of their digests is gone` : '';
+  return `the rows of ${mismatches} users differ from the ledger${gone}`;
 }
 
 /** Users with more contacts than the service promises. Requests that wait for their answer are no contacts yet. */

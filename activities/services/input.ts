@@ -10,7 +10,16 @@ const CLOCK_SLACK_MS = 60_000;
 /** Signed, kept in histories and read aloud. */
 const LONGEST_TEXT = 500;
 
-const known = ['customer', 'from', 'disruptedAt', 'recoveryPoint', 'reason', 'requestedBy', 'isolation'];
+const known = [
+  'customer',
+  'from',
+  'disruptedAt',
+  'recoveryPoint',
+  'reason',
+  'requestedBy',
+  'isolation',
+  'sourceIsServing',
+];
 /** The form that `toISOString` prints, and the shorter ones people type: always with a zone, or it means another time elsewhere. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
 
@@ -36,6 +45,9 @@ export function checkInput(
     .map((key) => `${JSON.stringify(key.slice(0, 60))}: unknown field; allowed: ${known.join(', ')}`);
   for (const key of ['customer', 'from', 'reason', 'requestedBy']) faults.push(...textFaults(fields, key, true));
   faults.push(...textFaults(fields, 'isolation', false));
+  const serving = fields['sourceIsServing'];
+  if (serving !== undefined && typeof serving !== 'boolean')
+    faults.push(`sourceIsServing: ${kindOf(serving)}; true or false is expected`);
   const disruptedAt = time(fields, 'disruptedAt', faults);
   const recoveryPoint = time(fields, 'recoveryPoint', faults);
   if (disruptedAt !== null && disruptedAt > now + CLOCK_SLACK_MS) {

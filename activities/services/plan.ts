@@ -1,101 +1,113 @@
 import { loadRunbook } from '../../runbooks/load.ts';
-import { applicable } from '../../workflows/model/applicable.ts';
-import { canPerform } from '../../workflows/model/acts.ts';
-import { failure } from '../../workflows/model/failures.ts';
+import { makeForecast } from '../../workflows/model/forecast.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
-import {
-  canonicalJson,
-  type Approver,
-  type Decisions,
-  type Isolation,
-  type Plan,
-  type Step,
-} from '../../workflows/model/plan.ts';
+import { canonicalJson, type Isolation, type Named, type Plan } from '../../workflows/model/plan.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
-import { sawClosed } from '../../workflows/model/verdict.ts';
 import { observeSource } from '../probes/source.ts';
 import { proveSurvivor } from '../probes/survivor.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { nextEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
+import { capacityOf } from './capacity.ts';
 import { claimsInReach } from './claims.ts';
+import { blockersOf, decide, whoSawItServe } from './decide.ts';
 import { checkInput } from './input.ts';
-import { unconfigured, withParties } from './configured.ts';
+import { countLedger, lossOf } from './loss.ts';
+import { measuredTimes, timesInDatabase } from './measured.ts';
 import { readOperators } from './operators.ts';
+import { keepSigned } from './signed-plan.ts';
 import type { OwnSite } from './site.ts';
-import { chooseSource } from './sources.ts';
-
-/** Two people, always (DESIGN 4). */
-const APPROVALS_NEEDED = 2;
+import { chooseSource, type Chosen } from './sources.ts';
 
 /**
- * Looks at the world and binds the runbook to it. What the lost site is asked has limits, so this takes seconds however
- * it is lost. The same world gives the same decisions: no time is in them but those of the input and the snapshot.
+ * Looks at the world and binds the runbook to it. What the lost site is asked has limits, and so has this site's vault, so
+ * this takes seconds however much is lost. The same world gives the same decisions: no time is in them but those of the
+ * input and the snapshot. In a `move`, what people have signed stands while the world has only drifted.
  */
 export async function makePlan(
   site: OwnSite,
-  { input: typed, declaredAt }: { input: FailoverInput; declaredAt: Timestamp },
+  { input: typed, declaredAt, move }: { input: FailoverInput; declaredAt: Timestamp; move?: string },
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const [runbook, seen, survivor, held, claimed, users, chosen, operators] = await Promise.all([
-    // Now, and not when the worker starts: what people sign is what lies on disk.
-    loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
-    observeSource(site.settings, customer, signal),
-    proveSurvivor(site, customer, signal),
-    heldEpoch(site, customer.id),
-    claimsInReach(site, customer.id, signal),
-    usersOf(site, customer),
-    chooseSource(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal),
-    readOperators(site.database(customer.id), site.settings.operators),
-  ]);
-  const { source, notTaken } = chosen;
+  const { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators } = await look(
+    site,
+    customer,
+    { disruptedAt, recoveryPoint: input.recoveryPoint ?? null },
+    signal,
+  );
+  const { rpoMs, rtoMs } = customer.objectives;
   const isolation: Isolation = {
     verdict: seen.verdict,
     observers: seen.observers,
     statement: input.isolation?.trim() ?? null,
   };
-  const { rpoMs, rtoMs } = customer.objectives;
-  const acceptances = survivor.every((proof) => proof.ok) ? [] : ['survivor-unproven'];
-  const lossMs = ageMs(source.point, Date.parse(disruptedAt));
-  const decisions: Decisions = {
-    format: 1,
-    kind: 'failover',
-    customer: customer.id,
-    from: input.from,
-    to: site.settings.site,
-    epoch: nextEpoch(claimed.claims, Math.max(held, seen.claimed, seen.epoch?.number ?? 0)),
+  const { oldest, ...sources } = oldestAcceptable(chosen, { disruptedAt, rpoMs });
+  const users = ledger.all;
+  const { looked, accepted } = decide(site, customer, {
     disruptedAt,
-    runbook: { name: runbook.name, digest: runbook.digest },
-    ...applicable(withParties(runbook.steps, customer), customer.options),
+    epoch: nextEpoch(claimed.claims, Math.max(ledger.epoch, seen.claimed, seen.epoch?.number ?? 0)),
+    runbook,
     isolation,
-    recoveryPoint: source.point,
-    acceptedLossMs: lossMs > rpoMs ? lossMs : null,
-    ...(acceptances.length > 0 && { acceptances }),
+    oldest,
     users,
-    approvers: approvers(operators.admitted),
-    approvalsNeeded: APPROVALS_NEEDED,
-  };
+    servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
+    capacity: { ...carries, moves: users },
+    unproven: survivor.filter((proof) => !proof.ok).map(({ name, told }) => `${name}: ${told}`),
+    operators: operators.admitted,
+  });
+  const decisions = await keepSigned(site, move, looked);
+  const forecast = makeForecast(decisions.steps, users, times);
+  const targetRtoMs = customer.target.rtoMs;
+  const servingAccepted = input.sourceIsServing === true && whoSawItServe(isolation) !== null;
   return {
     decisions,
     digest: sha256(canonicalJson(decisions)),
-    source,
-    notTaken,
+    ...sources,
     ...(operators.notAdmitted.length > 0 && { notAdmitted: operators.notAdmitted }),
+    acceptances: named(decisions.acceptances ?? [], accepted),
+    loss: lossOf(ledger, sources.source, disruptedAt),
+    capacity: { ...carries, moves: users },
+    forecast,
+    decideBy: decideBy(disruptedAt, forecast.p75Ms, { target: targetRtoMs, promise: rtoMs }),
     rpoMs,
     rtoMs,
-    targetRtoMs: customer.target.rtoMs,
+    targetRtoMs,
     observed: seen.because,
     survivor,
     notes: notesOf(site, isolation),
-    blockers: [
-      ...blockers(customer, isolation),
-      ...unperformed(decisions.steps),
-      ...unconfigured(site.settings, decisions.steps),
-    ],
+    blockers: blockersOf(site, customer, { isolation, steps: decisions.steps }, servingAccepted),
     madeAt: new Date().toISOString(),
   };
+}
+
+/** Everything that is looked at, at once; each look has a limit of its own. */
+async function look(
+  site: OwnSite,
+  customer: CustomerSettings,
+  wanted: { disruptedAt: Timestamp; recoveryPoint: Timestamp | null },
+  signal: AbortSignal | undefined,
+) {
+  const database = site.database(customer.id);
+  // One connection for both: many plans may be made at once.
+  const inDatabase = database.connection(
+    async (client) => [await countLedger(client, customer), await timesInDatabase(client, customer.id)] as const,
+  );
+  const known = inDatabase.then(([, times]) => times);
+  const [runbook, seen, survivor, claimed, [ledger], carries, chosen, times, operators] = await Promise.all([
+    // Now, and not when the worker starts: what people sign is what lies on disk.
+    loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
+    observeSource(site.settings, customer, signal),
+    proveSurvivor(site, customer, signal),
+    claimsInReach(site, customer.id, signal),
+    inDatabase,
+    capacityOf(site, customer, signal),
+    chooseSource(site, customer, wanted, signal),
+    measuredTimes(site, customer.id, known, signal),
+    readOperators(database, site.settings.operators),
+  ]);
+  return { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators };
 }
 
 /** What nobody is asked to accept, and everybody should know. */
@@ -109,53 +121,29 @@ function notesOf({ settings }: OwnSite, { verdict }: Isolation): string[] {
   return notes;
 }
 
-/** Everybody whom the run may have to listen to: those who approve, and those who may only retry a step or stop it. */
-function approvers(operators: readonly Approver[]): Approver[] {
-  return operators
-    .filter((o) => o.roles.some((role) => role !== 'declare'))
-    .map(({ id, key, roles, expires }) => ({
-      id,
-      key,
-      roles: roles.toSorted(),
-      ...(expires !== undefined && { expires }),
-    }))
-    .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+/** What each name means; one that was signed and is no longer needed says so. */
+const named = (names: readonly string[], accepted: readonly Named[]): Named[] =>
+  names.map((name) => accepted.find((a) => a.name === name) ?? { name, because: 'signed, and no worse since' });
+
+/** The last moment to sign at which each limit can still be kept, even at the pace of p75. */
+function decideBy(
+  disruptedAt: Timestamp,
+  walkMs: number,
+  { target, promise }: Record<'target' | 'promise', number>,
+): NonNullable<Plan['decideBy']> {
+  const by = (limitMs: number): Timestamp => new Date(Date.parse(disruptedAt) + limitMs - walkMs).toISOString();
+  return { target: by(target), promise: by(promise) };
 }
 
-function blockers({ peer }: CustomerSettings, isolation: Isolation): Plan['blockers'] {
-  const { verdict, observers, statement } = isolation;
-  if (verdict === 'serving') {
-    const who = observers.filter((o) => o.saw === 'serving').map((o) => o.name);
-    return [{ kind: 'source-serves', text: `${peer} serves: its ${who.join(', ')} says so` }];
-  }
-  if (verdict === 'dead' || statement !== null || sawClosed(observers)) return [];
-  const seen = observers.map((o) => `${o.name} ${o.saw}`).join(', ');
-  return [
-    {
-      kind: 'isolation-unknown',
-      text: `nobody knows whether ${peer} still serves (${seen}): state how it is cut off, by whom, when`,
-    },
-  ];
-}
-
-/** An act that nobody performs would hold the move in the middle: it is said before anybody signs. */
-function unperformed(steps: readonly Step[]): Plan['blockers'] {
-  return steps
-    .filter(({ act }) => !canPerform(act))
-    .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
-}
-
-async function heldEpoch(site: OwnSite, customer: string): Promise<number> {
-  const rows = await site
-    .database(customer)
-    .query<{ number: string }>('select number from tandem.epoch where customer = $1', [customer]);
-  if (!rows[0]) throw failure('database-wrong', `${customer}: the database of ${site.settings.site} holds no epoch`);
-  return Number(rows[0].number);
-}
-
-async function usersOf(site: OwnSite, { id, peer }: CustomerSettings): Promise<number> {
-  const rows = await site
-    .database(id)
-    .query<{ users: string }>('select count(*) as users from tandem.home where site = $1', [peer]);
-  return Number(rows[0]?.users ?? 0);
+/**
+ * What people sign is the oldest point they may get. A source that may fail in the middle, as a lost site's vault may, is
+ * replaced by the next one without asking anybody again as long as that keeps the RPO; beyond it nobody has agreed to it.
+ */
+function oldestAcceptable(
+  { source, fallback, notTaken }: Chosen,
+  { disruptedAt, rpoMs }: { disruptedAt: Timestamp; rpoMs: number },
+): Chosen & { oldest: Timestamp } {
+  if (fallback && ageMs(fallback.point, Date.parse(disruptedAt)) <= rpoMs)
+    return { source, fallback, notTaken, oldest: fallback.point };
+  return { source, notTaken, oldest: source.point };
 }

@@ -6,6 +6,9 @@ import type { Vault } from '../vault/port.ts';
 import type { UserRecord } from '../vault/record.ts';
 import type { OwnSite } from './site.ts';
 
+/** Disks outlive halls: the lost site's vault is read for so long in all (DESIGN 4), however slowly it gives. */
+const FETCH_LIMIT_MS = 120_000;
+
 /** The plan's snapshot, and of it only what the move is about. */
 export interface PlannedSnapshot {
   opened: OpenSnapshot;
@@ -14,47 +17,57 @@ export interface PlannedSnapshot {
    * are damaged ones: the restore has named them, and put their users into quarantine.
    */
   records: AsyncGenerator<UserRecord>;
+  /** Ends whatever is done with them when the snapshot may no longer be read. */
+  signal: AbortSignal;
 }
 
-/** Opens the snapshot that the plan names, in the vault it names. An older one than was signed is never read. */
+/**
+ * Opens the snapshot that the plan names, in the vault it names. An older one than was signed is never read. The lost
+ * site's vault is read for FETCH_LIMIT_MS: past it `source-unreachable`, once nothing works on it any more.
+ */
 export async function withPlannedSnapshot<T>(
   site: OwnSite,
-  { decisions, source }: Plan,
+  plan: Pick<Plan, 'decisions' | 'source'>,
   signal: AbortSignal,
   work: (snapshot: PlannedSnapshot) => Promise<T>,
 ): Promise<T> {
-  const customer = site.customer(decisions.customer);
-  const open = async (vault: Vault): Promise<T> => {
-    const { keys } = customer;
-    const { publicKeys } = site.settings;
-    const opened = await openSnapshot({
-      vault,
-      keys,
-      publicKeys,
-      id: source.snapshot,
-      expectManifest: source.manifest,
-      signal,
-    });
-    const { point } = opened.manifest;
-    if (Date.parse(point) < Date.parse(decisions.recoveryPoint)) {
-      throw failure(
-        'no-recovery-point',
-        `snapshot ${source.snapshot.seq}: of ${point}, older than ${decisions.recoveryPoint}, which was signed`,
-      );
-    }
-    const homes = await homesOf(site, customer.id, decisions.from);
-    return work({
-      opened,
-      records: ofHalf(
-        opened.records(undefined, () => undefined),
-        homes,
-      ),
-    });
-  };
-  if (source.from === 'own-vault') return open(site.vault);
-  const access = site.settings.peerVaults.get(customer.peer);
-  if (!access) throw failure('input-invalid', `vault of ${customer.peer}: no credentials for it are configured`);
-  return withPeerVault(access, open);
+  const { decisions, source } = plan;
+  if (source.from === 'own-vault') return open(site, plan, site.vault, signal, work);
+  const { id, peer } = site.customer(decisions.customer);
+  if (source.from === 'standby-copy')
+    throw failure('input-invalid', `plan of ${id}: its source is the standby copy, for which no vault is read`);
+  const access = site.settings.peerVaults.get(peer);
+  if (!access) throw failure('input-invalid', `vault of ${peer}: no credentials for it are configured`);
+  const limit = AbortSignal.timeout(FETCH_LIMIT_MS);
+  try {
+    return await withPeerVault(access, (vault) => open(site, plan, vault, AbortSignal.any([signal, limit]), work));
+  } catch (error) {
+    if (!limit.aborted || signal.aborted) throw error;
+    throw failure('source-unreachable', `vault of ${peer}: not read to the end within ${FETCH_LIMIT_MS / 1000} s`);
+  }
+}
+
+async function open<T>(
+  site: OwnSite,
+  { decisions, source }: Pick<Plan, 'decisions' | 'source'>,
+  vault: Vault,
+  signal: AbortSignal,
+  work: (snapshot: PlannedSnapshot) => Promise<T>,
+): Promise<T> {
+  const { id, keys } = site.customer(decisions.customer);
+  const { publicKeys } = site.settings;
+  const { snapshot, manifest } = source;
+  const opened = await openSnapshot({ vault, keys, publicKeys, id: snapshot, expectManifest: manifest, signal });
+  const { point } = opened.manifest;
+  if (Date.parse(point) < Date.parse(decisions.recoveryPoint)) {
+    throw failure(
+      'no-recovery-point',
+      `snapshot ${snapshot.seq}: of ${point}, older than ${decisions.recoveryPoint}, which was signed`,
+    );
+  }
+  const homes = await homesOf(site, id, decisions.from);
+  const records = opened.records(undefined, () => undefined);
+  return work({ opened, records: ofHalf(records, homes), signal });
 }
 
 async function* ofHalf(records: AsyncGenerator<UserRecord>, homes: ReadonlySet<string>): AsyncGenerator<UserRecord> {

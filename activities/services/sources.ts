@@ -1,16 +1,24 @@
 import { failure, failureText } from '../../workflows/model/failures.ts';
 import { damagedSeqs } from '../../workflows/model/checks.ts';
 import type { Plan, RecoverySource } from '../../workflows/model/plan.ts';
-import { whyShrunk, type SnapshotSummary, type Timestamp } from '../../workflows/model/snapshots.ts';
-import { appliedSnapshot } from '../contacts/standby.ts';
+import {
+  whyShrunk,
+  type SnapshotCounts,
+  type SnapshotSummary,
+  type Timestamp,
+} from '../../workflows/model/snapshots.ts';
+import { appliedSnapshot, type AppliedSnapshot } from '../contacts/applied.ts';
+import { readHighWater } from '../contacts/high-water.ts';
 import { withPeerVault, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { coveredSnapshots, newestSnapshot, type Shelf } from '../vault/catalog.ts';
 import { newestCheck } from '../vault/checks.ts';
 import type { OwnSite } from './site.ts';
 
-/** Disks outlive halls: the lost site's vault is asked, for this long. */
+/** Disks outlive halls: whether the lost site's vault gives something newer is looked at for so long. */
 const SOURCE_VAULT_LIMIT_MS = 2000;
+/** This site's own vault is here, and may be slow under load; past this the standby copy does, which needs no vault. */
+export const OWN_VAULT_LIMIT_MS = 10_000;
 
 interface Wanted {
   disruptedAt: Timestamp;
@@ -18,14 +26,22 @@ interface Wanted {
   recoveryPoint: Timestamp | null;
 }
 
-interface Chosen {
-  source: RecoverySource;
-  notTaken: Plan['notTaken'];
+export type Chosen = Pick<Plan, 'source' | 'fallback' | 'notTaken'>;
+
+/** A snapshot that may be the source. */
+interface Candidate {
+  from: RecoverySource['from'];
+  gen: number;
+  seq: number;
+  manifest: string;
+  point: Timestamp;
+  counts: SnapshotCounts;
 }
 
 /**
  * Where the data comes from, best first: a newer snapshot that the lost site's own vault still gives, else the newest
- * covered one in this vault. Never one from after the disruption: it may hold what the disaster wrote.
+ * covered one in this vault, else the standby copy in this database, which needs no vault. Never one from after the
+ * disruption: it may hold what the disaster wrote. What was tried and not taken is told, with the reason.
  */
 export async function chooseSource(
   site: OwnSite,
@@ -33,34 +49,31 @@ export async function chooseSource(
   wanted: Wanted,
   signal?: AbortSignal,
 ): Promise<Chosen> {
-  const { disruptedAt, recoveryPoint } = wanted;
-  const asked = recoveryPoint === null ? null : Date.parse(recoveryPoint);
-  const latest = Math.min(Date.parse(disruptedAt), asked ?? Infinity);
-  const limit =
-    asked !== null && asked === latest
-      ? `the recovery point asked for, ${new Date(latest).toISOString()}`
-      : `the disruption at ${disruptedAt}`;
-  const notTaken: Plan['notTaken'] = [];
-  const own = await newestInOwnVault(site, customer, { latest, limit, notTaken }, signal);
-  const better = await newerInSourceVault(site, customer, own, { latest, limit, notTaken }, signal);
-  const summary = better ?? own;
-  if (!summary) {
+  const search: Search = { ...limitOf(wanted), notTaken: [] };
+  const [own, applied] = await Promise.all([
+    newestInOwnVault(site, customer, search, signal),
+    appliedSnapshot(site.database(customer.id), customer.id, customer.peer),
+  ]);
+  const safe = await bestHere(site, customer, { own, applied }, search);
+  const newer = await newerInSourceVault(site, customer, safe, search, signal);
+  const { notTaken } = search;
+  const best = newer ?? safe;
+  if (!best) {
     const tried = notTaken.map((n) => `${n.from}: ${n.because}`).join('; ');
     throw failure(
       'no-recovery-point',
       `${customer.id}: no snapshot of ${customer.peer} can be restored here (${tried})`,
     );
   }
-  const { gen, seq, point, manifest, counts } = summary;
-  const source: RecoverySource = {
+  const sourceOf = ({ from, gen, seq, point, manifest, counts }: Candidate): RecoverySource => ({
     snapshot: { customer: customer.id, site: customer.peer, gen, seq },
     manifest,
     point,
-    from: better ? 'source-vault' : 'own-vault',
+    from,
     users: counts.users,
-    applied: await standbyHolds(site, customer, summary),
-  };
-  return { source, notTaken };
+    applied: applied !== null && applied.gen === gen && applied.seq === seq,
+  });
+  return { source: sourceOf(best), ...(newer && safe && { fallback: sourceOf(safe) }), notTaken };
 }
 
 interface Search {
@@ -70,45 +83,111 @@ interface Search {
   notTaken: Plan['notTaken'];
 }
 
+function limitOf({ disruptedAt, recoveryPoint }: Wanted): Pick<Search, 'latest' | 'limit'> {
+  const asked = recoveryPoint === null ? null : Date.parse(recoveryPoint);
+  const latest = Math.min(Date.parse(disruptedAt), asked ?? Infinity);
+  const limit =
+    asked !== null && asked === latest
+      ? `the recovery point asked for, ${new Date(latest).toISOString()}`
+      : `the disruption at ${disruptedAt}`;
+  return { latest, limit };
+}
+
+/** A vault that is away, hangs or answers with errors is one that holds nothing: the reason is told. */
 async function newestInOwnVault(
   site: OwnSite,
   customer: CustomerSettings,
-  { latest, limit, notTaken }: Search,
+  search: Search,
   signal: AbortSignal | undefined,
-): Promise<SnapshotSummary | null> {
-  const shelf: Shelf = { ...shelfOf(site, customer), vault: site.vault, ...(signal && { signal }) };
-  let later = 0;
-  let found: SnapshotSummary | null = null;
-  let suspect = 0;
-  let damaged = 0;
+): Promise<Candidate | null> {
+  const { notTaken } = search;
+  const tell = (because: string): void => void notTaken.push({ from: 'own-vault', because });
+  try {
+    const look = (limited: AbortSignal): Promise<Looked> => lookInOwnVault(site, customer, search.latest, limited);
+    const what = `vault of ${site.settings.site}`;
+    const { found, later, suspect, damaged } = await within(OWN_VAULT_LIMIT_MS, what, look, signal);
+    if (suspect > 0) tell(`${suspect} suspect, which nobody has accepted`);
+    if (damaged > 0) tell(`${damaged} damaged, by the newest check of this vault`);
+    if (later > 0) tell(`${later} covered, of a time after ${search.limit}`);
+    if (!found) tell(`none is covered${later > 0 ? ' before that' : ''}`);
+    return found && { from: 'own-vault', ...found };
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    const pulled = await readHighWater(site.database(customer.id), customer.id, customer.peer);
+    tell(`${failureText(error)}${pulled ? `; the newest that was pulled into it is number ${pulled.seq}` : ''}`);
+    return null;
+  }
+}
+
+interface Looked {
+  found: SnapshotSummary | null;
+  later: number;
+  suspect: number;
+  damaged: number;
+}
+
+async function lookInOwnVault(
+  site: OwnSite,
+  customer: CustomerSettings,
+  latest: number,
+  signal: AbortSignal,
+): Promise<Looked> {
+  const looked: Looked = { found: null, later: 0, suspect: 0, damaged: 0 };
   const covered = coveredSnapshots(
-    shelf,
+    { ...shelfOf(site, customer), vault: site.vault, signal },
     site.settings.site,
-    () => (suspect += 1),
-    () => (damaged += 1),
+    () => (looked.suspect += 1),
+    () => (looked.damaged += 1),
   );
   for await (const { summary } of covered) {
-    if (Date.parse(summary.point) <= latest) {
-      found = summary;
-      break;
-    }
-    later += 1;
+    if (Date.parse(summary.point) <= latest) return { ...looked, found: summary };
+    looked.later += 1;
   }
-  if (suspect > 0) notTaken.push({ from: 'own-vault', because: `${suspect} suspect, which nobody has accepted` });
-  if (damaged > 0)
-    notTaken.push({ from: 'own-vault', because: `${damaged} damaged, by the newest check of this vault` });
-  if (later > 0) notTaken.push({ from: 'own-vault', because: `${later} covered, of a time after ${limit}` });
-  if (!found) notTaken.push({ from: 'own-vault', because: `none is covered${later > 0 ? ' before that' : ''}` });
-  return found;
+  return looked;
+}
+
+/** The newer of what this vault gives and what the standby copy holds; the vault's when both are the same. */
+async function bestHere(
+  site: OwnSite,
+  customer: CustomerSettings,
+  { own, applied }: { own: Candidate | null; applied: AppliedSnapshot | null },
+  { latest, limit, notTaken }: Search,
+): Promise<Candidate | null> {
+  const pass = (because: string): Candidate | null => {
+    notTaken.push({ from: 'standby-copy', because });
+    return own;
+  };
+  if (applied === null) return own ?? pass('it holds no snapshot whole');
+  const { gen, seq, manifest, point, counts } = applied;
+  if (point === null || counts === null)
+    return own ?? pass(`it holds number ${seq}, and does not tell of which time that is`);
+  if (Date.parse(point) > latest) return pass(`it holds number ${seq}, of a time after ${limit}`);
+  if (own && own.seq === seq) return own; // The same, and the vault's records can be compared row by row.
+  if (own && own.seq > seq) return pass(`it holds number ${seq}, older than number ${own.seq} of this vault`);
+  if ((await usersFrom(site, customer)) === 0 && counts.users > 0)
+    return pass(`it held number ${seq}; the ledger has none of these users from ${customer.peer} any more`);
+  if (own) notTaken.push({ from: 'own-vault', because: `its number ${own.seq} is older than the standby copy` });
+  return { from: 'standby-copy', gen, seq, manifest, point, counts };
+}
+
+/** Users of the lost half whom the ledger has from there: none once they were served here and in a snapshot since. */
+async function usersFrom(site: OwnSite, { id, peer }: CustomerSettings): Promise<number> {
+  const [row] = await site
+    .database(id)
+    .query<{ n: number }>(
+      'select count(*)::int as n from tandem.home h join tandem.ledger l using (username) where h.site = $1 and l.served_by = $1',
+      [peer],
+    );
+  return row?.n ?? 0;
 }
 
 async function newerInSourceVault(
   site: OwnSite,
   customer: CustomerSettings,
-  own: SnapshotSummary | null,
+  safe: Candidate | null,
   { latest, limit, notTaken }: Search,
   signal: AbortSignal | undefined,
-): Promise<SnapshotSummary | null> {
+): Promise<Candidate | null> {
   const access = site.settings.peerVaults.get(customer.peer);
   const pass = (because: string): null => {
     notTaken.unshift({ from: 'source-vault', because });
@@ -120,17 +199,18 @@ async function newerInSourceVault(
       withPeerVault(access, async (vault) => {
         const shelf: Shelf = { ...shelfOf(site, customer), vault, signal: limited };
         const damaged = damagedSeqs(await newestCheck(shelf, customer.peer));
-        const found = await newestSnapshot(shelf, own?.gen ?? 0, damaged);
+        const found = await newestSnapshot(shelf, safe?.gen ?? 0, damaged);
         return { newest: found?.summary ?? null, damaged: damaged.size };
       });
     const { newest, damaged } = await within(SOURCE_VAULT_LIMIT_MS, `vault of ${customer.peer}`, look, signal);
     const sound = damaged > 0 ? ` that is whole; ${damaged} damaged, by its own check` : '';
     if (!newest) return pass(`it holds no snapshot${sound}`);
-    if (own && newest.seq <= own.seq) return pass(`it holds none newer than this vault${sound}`);
+    const here = safe?.from === 'standby-copy' ? 'the standby copy' : 'this vault';
+    if (safe && newest.seq <= safe.seq) return pass(`it holds none newer than ${here}${sound}`);
     if (Date.parse(newest.point) > latest) return pass(`its newest, number ${newest.seq}, is of a time after ${limit}`);
-    const shrunk = own && whyShrunk(own.counts, newest.counts);
-    if (shrunk) return pass(`its newest, number ${newest.seq}, is suspect: ${shrunk} since number ${own.seq}`);
-    return newest;
+    const shrunk = safe && whyShrunk(safe.counts, newest.counts);
+    if (shrunk) return pass(`its newest, number ${newest.seq}, is suspect: ${shrunk} since number ${safe.seq}`);
+    return { from: 'source-vault', ...newest };
   } catch (error) {
     if (signal?.aborted) throw error;
     return pass(failureText(error)); // Lost is what it was declared to be.
@@ -142,13 +222,3 @@ const shelfOf = (site: OwnSite, customer: CustomerSettings): Omit<Shelf, 'vault'
   site: customer.peer,
   publicKeys: site.settings.publicKeys,
 });
-
-/** Whether the dormant copy in this site's database already holds the snapshot whole. */
-async function standbyHolds(
-  site: OwnSite,
-  customer: CustomerSettings,
-  { gen, seq }: SnapshotSummary,
-): Promise<boolean> {
-  const applied = await appliedSnapshot(site.database(customer.id), customer.id, customer.peer);
-  return applied !== null && applied.gen === gen && applied.seq === seq;
-}

@@ -2,7 +2,7 @@ import { failureKind } from '../../workflows/model/failures.ts';
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { requireIdentity } from '../contacts/prepare.ts';
-import { appliedSnapshot } from '../contacts/standby.ts';
+import { appliedSnapshot } from '../contacts/applied.ts';
 import { newestCovered, type Shelf } from './catalog.ts';
 import { compareIds, type Manifest } from './manifest.ts';
 import { readManifest } from './open.ts';

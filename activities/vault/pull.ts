@@ -4,7 +4,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import type { SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { raiseHighWater, readHighWater } from '../contacts/high-water.ts';
-import { appliedSnapshot } from '../contacts/standby.ts';
+import { appliedSnapshot } from '../contacts/applied.ts';
 import { pullJournals } from '../journal/pull.ts';
 import type { PullResult } from '../types.ts';
 import { damaged } from './bytes.ts';

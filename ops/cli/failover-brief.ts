@@ -1,5 +1,6 @@
 import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
 import { behind } from '../../workflows/model/moves.ts';
+import { acceptanceLines, decideByLines, lossLines, paceLines } from '../../workflows/model/readout.ts';
 import { duration } from '../../workflows/model/rto.ts';
 
 /** One page for whoever takes over the shift: what happened, what stands, what is asked of whom. `now` in ms. */
@@ -9,7 +10,7 @@ export function brief(s: FailoverStatus, now: number): string[] {
   return [
     `${s.customer}: ${s.from} is lost${s.to === null ? '' : `, ${s.to} takes over`}; ${s.phase}: ${s.because}`,
     `Lost at ${s.disruptedAt}, ${duration(sinceLost)} ago; declared at ${s.declaredAt}; move ${s.move}.`,
-    ...(plan ? [clock(plan.rtoMs - sinceLost), ...decided(s)] : []),
+    ...(plan ? [clock(plan.rtoMs - sinceLost), ...paceLines(s), ...decided(s)] : []),
     s.owner === null ? 'Nobody has taken it in hand: `tandem failover take`.' : `In the hands of ${s.owner}.`,
     '',
     `Waits for ${s.waitsFor}.`,
@@ -42,7 +43,7 @@ const clock = (leftMs: number): string =>
     ? `${duration(leftMs)} of the promised RTO are left.`
     : `THE PROMISED RTO IS OVER since ${duration(-leftMs)}.`;
 
-function decided({ plan, approvals, breakGlass, disruptedAt }: FailoverStatus): string[] {
+function decided({ plan, phase, approvals, breakGlass, disruptedAt }: FailoverStatus): string[] {
   if (!plan) return [];
   const { decisions, source } = plan;
   const age = duration(Date.parse(disruptedAt) - Date.parse(source.point));
@@ -50,12 +51,15 @@ function decided({ plan, approvals, breakGlass, disruptedAt }: FailoverStatus): 
   return [
     `${decisions.users} users move under epoch ${decisions.epoch}; changes of the last ${age} before the loss are gone.`,
     `Isolation: ${decisions.isolation.statement ?? 'not stated'}.`,
+    ...lossLines(plan),
+    ...acceptanceLines(plan),
     ...plan.blockers.map((b) => `Cannot be approved: ${b.text}.`),
     ...(breakGlass
       ? [
           `BREAK-GLASS by ${breakGlass.operator}: ${breakGlass.because}; ${breakGlass.stoppedBy === null ? `counts alone from ${breakGlass.countsAt ?? 'when somebody is paged'} on` : `stopped by ${breakGlass.stoppedBy}`}.`,
         ]
       : []),
+    ...(phase === 'approving' ? decideByLines(plan) : []),
     ...(signed === '' ? [] : [`Signed by ${signed}.`]),
   ];
 }

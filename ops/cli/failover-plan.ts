@@ -1,6 +1,7 @@
 import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
+import { paceLines, readout } from '../../workflows/model/readout.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { exits, table, type Context } from './print.ts';
@@ -13,6 +14,7 @@ export interface PlanOptions {
   disruptedAt?: string;
   recoveryPoint?: string;
   isolation?: string;
+  sourceIsServing?: boolean;
 }
 
 /**
@@ -34,6 +36,7 @@ export async function showPlan(context: Context, o: PlanOptions): Promise<void> 
     ...(o.disruptedAt !== undefined && { disruptedAt: timeOf('--disrupted-at', o.disruptedAt) }),
     ...(o.recoveryPoint !== undefined && { recoveryPoint: timeOf('--recovery-point', o.recoveryPoint) }),
     ...(o.isolation !== undefined && { isolation: o.isolation }),
+    ...(o.sourceIsServing && { sourceIsServing: true }),
   };
   try {
     const plan = await makePlan(site, { input, declaredAt }, { signal: context.signal });
@@ -68,29 +71,21 @@ export function timeOf(option: string, text: string): string {
 }
 
 /** The plan and the steps, as an operator reads them before signing. */
-export function planScreen(s: Pick<FailoverStatus, 'plan' | 'disruptedAt' | 'steps' | 'alarms'>): string[] {
+export function planScreen(
+  s: Pick<FailoverStatus, 'plan' | 'disruptedAt' | 'steps' | 'alarms' | 'pace' | 'services'>,
+): string[] {
   const plan = s.plan;
   if (!plan) return [];
   const d = plan.decisions;
-  const age = duration(Date.parse(s.disruptedAt) - Date.parse(plan.source.point));
   const observers = d.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ');
-  const unproven = (plan.survivor ?? []).filter((proof) => !proof.ok);
   return [
     '',
     `Plan ${plan.digest}`,
     `  ${d.customer}: ${d.users} users of ${d.from} move to ${d.to}, epoch ${d.epoch}`,
     `  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`,
     ...Object.entries(plan.observed ?? {}).map(([name, text]) => `    ${name}: ${text}`),
-    ...unproven.map((proof) => `  SURVIVOR UNPROVEN: ${d.to}, ${proof.name}: ${proof.told}`),
-    ...(plan.notes ?? []).map((note) => `  note: ${note}`),
-    `  recovery point ${plan.source.point}: changes of ${age} are lost; source: ${plan.source.from}${plan.source.applied ? ', already in the standby copy' : ''}`,
-    ...(d.acceptedLossMs === null
-      ? []
-      : [`  BEYOND THE RPO: signing accepts the loss of ${duration(d.acceptedLossMs)}`]),
     `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
-    ...(plan.notAdmitted ?? []).map((o) => `  operator ${o.operator} does not count: ${o.because}`),
-    ...(d.acceptances ?? []).map((text) => `  WHOEVER APPROVES ACCEPTS: ${text}`),
-    ...plan.blockers.map((b) => `  CANNOT BE APPROVED: ${b.text}`),
+    ...[...paceLines(s), ...readout(plan)].map((line) => `  ${line}`),
     '',
     ...table([['step', 'act', 'state', ''], ...s.steps.map((x) => [x.id, x.act, x.state, x.summary])]).map(
       (line) => `  ${line}`,

@@ -21,6 +21,16 @@ interface Where {
   site?: string;
 }
 
+interface Declared extends Where {
+  from: string;
+  reason: string;
+  requestedBy: string;
+  disruptedAt?: string;
+  recoveryPoint?: string;
+  isolation?: string;
+  sourceIsServing?: boolean;
+}
+
 export function register(program: Command, context: Context): void {
   const group = program.command('failover').description('what to do when a site is lost');
   const verb = (name: string, about: string): Command =>
@@ -35,6 +45,7 @@ export function register(program: Command, context: Context): void {
     .option('--disrupted-at <time>', 'when it was lost, ISO 8601 (default: now)')
     .option('--recovery-point <time>', 'restore this point or an older one (default: the newest)')
     .option('--isolation <text>', 'how it was cut off, by whom, when')
+    .option('--source-is-serving', 'although it is seen to serve')
     .action((o: PlanOptions) => showPlan(context, o));
 
   verb('start', 'declare a site lost; nothing is changed before two operators have signed the plan')
@@ -44,18 +55,8 @@ export function register(program: Command, context: Context): void {
     .option('--disrupted-at <time>', 'when it was lost, ISO 8601 (default: now)')
     .option('--recovery-point <time>', 'restore this point or an older one (default: the newest)')
     .option('--isolation <text>', 'how it was cut off, by whom, when: part of what is signed')
-    .action(
-      (
-        o: Where & {
-          from: string;
-          reason: string;
-          requestedBy: string;
-          disruptedAt?: string;
-          recoveryPoint?: string;
-          isolation?: string;
-        },
-      ) => start(context, o),
-    );
+    .option('--source-is-serving', 'although it is seen to serve; whoever signs must accept that by name')
+    .action((o: Declared) => start(context, o));
 
   verb('watch', 'follow it until it ends or waits for an operator')
     .option('--once', 'print where it stands and leave')
@@ -79,17 +80,7 @@ export function register(program: Command, context: Context): void {
   registerReports(group, context);
 }
 
-async function start(
-  context: Context,
-  o: Where & {
-    from: string;
-    reason: string;
-    requestedBy: string;
-    disruptedAt?: string;
-    recoveryPoint?: string;
-    isolation?: string;
-  },
-): Promise<void> {
+async function start(context: Context, o: Declared): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
   const survivor = o.site ?? customer.sites.find((s) => s !== o.from);
@@ -109,6 +100,7 @@ async function start(
       ...(o.disruptedAt !== undefined && { disruptedAt: timeOf('--disrupted-at', o.disruptedAt) }),
       ...(o.recoveryPoint !== undefined && { recoveryPoint: timeOf('--recovery-point', o.recoveryPoint) }),
       ...(o.isolation !== undefined && { isolation: o.isolation }),
+      ...(o.sourceIsServing && { sourceIsServing: true }),
     };
     const handle = await startFailover(client, name, input);
     const ui = configuration.sites.get(name)?.temporal.ui ?? '';
@@ -153,7 +145,8 @@ const asksForPeople = (s: FailoverStatus): boolean => s.next !== null;
 async function watch({ out, json, signal }: Context, handle: FailoverHandle, once: boolean): Promise<void> {
   let shown = '';
   const show = (s: FailoverStatus): void => {
-    const line = `${s.phase}: ${s.waitsFor}`;
+    const through = s.pace && s.next === null ? `; through at ${s.pace.endsAt.slice(11, 16)} UTC, as it looks now` : '';
+    const line = `${s.phase}: ${s.waitsFor}${through}`;
     if (json()) out.answer(s, '');
     else if (line !== shown) out.answer(null, `${new Date().toISOString().slice(11, 19)}  ${line}`);
     shown = line;

@@ -70,6 +70,8 @@ export interface SiteConfiguration {
   requests: ReadonlyMap<string, RequestConfiguration>;
   commands: ReadonlyMap<string, CommandSettings>;
   service: ServiceConfiguration | null;
+  /** Users of all customers that it can serve; null when nobody has said. */
+  capacityUsers: number | null;
 }
 
 export interface AccountReference {
@@ -93,6 +95,10 @@ export interface CustomerConfiguration {
   parties: ReadonlyMap<string, Party>;
   /** Its own, by the kind that each stands for; the shipped ones are the others. */
   runbooks: ReadonlyMap<MoveKind, PlacedFile>;
+  /** Bytes per second by site, where somebody has said. */
+  links: ReadonlyMap<string, number>;
+  /** What all of its traffic takes; null when nobody has said. */
+  trafficBytesPerSecond: number | null;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */

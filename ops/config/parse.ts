@@ -3,6 +3,7 @@ import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
+import { linksOf } from './capacity.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { partiesOf } from './parties.ts';
 import { secretOf, sourceOf } from './references.ts';
@@ -62,6 +63,8 @@ const customerKeys = [
   'limits',
   'parties',
   'runbooks',
+  'links',
+  'traffic',
 ] as const;
 
 function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfiguration>): CustomerConfiguration {
@@ -82,6 +85,8 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     options: bought,
     parties: partiesOf(f.parties, { options: bought, channels }),
     ...timesOf(f),
+    links: linksOf(f.links, sites),
+    trafficBytesPerSecond: f.traffic.rate(),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
     runbooks: runbooksOf(f.runbooks),
   };

@@ -67,6 +67,7 @@ export async function settingsFor(
     callbacks: own.callbacks,
     requests: new Map(requests),
     commands: own.commands,
+    ...(own.capacityUsers !== null && { capacityUsers: own.capacityUsers }),
     reportsFolder,
   };
 }
@@ -115,7 +116,8 @@ async function customerSettings(
   customer: CustomerConfiguration,
   site: string,
 ): Promise<CustomerSettings> {
-  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties } = customer;
+  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties, links } =
+    customer;
   const peer = sites.find((s) => s !== site) ?? '';
   const own = customer.databases.get(site);
   const other = customer.databases.get(peer);
@@ -136,6 +138,8 @@ async function customerSettings(
     continuityTest,
     limits,
     parties,
+    links,
+    ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),

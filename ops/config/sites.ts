@@ -1,6 +1,7 @@
 import type { Cursor } from '../../runbooks/yaml.ts';
 import { publicKeyOf } from '../keys.ts';
 import { bucketOf, endpoint, hostPort, SAFE, serviceOf } from './addresses.ts';
+import { capacityOf } from './capacity.ts';
 import { channelsOf, pagingOf } from './channels.ts';
 import type { SiteConfiguration } from './configuration.ts';
 import { commandsOf, requestsOf } from './outside.ts';
@@ -17,12 +18,13 @@ const siteKeys = [
   'requests',
   'commands',
   'service',
+  'capacity',
 ] as const;
 
 /** `sites.SITE`. */
 export function siteOf(site: string, at: Cursor): SiteConfiguration {
   const f = at.fields(siteKeys);
-  const { temporal, worker, vault, signing, requests, commands, service } = f;
+  const { temporal, worker, vault, signing, requests, commands, service, capacity } = f;
   const channels = channelsOf(f.channels);
   const t = temporal.fields(['address', 'namespace', 'ui']);
   const w = worker.fields(['listen', 'callbacks']);
@@ -62,5 +64,6 @@ export function siteOf(site: string, at: Cursor): SiteConfiguration {
     requests: requestsOf(requests),
     commands: commandsOf(commands),
     service: serviceOf(service),
+    capacityUsers: capacityOf(capacity),
   };
 }

@@ -138,6 +138,19 @@ describe('a configuration is refused', () => {
       '30 minutes',
       /"30 minutes"; a duration such as 8h/,
     ],
+    [
+      'when a site has capacity for nobody',
+      'sites.east.capacity',
+      { users: 0 },
+      /sites\.east\.capacity\.users: 0; a whole number from 1/,
+    ],
+    [
+      'when a link is to a site that is not the customer’s',
+      'customers.contoso.links',
+      { wset: '1 Gbit/s' },
+      /links\.wset: unknown key; did you mean west\?/,
+    ],
+    ['when traffic has no unit', 'customers.contoso.traffic', 20, /contoso\.traffic: 20; a rate such as 20 MB\/s/],
     ['when a part is missing', 'sites.east.temporal', undefined, /sites\.east\.temporal: nothing; a map is expected/],
     [
       'when the database of a site is missing',

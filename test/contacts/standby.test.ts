@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { appliedSnapshot, applyStandby } from '../../activities/contacts/standby.ts';
+import { appliedSnapshot } from '../../activities/contacts/applied.ts';
+import { applyStandby } from '../../activities/contacts/standby.ts';
 import { openPack, rangesOf } from '../../activities/vault/pack-reader.ts';
 import type { ApplyCounts, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';

@@ -4,14 +4,13 @@ import { makePlan } from '../../activities/services/plan.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { checkKey } from '../../activities/vault/checks.ts';
 import { claimEpoch } from '../../activities/vault/epochs.ts';
-import { manifestKey, receiptKey, type Manifest } from '../../activities/vault/manifest.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
-import { seal, sha256 } from '../../activities/vault/signed.ts';
+import { seal } from '../../activities/vault/signed.ts';
 import type { Check } from '../../workflows/model/checks.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
-import type { Receipt } from '../../workflows/model/snapshots.ts';
+import { coverSnapshot, listSnapshot } from './shelf.ts';
 import {
   blackHole,
   droppingPort,
@@ -47,32 +46,10 @@ const plan = (change: Partial<FailoverInput> = {}, site: OwnSite = world.west): 
 const closeEast = (): Promise<unknown> => world.eastDb.query('delete from tandem.serving');
 const silentEast = (): OwnSite => world.westWith(eastAt(world, `127.0.0.1:${hole.port}`));
 
-/** A snapshot of east as vaults list it: nothing here opens its packs. */
-async function snapshot(
-  seq: number,
-  point: string,
-  where: ('east' | 'west')[],
-  key: KeyObject = world.keys.east,
-): Promise<string> {
-  const counts = { users: 3, contacts: 0, groups: 0, lists: 0, aclItems: 0, defaults: 0 };
-  const id = { customer: CUSTOMER, site: 'east', gen: 1, seq };
-  const hash = 'f'.repeat(64);
-  const read = { epoch: 1, point, clock: point, database: 'd', wal: '0/0', schema: hash, postgres: 18 };
-  const held = { setHash: hash, counts, ownerless: 0, packs: [] };
-  const manifest: Manifest = { ...id, format: 1, previous: null, base: { point, bytes: 0 }, ...read, ...held };
-  const bytes = seal('manifest', 'east', key, manifest);
-  if (where.includes('east')) await east.put(manifestKey(id), bytes);
-  if (where.includes('west')) await world.west.vault.put(manifestKey(id), bytes);
-  return sha256(bytes);
-}
-
-async function cover(seq: number, point: string, key: KeyObject = world.keys.west): Promise<void> {
-  const manifest = await snapshot(seq, point, ['east', 'west']);
-  const id = { customer: CUSTOMER, site: 'east', gen: 1, seq };
-  const counts = { users: 3, contacts: 0, groups: 0, lists: 0, aclItems: 0, defaults: 0 };
-  const receipt: Receipt = { format: 1, snapshot: id, manifest, point, site: 'west', verifiedAt: point, counts };
-  await world.west.vault.put(receiptKey('west', id), seal('receipt', 'west', key, receipt));
-}
+const snapshot = (seq: number, point: string, where: ('east' | 'west')[], key?: KeyObject): Promise<string> =>
+  listSnapshot(world, east, { seq, point, where, ...(key && { key }) });
+const cover = (seq: number, point: string, key?: KeyObject): Promise<void> =>
+  coverSnapshot(world, east, { seq, point, ...(key && { key }) });
 
 /** What a site says of east's snapshots in its vault: those of these numbers are damaged. */
 async function check(site: 'east' | 'west', seqs: number[], key: KeyObject = world.keys[site]): Promise<void> {
@@ -223,7 +200,8 @@ describe('make-plan', () => {
     await snapshot(2, '2026-03-01T11:00:00.000Z', ['east']);
     const { source, decisions } = await plan();
     expect(source).toMatchObject({ from: 'source-vault', snapshot: { seq: 2 } });
-    expect(decisions.recoveryPoint).toBe('2026-03-01T11:00:00.000Z');
+    // Signed is the oldest they may get: what this vault holds keeps the RPO too, should the lost one stop answering.
+    expect(decisions.recoveryPoint).toBe('2026-03-01T09:00:00.000Z');
   });
 
   it('names the loss beyond the RPO, and only that', async () => {

@@ -1,7 +1,9 @@
+import { Client as PostgresClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { failoverStatus, type FailoverHandle } from '../../ops/moves.ts';
 import { approve, cover, declare, reach, servable } from '../rig/failovers.ts';
 import { passTime } from '../rig/clock.ts';
+import type { FailoverStatus } from '../../workflows/model/moves.ts';
 import { openRegion, type Region } from '../rig/region.ts';
 
 /** The 24-hour clock, on the real server. */
@@ -70,6 +72,34 @@ describe('a failover that waits for approval', () => {
     expect(report.outcome).toBe('closed');
     expect(report.rtoMs).toBeLessThan(24 * HOUR);
     expect(report.rtoMs).toBeGreaterThan(23.9 * HOUR);
+  });
+});
+
+describe('a step that takes longer than it usually does', () => {
+  // In real time: no clock is moved on while an activity runs, and half a minute is what a step may be late.
+  it('is called stuck, once, with what to look at, and is not when it is through', { timeout: 150_000 }, async () => {
+    const handle = await declare(region);
+    const blocker = new PostgresClient(region.urls.west);
+    await blocker.connect();
+    await blocker.query('begin; lock table rosterusers in access exclusive mode');
+    for (const i of [0, 1]) await approve(handle, operator(i));
+    const stuck = (s: FailoverStatus): boolean => s.steps.some((step) => step.stuckAt !== undefined);
+    const late = await reach(handle, stuck);
+    expect(late.waitsFor).toMatch(/^the steps contacts \(STUCK: look at the database’s locks and disk/);
+    expect(Date.parse(late.pace?.endsAt ?? '')).toBeGreaterThan(Date.parse(late.disruptedAt));
+    await blocker.end();
+    const { report } = await handle.result();
+    expect(report.outcome).toBe('closed');
+    expect(report.alarms.filter((a) => a.text.startsWith('STUCK'))).toHaveLength(1);
+    expect(report.steps.every((step) => step.stuckAt === undefined && (step.tookMs ?? 0) > 0)).toBe(true);
+    expect(report.services).toMatchObject([{ service: 'contacts', step: 'verify', rtoMs: report.rtoMs }]);
+    // Measured now: the next plan knows how long these steps take here.
+    const next = await declare(region);
+    const { plan, pace } = await failoverStatus(next);
+    expect(plan?.forecast?.steps.map((step) => step.basis)).toEqual(Array(5).fill('measured 2'));
+    expect(pace).toBeNull();
+    await next.cancel();
+    await next.result();
   });
 });
 

@@ -3,8 +3,8 @@ import type { Motion } from './motions.ts';
 import type { Phase } from './phases.ts';
 import type { Approval } from './approvals.ts';
 import type { BreakGlass, BrokenGlass } from './break-glass.ts';
-import type { Act } from './acts.ts';
-import type { Plan } from './plan.ts';
+import type { Act, Service } from './acts.ts';
+import type { Plan, RecoverySource } from './plan.ts';
 import type { ApplyCounts, Timestamp } from './snapshots.ts';
 
 /** Simple enough to be typed into Temporal UI (DESIGN 4). */
@@ -20,6 +20,8 @@ export interface FailoverInput {
   requestedBy: string;
   /** How the lost site was cut off, by whom, when: asked for unless a machine has confirmed it. */
   isolation?: string;
+  /** Fail over although the lost site is seen to serve: whoever signs must then accept `source-is-serving`. */
+  sourceIsServing?: boolean;
   /** Go on with the move that holds the customer's slot, from its journal; all other fields but `customer` are its own. */
   resume?: true;
 }
@@ -90,6 +92,12 @@ export interface StepReport {
   /** Since when an operator is waited for; null when none is. */
   heldAt: Timestamp | null;
   endedAt: Timestamp | null;
+  /** Since when the round that runs, or ran last, does; `startedAt` is of the first one. */
+  since?: Timestamp;
+  /** What the round took in which it was done, without what it waited for people. */
+  tookMs?: number;
+  /** Since when it is slower than it usually is, while it runs. */
+  stuckAt?: Timestamp;
   summary: string;
   facts: Record<string, number | string | boolean | null>;
 }
@@ -97,6 +105,17 @@ export interface StepReport {
 /** What needs this step may start. */
 export const behind = ({ state }: Pick<StepReport, 'state'>): boolean =>
   state === 'done' || state === 'done-by-hand' || state === 'skipped';
+
+/** When a service was back: its probe found it working. */
+export interface ServiceClock {
+  service: Service;
+  /** The probe. */
+  step: string;
+  /** Null while it is not back. */
+  stoppedAt: Timestamp | null;
+  /** From the disruption to then. */
+  rtoMs: number | null;
+}
 
 /** The evidence of a failover, as JSON in the vault and on the operator's disk. */
 export interface FailoverReport {
@@ -123,6 +142,10 @@ export interface FailoverReport {
   /** From the disruption to the first user served at the survivor. */
   rtoMs: number | null;
   rtoPromiseMs: number | null;
+  /** The clock of each service that a step probes. */
+  services?: ServiceClock[];
+  /** Where the data came from; `standby-copy`: no vault was read, and nothing was compared with one. */
+  source?: RecoverySource['from'] | null;
   steps: StepReport[];
   restored: ApplyCounts | null;
   /** Rows that differ between the survivor's database and the snapshot's records, over the users moved. */
@@ -155,6 +178,9 @@ export interface FailoverStatus {
   /** A commander's word to go on alone, with the moment at which it counts; null when there is none. */
   breakGlass: (BreakGlass & { countsAt: Timestamp | null }) | null;
   steps: StepReport[];
+  /** When the run is expected to be through, as it looked after the last step; `ms` after the loss. */
+  pace?: { endsAt: Timestamp; ms: number } | null;
+  services?: ServiceClock[];
   /** Answers to held steps that another operator has yet to sign. */
   motions: Motion[];
   /** Who has the run in hand; null when nobody took it. */

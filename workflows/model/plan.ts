@@ -67,7 +67,8 @@ export interface RecoverySource {
   snapshot: SnapshotId;
   manifest: string;
   point: Timestamp;
-  from: 'source-vault' | 'own-vault';
+  /** `standby-copy`: no vault is read, what is proven is what the ledger in this site's database says. */
+  from: 'source-vault' | 'own-vault' | 'standby-copy';
   users: number;
   /** The standby copy already holds it. */
   applied: boolean;
@@ -94,7 +95,7 @@ export interface Decisions {
   acceptedLossMs: number | null;
   /**
    * What whoever signs must name beside the digest, because it is worse than what is promised: `data-loss 20h12m`,
-   * `source-is-serving`, `survivor-unproven`. None when left out.
+   * `source-is-serving`, `over-capacity 120%`, `over-link 150%`, `survivor-unproven`. None when left out.
    */
   acceptances?: string[];
   users: number;
@@ -102,11 +103,64 @@ export interface Decisions {
   approvalsNeeded: number;
 }
 
+/** A decision by its name, and what it means for people. */
+export interface Named {
+  name: string;
+  because: string;
+}
+
+/** What the survivor would carry, against what it can; null where nobody has configured it, or it cannot be counted. */
+export interface Capacity {
+  /** Users of all customers served at the survivor now. */
+  served: number | null;
+  /** Users who come to it with this move. */
+  moves: number;
+  /** Users it has capacity for. */
+  users: number | null;
+  /** What all of the customer's traffic takes. */
+  trafficBytesPerSecond: number | null;
+  /** What the customer's link to the survivor carries. */
+  linkBytesPerSecond: number | null;
+}
+
+/** Who loses how much, in numbers of users. */
+export interface Loss {
+  /** Lose what they changed in `ms` before the loss, at most. */
+  users: number;
+  ms: number;
+  /** No snapshot has them: they have lost all, if they had anything. */
+  withoutSnapshot: number;
+  /** Are not let in until an operator decides. */
+  quarantined: number;
+  /** By the ledger; else by the snapshot's own number of users, which may be others. */
+  exact: boolean;
+}
+
+/** How long a move is expected to take once it is approved, by measured times of its steps. */
+export interface Forecast {
+  /** The longest way through the steps inside the RTO, by medians, and by p75. */
+  ms: number;
+  p75Ms: number;
+  /** `basis`: `measured N` times, or `default` when there are none. */
+  steps: { id: string; ms: number; p75Ms: number; basis: string }[];
+  /** Steps on which an operator is waited for: they count nothing here. */
+  waits: string[];
+}
+
 export interface Plan {
   decisions: Decisions;
   /** SHA-256 of the canonical JSON of the decisions, hex. */
   digest: string;
   source: RecoverySource;
+  /** Taken instead when the source is the lost site's vault and stops answering; as new as `recoveryPoint` at least. */
+  fallback?: RecoverySource;
+  /** What each name among `decisions.acceptances` means. */
+  acceptances?: Named[];
+  loss?: Loss;
+  capacity?: Capacity;
+  forecast?: Forecast;
+  /** The last moment to sign at which the target, and the promise, can still be kept, by the forecast's p75. */
+  decideBy?: { target: Timestamp; promise: Timestamp };
   /** Sources that were tried before the chosen one, and why they were not taken. */
   notTaken: { from: string; because: string }[];
   /** Operators of the configuration whose word does not count, because two have not admitted them; none when left out. */

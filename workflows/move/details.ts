@@ -1,5 +1,7 @@
 import type { FailoverStatus, StepReport } from '../model/moves.ts';
 import { endPhases } from '../model/phases.ts';
+import { whereToLook } from '../model/forecast.ts';
+import { paceLines, readout } from '../model/readout.ts';
 import { duration } from '../model/rto.ts';
 
 type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
@@ -19,8 +21,9 @@ export function waitsFor(s: Shown): string {
       return approving(s);
     case 'moving':
     case 'verifying': {
-      const running = s.steps.filter((step) => step.state === 'running').map((step) => step.id);
-      return running.length > 0 ? `the steps ${running.join(', ')}` : 'the next step';
+      const running = s.steps.filter((step) => step.state === 'running');
+      const told = running.map(({ id, act, stuckAt }) => (stuckAt ? `${id} (STUCK: look at ${whereToLook[act]})` : id));
+      return told.length > 0 ? `the steps ${told.join(', ')}` : 'the next step';
     }
     case 'closed':
     case 'closed-with-gaps':
@@ -97,14 +100,13 @@ export function details(s: FailoverStatus): string {
   ];
   if (plan) {
     const rtoEnds = new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString();
-    const loss = duration(Date.parse(s.disruptedAt) - Date.parse(plan.source.point));
     lines.push(
       `The promised RTO of ${duration(plan.rtoMs)} ends at ${rtoEnds}.`,
-      `Recovery point ${plan.source.point}: ${loss} before the loss${plan.decisions.acceptedLossMs === null ? '' : ', MORE THAN THE RPO ALLOWS'}.`,
+      ...paceLines(s),
       `Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
-      ...(plan.notAdmitted ?? []).map((o) => `Operator ${o.operator} does not count: ${o.because}.`),
-      ...(plan.decisions.acceptances ?? []).map((text) => `**Whoever approves accepts: ${text}**`),
       `Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}.`,
+      '',
+      ...readout(plan).map((line) => `- ${line}`),
       '',
       '| step | act | state | |',
       '| --- | --- | --- | --- |',

@@ -2,6 +2,7 @@ import type { FailoverReport, StepReport } from '../model/moves.ts';
 import type { ApplyCounts } from '../model/snapshots.ts';
 import { agreed } from '../model/approvals.ts';
 import type { BreakGlass, BrokenGlass } from '../model/break-glass.ts';
+import { serviceClocks } from '../model/service-clocks.ts';
 import type { Run } from './run.ts';
 
 export type Outcome = FailoverReport['outcome'];
@@ -13,12 +14,17 @@ const NOT_TESTED = [
   'shared rosters, private storage and vCards: they are in no snapshot',
 ];
 
+const NO_VAULT = 'rows against the records of a vault: none was read, the ledger of the standby copy was believed';
+
 /** The evidence as far as the run knows it; the journal's head is added where the journal is. */
 export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journalHead'> {
   const { decisions, digest, source, rtoMs } = run.plan ?? { decisions: null, digest: null, source: null, rtoMs: null };
   const done = (act: StepReport['act']): StepReport | undefined =>
     run.steps.find((s) => s.act === act && s.state === 'done');
   const disruptedAt = Date.parse(run.disruptedAt);
+  const told = done('restore-contacts')?.facts['from'];
+  // What the restore took, which is not the plan's first choice when that failed.
+  const from = told === 'source-vault' || told === 'own-vault' || told === 'standby-copy' ? told : null;
   const verifiedAt = done('probe')?.endedAt ?? null;
   const mismatches = run.steps.find((s) => s.act === 'probe')?.facts['mismatches'];
   return {
@@ -43,12 +49,14 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     recoveryPointAgeMs: source ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
     rtoMs: verifiedAt ? Date.parse(verifiedAt) - disruptedAt : null,
     rtoPromiseMs: rtoMs,
+    services: decisions ? serviceClocks(decisions.steps, run.steps, run.disruptedAt) : [],
+    source: from,
     steps: run.steps,
     restored: (done('restore-contacts')?.facts as ApplyCounts | undefined) ?? null,
     mismatches: typeof mismatches === 'number' ? mismatches : null,
     notes: run.notes,
     alarms: run.alarms,
-    notTested: NOT_TESTED,
+    notTested: from === 'standby-copy' ? [...NOT_TESTED, NO_VAULT] : NOT_TESTED,
   };
 }
 

@@ -24,6 +24,7 @@ import type { Plan } from '../model/plan.ts';
 import { alarms } from '../model/rto.ts';
 import { desk, record } from './activities.ts';
 import { Lines } from './lines.ts';
+import { serviceClocks } from '../model/service-clocks.ts';
 import { details, nextCommand, waitsFor } from './details.ts';
 import { Pages } from './pages.ts';
 import { report, type Outcome } from './report.ts';
@@ -49,6 +50,8 @@ export class Run {
   usedNonces = new Set<string>();
   steps: StepReport[] = [];
   alarms: { at: string; text: string }[] = [];
+  /** When it will be through, as it looked after the last step. */
+  pace: FailoverStatus['pace'] = null;
   /** Set by a signed abort or by a cancel from Temporal UI that came in time. */
   abortAsked: string | null = null;
   /** Answers to held steps that one operator signed and another must. */
@@ -162,6 +165,8 @@ export class Run {
       approvals,
       breakGlass: this.breakGlass && { ...this.breakGlass, countsAt: isoOrNull(countsAt(this.breakGlass)) },
       steps,
+      pace: this.pace ?? null,
+      services: plan ? serviceClocks(plan.decisions.steps, steps, disruptedAt) : [],
       motions: this.motions,
       owner: this.owner,
       paused: this.paused,
@@ -199,7 +204,8 @@ export class Run {
 
   /** Binds the runbook to the world. The same decisions keep the signatures; other ones void them. */
   async makePlan(): Promise<void> {
-    const plan = await desk['make-plan']({ input: this.input, declaredAt: this.declaredAt });
+    if (this.plan) await this.flush(); // What was signed is looked up in the journal.
+    const plan = await desk['make-plan']({ input: this.input, declaredAt: this.declaredAt, move: this.move });
     if (plan.digest !== this.plan?.digest) this.voidSignatures();
     this.plan = plan;
     const waiting = {

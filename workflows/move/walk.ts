@@ -5,6 +5,7 @@ import type { Step } from '../model/plan.ts';
 import { perform } from './activities.ts';
 import { startFollowers } from './followers.ts';
 import { hold } from './hold.ts';
+import { atItsPace, lookAhead } from './pace.ts';
 import type { Run } from './run.ts';
 
 /** How a walk ends. `world-worse`: what was signed no longer holds, and nothing has been done. */
@@ -129,15 +130,27 @@ class Walk {
       });
       return 'failed'; // It waits as a held step does: for `done` or `skip`.
     }
-    const begun = { state: 'running', startedAt: report.startedAt ?? now(), endedAt: null, summary: '' } as const;
+    const since = now();
+    const begun = {
+      state: 'running',
+      startedAt: report.startedAt ?? since,
+      since,
+      endedAt: null,
+      summary: '',
+    } as const;
     Object.assign(report, begun satisfies Partial<StepReport>);
+    lookAhead(run);
     run.show();
     try {
-      const { summary, facts, alarms = [] } = await perform(step, round, this.inputOf(step));
+      const performed = perform(step, round, this.inputOf(step));
+      const { summary, facts, alarms = [] } = await atItsPace(run, step, performed);
       await startFollowers(run, step);
-      Object.assign(report, { state: 'done', endedAt: now(), summary, facts } satisfies Partial<StepReport>);
-      run.write('step', { step: step.id, act: step.act, round, state: 'done', summary, facts });
+      const endedAt = now();
+      const tookMs = Date.parse(endedAt) - Date.parse(since);
+      Object.assign(report, { state: 'done', endedAt, tookMs, summary, facts } satisfies Partial<StepReport>);
+      run.write('step', { step: step.id, act: step.act, round, state: 'done', since, tookMs, summary, facts });
       for (const text of alarms) run.alarm(text);
+      lookAhead(run);
       if (step.act === 'serve-users') run.enter('served');
       await run.flush();
       run.show();
@@ -146,7 +159,8 @@ class Walk {
       if (behind(report)) throw error; // Not the act's failure, but the journal's.
       const summary = failureText(error);
       Object.assign(report, { state: 'failed', endedAt: now(), summary } satisfies Partial<StepReport>);
-      run.write('step', { step: step.id, act: step.act, round, state: 'failed', summary });
+      run.write('step', { step: step.id, act: step.act, round, state: 'failed', since, summary });
+      lookAhead(run);
       run.show();
       const kind = failureKind(error);
       // Another number is taken by a new plan only, and that is to be signed.

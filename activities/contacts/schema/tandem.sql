@@ -90,6 +90,9 @@ create table if not exists tandem.applied (
 );
 
 alter table tandem.applied add column if not exists database text;
+-- What a failover needs to know of it when no vault answers.
+alter table tandem.applied add column if not exists point timestamptz;
+alter table tandem.applied add column if not exists counts jsonb;
 
 -- Local versions that stood in the way of a snapshot's, sealed as records: nothing is dropped in silence.
 create table if not exists tandem.conflict (

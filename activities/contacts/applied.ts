@@ -1,0 +1,46 @@
+import type { PoolClient } from 'pg';
+import type { SnapshotCounts, SnapshotId, SnapshotSummary, Timestamp } from '../../workflows/model/snapshots.ts';
+import type { Database } from './database.ts';
+
+/** A snapshot that the standby copy holds whole. */
+export interface AppliedSnapshot extends SnapshotId {
+  manifest: string;
+  /** Its recovery point and what it holds; null when an older version applied it, which did not note them. */
+  point: Timestamp | null;
+  counts: SnapshotCounts | null;
+}
+
+/** The newest snapshot of a site that the standby copy holds whole; null when none was applied. */
+export async function appliedSnapshot(
+  database: Database,
+  customer: string,
+  site: string,
+): Promise<AppliedSnapshot | null> {
+  const [row] = await database.query<{
+    gen: string;
+    seq: string;
+    manifest: string;
+    point: Date | null;
+    counts: SnapshotCounts | null;
+  }>('select gen::text, seq::text, manifest, point, counts from tandem.applied where customer = $1 and site = $2', [
+    customer,
+    site,
+  ]);
+  if (!row) return null;
+  const { gen, seq, manifest, point, counts } = row;
+  return { customer, site, gen: Number(gen), seq: Number(seq), manifest, point: point?.toISOString() ?? null, counts };
+}
+
+/** Notes that the standby copy holds a snapshot whole, unless it holds a newer one. `database`: whose rows these were. */
+export async function noteApplied(client: PoolClient, snapshot: SnapshotSummary, database: string): Promise<void> {
+  const { customer, site, gen, seq, manifest, point, counts } = snapshot;
+  await client.query(
+    `insert into tandem.applied as a (customer, site, gen, seq, manifest, database, point, counts)
+     values ($1, $2, $3, $4, $5, $6, $7, $8)
+     on conflict (customer, site) do update
+       set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, database = excluded.database,
+           point = excluded.point, counts = excluded.counts, at = now()
+       where excluded.seq > a.seq`,
+    [customer, site, gen, seq, manifest, database, point, counts],
+  );
+}

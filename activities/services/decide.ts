@@ -1,0 +1,129 @@
+import { acceptancesOf } from '../../workflows/model/acceptances.ts';
+import { applicable } from '../../workflows/model/applicable.ts';
+import { canPerform } from '../../workflows/model/acts.ts';
+import type {
+  Approver,
+  Capacity,
+  Decisions,
+  Isolation,
+  Named,
+  Plan,
+  Runbook,
+  Step,
+} from '../../workflows/model/plan.ts';
+import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
+import { sawClosed } from '../../workflows/model/verdict.ts';
+import type { CustomerSettings } from '../settings.ts';
+import { unconfigured, withParties } from './configured.ts';
+import type { OwnSite } from './site.ts';
+
+/** From what was seen to what people sign, and why they could not. */
+
+/** Two people, always (DESIGN 4). */
+const APPROVALS_NEEDED = 2;
+
+/** What was seen, as far as people decide by it. */
+export interface World {
+  disruptedAt: Timestamp;
+  epoch: number;
+  runbook: Runbook;
+  isolation: Isolation;
+  oldest: Timestamp;
+  users: number;
+  servingSeenBy: string | null;
+  capacity: Capacity;
+  /** What the survivor could not prove of itself. */
+  unproven: readonly string[];
+  /** Who counts as an operator here. */
+  operators: readonly Approver[];
+}
+
+export function decide(
+  site: OwnSite,
+  customer: CustomerSettings,
+  world: World,
+): { looked: Decisions; accepted: Named[] } {
+  const { disruptedAt, epoch, runbook, isolation, oldest, users, servingSeenBy, capacity, unproven } = world;
+  const { rpoMs } = customer.objectives;
+  const [from, to] = [customer.peer, site.settings.site];
+  const lossMs = ageMs(oldest, Date.parse(disruptedAt));
+  const acceptedLossMs = lossMs > rpoMs ? lossMs : null;
+  const accepted = acceptancesOf({ from, to, acceptedLossMs, rpoMs, servingSeenBy, capacity, unproven });
+  const looked: Decisions = {
+    format: 1,
+    kind: 'failover',
+    customer: customer.id,
+    from,
+    to,
+    epoch,
+    disruptedAt,
+    runbook: { name: runbook.name, digest: runbook.digest },
+    ...applicable(withParties(runbook.steps, customer), customer.options),
+    isolation,
+    recoveryPoint: oldest,
+    acceptedLossMs,
+    ...(accepted.length > 0 && { acceptances: accepted.map(({ name }) => name) }),
+    users,
+    approvers: approvers(world.operators),
+    approvalsNeeded: APPROVALS_NEEDED,
+  };
+  return { looked, accepted };
+}
+
+/** Null when nobody did. */
+export function whoSawItServe({ verdict, observers }: Isolation): string | null {
+  if (verdict !== 'serving') return null;
+  return observers.flatMap(({ name, saw }) => (saw === 'serving' ? [name] : [])).join(', ');
+}
+
+/** Why nobody can approve: what nobody knows of the source, and steps that would hold the move in the middle. */
+export function blockersOf(
+  site: OwnSite,
+  customer: CustomerSettings,
+  { isolation, steps }: Pick<Decisions, 'isolation' | 'steps'>,
+  servingAccepted: boolean,
+): Plan['blockers'] {
+  return [
+    ...undecided(customer, isolation, servingAccepted),
+    ...unperformed(steps),
+    ...unconfigured(site.settings, steps),
+  ];
+}
+
+/** Everybody whom the run may have to listen to: those who approve, and those who may only retry a step or stop it. */
+function approvers(operators: readonly Approver[]): Approver[] {
+  return operators
+    .filter((o) => o.roles.some((role) => role !== 'declare'))
+    .map(({ id, key, roles, expires }) => ({
+      id,
+      key,
+      roles: roles.toSorted(),
+      ...(expires !== undefined && { expires }),
+    }))
+    .toSorted((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/**
+ * A site that is seen to serve is moved away from only when the declarer asks for it and says how it is cut off; those
+ * who sign then accept that by name.
+ */
+function undecided({ peer }: CustomerSettings, isolation: Isolation, servingAccepted: boolean): Plan['blockers'] {
+  const { verdict, observers, statement } = isolation;
+  if (verdict === 'serving' && !servingAccepted)
+    return [{ kind: 'source-serves', text: `${peer} serves: its ${whoSawItServe(isolation) ?? ''} says so` }];
+  if (verdict === 'dead' || statement !== null || sawClosed(observers)) return [];
+  const seen = observers.map((o) => `${o.name} ${o.saw}`).join(', ');
+  return [
+    {
+      kind: 'isolation-unknown',
+      text: `nobody knows whether ${peer} still serves (${seen}): state how it is cut off, by whom, when`,
+    },
+  ];
+}
+
+/** An act that nobody performs would hold the move in the middle: it is said before anybody signs. */
+function unperformed(steps: readonly Step[]): Plan['blockers'] {
+  return steps
+    .filter(({ act }) => !canPerform(act))
+    .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
+}

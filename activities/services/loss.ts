@@ -1,0 +1,44 @@
+import type { PoolClient } from 'pg';
+import { failure } from '../../workflows/model/failures.ts';
+import type { Loss, RecoverySource } from '../../workflows/model/plan.ts';
+import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
+import type { CustomerSettings } from '../settings.ts';
+
+/** How the users of the lost half stand in the ledger of the standby copy, in numbers. */
+export interface LedgerCounts {
+  all: number;
+  /** It has them from the lost site. */
+  known: number;
+  quarantined: number;
+  /** The epoch that this database holds. */
+  epoch: number;
+}
+
+export async function countLedger(client: PoolClient, { id, peer }: CustomerSettings): Promise<LedgerCounts> {
+  const { rows } = await client.query<LedgerCounts | (Omit<LedgerCounts, 'epoch'> & { epoch: null })>(
+    `select count(*)::int as all, count(l.username)::int as known, count(q.username)::int as quarantined,
+            (select number::float8 from tandem.epoch where customer = $2) as epoch
+       from tandem.home h
+       left join tandem.ledger l on l.username = h.username and l.served_by = h.site
+       left join tandem.quarantine q on q.username = h.username and q.release is null
+      where h.site = $1`,
+    [peer, id],
+  );
+  const [row] = rows;
+  if (!row || row.epoch === null) throw failure('database-wrong', `${id}: its database here holds no epoch`);
+  return row;
+}
+
+/**
+ * Which users of the lost half lose how much, in numbers. Exact when the standby copy stands for the source: the ledger
+ * then has whoever is in it. A source that is newer than the copy tells only how many it holds.
+ */
+export function lossOf(
+  { all, known, quarantined }: LedgerCounts,
+  source: RecoverySource,
+  disruptedAt: Timestamp,
+): Loss {
+  const users = source.applied ? known : Math.min(all, source.users);
+  const ms = ageMs(source.point, Date.parse(disruptedAt));
+  return { users, ms, withoutSnapshot: all - users, quarantined, exact: source.applied };
+}

@@ -1,0 +1,126 @@
+import { rate } from './acceptances.ts';
+import { whereToLook } from './forecast.ts';
+import type { FailoverStatus, ServiceClock, StepReport } from './moves.ts';
+import type { Capacity, Decisions, Forecast, Plan, RecoverySource } from './plan.ts';
+import { duration } from './rto.ts';
+import type { Timestamp } from './snapshots.ts';
+
+/** A plan and a clock as people read them at night: the same sentences on every screen. */
+
+/** `10,233`. */
+export const grouped = (n: number): string => String(n).replaceAll(/\B(?=(\d{3})+$)/g, ',');
+
+const users = (n: number): string => `${grouped(n)} ${n === 1 ? 'user' : 'users'}`;
+const minute = (at: Timestamp): string => `${at.slice(0, 16).replace('T', ' ')} UTC`;
+
+/** What is in no snapshot, whatever the plan. */
+const NEVER_BACK = 'message archives and uploaded files of the lost site, shared rosters, private storage, vCards';
+
+/** What is lost, from where the rest comes, what the survivor can carry, and until when to decide. One sentence a line. */
+export function readout(plan: Plan): string[] {
+  const { decisions, source, fallback, notTaken, capacity, forecast } = plan;
+  return [
+    ...lossLines(plan),
+    ...atWorst(plan),
+    `Source: ${sourceText(source)}${source.applied && source.from !== 'standby-copy' ? ', already in the standby copy' : ''}.`,
+    ...(fallback ? [`Should it fail: ${sourceText(fallback)}.`] : []),
+    ...notTaken.map(({ from, because }) => `Not taken: ${from}: ${because}.`),
+    ...notBack(decisions),
+    ...(capacity ? [capacityLine(decisions, capacity), linkLine(decisions, capacity)] : []),
+    ...(forecast ? [forecastLine(forecast)] : []),
+    ...decideByLines(plan),
+    ...(plan.notes ?? []).map((note) => `Note: ${note}.`),
+    ...(plan.notAdmitted ?? []).map((o) => `Operator ${o.operator} does not count: ${o.because}.`),
+    ...acceptanceLines(plan),
+    ...plan.blockers.map((b) => `CANNOT BE APPROVED: ${b.text}.`),
+  ];
+}
+
+/** Who loses how much; nothing for a plan of an older version. */
+export function lossLines({ loss }: Plan): string[] {
+  if (!loss) return [];
+  const { users: some, ms, withoutSnapshot, quarantined, exact } = loss;
+  const others = [
+    ...(withoutSnapshot > 0 ? [`${exact ? '' : 'about '}${grouped(withoutSnapshot)} have no snapshot`] : []),
+    ...(quarantined > 0 ? [`${grouped(quarantined)} are quarantined`] : []),
+  ];
+  const told = `${exact ? '' : 'About '}${users(some)} lose at most ${duration(ms)} of changes`;
+  return [`${[told, ...others].join('; ')}.`];
+}
+
+/** What whoever signs must name. */
+export const acceptanceLines = ({ acceptances = [] }: Plan): string[] =>
+  acceptances.map(({ name, because }) => `TO BE ACCEPTED BY NAME: ${name}: ${because}.`);
+
+/** Signed may be an older point than the source gives: it is what they may get. */
+function atWorst({ decisions, source }: Plan): string[] {
+  const ms = Date.parse(decisions.disruptedAt) - Date.parse(decisions.recoveryPoint);
+  return decisions.recoveryPoint === source.point
+    ? []
+    : [`Signed is the loss of up to ${duration(ms)}: recovery point ${decisions.recoveryPoint}.`];
+}
+
+const sourceText = ({ from, snapshot, point }: RecoverySource): string =>
+  `${from}, snapshot ${snapshot.seq}, recovery point ${point}`;
+
+function notBack({ steps, leftOut }: Decisions): string[] {
+  const asked = steps.filter((s) => s.outsideRto).map((s) => s.id);
+  return [
+    `Will not come back: ${NEVER_BACK}.`,
+    ...(asked.length > 0 ? [`Outside the RTO, no time promised: ${asked.join(', ')}.`] : []),
+    ...(leftOut && leftOut.length > 0
+      ? [`Left out, not bought: ${leftOut.map(({ id, when }) => `${id} (${when})`).join(', ')}.`]
+      : []),
+  ];
+}
+
+function capacityLine({ to }: Decisions, { served, moves, users: limit }: Capacity): string {
+  if (limit === null) return `Capacity of ${to}: not known, \`sites.${to}.capacity\` is not configured.`;
+  if (served === null)
+    return `Capacity of ${to}: ${users(limit)}; how many it serves now is not known, ${grouped(moves)} come.`;
+  return `Capacity of ${to}: serves ${grouped(served)} now and gets ${grouped(moves)}, ${grouped(served + moves)} of ${grouped(limit)}.`;
+}
+
+function linkLine({ to, customer }: Decisions, capacity: Capacity): string {
+  const { trafficBytesPerSecond: traffic, linkBytesPerSecond: link } = capacity;
+  if (traffic === null || link === null)
+    return `Link to ${to}: not known, \`customers.${customer}.${link === null ? 'links' : 'traffic'}\` is not configured.`;
+  return `Link to ${to}: carries ${rate(link)}, all of the traffic takes ${rate(traffic)}.`;
+}
+
+function forecastLine({ ms, p75Ms, steps, waits }: Forecast): string {
+  const measured = steps.filter(({ basis }) => basis !== 'default').length;
+  const by = `${measured} of ${steps.length} steps by measured times, the others by usual ones`;
+  const people = waits.length > 0 ? `; not counted is the wait for people at ${waits.join(', ')}` : '';
+  return `Forecast: through ${duration(ms)} after the signatures, ${duration(p75Ms)} at a slow pace; ${by}${people}.`;
+}
+
+/** Until when to sign. */
+export function decideByLines({ decideBy, targetRtoMs, rtoMs }: Plan): string[] {
+  if (!decideBy) return [];
+  const { target, promise } = decideBy;
+  return [
+    `Sign by ${minute(target)} for the target of ${duration(targetRtoMs)}, by ${minute(promise)} at the latest for the promise of ${duration(rtoMs)}.`,
+  ];
+}
+
+/** Where a move stands against its clock; empty before there is anything to say. */
+export function paceLines({ plan, disruptedAt, pace, steps, services }: Partial<FailoverStatus>): string[] {
+  return [
+    ...(plan && disruptedAt && pace
+      ? [
+          `Forecast: through at ${minute(pace.endsAt)}, ${duration(pace.ms)} after the loss; the target is ${duration(plan.targetRtoMs)}, the promise ${duration(plan.rtoMs)}.`,
+        ]
+      : []),
+    ...(steps ?? []).filter((s) => s.stuckAt !== undefined).map(stuckText),
+    ...(services ?? []).map(serviceText),
+  ];
+}
+
+export const stuckText = ({ id, act, stuckAt }: StepReport): string =>
+  `STUCK since ${stuckAt?.slice(11, 16) ?? '?'} UTC: step ${id} is slower than it usually is; look at ${whereToLook[act]}.`;
+
+export const serviceText = ({ service, step, stoppedAt, rtoMs }: ServiceClock): string =>
+  stoppedAt === null || rtoMs === null
+    ? `${service}: not back yet (step ${step}).`
+    : `${service}: back at ${minute(stoppedAt)}, ${duration(rtoMs)} after the loss (step ${step}).`;
