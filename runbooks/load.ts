@@ -190,6 +190,8 @@ function readOnFailure(field: Cursor, act: Act): OnFailure {
   if (value === 'continue' && actRules[act].safety) {
     field.fault(`"continue"; ${act} guards the users: a failed one is held`);
   }
+  if (value === 'continue' && act === 'wait-for-operator')
+    field.fault('"continue"; whoever is waited for is waited for');
   return value;
 }
 

@@ -53,13 +53,14 @@ function step(): Record<string, unknown> {
   };
 }
 
-/** What an act takes must be there; one that guards users is never passed over. */
+/** What an act takes must be there; one that guards users, or waits for one, is never passed over. */
 function ofAct(act: Act): Record<string, unknown> {
   const { takes, safety } = actRules[act];
+  const waits = act === 'wait-for-operator';
   const held = { properties: { 'on-failure': { enum: onFailures.filter((value) => value !== 'continue') } } };
   return {
     if: { properties: { act: { const: act } } },
     // oxlint-disable-next-line unicorn/no-thenable -- JSON Schema's own word; nobody awaits this.
-    then: { ...(takes.length > 0 && { required: takes }), ...(safety && held) },
+    then: { ...(takes.length > 0 && { required: takes }), ...((safety || waits) && held) },
   };
 }

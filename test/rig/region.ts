@@ -8,6 +8,8 @@ import { inject } from 'vitest';
 import { Database } from '../../activities/contacts/database.ts';
 import { anchorOperators } from '../../activities/services/operators.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
+import type { SiteActivities } from '../../activities/types.ts';
+import { siteActivities } from '../../ops/activities.ts';
 import { createPeople } from '../../ops/embedded/people/people.ts';
 import { buildWorkflows } from '../../ops/build.ts';
 import { rawHex } from '../../ops/keys.ts';
@@ -30,8 +32,8 @@ export interface Region {
   operators: { id: string; key: KeyObject }[];
   /** Loses a site for the other one: its addresses lead nowhere from now on. Workers see it when they are started. */
   lose: (site: Site) => void;
-  /** Runs a site's worker until `stop`. Workers end with the region. */
-  work: (site: Site) => Promise<{ stop: () => Promise<void> }>;
+  /** Runs a site's worker until `stop`; `change` may put other activities in place of real ones. Workers end with the region. */
+  work: (site: Site, change?: (real: SiteActivities) => SiteActivities) => Promise<{ stop: () => Promise<void> }>;
   close: () => Promise<void>;
 }
 
@@ -98,10 +100,16 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       for (const s of sites) settings[s] = settingsOf(s);
     },
     operators: people.map(({ id, pair }) => ({ id, key: pair.privateKey })),
-    async work(site) {
+    async work(site, change = (real) => real) {
       const { workflowBundle, buildId } = await build;
       const address = inject('stack').sites[site]?.temporalAddress ?? '';
-      const worker = await createWorker(settings[site], { address, namespace }, { workflowBundle, buildId });
+      const activities = change(siteActivities(settings[site]));
+      const worker = await createWorker(
+        settings[site],
+        { address, namespace },
+        { workflowBundle, buildId },
+        activities,
+      );
       const started = stoppable(worker);
       await makeCurrent(clients[site], { namespace, deploymentName: DEPLOYMENT, buildId });
       running.push(started);

@@ -52,6 +52,13 @@ steps:
     ]);
   });
 
+  it('when a step that waits for an operator goes on without him', () => {
+    const wait = '{ id: wait, act: wait-for-operator, message: Look, on-failure: continue }';
+    expect(faults(runbook({ more: wait }))).toEqual([
+      expect.stringMatching(/"continue"; whoever is waited for is waited for$/),
+    ]);
+  });
+
   it('when somebody could be served before the epoch, the fence or the contacts', () => {
     expect(faults(runbook({ serve: '{ id: serve, act: serve-users, needs: [contacts] }' }))).toEqual([
       'r.yaml:7:43 serve-users must need fence (fence-site), itself or through others: nobody is served while the lost site may still serve him',

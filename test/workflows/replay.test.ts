@@ -22,9 +22,18 @@ import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 const folder = fileURLToPath(new URL('../histories/', import.meta.url));
 const build = buildWorkflows();
 let region: Region;
+let kept: Awaited<ReturnType<typeof retentionNow>>['totals'];
 let box: Awaited<ReturnType<typeof outboxEnd>>;
 beforeAll(async () => {
   [region, box] = await Promise.all([openRegion({ users: 10 }), outboxEnd()]);
+  const workers = await Promise.all([region.work('east'), region.work('west')]);
+  await cover(region);
+  await startTest(region.clients.west, 'west', CUSTOMER);
+  const customer = region.settings.west.customers.get(CUSTOMER);
+  if (!customer) throw new Error('no customer');
+  kept = (await retentionNow(region.clients.west, 'west', customer)).totals;
+  await Promise.all(workers.map((w) => w.stop()));
+  region.lose('east');
 });
 afterAll(() => Promise.all([region.close(), box.close()]));
 
@@ -58,15 +67,7 @@ async function signDone(): Promise<void> {
 
 describe('replay', () => {
   it('goes through for a run of each workflow made by this build', async () => {
-    const workers = await Promise.all([region.work('east'), region.work('west')]);
-    await cover(region);
-    await startTest(region.clients.west, 'west', CUSTOMER);
-    const customer = region.settings.west.customers.get(CUSTOMER);
-    if (!customer) throw new Error('no customer');
-    const { totals } = await retentionNow(region.clients.west, 'west', customer);
-    expect(totals).toMatchObject({ kept: { generations: 2 }, deleted: { generations: 0 } });
-    await Promise.all(workers.map((w) => w.stop()));
-    region.lose('east');
+    expect(kept).toMatchObject({ kept: { generations: 2 }, deleted: { generations: 0 } });
     askFabrikam(box.settings);
     await region.work('west');
     const handle = await declare(region);

@@ -80,7 +80,8 @@ class Walk {
         this.over(stop);
         return false;
       }
-      if (step.onFailure === 'continue') return true;
+      // Whoever is waited for is waited for: that step has not failed, and nothing goes on without his word.
+      if (step.onFailure === 'continue' && step.act !== 'wait-for-operator') return true;
       const again = await hold(
         run,
         step,
