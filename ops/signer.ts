@@ -7,22 +7,29 @@ import { givenPassphrase } from './passphrase.ts';
 
 const OPENSSH = '-----BEGIN OPENSSH PRIVATE KEY-----';
 
+/** Signs a text: hex, or an armored SSH signature. */
+export type Signer = (text: string) => Promise<string>;
+
 /**
- * Signs a text with the key of a file: PKCS8 PEM here, a key of OpenSSH by its own ssh-keygen, which asks for the
- * passphrase on the terminal itself or finds the key in an agent. Answers hex, or an armored SSH signature.
+ * Opens the key of a file, before anybody is asked anything: PKCS8 PEM signs here, a key of OpenSSH by its own ssh-keygen,
+ * which asks for the passphrase on the terminal itself or finds the key in an agent.
  */
-export async function signWith(file: string, text: string, passphraseFile?: string): Promise<string> {
+export async function openSigner(file: string, passphraseFile?: string): Promise<Signer> {
   if ((await readSecretFile(file, 'key file')).startsWith(OPENSSH)) {
     if (passphraseFile !== undefined)
       throw new Fault(
         `key file ${file}: is a key of OpenSSH, whose passphrase ssh-keygen asks for itself`,
         'Leave out --passphrase-file; `ssh-add` keeps the key open in an agent.',
       );
-    return signBySsh(file, text);
+    return (text) => signBySsh(file, text);
   }
   const key = await loadPrivateKey(file, await givenPassphrase(passphraseFile));
-  return sign(null, Buffer.from(text), key).toString('hex');
+  return (text) => Promise.resolve(sign(null, Buffer.from(text), key).toString('hex'));
 }
+
+/** Opens a key and signs with it. */
+export const signWith = async (file: string, text: string, passphraseFile?: string): Promise<string> =>
+  (await openSigner(file, passphraseFile))(text);
 
 async function signBySsh(file: string, text: string): Promise<string> {
   const child = spawn('ssh-keygen', ['-Y', 'sign', '-n', NAMESPACE, '-f', file], { stdio: ['pipe', 'pipe', 'pipe'] });

@@ -47,9 +47,7 @@ const tale: fc.Arbitrary<Tale> = fc.record({
       { minLength: 1, maxLength: 6 },
     )
     .chain((steps) =>
-      fc
-        .nat(steps.length)
-        .map((at) => steps.map((step, i) => (i === at ? { ...step, act: 'serve-users' as Act } : step))),
+      fc.nat(steps.length).map((at) => steps.map((step, i) => (i === at ? { ...step, act: 'serve-users' } : step))),
     ),
   answers: fc.array(fc.constantFrom<Verb>(...answers), { minLength: 4, maxLength: 12 }),
   pause: fc.boolean(),
