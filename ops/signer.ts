@@ -8,20 +8,26 @@ import { givenPassphrase } from './passphrase.ts';
 const OPENSSH = '-----BEGIN OPENSSH PRIVATE KEY-----';
 
 /**
- * Signs a text with the key of a file: PKCS8 PEM here, a key of OpenSSH by its own ssh-keygen, which asks for the
- * passphrase on the terminal itself or finds the key in an agent. Answers hex, or an armored SSH signature.
+ * Opens the key of a file, so that a wrong one is named before anything else is asked: PKCS8 PEM here, a key of OpenSSH by its
+ * own ssh-keygen, which asks for the passphrase on the terminal itself or finds the key in an agent. What it gives signs a
+ * text, and answers hex or an armored SSH signature.
  */
-export async function signWith(file: string, text: string, passphraseFile?: string): Promise<string> {
+export async function openSigner(file: string, passphraseFile?: string): Promise<(text: string) => Promise<string>> {
   if ((await readSecretFile(file, 'key file')).startsWith(OPENSSH)) {
     if (passphraseFile !== undefined)
       throw new Fault(
         `key file ${file}: is a key of OpenSSH, whose passphrase ssh-keygen asks for itself`,
         'Leave out --passphrase-file; `ssh-add` keeps the key open in an agent.',
       );
-    return signBySsh(file, text);
+    return (text) => signBySsh(file, text);
   }
   const key = await loadPrivateKey(file, await givenPassphrase(passphraseFile));
-  return sign(null, Buffer.from(text), key).toString('hex');
+  return (text) => Promise.resolve(sign(null, Buffer.from(text), key).toString('hex'));
+}
+
+/** Signs one text with the key of a file. */
+export async function signWith(file: string, text: string, passphraseFile?: string): Promise<string> {
+  return (await openSigner(file, passphraseFile))(text);
 }
 
 async function signBySsh(file: string, text: string): Promise<string> {

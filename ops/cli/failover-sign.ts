@@ -2,7 +2,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import type { Verb } from '../../workflows/model/approvals.ts';
 import { isAnswer } from '../../workflows/model/motions.ts';
 import { draftVerb, failoverStatus, sendVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
-import { signWith } from '../signer.ts';
+import { openSigner } from '../signer.ts';
 import { printText, sendPasted } from './failover-paste.ts';
 import { planScreen } from './failover-plan.ts';
 import type { Context } from './print.ts';
@@ -92,10 +92,11 @@ export async function sign(
   draft: VerbDraft,
   o: Pick<Signing, 'key' | 'passphraseFile'>,
 ): Promise<void> {
+  const signer = await openSigner(o.key, o.passphraseFile);
   const status = await failoverStatus(handle);
   if (status.plan && !context.json()) context.out.answer(null, planScreen(status));
   const { v, text } = draftVerb(status, draft);
-  const answer = await sendVerb(handle, { ...v, signature: await signWith(o.key, text, o.passphraseFile) });
+  const answer = await sendVerb(handle, { ...v, signature: await signer(text) });
   context.out.answer(
     answer,
     `Accepted: ${draft.verb} by ${draft.operator}. ${answer.phase}: waits for ${answer.waitsFor}`,
