@@ -78,6 +78,12 @@ export async function failoverStatus(handle: FailoverHandle): Promise<FailoverSt
     return await handle.query<FailoverStatus>('status');
   } catch (error) {
     if (error instanceof WorkflowNotFoundError) throw noFailover(handle.workflowId.slice('failover/'.length));
+    // An empty Temporal service: its first worker prepares it.
+    if (error instanceof Error && error.message.startsWith('Namespace not found'))
+      throw new Fault(
+        `Temporal of this site: ${error.message}; no worker was ever started on it`,
+        '`tandem worker --site SITE` prepares it (in the embedded stack `tandem dev up`); then `tandem failover resume`, or `start`.',
+      );
     throw error;
   }
 }
@@ -85,7 +91,7 @@ export async function failoverStatus(handle: FailoverHandle): Promise<FailoverSt
 export function noFailover(customer: string): Fault {
   return new Fault(
     `failover of ${customer}: none is known to this site's Temporal service`,
-    `\`tandem failover start --customer ${customer} --from SITE --reason TEXT\` declares one; \`tandem failover report\` reads the vault.`,
+    `\`tandem failover start --customer ${customer} --from SITE --reason TEXT --requested-by ID --isolation TEXT\` declares one; \`tandem failover report\` reads the vault.`,
   );
 }
 

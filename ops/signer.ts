@@ -7,14 +7,12 @@ import { givenPassphrase } from './passphrase.ts';
 
 const OPENSSH = '-----BEGIN OPENSSH PRIVATE KEY-----';
 
-/** Signs a text: hex, or an armored SSH signature. */
-export type Signer = (text: string) => Promise<string>;
-
 /**
- * Opens the key of a file, before anybody is asked anything: PKCS8 PEM signs here, a key of OpenSSH by its own ssh-keygen,
- * which asks for the passphrase on the terminal itself or finds the key in an agent.
+ * Opens the key of a file, so that a wrong one is named before anything else is asked: PKCS8 PEM here, a key of OpenSSH by its
+ * own ssh-keygen, which asks for the passphrase on the terminal itself or finds the key in an agent. What it gives signs a
+ * text, and answers hex or an armored SSH signature.
  */
-export async function openSigner(file: string, passphraseFile?: string): Promise<Signer> {
+export async function openSigner(file: string, passphraseFile?: string): Promise<(text: string) => Promise<string>> {
   if ((await readSecretFile(file, 'key file')).startsWith(OPENSSH)) {
     if (passphraseFile !== undefined)
       throw new Fault(
@@ -27,9 +25,10 @@ export async function openSigner(file: string, passphraseFile?: string): Promise
   return (text) => Promise.resolve(sign(null, Buffer.from(text), key).toString('hex'));
 }
 
-/** Opens a key and signs with it. */
-export const signWith = async (file: string, text: string, passphraseFile?: string): Promise<string> =>
-  (await openSigner(file, passphraseFile))(text);
+/** Signs one text with the key of a file. */
+export async function signWith(file: string, text: string, passphraseFile?: string): Promise<string> {
+  return (await openSigner(file, passphraseFile))(text);
+}
 
 async function signBySsh(file: string, text: string): Promise<string> {
   const child = spawn('ssh-keygen', ['-Y', 'sign', '-n', NAMESPACE, '-f', file], { stdio: ['pipe', 'pipe', 'pipe'] });

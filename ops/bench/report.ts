@@ -76,7 +76,7 @@ const range = (samples: readonly number[]): [number, number] => [
 /** Three or four digits that count; more would be noise. */
 const rounded = (n: number): number => Number(n.toPrecision(4));
 
-/** The table that stands in README: what was measured, and where. */
+/** The table that stands in FIGURES.md: what was measured, and where. */
 export function markdown(figures: readonly Figure[], conditions: readonly string[]): string[] {
   const number = (n: number | null): string => (n === null ? '–' : n.toLocaleString('en-US'));
   const verdict = (f: Figure): string => (f.met === null ? '' : f.met ? 'met' : 'missed');

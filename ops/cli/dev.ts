@@ -1,12 +1,14 @@
 import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
 import { CUSTOMER } from '../embedded/configuration.ts';
-import { down, reset, status } from '../embedded/control.ts';
+import { down, killSite, reset, status, type ProcessStatus } from '../embedded/control.ts';
 import { createPeople, hasPeople } from '../embedded/people/people.ts';
 import { up, type Stack } from '../embedded/stack.ts';
+import { Fault } from '../fault.ts';
 import { exits, table, wholeNumber, type Context } from './print.ts';
 
-export function register(program: Command, { out, state }: Context): void {
+export function register(program: Command, context: Context): void {
+  const { out, state } = context;
   const dev = program.command('dev').description('the embedded two-site stack, on loopback');
 
   dev
@@ -19,9 +21,7 @@ export function register(program: Command, { out, state }: Context): void {
       const took = duration(Date.now() - started);
       if (users !== undefined) await populate(stack, users, (line) => out.say(line));
       const uis = Object.fromEntries(Object.entries(stack.sites).map(([site, at]) => [site, at.uiUrl]));
-      const lines = Object.entries(uis).map(
-        ([site, url]) => `  ${site}: Temporal UI ${url}/namespaces/tandem/workflows`,
-      );
+      const lines = Object.entries(uis).map(([site, url]) => uiLine(site, url));
       out.answer({ folder: stack.folder, configuration: stack.configuration, uis, ms: Date.now() - started }, [
         `Two sites are up after ${took}; configuration ${stack.configuration}, customer ${CUSTOMER}.`,
         ...lines,
@@ -53,7 +53,7 @@ export function register(program: Command, { out, state }: Context): void {
         processes,
         processes.length === 0
           ? 'No stack was ever started here.'
-          : table([['process', 'state', 'pid', 'port', 'log'], ...rows]),
+          : [...table([['process', 'state', 'pid', 'port', 'log'], ...rows]), ...uiLines(processes)],
       );
       const healthy = processes.length > 0 && processes.every((p) => p.state === 'running');
       if (!healthy) out.next('tandem dev up');
@@ -67,6 +67,43 @@ export function register(program: Command, { out, state }: Context): void {
       await reset(state());
       out.answer({ deleted: state() }, `Deleted ${state()}.`);
     });
+
+  registerLose(dev, context);
+}
+
+/** The pages of the sites whose Temporal UI answers. */
+const uiLines = (processes: ProcessStatus[]): string[] =>
+  processes
+    .filter(({ name, state }) => name === 'ui' && state === 'running')
+    .map(({ site, port }) => uiLine(site, `http://127.0.0.1:${port}`));
+
+const uiLine = (site: string, url: string): string => `  ${site}: Temporal UI ${url}/namespaces/tandem/workflows`;
+
+function registerLose(dev: Command, { out, state }: Context): void {
+  dev
+    .command('lose')
+    .description('kill all that runs at one site, as a lost data center ends; `dev up` brings it back')
+    .requiredOption('--site <site>', 'the site to lose')
+    .action(async ({ site }: { site: string }) => {
+      const lost = await lose(state(), site);
+      out.answer({ site, killed: lost }, `Site ${site} is lost: ${lost} processes were killed.`);
+      out.next(
+        `tandem failover start --customer ${CUSTOMER} --from ${site} --reason TEXT --requested-by ID --isolation TEXT`,
+      );
+    });
+}
+
+/** Nothing of the site is asked to end: no worker hands anything over, no file is closed. */
+async function lose(folder: string, site: string): Promise<number> {
+  const processes = await status(folder);
+  const its = processes.filter((p) => p.site === site && p.pid !== null);
+  if (its.length === 0)
+    throw new Fault(
+      `site ${JSON.stringify(site)}: nothing of it runs in ${folder}`,
+      processes.length === 0 ? '`tandem dev up` starts a stack.' : '`tandem dev status` shows what runs.',
+    );
+  await killSite(folder, site);
+  return its.length;
 }
 
 /** Users are made once: what lives in a stack already is never touched. */

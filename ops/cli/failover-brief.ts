@@ -1,6 +1,6 @@
 import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
 import { behind } from '../../workflows/model/moves.ts';
-import { acceptanceLines, decideByLines, lossLines, paceLines } from '../../workflows/model/readout.ts';
+import { acceptanceLines, decideByLines, heldLines, lossLines, paceLines } from '../../workflows/model/readout.ts';
 import { duration } from '../../workflows/model/rto.ts';
 
 /** One page for whoever takes over the shift: what happened, what stands, what is asked of whom. `now` in ms. */
@@ -14,6 +14,7 @@ export function brief(s: FailoverStatus, now: number): string[] {
     s.owner === null ? 'Nobody has taken it in hand: `tandem failover take`.' : `In the hands of ${s.owner}.`,
     '',
     `Waits for ${s.waitsFor}.`,
+    ...heldLines(s),
     '',
     ...paragraph('Behind us', steps.filter(behind)),
     ...paragraph(

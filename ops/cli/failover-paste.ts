@@ -38,12 +38,17 @@ export async function printText(
 
 /** Sends what was signed elsewhere. */
 export async function sendPasted({ out }: Context, handle: FailoverHandle, verb: Verb, file: string): Promise<void> {
-  const request = JSON.parse(await read(requestOf(file))) as SignedVerb;
+  const request = await readRequest(requestOf(file));
   const signature = await read(`${file}.sig`);
   if (request.verb !== verb)
     throw new Fault(
       `${requestOf(file)}: is for ${request.verb}, not ${verb}`,
       `\`tandem failover ${request.verb} --signed ${file}\``,
+    );
+  if (!(Date.parse(request.expires) > Date.now()))
+    throw new Fault(
+      `${requestOf(file)}: expired at ${request.expires}; a signature lives an hour`,
+      `\`tandem failover ${verb} --operator ${request.operator} --print ANOTHER-FILE\`, and sign that.`,
     );
   const answer = await sendVerb(handle, { ...request, signature });
   out.answer(answer, `Accepted: ${verb} by ${request.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
@@ -61,6 +66,18 @@ async function write(file: string, text: string): Promise<void> {
       'Name another file.',
     );
   });
+}
+
+async function readRequest(file: string): Promise<SignedVerb> {
+  const text = await read(file);
+  try {
+    return JSON.parse(text) as SignedVerb;
+  } catch {
+    throw new Fault(
+      `${file}: is no JSON, or was cut`,
+      '`--print` with another file writes it anew; it must then be signed anew.',
+    );
+  }
 }
 
 async function read(file: string): Promise<string> {

@@ -1,7 +1,7 @@
 import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
-import { paceLines, readout } from '../../workflows/model/readout.ts';
+import { heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { exits, table, type Context } from './print.ts';
@@ -91,5 +91,6 @@ export function planScreen(
       (line) => `  ${line}`,
     ),
     ...s.alarms.map((a) => `  alarm ${a.at}: ${a.text}`),
+    ...heldLines(s),
   ];
 }

@@ -1,5 +1,6 @@
-import type { Command } from 'commander';
+import { InvalidArgumentError, type Command } from 'commander';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
+import type { Configuration } from '../config/configuration.ts';
 import { Fault } from '../fault.ts';
 import {
   failoverHandle,
@@ -103,9 +104,8 @@ async function start(context: Context, o: Declared): Promise<void> {
       ...(o.sourceIsServing && { sourceIsServing: true }),
     };
     const handle = await startFailover(client, name, input);
-    const ui = configuration.sites.get(name)?.temporal.ui ?? '';
     context.out.say(
-      `Declared: ${handle.workflowId} at ${name}. Temporal UI: ${ui}/namespaces/${configuration.sites.get(name)?.temporal.namespace}/workflows/${encodeURIComponent(handle.workflowId)}`,
+      `Declared: ${handle.workflowId} at ${name}. Its page: ${await pageOf(configuration, name, handle)}`,
     );
     await watch(context, handle, false);
   } finally {
@@ -113,8 +113,19 @@ async function start(context: Context, o: Declared): Promise<void> {
   }
 }
 
+/** The tab of Temporal UI that shows a run's current details; it is found under a run only, not under its workflow. */
+async function pageOf(configuration: Configuration, site: string, handle: FailoverHandle): Promise<string> {
+  const { ui = '', namespace = '' } = configuration.sites.get(site)?.temporal ?? {};
+  const { runId } = await handle.describe();
+  return `${ui}/namespaces/${namespace}/workflows/${encodeURIComponent(handle.workflowId)}/${runId}/user-metadata`;
+}
+
 async function resume(context: Context, o: Partial<Signing> & { takeOver?: boolean }): Promise<void> {
   const { operator, key } = o;
+  if ((operator === undefined) !== (key === undefined))
+    throw new InvalidArgumentError(
+      `failover resume: lacks ${key === undefined ? '--key FILE' : '--operator ID'}; a pause is ended with both, a run that is gone is gone on with without them`,
+    );
   if (operator !== undefined && key !== undefined)
     return atRun(context, o, (handle) => sign(context, handle, { verb: 'resume', operator }, { ...o, key }));
   const configuration = await openConfiguration(context);
@@ -122,7 +133,9 @@ async function resume(context: Context, o: Partial<Signing> & { takeOver?: boole
   const { name, client } = await answeringSite(configuration, customer, o.site);
   try {
     const handle = await resumeFailover(client, name, customer.id, { replace: o.takeOver ?? false });
-    context.out.say(`Resumed: ${handle.workflowId} at ${name}, from its journal.`);
+    context.out.say(
+      `Resumed: ${handle.workflowId} at ${name}, from its journal. Its page: ${await pageOf(configuration, name, handle)}`,
+    );
     await watch(context, handle, false);
   } finally {
     await client.connection.close();

@@ -8,7 +8,7 @@ import { exits, Printer, type Context } from './print.ts';
 type Register = (program: Command, context: Context) => void;
 
 const verbs: Record<string, { about: string; load: () => Promise<{ register: Register }> }> = {
-  dev: { about: 'the embedded two-site stack: up, down, status, reset', load: () => import('./dev.ts') },
+  dev: { about: 'the embedded two-site stack: up, down, status, lose, reset', load: () => import('./dev.ts') },
   demo: {
     about: 'the whole story on real servers: protect, lose a site, fail over, verify',
     load: () => import('./demo.ts'),
@@ -108,10 +108,18 @@ function usageOrFault(error: unknown, out: Printer): number {
   if (error.exitCode === 0) return exits.done; // --help
   if (error.code === 'commander.help') return exits.usage; // A group without its verb: help was printed.
   const [first = '', ...more] = error.message.replace(/^error: /, '').split('\n');
-  out.fault(
-    Object.assign(new Error(first), { try: more.join(' ').trim() || '`tandem --help`, or `tandem VERB --help`.' }),
-  );
+  const near = more
+    .join(' ')
+    .trim()
+    .replace(/^\((.*)\)$/, '$1'); // Commander's own guess, in brackets.
+  out.fault(Object.assign(new Error(first), { try: near || '`tandem --help`, or `tandem VERB --help`.' }));
   return exits.usage;
 }
+
+// Whoever reads may have seen enough, as `| head` has: what is left unsaid is no fault.
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+  });
 
 await main(process.argv.slice(2));

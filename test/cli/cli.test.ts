@@ -50,6 +50,18 @@ describe('wrong words', () => {
       1,
       /only isolated tests are known/,
     ],
+    [
+      'a loss of a site that does not run',
+      ['dev', 'lose', '--site', 'north'],
+      1,
+      /site "north": nothing of it runs in .*\nTry: `tandem dev up`/,
+    ],
+    [
+      'the end of a pause that nobody signs',
+      ['failover', 'resume', '--operator', 'operator-1'],
+      2,
+      /failover resume: lacks --key FILE/,
+    ],
     ['a worker of an unknown site', ['worker', '--site', 'north'], 1, /site "north"/],
   ];
   it.each(cases)('%s: one error and what to try', async (_, args, code, text) => {
@@ -65,6 +77,29 @@ describe('wrong words', () => {
       error: expect.stringContaining('north') as string,
       try: expect.any(String) as string,
     });
+  });
+});
+
+describe('what was signed elsewhere', () => {
+  const send = async (request: string): Promise<Said> => {
+    const file = join(folder, 'word');
+    await writeFile(`${file}.json`, request);
+    await writeFile(`${file}.sig`, 'a signature');
+    return tandem(['failover', 'approve', '--site', 'west', '--signed', file]);
+  };
+
+  it('is not sent when it was cut, is for another verb, or is too old: each is one error', async () => {
+    const good = { verb: 'approve', operator: 'operator-1', expires: '2999-01-01T00:00:00.000Z' };
+    const said = [
+      await send(JSON.stringify(good).slice(0, -9)),
+      await send(JSON.stringify({ ...good, verb: 'abort' })),
+      await send(JSON.stringify({ ...good, expires: '2020-01-01T00:00:00.000Z' })),
+    ];
+    expect(said.map(({ code }) => code)).toEqual([1, 1, 1]);
+    for (const { err } of said) expect(err).toMatch(/^Error: .+\nTry: .+\n$/);
+    expect(said[0]?.err).toMatch(/is no JSON, or was cut/);
+    expect(said[1]?.err).toMatch(/is for abort, not approve/);
+    expect(said[2]?.err).toMatch(/expired at 2020-01-01.*\nTry: .*--print/);
   });
 });
 

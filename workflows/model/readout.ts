@@ -1,5 +1,6 @@
 import { rate } from './acceptances.ts';
 import { whereToLook } from './forecast.ts';
+import { signaturesNeeded } from './motions.ts';
 import type { FailoverStatus, ServiceClock, StepReport } from './moves.ts';
 import type { Capacity, Decisions, Forecast, Plan, RecoverySource } from './plan.ts';
 import { duration } from './rto.ts';
@@ -124,3 +125,13 @@ export const serviceText = ({ service, step, stoppedAt, rtoMs }: ServiceClock): 
   stoppedAt === null || rtoMs === null
     ? `${service}: not back yet (step ${step}).`
     : `${service}: back at ${minute(stoppedAt)}, ${duration(rtoMs)} after the loss (step ${step}).`;
+
+/** What else than another round can be answered to a held step, and by how many; a step that waits for people waits for `done`. */
+export function heldLines({ steps }: Pick<FailoverStatus, 'steps'>): string[] {
+  return steps
+    .filter(({ state, act }) => state === 'held' && act !== 'wait-for-operator')
+    .map(({ id, act }) => {
+      const by = signaturesNeeded('skip', act) === 2 ? 'two operators sign either' : 'one operator signs either';
+      return `In place of retry, step ${id} can be passed over (skip: the move then ends with gaps) or called done by hand (done): ${by}, with --because TEXT.`;
+    });
+}

@@ -1,7 +1,7 @@
 import type { FailoverStatus, StepReport } from '../model/moves.ts';
 import { endPhases } from '../model/phases.ts';
 import { whereToLook } from '../model/forecast.ts';
-import { paceLines, readout } from '../model/readout.ts';
+import { heldLines, paceLines, readout } from '../model/readout.ts';
 import { duration } from '../model/rto.ts';
 
 type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
@@ -46,13 +46,20 @@ function approving(s: Shown): string {
   if (blockers.length > 0) return `a plan that can be approved: ${blockers.map((b) => b.text).join('; ')}`;
   const needed = s.plan?.decisions.approvalsNeeded ?? 2;
   const have = s.approvals.map((a) => `${a.operator} until ${a.expiresAt.slice(11, 16)} UTC`);
-  const commanders = new Set(s.plan?.decisions.approvers.filter((a) => a.roles.includes('commander')).map((a) => a.id));
+  const approvers = s.plan?.decisions.approvers ?? [];
+  const commanders = new Set(approvers.filter((a) => a.roles.includes('commander')).map((a) => a.id));
   const glass = s.breakGlass;
   if (glass?.countsAt)
     return `${glass.countsAt.slice(11, 19)} UTC, when ${glass.operator} ALONE approves by break-glass, unless an approver stops it (veto) or a second one signs`;
   if (have.length >= needed) return 'the steps to begin';
   const commander = s.approvals.some((a) => commanders.has(a.operator)) ? '' : ', one of them a commander';
-  return `${needed - have.length} of ${needed} signatures${commander}${have.length > 0 ? ` (signed: ${have.join(', ')})` : ''}`;
+  const signed = have.length > 0 ? `signed: ${have.join(', ')}; ` : '';
+  const others = approvers.filter(
+    ({ id, roles }) =>
+      !s.approvals.some((a) => a.operator === id) && roles.some((r) => r === 'approve' || r === 'commander'),
+  );
+  const may = others.map(({ id }) => (commanders.has(id) ? `${id}, a commander` : id)).join('; ');
+  return `${needed - have.length} of ${needed} signatures${commander} (${signed}may sign: ${may || 'nobody else'})`;
 }
 
 /** The exact command that helps the run on. */
@@ -85,36 +92,67 @@ function glassLines({ breakGlass: glass, customer }: Shown): string[] {
   ];
 }
 
-/** What Temporal UI shows of the run: phase, clock, what is held, what to do. Markdown. */
+/**
+ * What Temporal UI shows of the run, as markdown: phase, clock, what is held and what to do come first, because the page cuts
+ * what is longer than its box. The plan and the steps follow.
+ */
 export function details(s: FailoverStatus): string {
-  const plan = s.plan;
+  const { plan, steps } = s;
   const lines = [
-    `**${s.phase}** — ${s.because}`,
+    `### ${s.customer}: ${s.from} is lost — ${s.phase}${standing(s)}`,
     '',
-    `Waits for: ${s.waitsFor}`,
-    ...(s.next ? ['', `Next: \`${s.next}\``] : []),
+    `${sentence(s.because)} **Waits for ${s.waitsFor}.**`,
+    '',
+    ...(s.next ? [`**Next:** \`${s.next}\``, ''] : []),
+    ...heldLines(s).flatMap((line) => [line, '']),
+    ...clockLines(s),
     ...glassLines(s),
     ...(s.owner ? ['', `In the hands of ${s.owner}.`] : []),
-    '',
-    `Site ${s.from} is lost since ${s.disruptedAt}${plan ? `; ${plan.decisions.users} users move to ${plan.decisions.to}` : ''}.`,
   ];
+  if (s.alarms.length > 0) lines.push('', ...s.alarms.slice(-LAST).map((a) => `- Alarm ${moment(a.at)}: ${a.text}`));
   if (plan) {
-    const rtoEnds = new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString();
     lines.push(
-      `The promised RTO of ${duration(plan.rtoMs)} ends at ${rtoEnds}.`,
-      ...paceLines(s),
-      `Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
-      `Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}.`,
-      '',
-      ...readout(plan).map((line) => `- ${line}`),
       '',
       '| step | act | state | |',
       '| --- | --- | --- | --- |',
-      ...s.steps.map((step) => `| ${step.id} | ${step.act} | ${step.state} | ${step.summary.replaceAll('|', '/')} |`),
+      ...steps.map(
+        (step) => `| \`${step.id}\` | ${step.act} | ${state(step)} | ${step.summary.replaceAll('|', '/')} |`,
+      ),
+      '',
+      `- Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}: ${plan.decisions.users} users move to ${plan.decisions.to}.`,
+      `- Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
+      ...readout(plan).map((line) => `- ${line}`),
     );
   }
-  if (s.notes.length > 0) lines.push('', ...s.notes.map((n) => `Note ${n.at}, ${n.by}: ${n.text}`));
-  if (s.alarms.length > 0) lines.push('', ...s.alarms.map((a) => `Alarm ${a.at}: ${a.text}`));
-  if (s.unsent.length > 0) lines.push('', ...s.unsent.map((u) => `Page not sent ${u.at}, ${u.channel}: ${u.because}`));
+  if (s.notes.length > 0) lines.push('', ...s.notes.map((n) => `- Note ${moment(n.at)}, ${n.by}: ${n.text}`));
+  if (s.unsent.length > 0)
+    lines.push('', ...s.unsent.map((u) => `- Page not sent ${moment(u.at)}, ${u.channel}: ${u.because}`));
   return lines.join('\n');
+}
+
+/** Of the alarms, as many as leave the rest of the page in sight; the journal has all. */
+const LAST = 5;
+
+const moment = (at: string): string => `${at.slice(0, 16).replace('T', ' ')} UTC`;
+
+const sentence = (text: string): string => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
+
+const state = ({ state: of }: StepReport): string =>
+  of === 'held' || of === 'failed' ? `**${of.toUpperCase()}**` : of === 'running' ? `**${of}**` : of;
+
+function standing({ steps, paused }: Shown): string {
+  const ids = steps.filter((step) => step.state === 'held').map(({ id }) => id);
+  return `${ids.length > 0 ? `, HELD: ${ids.join(', ')}` : ''}${paused ? ', PAUSED' : ''}`;
+}
+
+/** The clock as moments, not as ages: the page is read long after it was written. */
+function clockLines({ plan, disruptedAt, ...s }: FailoverStatus): string[] {
+  if (!plan) return [`**Clock:** lost at ${moment(disruptedAt)}.`];
+  const ends = (ms: number): string => moment(new Date(Date.parse(disruptedAt) + ms).toISOString());
+  const target = `target ${ends(plan.targetRtoMs)} (${duration(plan.targetRtoMs)})`;
+  return [
+    `**Clock:** lost ${moment(disruptedAt)}; ${target}; **promise ${ends(plan.rtoMs)}** (${duration(plan.rtoMs)}).`,
+    '',
+    ...paceLines({ plan, disruptedAt, ...s }).map((line) => `- ${line}`),
+  ];
 }
