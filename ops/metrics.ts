@@ -14,6 +14,7 @@ export class SiteMetrics {
   readonly beat: Gauge<'site'>;
   readonly rpoSeconds: Gauge<'customer'>;
   readonly build: Gauge<'site' | 'build'>;
+  readonly stranded: Gauge<'site'>;
 
   constructor() {
     const registers = [this.registry];
@@ -52,11 +53,11 @@ export class SiteMetrics {
       labelNames: ['customer'],
       registers,
     });
+    const ofSite = { labelNames: ['site'] as const, registers };
     this.beat = new Gauge({
       name: 'tandem_witness_beat_timestamp_seconds',
       help: 'When the witness last took a beat of this site, by this site; peers take it for lost a minute later. 0 = never.',
-      labelNames: ['site'],
-      registers,
+      ...ofSite,
     });
     this.rpoSeconds = new Gauge({
       name: 'tandem_rpo_seconds',
@@ -69,6 +70,11 @@ export class SiteMetrics {
       help: 'The build this worker runs.',
       labelNames: ['site', 'build'],
       registers,
+    });
+    this.stranded = new Gauge({
+      name: 'tandem_moves_without_worker',
+      help: 'Moves of this site that wait for a build which no worker runs any more: they answer nobody until they are taken over.',
+      ...ofSite,
     });
   }
 }
