@@ -18,6 +18,8 @@ export class SiteMetrics {
 
   constructor() {
     const registers = [this.registry];
+    const ofSite = { labelNames: ['site'] as const, registers };
+    const ofCustomer = { labelNames: ['customer'] as const, registers };
     collectDefaultMetrics({ register: this.registry });
     this.recoveryPoint = new Gauge({
       name: 'tandem_recovery_point_timestamp_seconds',
@@ -50,10 +52,8 @@ export class SiteMetrics {
     this.quarantined = new Gauge({
       name: 'tandem_users_quarantined',
       help: 'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
-      labelNames: ['customer'],
-      registers,
+      ...ofCustomer,
     });
-    const ofSite = { labelNames: ['site'] as const, registers };
     this.beat = new Gauge({
       name: 'tandem_witness_beat_timestamp_seconds',
       help: 'When the witness last took a beat of this site, by this site; peers take it for lost a minute later. 0 = never.',
@@ -62,8 +62,7 @@ export class SiteMetrics {
     this.rpoSeconds = new Gauge({
       name: 'tandem_rpo_seconds',
       help: 'The promised RPO.',
-      labelNames: ['customer'],
-      registers,
+      ...ofCustomer,
     });
     this.build = new Gauge({
       name: 'tandem_worker_build',

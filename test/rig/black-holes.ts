@@ -61,7 +61,7 @@ export async function droppingPort(): Promise<BlackHole> {
 }
 
 /** Every address of a site by which its peer could reach it. */
-export const addresses = ['database', 'vault', 'temporal', 'sign-in', 'api'] as const;
+const addresses = ['database', 'vault', 'temporal', 'sign-in', 'api'] as const;
 export type Addresses = Record<(typeof addresses)[number], number>;
 
 /** Nothing listens there: connections are refused at once. */
