@@ -32,6 +32,7 @@ const proven: Record<string, [file: string, test: string][]> = {
   ],
   'a dead leader’s lock that blocks recovery': [
     ['workflows/resume.test.ts', 'is not begun a second time, and goes on with its signatures'],
+    ['workflows/temporal-ui.test.ts', 'at every phase: never frees the slot, and the move goes on'],
     ['failover-acts/acts.test.ts', 'waits for an epoch that is being advanced, and is then refused'],
   ],
   'a move reported complete with steps skipped': [
