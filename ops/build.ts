@@ -9,13 +9,17 @@ export interface WorkflowBuild {
   buildId: string;
 }
 
+const root = fileURLToPath(new URL('..', import.meta.url));
 const quiet = (): void => undefined;
 const silent: Logger = { log: quiet, trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet };
 
 /** Bundles the workflows. The checkout's own path is taken out first, so that it is no part of the build's identity. */
 export async function buildWorkflows(): Promise<WorkflowBuild> {
-  const root = fileURLToPath(new URL('..', import.meta.url));
   const { code } = await bundleWorkflowCode({ workflowsPath: `${root}workflows/index.ts`, logger: silent });
+  return buildOf(code);
+}
+
+export function buildOf(code: string): WorkflowBuild {
   const portable = withoutSourceMap(code).replaceAll(root, '/');
   return { workflowBundle: { code }, buildId: createHash('sha256').update(portable).digest('hex').slice(0, 16) };
 }

@@ -2,6 +2,9 @@ import type { Client, Connection } from '@temporalio/client';
 import proto from '@temporalio/proto';
 import { pause } from './temporal.ts';
 
+/** All workers of all sites are one deployment on their own Temporal service. */
+export const DEPLOYMENT = 'tandem';
+
 /** Pollers ask again at least once a minute: one that was not seen for longer is gone. */
 const POLLER_GONE_MS = 75_000;
 /** How often a build that is not the current one looks whether somebody still serves the current one. */
@@ -78,7 +81,7 @@ export async function standBy(
 }
 
 /** Whether a worker of the build was seen at one of its queues of workflows a moment ago. */
-async function isServed(
+export async function isServed(
   client: Client,
   { namespace, deploymentName, buildId, goneMs = POLLER_GONE_MS }: Build,
 ): Promise<boolean> {

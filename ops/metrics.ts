@@ -14,9 +14,12 @@ export class SiteMetrics {
   readonly beat: Gauge<'site'>;
   readonly rpoSeconds: Gauge<'customer'>;
   readonly build: Gauge<'site' | 'build'>;
+  readonly stranded: Gauge<'site'>;
 
   constructor() {
     const registers = [this.registry];
+    const ofSite = { labelNames: ['site'] as const, registers };
+    const ofCustomer = { labelNames: ['customer'] as const, registers };
     collectDefaultMetrics({ register: this.registry });
     this.recoveryPoint = new Gauge({
       name: 'tandem_recovery_point_timestamp_seconds',
@@ -49,26 +52,28 @@ export class SiteMetrics {
     this.quarantined = new Gauge({
       name: 'tandem_users_quarantined',
       help: 'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
-      labelNames: ['customer'],
-      registers,
+      ...ofCustomer,
     });
     this.beat = new Gauge({
       name: 'tandem_witness_beat_timestamp_seconds',
       help: 'When the witness last took a beat of this site, by this site; peers take it for lost a minute later. 0 = never.',
-      labelNames: ['site'],
-      registers,
+      ...ofSite,
     });
     this.rpoSeconds = new Gauge({
       name: 'tandem_rpo_seconds',
       help: 'The promised RPO.',
-      labelNames: ['customer'],
-      registers,
+      ...ofCustomer,
     });
     this.build = new Gauge({
       name: 'tandem_worker_build',
       help: 'The build this worker runs.',
       labelNames: ['site', 'build'],
       registers,
+    });
+    this.stranded = new Gauge({
+      name: 'tandem_moves_without_worker',
+      help: 'Moves of this site that wait for a build which no worker runs any more: they answer nobody until they are taken over.',
+      ...ofSite,
     });
   }
 }

@@ -38,7 +38,7 @@ export async function pause(ms: number, signal?: AbortSignal): Promise<void> {
 const RETENTION_SECONDS = 30 * 86_400;
 const ALREADY_EXISTS = 6;
 
-function grpcCode(error: unknown): number | undefined {
+export function grpcCode(error: unknown): number | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : undefined;
 }
 

@@ -12,7 +12,8 @@ import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
 import { prepareSite } from './prepare.ts';
 import { watchCoverage } from './coverage-loop.ts';
-import { makeCurrent, standBy } from './current.ts';
+import { DEPLOYMENT, makeCurrent, standBy } from './current.ts';
+import { watchStranded } from './stranded-loop.ts';
 import { connectClient, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
 
 export interface WorkerOptions {
@@ -24,9 +25,6 @@ export interface WorkerOptions {
   signal: AbortSignal;
   say: (line: string) => void;
 }
-
-/** All workers of all sites are one deployment on their own Temporal service. */
-export const DEPLOYMENT = 'tandem';
 
 /** An activity that is asked to stop has this long to end what it writes. */
 const SHUTDOWN_GRACE = '10s';
@@ -70,7 +68,11 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     );
     if (newer !== null)
       say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
-    const loops = [watchCoverage(settings, metrics, signal, say), beat(settings, metrics, signal, say)];
+    const loops = [
+      watchCoverage(settings, metrics, signal, say),
+      watchStranded(client, settings, metrics, signal, say),
+      beat(settings, metrics, signal, say),
+    ];
     if (newer !== null) loops.push(standBy(client, own, signal, say));
     await until(signal, worker, running);
     await Promise.all(loops);

@@ -1,6 +1,7 @@
 import { CancellationScope, condition, isCancellation, setWorkflowOptions, sleep } from '@temporalio/workflow';
 import { failure } from './model/failures.ts';
 import type { ClosedMove, FailoverInput } from './model/moves.ts';
+import { isEnd } from './model/phases.ts';
 import { agree } from './move/agree.ts';
 import type { Outcome } from './move/report.ts';
 import { Run } from './move/run.ts';
@@ -43,6 +44,8 @@ async function courseOrEnd(run: Run): Promise<Outcome> {
 }
 
 async function course(run: Run): Promise<Outcome> {
+  // Taken over when all was done but the seal: nothing is begun again.
+  if (isEnd(run.phase)) return run.phase;
   const clock = new CancellationScope({ cancellable: true });
   try {
     startClock(run, clock);

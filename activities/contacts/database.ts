@@ -33,6 +33,12 @@ export interface DatabaseLimits {
   statementMs: number;
 }
 
+/**
+ * A process that stands still in the middle of a transaction loses it: whatever small work it was at, its locks must not
+ * keep a move waiting. Readings and outside effects, which may take longer, set limits of their own.
+ */
+const IDLE_MS = 30_000;
+
 const unheard = (): undefined => undefined;
 
 /** Connections to one database. `name` is what errors call it; the URL holds a password and is never printed. */
@@ -47,6 +53,7 @@ export class Database {
       max: limits.connections,
       connectionTimeoutMillis: limits.connectMs,
       statement_timeout: limits.statementMs,
+      idle_in_transaction_session_timeout: IDLE_MS,
       // The server's limit cannot help when the server is gone without a word: the client needs one of its own.
       query_timeout: limits.statementMs + limits.connectMs,
       keepAlive: true,

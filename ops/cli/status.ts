@@ -7,6 +7,7 @@ import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { coverageOf, openVaults, type Direction } from '../coverage.ts';
 import { failoverHandle } from '../moves.ts';
+import { strandedMoves, strandedText, takeOverCommand, type StrandedMove } from '../stranded.ts';
 import { connectClient } from '../temporal.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { describeSchedule } from '../schedules.ts';
@@ -39,6 +40,8 @@ interface SiteStatus {
   site: string;
   temporal: 'answers' | 'silent';
   failover: string | null;
+  /** Of its moves, those that no worker goes on with. */
+  stranded: StrandedMove[];
   nextTest: string | null;
   /** False: it has no credentials that may delete, and its vault grows for ever. */
   cleans: boolean;
@@ -134,20 +137,17 @@ async function siteStatus(
   try {
     client = await connectClient(temporal ?? { address: '', namespace: '' }, 3000);
   } catch {
-    return { site, temporal: 'silent', failover: null, nextTest: null, cleans };
+    return { site, temporal: 'silent', failover: null, stranded: [], nextTest: null, cleans };
   }
   try {
     const test = await describeSchedule(client, scheduleIds.continuityTest(customer.id));
-    const failover = await failoverHandle(client, customer.id)
-      .query<{ phase: string; waitsFor: string }>('status')
-      .then(
-        (s) => `${s.phase}, waits for ${s.waitsFor}`,
-        () => null,
-      ); // None was ever started here, or its worker is away.
+    const stranded = (await strandedMoves(client)).filter((move) => move.customer === customer.id);
+    const failover = stranded.length > 0 ? 'stands still' : await failoverLine(client, customer.id);
     return {
       site,
       temporal: 'answers',
       failover,
+      stranded,
       nextTest: test?.info.nextActionTimes[0]?.toISOString() ?? null,
       cleans,
     };
@@ -155,6 +155,15 @@ async function siteStatus(
     await client.connection.close();
   }
 }
+
+/** Null: none was ever started here, or its worker is away. */
+const failoverLine = (client: Client, customer: string): Promise<string | null> =>
+  failoverHandle(client, customer)
+    .query<{ phase: string; waitsFor: string }>('status')
+    .then(
+      (s) => `${s.phase}, waits for ${s.waitsFor}`,
+      () => null,
+    );
 
 function show({ out }: Context, { halves, sites, external }: CustomerStatus): void {
   const rows = halves.map((h) => [
@@ -178,12 +187,19 @@ function show({ out }: Context, { halves, sites, external }: CustomerStatus): vo
       ),
     ),
     ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
+    ...sites.flatMap((s) => s.stranded.map((move) => `NO WORKER, seen at ${s.site}: ${strandedText(move)}`)),
     '',
     ...sites.map(
       (s) =>
         `${s.site}: Temporal ${s.temporal}; ${s.failover === null ? 'no failover' : `failover ${s.failover}`}; next continuity test ${s.nextTest?.slice(0, 10) ?? '-'}${s.cleans ? '' : '; NO CLEANER: its vault grows for ever'}`,
     ),
   ]);
+  const stranded = sites.flatMap((s) => s.stranded)[0];
+  if (stranded) {
+    process.exitCode = exits.held;
+    out.next(takeOverCommand(stranded));
+    return;
+  }
   const suspect = halves.find((h) => h.suspect)?.suspect?.site;
   const damaged = halves.flatMap((h) => h.checks).find((c) => c.damaged.length > 0)?.vault;
   const look = suspect ?? damaged;

@@ -5,18 +5,8 @@ import { serveUsers } from '../../activities/services/serve.ts';
 import { chainFault, readJournal, type JournalLine } from '../../activities/journal/chain.ts';
 import { claimEpoch } from '../../activities/vault/epochs.ts';
 import type { Isolation } from '../../workflows/model/plan.ts';
-import {
-  blackHole,
-  CUSTOMER,
-  eastAt,
-  isolated,
-  kindOf,
-  makeWorld,
-  startMove,
-  step,
-  type BlackHole,
-  type World,
-} from './world.ts';
+import { blackHole, type BlackHole } from '../rig/black-holes.ts';
+import { CUSTOMER, eastAt, isolated, kindOf, makeWorld, startMove, step, type World } from './world.ts';
 
 let world: World;
 let hole: BlackHole;

@@ -10,7 +10,8 @@ import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { claimEpoch, readClaims } from '../../activities/vault/epochs.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import type { FailoverReport, JournalEntry, StepResult } from '../../workflows/model/moves.ts';
-import { blackHole, CUSTOMER, kindOf, makeWorld, startMove, step, type BlackHole, type World } from './world.ts';
+import { blackHole, type BlackHole } from '../rig/black-holes.ts';
+import { CUSTOMER, kindOf, makeWorld, startMove, step, type World } from './world.ts';
 
 let world: World;
 let hole: BlackHole;

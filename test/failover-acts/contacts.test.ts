@@ -21,17 +21,8 @@ import type { FailoverInput, FailoverReport } from '../../workflows/model/moves.
 import type { Act } from '../../workflows/model/acts.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
-import {
-  blackHole,
-  CUSTOMER,
-  eastAt,
-  input,
-  kindOf,
-  makeWorld,
-  startMove,
-  type BlackHole,
-  type World,
-} from './world.ts';
+import { blackHole, type BlackHole } from '../rig/black-holes.ts';
+import { CUSTOMER, eastAt, input, kindOf, makeWorld, startMove, type World } from './world.ts';
 
 let world: World;
 let east: S3Vault;

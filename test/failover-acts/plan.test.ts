@@ -11,17 +11,8 @@ import { failureText } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import { coverSnapshot, listSnapshot } from './shelf.ts';
-import {
-  blackHole,
-  droppingPort,
-  CUSTOMER,
-  eastAt,
-  input,
-  kindOf,
-  makeWorld,
-  type BlackHole,
-  type World,
-} from './world.ts';
+import { blackHole, droppingPort, type BlackHole } from '../rig/black-holes.ts';
+import { CUSTOMER, eastAt, input, kindOf, makeWorld, type World } from './world.ts';
 
 let world: World;
 let east: S3Vault;

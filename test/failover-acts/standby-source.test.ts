@@ -20,17 +20,8 @@ import { failureText } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
-import {
-  blackHole,
-  CUSTOMER,
-  eastAt,
-  input,
-  kindOf,
-  makeWorld,
-  startMove,
-  type BlackHole,
-  type World,
-} from './world.ts';
+import { blackHole, type BlackHole } from '../rig/black-holes.ts';
+import { CUSTOMER, eastAt, input, kindOf, makeWorld, startMove, type World } from './world.ts';
 
 /** The survivor's own vault is away, and the lost site with it: the standby copy in its database is what there is. */
 

@@ -16,17 +16,8 @@ import { SiteMetrics } from '../../ops/metrics.ts';
 import { beat } from '../../ops/beat-loop.ts';
 import type { Isolation } from '../../workflows/model/plan.ts';
 import { FaultProxy } from '../rig/fault-proxy.ts';
-import {
-  blackHole,
-  CUSTOMER,
-  eastAt,
-  kindOf,
-  makeWorld,
-  startMove,
-  step,
-  type BlackHole,
-  type World,
-} from './world.ts';
+import { blackHole, type BlackHole } from '../rig/black-holes.ts';
+import { CUSTOMER, eastAt, kindOf, makeWorld, startMove, step, type World } from './world.ts';
 
 let world: World;
 let hole: BlackHole;

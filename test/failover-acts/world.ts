@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process';
 import { generateKeyPairSync, randomBytes, randomUUID, type KeyObject } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Database } from '../../activities/contacts/database.ts';
@@ -161,57 +159,6 @@ export async function kindOf(promise: Promise<unknown>): Promise<string> {
   } catch (error) {
     return failureKind(error) ?? String(error);
   }
-}
-
-export interface BlackHole {
-  /** Accepts connections and never says a word. */
-  port: number;
-  close(): Promise<void>;
-}
-
-export async function blackHole(): Promise<BlackHole> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  return {
-    port: (server.address() as AddressInfo).port,
-    close: () =>
-      new Promise((resolve) => {
-        for (const socket of sockets) socket.destroy();
-        server.close(() => resolve());
-      }),
-  };
-}
-
-/**
- * A port whose packets are dropped: its process is stopped and its queue of connections full, so that the kernel answers
- * no further SYN. The same everywhere, unlike an address that some networks answer for.
- */
-export async function droppingPort(): Promise<BlackHole> {
-  const code = `require('net').createServer().listen({ host: '127.0.0.1', port: 0, backlog: 1 }, function () { console.log(this.address().port) })`;
-  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] });
-  const port = await new Promise<number>((resolve) =>
-    child.stdout.once('data', (text: Buffer) => resolve(Number(text.toString()))),
-  );
-  child.kill('SIGSTOP');
-  const sockets: Socket[] = [];
-  const connects = (): Promise<boolean> =>
-    new Promise((resolve) => {
-      const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => undefined);
-      sockets.push(socket);
-      setTimeout(() => resolve(false), 300);
-    });
-  while (await connects()) if (sockets.length > 20) throw new Error('the queue of connections does not fill');
-  const close = async (): Promise<void> => {
-    for (const socket of sockets) socket.destroy();
-    const gone = new Promise((resolve) => child.once('close', resolve));
-    child.kill('SIGKILL');
-    await gone;
-  };
-  return { port, close };
 }
 
 /** Settings that send every call to east to one address. */

@@ -11,12 +11,13 @@ import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activiti
 import type { SiteActivities } from '../../activities/types.ts';
 import { siteActivities } from '../../ops/activities.ts';
 import { createPeople } from '../../ops/embedded/people/people.ts';
-import { buildWorkflows } from '../../ops/build.ts';
+import { buildWorkflows, type WorkflowBuild } from '../../ops/build.ts';
 import { rawHex } from '../../ops/keys.ts';
-import { makeCurrent } from '../../ops/current.ts';
+import { DEPLOYMENT, makeCurrent } from '../../ops/current.ts';
 import { prepareNamespace } from '../../ops/temporal.ts';
-import { createWorker, DEPLOYMENT } from '../../ops/worker.ts';
+import { createWorker } from '../../ops/worker.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
+import { refusing, withoutSite, type Addresses } from './black-holes.ts';
 import { scratchDatabase, type Site } from './databases.ts';
 import { scratchVaults } from './vaults.ts';
 
@@ -30,10 +31,19 @@ export interface Region {
   clients: Record<Site, Client>;
   urls: Record<Site, string>;
   operators: { id: string; key: KeyObject }[];
-  /** Loses a site for the other one: its addresses lead nowhere from now on. Workers see it when they are started. */
-  lose: (site: Site) => void;
+  /**
+   * Loses a site for the other one: its addresses refuse, or are the ports that are given. Workers see it when they are
+   * started.
+   */
+  lose: (site: Site, ports?: Addresses) => void;
+  /** Loses all that a site's Temporal service knew: what is started and asked from now on finds an empty one. */
+  emptyTemporal: (site: Site) => void;
   /** Runs a site's worker until `stop`; `change` may put other activities in place of real ones. Workers end with the region. */
-  work: (site: Site, change?: (real: SiteActivities) => SiteActivities) => Promise<{ stop: () => Promise<void> }>;
+  work: (
+    site: Site,
+    change?: (real: SiteActivities) => SiteActivities,
+    release?: Promise<WorkflowBuild>,
+  ) => Promise<{ stop: () => Promise<void> }>;
   close: () => Promise<void>;
 }
 
@@ -57,28 +67,25 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
     key: rawHex(pair.publicKey),
     roles: i === 1 ? ['declare', 'approve', 'commander', 'operate'] : ['declare', 'approve', 'operate'],
   }));
-  const namespace = `region-${randomBytes(5).toString('hex')}`;
+  const fresh = (): string => `region-${randomBytes(5).toString('hex')}`;
+  const namespace = fresh();
   const keys = { current: 'k1', ring: new Map([['k1', randomBytes(32)]]) };
   const clients = { east: await clientAt('east', namespace), west: await clientAt('west', namespace) };
   const readers: Record<Site, VaultAccess> = { east: vaults.eastReader, west: vaults.westReader };
-  const lost = new Set<Site>();
-  const gone = (site: Site): boolean => lost.has(site);
   const settingsOf = (site: Site): SiteSettings => {
     const peer = site === 'east' ? 'west' : 'east';
-    const reader = gone(peer) ? { ...readers[peer], endpoint: 'http://127.0.0.1:9' } : readers[peer];
-    const address = gone(peer) ? '127.0.0.1:9' : (inject('stack').sites[peer]?.temporalAddress ?? '');
-    const peerDatabaseUrl = gone(peer) ? 'postgresql://tandem_peer:x@127.0.0.1:9/contacts' : databases[peer].peerUrl;
+    const address = inject('stack').sites[peer]?.temporalAddress ?? '';
     return {
       site,
       vault: vaults[site],
       cleaner: { east: vaults.eastCleaner, west: vaults.westCleaner }[site],
       witness: vaults.witness[site],
       services: new Map(),
-      peerVaults: new Map([[peer, reader]]),
+      peerVaults: new Map([[peer, readers[peer]]]),
       peerTemporals: new Map([[peer, { address, namespace }]]),
       signingKey: pairs[site].privateKey,
       publicKeys: new Map(sites.map((s) => [s, pairs[s].publicKey])),
-      customers: new Map([[CUSTOMER, customerSettings(peer, urls[site], peerDatabaseUrl, keys)]]),
+      customers: new Map([[CUSTOMER, customerSettings(peer, urls[site], databases[peer].peerUrl, keys)]]),
       operators,
       channels: new Map(),
       paging: [],
@@ -95,23 +102,27 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
     settings,
     clients,
     urls,
-    lose(site) {
-      lost.add(site);
-      for (const s of sites) settings[s] = settingsOf(s);
+    lose(site, ports = refusing) {
+      for (const s of sites) settings[s] = withoutSite(settings[s], site, ports);
+    },
+    emptyTemporal(site) {
+      const { connection } = clients[site];
+      clients[site] = new Client({ connection, namespace: fresh() });
     },
     operators: people.map(({ id, pair }) => ({ id, key: pair.privateKey })),
-    async work(site, change = (real) => real) {
-      const { workflowBundle, buildId } = await build;
+    async work(site, change = (real) => real, release = build) {
+      const { workflowBundle, buildId } = await release;
+      const { namespace: at } = clients[site].options;
       const address = inject('stack').sites[site]?.temporalAddress ?? '';
       const activities = change(siteActivities(settings[site]));
       const worker = await createWorker(
         settings[site],
-        { address, namespace },
+        { address, namespace: at },
         { workflowBundle, buildId },
         activities,
       );
       const started = stoppable(worker);
-      await makeCurrent(clients[site], { namespace, deploymentName: DEPLOYMENT, buildId });
+      await makeCurrent(clients[site], { namespace: at, deploymentName: DEPLOYMENT, buildId });
       running.push(started);
       return started;
     },

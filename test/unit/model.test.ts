@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { whoseTurn } from '../../workflows/model/continuity.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { failure, failureKind, failures, failureText } from '../../workflows/model/failures.ts';
-import { endPhases, transition, transitions } from '../../workflows/model/phases.ts';
+import { endPhases, isEnd, transition, transitions } from '../../workflows/model/phases.ts';
 import { canonicalJson } from '../../workflows/model/plan.ts';
 import { alarms, duration } from '../../workflows/model/rto.ts';
 import { ageMs, cadenceHolds } from '../../workflows/model/snapshots.ts';
@@ -32,6 +32,9 @@ describe('phases', () => {
       ['approving', 'broke-glass'],
     ]);
     expect(transition('verifying', 'abort-asked')).toBeNull();
+  });
+  it('never begin anew what a journal says has ended', () => {
+    for (const end of endPhases.filter(isEnd)) expect(transition('declared', `resumed-${end}`)?.to).toBe(end);
   });
   it('lead from everywhere to an end', () => {
     for (const { from } of transitions) {

@@ -1,8 +1,8 @@
 import type { Worker } from '@temporalio/worker';
 import { afterAll, beforeAll, expect, inject, it } from 'vitest';
 import { buildWorkflows } from '../../ops/build.ts';
-import { makeCurrent } from '../../ops/current.ts';
-import { createWorker, DEPLOYMENT } from '../../ops/worker.ts';
+import { DEPLOYMENT, makeCurrent } from '../../ops/current.ts';
+import { createWorker } from '../../ops/worker.ts';
 import { openRegion, type Region } from '../rig/region.ts';
 
 let region: Region;

@@ -1,19 +1,14 @@
 /** Where a failover stands. Each phase is a promise to the operator; only a transition acts. */
-export type Phase =
-  | 'declared'
-  | 'planning'
-  | 'approving'
-  | 'moving'
-  | 'verifying'
-  | 'closed'
-  | 'closed-with-gaps'
-  | 'aborted'
-  | 'superseded';
+export type Phase = 'declared' | 'planning' | 'approving' | 'moving' | 'verifying' | EndPhase;
+
+/** A move in one of them has only to be sealed. */
+export type EndPhase = 'closed' | 'closed-with-gaps' | 'aborted' | 'superseded';
 
 export type PhaseEvent =
   | 'slot-claimed'
   | 'resumed-moving'
   | 'resumed-verifying'
+  | `resumed-${EndPhase}`
   | 'plan-made'
   | 'look-again'
   | 'approved'
@@ -34,6 +29,12 @@ export interface Transition {
   because: string;
 }
 
+const ends: readonly EndPhase[] = ['closed', 'closed-with-gaps', 'aborted', 'superseded'];
+
+export const endPhases: readonly Phase[] = ends;
+
+export const isEnd = (phase: Phase): phase is EndPhase => endPhases.includes(phase);
+
 const before: Phase[] = ['declared', 'planning', 'approving', 'moving'];
 const running: Phase[] = [...before, 'verifying'];
 
@@ -51,6 +52,12 @@ export const transitions: readonly Transition[] = [
     to: 'verifying',
     because: 'this run goes on from the journal; the survivor serves the users',
   },
+  ...ends.map((to): Transition => ({
+    from: 'declared',
+    on: `resumed-${to}`,
+    to,
+    because: 'the move had come to this end; what was left to do is to seal its evidence',
+  })),
   { from: 'planning', on: 'plan-made', to: 'approving', because: 'the plan stands; two operators read and sign it' },
   {
     from: 'approving',
@@ -109,8 +116,6 @@ export const transitions: readonly Transition[] = [
     because: 'another move holds a newer epoch; this one changes nothing any more',
   })),
 ];
-
-export const endPhases: readonly Phase[] = ['closed', 'closed-with-gaps', 'aborted', 'superseded'];
 
 /** The transition that an event makes; null when the table has none, which the caller must treat as a fault. */
 export function transition(from: Phase, on: PhaseEvent): Transition | null {

@@ -19,7 +19,7 @@ import {
 } from '../model/moves.ts';
 import { searchAttributes } from '../model/names.ts';
 import type { Motion } from '../model/motions.ts';
-import { transition, type Phase, type PhaseEvent } from '../model/phases.ts';
+import { isEnd, transition, type Phase, type PhaseEvent } from '../model/phases.ts';
 import type { Plan } from '../model/plan.ts';
 import { alarms } from '../model/rto.ts';
 import { desk, record } from './activities.ts';
@@ -198,7 +198,8 @@ export class Run {
     this.alarms.push(...rung);
     this.write('note', { text: `run ${run} goes on with this move, which was ${phase}` });
     const served = this.steps.some((s) => s.act === 'serve-users' && behind(s));
-    if (phase === 'verifying' || (phase === 'moving' && served)) this.enter('resumed-verifying');
+    if (isEnd(phase)) this.enter(`resumed-${phase}`);
+    else if (phase === 'verifying' || (phase === 'moving' && served)) this.enter('resumed-verifying');
     else this.enter(phase === 'moving' ? 'resumed-moving' : 'slot-claimed');
   }
 

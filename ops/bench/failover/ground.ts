@@ -18,9 +18,9 @@ import { down } from '../../embedded/control.ts';
 import { createPeople } from '../../embedded/people/people.ts';
 import { up, type Stack } from '../../embedded/stack.ts';
 import { loadPrivateKey } from '../../keys.ts';
-import { makeCurrent } from '../../current.ts';
+import { DEPLOYMENT, makeCurrent } from '../../current.ts';
 import { connectClient, prepareNamespace } from '../../temporal.ts';
-import { createWorker, DEPLOYMENT } from '../../worker.ts';
+import { createWorker } from '../../worker.ts';
 import type { Operator } from './course.ts';
 
 /** Nothing listens there: a lost site whose addresses refuse at once, so that only our own time is measured. */
