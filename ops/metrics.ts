@@ -11,6 +11,7 @@ export class SiteMetrics {
   readonly strays: Gauge<'customer' | 'site' | 'vault'>;
   readonly checked: Gauge<'customer' | 'site' | 'vault'>;
   readonly quarantined: Gauge<'customer'>;
+  readonly unsealed: Gauge<'customer'>;
   readonly beat: Gauge<'site'>;
   readonly rpoSeconds: Gauge<'customer'>;
   readonly build: Gauge<'site' | 'build'>;
@@ -30,6 +31,7 @@ export class SiteMetrics {
       labelNames: ['customer', 'site'],
       registers,
     });
+    const ofCustomer = { labelNames: ['customer'] as const, registers };
     const ofVault = { labelNames: ['customer', 'site', 'vault'] as const, registers };
     this.damaged = new Gauge({
       name: 'tandem_vault_damaged',
@@ -49,8 +51,12 @@ export class SiteMetrics {
     this.quarantined = new Gauge({
       name: 'tandem_users_quarantined',
       help: 'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
-      labelNames: ['customer'],
-      registers,
+      ...ofCustomer,
+    });
+    this.unsealed = new Gauge({
+      name: 'tandem_moves_unsealed',
+      help: 'Moves that have ended at this site, whose evidence its vault does not hold yet.',
+      ...ofCustomer,
     });
     this.beat = new Gauge({
       name: 'tandem_witness_beat_timestamp_seconds',
@@ -61,8 +67,7 @@ export class SiteMetrics {
     this.rpoSeconds = new Gauge({
       name: 'tandem_rpo_seconds',
       help: 'The promised RPO.',
-      labelNames: ['customer'],
-      registers,
+      ...ofCustomer,
     });
     this.build = new Gauge({
       name: 'tandem_worker_build',

@@ -16,6 +16,7 @@ import { exits, table, type Context } from './print.ts';
 import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 import { checkLines, newestByVault } from './status-checks.ts';
+import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
 interface HalfStatus {
   customer: string;
@@ -49,6 +50,8 @@ interface CustomerStatus {
   sites: SiteStatus[];
   /** What parties outside are still asked for. */
   external: ExternalUpdate[];
+  /** Moves that have ended, whose evidence no vault holds yet. */
+  unsealed: Omit<UnsealedMove, 'report'>[];
 }
 
 export function register(program: Command, context: Context): void {
@@ -67,11 +70,12 @@ export function register(program: Command, context: Context): void {
 }
 
 async function statusOf(configuration: Configuration, customer: CustomerConfiguration): Promise<CustomerStatus> {
-  const [seen, rows, sites, external] = await Promise.all([
+  const [seen, rows, sites, external, unsealed] = await Promise.all([
     Promise.allSettled(customer.sites.map((site) => directions(configuration, customer, site))),
     Promise.allSettled(customer.sites.map((site) => servingRows(configuration, customer, site))),
     Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
     openUpdates(configuration, customer),
+    unsealedMoves(configuration, customer),
   ]);
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
@@ -84,6 +88,7 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
     }),
     sites,
     external: external.updates.filter((u) => isOpen(u.state)),
+    unsealed: unsealed.map(({ report: _whole, ...told }) => told),
   };
 }
 
@@ -156,7 +161,7 @@ async function siteStatus(
   }
 }
 
-function show({ out }: Context, { halves, sites, external }: CustomerStatus): void {
+function show({ out }: Context, { halves, sites, external, unsealed }: CustomerStatus): void {
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -165,7 +170,7 @@ function show({ out }: Context, { halves, sites, external }: CustomerStatus): vo
     h.point ?? '-',
     h.ageMs === null ? '-' : `${duration(h.ageMs)} of ${duration(h.rpoMs)}`,
   ]);
-  out.answer({ halves, sites, external }, [
+  out.answer({ halves, sites, external, unsealed }, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
@@ -178,6 +183,7 @@ function show({ out }: Context, { halves, sites, external }: CustomerStatus): vo
       ),
     ),
     ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
+    ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),
     '',
     ...sites.map(
       (s) =>

@@ -188,6 +188,8 @@ export interface FailoverStatus {
   paused: { by: string; at: Timestamp; because: string } | null;
   notes: { by: string; at: Timestamp; text: string }[];
   alarms: { at: Timestamp; text: string }[];
+  /** Why the evidence of a move that has ended is not in the vault yet; null when it is, or the move has not ended. */
+  notSealed?: string | null;
   /** Pages that a channel did not take; `all`: none of them did. */
   unsent: { at: Timestamp; subject: string; channel: string; because: string }[];
 }
@@ -203,4 +205,6 @@ export interface ClosedMove {
   report: FailoverReport;
   path: string;
   vaultKey: string;
+  /** Why the vault of the survivor does not hold the evidence yet; left out when it does. */
+  notSealed?: string;
 }
