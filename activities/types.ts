@@ -1,5 +1,6 @@
 import type { ContinuityTestInput, TestReceipt, Turn } from '../workflows/model/continuity.ts';
 import type {
+  ClosedMove,
   FailoverInput,
   FailoverReport,
   JournalEntry,
@@ -94,10 +95,12 @@ export interface FailoverActivities extends Record<PerformedAct, (input: StepInp
    * answer, and never fails it. Safe to repeat: the key makes it one page.
    */
   'page-operators'(input: PageInput): Promise<PageResult>;
-  /** Seals the evidence in the vault and on disk, and frees the slot. */
-  'close-move'(input: {
-    report: Omit<FailoverReport, 'journalHead'>;
-  }): Promise<{ report: FailoverReport; path: string; vaultKey: string }>;
+  /**
+   * Frees the slot, and seals the evidence on disk and in the vault; what a vault that is away has not taken is `notSealed`.
+   */
+  'close-move'(input: { report: Omit<FailoverReport, 'journalHead'> }): Promise<ClosedMove>;
+  /** Seals the evidence of a move that has ended in the vault. Fails while that is away. Safe to repeat. */
+  'seal-move'(input: { customer: string; move: string }): Promise<void>;
 }
 
 export interface ExternalUpdateActivities {

@@ -21,7 +21,7 @@ export interface ReadEvidence {
   seen: string;
 }
 
-/** A file of `evidence export`, or a folder that holds a move as a vault does: `lines/`, journal.json, report.json. */
+/** A file of `evidence export`, or a folder that holds a move as a vault does: `lines/`, `ledger/`, journal.json, report.json. */
 export async function readEvidence(path: string): Promise<ReadEvidence> {
   try {
     if ((await stat(path)).isDirectory()) return await readFolder(path);
@@ -62,7 +62,7 @@ function parsed(bytes: Buffer): object | null {
 
 async function readFolder(path: string): Promise<ReadEvidence> {
   const names = (await readdir(path, { recursive: true })).filter((n) =>
-    /^(?:lines\/\d{10}|journal|report)\.json$/.test(n),
+    /^(?:lines\/\d{10}|ledger\/[0-9a-f]{64}\/\d{10}|journal|report)\.json$/.test(n),
   );
   const read = new Map<string, object>();
   for (const name of names.toSorted()) {
@@ -71,6 +71,7 @@ async function readFolder(path: string): Promise<ReadEvidence> {
     read.set(name, document);
   }
   const segments = [...read].flatMap(([name, sealed]) => (name.startsWith('lines/') ? [sealed] : []));
+  const ledger = [...read].flatMap(([name, sealed]) => (name.startsWith('ledger/') ? [sealed] : []));
   const [journal = null, report = null] = ['journal.json', 'report.json'].map((name) => read.get(name));
   const [first] = [...segments, ...(journal ? [journal] : [])] as Evidence['segments'];
   if (!first) return { evidence: null, seen: 'holds neither lines/*.json nor journal.json' };
@@ -83,6 +84,7 @@ async function readFolder(path: string): Promise<ReadEvidence> {
     segments,
     journal,
     report,
+    ledger,
     readFrom: path,
     exportedAt: '',
     publicKeys: {},

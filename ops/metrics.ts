@@ -5,76 +5,60 @@ import { Fault } from './fault.ts';
 /** What a worker tells about its site. Times are Unix seconds, as Prometheus has them, so that ages never go stale. */
 export class SiteMetrics {
   readonly registry = new Registry();
-  readonly recoveryPoint: Gauge<'customer' | 'site' | 'state'>;
-  readonly suspect: Gauge<'customer' | 'site'>;
-  readonly damaged: Gauge<'customer' | 'site' | 'vault'>;
-  readonly strays: Gauge<'customer' | 'site' | 'vault'>;
-  readonly checked: Gauge<'customer' | 'site' | 'vault'>;
-  readonly quarantined: Gauge<'customer'>;
-  readonly beat: Gauge<'site'>;
-  readonly rpoSeconds: Gauge<'customer'>;
-  readonly build: Gauge<'site' | 'build'>;
-  readonly stranded: Gauge<'site'>;
+  readonly recoveryPoint = this.gauge(
+    'tandem_recovery_point_timestamp_seconds',
+    'Newest recovery point of the users served at `site`, by state: local (its own vault has it) or covered (its peer has verified it). 0 = none.',
+    ['customer', 'site', 'state'],
+  );
+  readonly suspect = this.gauge(
+    'tandem_snapshot_suspect',
+    '1 while the newest snapshot of the users served at `site` shrank without a known cause and waits for an operator.',
+    ['customer', 'site'],
+  );
+  readonly damaged = this.gauge(
+    'tandem_vault_damaged',
+    'Objects of the snapshots of `site` that could neither be opened nor mended in the vault of `vault`, by its newest check.',
+    ['customer', 'site', 'vault'],
+  );
+  readonly strays = this.gauge(
+    'tandem_vault_strays',
+    'Versions over a key, delete markers and unknown keys beside the snapshots of `site` in the vault of `vault`, by its newest check.',
+    ['customer', 'site', 'vault'],
+  );
+  readonly checked = this.gauge(
+    'tandem_vault_checked_timestamp_seconds',
+    'When the snapshots of `site` in the vault of `vault` were last checked, every byte opened within a day. 0 = never.',
+    ['customer', 'site', 'vault'],
+  );
+  readonly quarantined = this.gauge(
+    'tandem_users_quarantined',
+    'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
+    ['customer'],
+  );
+  readonly unsealed = this.gauge(
+    'tandem_moves_unsealed',
+    'Moves that have ended at this site, whose evidence its vault does not hold yet.',
+    ['customer'],
+  );
+  readonly beat = this.gauge(
+    'tandem_witness_beat_timestamp_seconds',
+    'When the witness last took a beat of this site, by this site; peers take it for lost a minute later. 0 = never.',
+    ['site'],
+  );
+  readonly rpoSeconds = this.gauge('tandem_rpo_seconds', 'The promised RPO.', ['customer']);
+  readonly build = this.gauge('tandem_worker_build', 'The build this worker runs.', ['site', 'build']);
+  readonly stranded = this.gauge(
+    'tandem_moves_without_worker',
+    'Moves of this site that wait for a build which no worker runs any more: they answer nobody until they are taken over.',
+    ['site'],
+  );
 
   constructor() {
-    const registers = [this.registry];
-    const ofSite = { labelNames: ['site'] as const, registers };
-    const ofCustomer = { labelNames: ['customer'] as const, registers };
     collectDefaultMetrics({ register: this.registry });
-    this.recoveryPoint = new Gauge({
-      name: 'tandem_recovery_point_timestamp_seconds',
-      help: 'Newest recovery point of the users served at `site`, by state: local (its own vault has it) or covered (its peer has verified it). 0 = none.',
-      labelNames: ['customer', 'site', 'state'],
-      registers,
-    });
-    this.suspect = new Gauge({
-      name: 'tandem_snapshot_suspect',
-      help: '1 while the newest snapshot of the users served at `site` shrank without a known cause and waits for an operator.',
-      labelNames: ['customer', 'site'],
-      registers,
-    });
-    const ofVault = { labelNames: ['customer', 'site', 'vault'] as const, registers };
-    this.damaged = new Gauge({
-      name: 'tandem_vault_damaged',
-      help: 'Objects of the snapshots of `site` that could neither be opened nor mended in the vault of `vault`, by its newest check.',
-      ...ofVault,
-    });
-    this.strays = new Gauge({
-      name: 'tandem_vault_strays',
-      help: 'Versions over a key, delete markers and unknown keys beside the snapshots of `site` in the vault of `vault`, by its newest check.',
-      ...ofVault,
-    });
-    this.checked = new Gauge({
-      name: 'tandem_vault_checked_timestamp_seconds',
-      help: 'When the snapshots of `site` in the vault of `vault` were last checked, every byte opened within a day. 0 = never.',
-      ...ofVault,
-    });
-    this.quarantined = new Gauge({
-      name: 'tandem_users_quarantined',
-      help: 'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
-      ...ofCustomer,
-    });
-    this.beat = new Gauge({
-      name: 'tandem_witness_beat_timestamp_seconds',
-      help: 'When the witness last took a beat of this site, by this site; peers take it for lost a minute later. 0 = never.',
-      ...ofSite,
-    });
-    this.rpoSeconds = new Gauge({
-      name: 'tandem_rpo_seconds',
-      help: 'The promised RPO.',
-      ...ofCustomer,
-    });
-    this.build = new Gauge({
-      name: 'tandem_worker_build',
-      help: 'The build this worker runs.',
-      labelNames: ['site', 'build'],
-      registers,
-    });
-    this.stranded = new Gauge({
-      name: 'tandem_moves_without_worker',
-      help: 'Moves of this site that wait for a build which no worker runs any more: they answer nobody until they are taken over.',
-      ...ofSite,
-    });
+  }
+
+  private gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> {
+    return new Gauge({ name, help, labelNames, registers: [this.registry] });
   }
 }
 

@@ -22,19 +22,32 @@ export function failoverHandle(client: Client, customer: string): FailoverHandle
   return client.workflow.getHandle<(input: FailoverInput) => Promise<ClosedMove>>(failoverId(customer));
 }
 
-/** Declares a site lost. A customer has one failover at a time: a second start names the one that runs. */
-export async function startFailover(client: Client, site: string, input: FailoverInput): Promise<FailoverHandle> {
+/**
+ * Declares a site lost. A customer has one failover at a time: a second start names the one that runs. One that has ended
+ * and only waits for its vault is ended: the worker seals what it leaves.
+ */
+export async function startFailover(
+  client: Client,
+  site: string,
+  input: FailoverInput,
+  { replace = false } = {},
+): Promise<FailoverHandle> {
   try {
     await client.workflow.start<(input: FailoverInput) => Promise<ClosedMove>>('failover', {
       workflowId: failoverId(input.customer),
       taskQueue: taskQueue(site),
       args: [input],
+      workflowIdConflictPolicy: replace ? 'TERMINATE_EXISTING' : 'FAIL',
       typedSearchAttributes: [{ key: searchAttributes.customer, value: input.customer }],
       staticSummary: `${input.customer}: ${input.from} is lost, ${site} takes over`,
       staticDetails: `Declared by ${input.requestedBy}: ${input.reason}`,
     });
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    const handle = failoverHandle(client, input.customer);
+    const there = await handle.query<FailoverStatus>('status').catch(() => null); // One that answers nobody is not ended.
+    if (!replace && there?.notSealed && endPhases.includes(there.phase))
+      return startFailover(client, site, input, { replace: true });
     throw new Fault(
       `failover of ${input.customer}: one is already running`,
       `\`tandem failover watch --customer ${input.customer}\` shows where it stands.`,

@@ -13,6 +13,7 @@ import { serveMetrics, SiteMetrics } from './metrics.ts';
 import { prepareSite } from './prepare.ts';
 import { watchCoverage } from './coverage-loop.ts';
 import { DEPLOYMENT, makeCurrent, standBy } from './current.ts';
+import { sealWhatIsMissing } from './seal-loop.ts';
 import { watchStranded } from './stranded-loop.ts';
 import { connectClient, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
 
@@ -69,9 +70,8 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     if (newer !== null)
       say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
     const loops = [
-      watchCoverage(settings, metrics, signal, say),
+      ...[watchCoverage, beat, sealWhatIsMissing].map((loop) => loop(settings, metrics, signal, say)),
       watchStranded(client, settings, metrics, signal, say),
-      beat(settings, metrics, signal, say),
     ];
     if (newer !== null) loops.push(standBy(client, own, signal, say));
     await until(signal, worker, running);

@@ -23,6 +23,8 @@ export interface DifferencesRequest {
   filter?: (username: string) => boolean;
   /** Hears of each user with one of these homes whom the snapshot does not have. */
   unknown?: (username: string) => void;
+  /** Hears of each user with one of these homes: whether the snapshot has him, and whether rows stand here. */
+  seen?: (name: Buffer, recorded: boolean, hasRows: boolean) => void;
   signal: AbortSignal;
 }
 
@@ -79,8 +81,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
     const none = `'\\x${emptyDigest(digests).toString('hex')}'::bytea`;
     const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none}) and ${JUDGED} then l.record_id end, d.username is not null,
           q.username is not null and q.release is null, ${counts.join(', ')}
-        from tandem.home h
-        left join tandem.ledger l on l.username = h.username
+        from tandem.home h left join tandem.ledger l on l.username = h.username
         left join tandem.quarantine q on q.username = h.username
         left join (${digestSql(digests)}) d on d.username = h.username
        where h.site in (${halves.map((half) => client.escapeLiteral(half)).join(', ') || 'null'})`;
@@ -92,6 +93,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
         if (filter && !filter(buffer.toString('utf8', name, nameEnd))) return;
         const [recordId, hasRows, waits, ...rows] = tupleFields(buffer, nameEnd, 3 + counts.length);
         const user = index.findName(buffer.subarray(name, nameEnd));
+        request.seen?.(buffer.subarray(name, nameEnd), user >= 0, hasRows?.[0] === 1);
         if (user < 0) {
           withoutRecord += 1;
           request.unknown?.(buffer.toString('utf8', name, nameEnd));

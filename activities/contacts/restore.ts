@@ -34,6 +34,8 @@ export interface RestoreRequest extends RestoreWork {
   dryRun?: boolean;
   /** Hears of each user that differs. */
   different?: (record: UserRecord) => void;
+  /** Hears of each user of the half, as the differences were found. */
+  seen?: (name: Buffer, recorded: boolean, hasRows: boolean) => void;
 }
 
 export interface RestoreResult extends ApplyCounts {

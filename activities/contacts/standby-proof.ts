@@ -4,12 +4,14 @@ import type { Keyring } from '../settings.ts';
 import { keyOf, recordKeys } from '../vault/keys.ts';
 import { makeRecord, noRows } from '../vault/record.ts';
 import { ACL_RULES } from './acl.ts';
+import { copyOut } from './copy.ts';
 import type { Database } from './database.ts';
 import { digestsOfLedger, digestSql, emptyDigest } from './digests.ts';
 import { judgeUsers } from './quarantine.ts';
 import { limitReading, READ_ONLY } from './reader.ts';
 import { readUsers, rowQueries } from './rows.ts';
 import { describeTables } from './tables.ts';
+import { tupleFields } from './tuples.ts';
 
 /** Far more than a digest of all rows takes. */
 const LIMIT_MS = 600_000;
@@ -58,24 +60,56 @@ export interface StandbyProof {
  * digests; without it, users are counted as unproven.
  */
 export async function proveStandby(request: ProofRequest): Promise<StandbyProof> {
-  const { database, half, snapshot, by } = request;
+  const { database } = request;
   return database.transaction(async (client) => {
     await describeTables(client, database.name); // A schema that is not known is refused before a row is compared.
     await limitReading(client, LIMIT_MS);
-    const { rows } = await client.query<Record<keyof StandbyProof, string>>(await proofSql(client, request), [
-      half,
-      snapshot.site,
-      snapshot.seq,
-      by.site,
-      by.epoch,
-    ]);
+    const { rows } = await client.query<Record<keyof StandbyProof, string>>(await proofSql(client, request));
     return Object.fromEntries(
       Object.entries(rows[0] ?? {}).map(([name, n]) => [name, Number(n)]),
     ) as unknown as StandbyProof;
   }, READ_ONLY);
 }
 
-async function proofSql(client: PoolClient, { keys, half }: ProofRequest): Promise<string> {
+/** How one user stands, in the words of the counts. */
+export type StandbyState = 'as-of' | 'changed' | 'elsewhere' | 'unrecorded' | 'without' | 'unproven' | 'since';
+
+/** The same, user by user. */
+export async function eachOfStandby(
+  request: ProofRequest,
+  hear: (name: Buffer, state: StandbyState) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  const { database } = request;
+  await database.transaction(async (client) => {
+    await limitReading(client, LIMIT_MS);
+    await copyOut(client, `select username, state from (${await judgedSql(client, request)}) judged`, {
+      signal,
+      onTuple: (buffer, name, nameEnd) => {
+        const [state] = tupleFields(buffer, nameEnd, 1);
+        hear(buffer.subarray(name, nameEnd), state?.toString('utf8') as StandbyState);
+      },
+    });
+  }, READ_ONLY);
+}
+
+async function proofSql(client: PoolClient, request: ProofRequest): Promise<string> {
+  const sum = (kind: string, name: string): string =>
+    `coalesce(sum(${kind}) filter (where state = 'as-of'), 0) as "${name}"`;
+  const of = (state: StandbyState, name: string): string => `count(*) filter (where state = '${state}') as "${name}"`;
+  return `
+    with judged as materialized (${await judgedSql(client, request)})
+    select count(*) as users, ${of('as-of', 'asOf')},
+           count(*) filter (where state = 'as-of' and newer) as newer,
+           ${of('changed', 'changed')}, ${of('elsewhere', 'elsewhere')}, ${of('unrecorded', 'unrecorded')},
+           ${of('without', 'withoutRecord')}, ${of('unproven', 'unproven')}, ${of('since', 'since')},
+           count(*) filter (where waits) as quarantined,
+           ${sum('contacts', 'contacts')}, ${sum('groups', 'groups')}, ${sum('items', 'aclItems')}
+      from judged`;
+}
+
+/** The state of each user of the half. Without parameters: a COPY has none. */
+async function judgedSql(client: PoolClient, { keys, half, snapshot, by }: ProofRequest): Promise<string> {
   const digests = await digestsOfLedger(client, keys, half);
   // Digests under a key that is gone can be compared with nothing.
   const foreign = digests
@@ -84,32 +118,22 @@ async function proofSql(client: PoolClient, { keys, half }: ProofRequest): Promi
   const none = digests ? `'\\x${emptyDigest(digests).toString('hex')}'::bytea` : 'null::bytea';
   const counts = rowQueries.map(({ kind }) => kind).join(', ');
   const made = digestSql(digests ?? { tag: Buffer.alloc(0), seed: '0' });
-  const sum = (kind: string, name: string): string =>
-    `coalesce(sum(${kind}) filter (where state = 'as-of'), 0) as "${name}"`;
-  const of = (state: string, name: string): string => `count(*) filter (where state = '${state}') as "${name}"`;
   return `
-    with judged as materialized (
-      select case
+      select h.username,
+             case
                when l.username is null then case when d.username is null then 'without' else 'unrecorded' end
-               when l.served_by = $4 and l.epoch >= $5 then 'since'
-               when l.served_by <> $2 then 'elsewhere'
+               when l.served_by = ${client.escapeLiteral(by.site)} and l.epoch >= ${by.epoch} then 'since'
+               when l.served_by <> ${client.escapeLiteral(snapshot.site)} then 'elsewhere'
                when ${foreign} then 'unproven'
                when l.digest = coalesce(d.digest, ${none}) then 'as-of'
                else 'changed'
              end as state,
-             l.seq > $3 as newer, q.username is not null as waits, ${counts}
+             l.seq > ${snapshot.seq} as newer, q.username is not null as waits, ${counts}
         from tandem.home h
         left join tandem.ledger l on l.username = h.username
         left join tandem.quarantine q on q.username = h.username and q.release is null
         left join (${made}) d on d.username = h.username
-       where h.site = $1)
-    select count(*) as users, ${of('as-of', 'asOf')},
-           count(*) filter (where state = 'as-of' and newer) as newer,
-           ${of('changed', 'changed')}, ${of('elsewhere', 'elsewhere')}, ${of('unrecorded', 'unrecorded')},
-           ${of('without', 'withoutRecord')}, ${of('unproven', 'unproven')}, ${of('since', 'since')},
-           count(*) filter (where waits) as quarantined,
-           ${sum('contacts', 'contacts')}, ${sum('groups', 'groups')}, ${sum('items', 'aclItems')}
-      from judged`;
+       where h.site = ${client.escapeLiteral(half)}`;
 }
 
 /** Judged at once, and locked for so long. */

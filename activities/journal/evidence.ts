@@ -3,7 +3,7 @@ import type { FailoverReport } from '../../workflows/model/moves.ts';
 import { canonicalJson } from '../../workflows/model/plan.ts';
 import { unseal, type Purpose, type Signed } from '../vault/signed.ts';
 import { chainFault, type JournalLine } from './chain.ts';
-import { approvalsSeen, effectsSeen, operatorsSeen, plansSeen } from './judge.ts';
+import { approvalsSeen, effectsSeen, ledgersSeen, operatorsSeen, plansSeen } from './judge.ts';
 import { Mismatch } from './mismatch.ts';
 import type { SealedJournal } from './read.ts';
 
@@ -50,6 +50,7 @@ export function judgeEvidence(
     ['operators', () => operatorsSeen(evidence, read())],
     ['approvals', () => approvalsSeen(read())],
     ['effects', () => effectsSeen(read())],
+    ['ledger', () => ledgersSeen(evidence, read())],
   ];
   return looks.map(([check, look]) => {
     try {
@@ -82,7 +83,7 @@ function keysSeen(
 }
 
 function signaturesSeen(evidence: Evidence, known: ReadonlyMap<string, KeyObject>): string {
-  const { site, segments, journal, report } = evidence;
+  const { site, segments, journal, report, ledger = [] } = evidence;
   const own = new Map([...known].filter(([name]) => name === site));
   const hold = (purpose: Purpose, sealed: Signed<unknown>, what: string): void =>
     void unseal(purpose, own, Buffer.from(JSON.stringify(sealed)), what);
@@ -98,7 +99,13 @@ function signaturesSeen(evidence: Evidence, known: ReadonlyMap<string, KeyObject
   for (const [i, segment] of segments.entries()) said(() => hold('journal', segment, `segment ${i + 1}`));
   if (journal) said(() => hold('journal', journal, 'the journal'));
   if (report) said(() => hold('report', report, 'the report'));
-  const parts = [`${segments.length} segments`, ...(journal ? ['the journal'] : []), ...(report ? ['the report'] : [])];
+  for (const part of ledger) said(() => hold('ledger', part, `part ${part.document.part} of the ledger`));
+  const parts = [
+    `${segments.length} segments`,
+    ...(journal ? ['the journal'] : []),
+    ...(report ? ['the report'] : []),
+    ...(ledger.length > 0 ? ['the ledger'] : []),
+  ];
   return `${parts.join(', ')}: every signature of ${site} holds`;
 }
 

@@ -1,9 +1,11 @@
 import { agreed, approvalOf, refuse, type Approval, type SignedVerb } from '../../workflows/model/approvals.ts';
 import { standsAlone, type BreakGlass } from '../../workflows/model/break-glass.ts';
 import { canonicalJson, type Decisions } from '../../workflows/model/plan.ts';
-import { sha256 } from '../vault/signed.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
+import { sha256, type Signed } from '../vault/signed.ts';
 import type { JournalLine } from './chain.ts';
 import { Mismatch } from './mismatch.ts';
+import { judgeLedger, type LedgerPart } from './recovery.ts';
 
 /** Whether what people signed, and what was done, is in the order that a failover promises. Each reads a whole journal. */
 
@@ -142,4 +144,35 @@ export function effectsSeen(lines: readonly JournalLine[]): string {
   const early = steps.find((l) => !began || l.seq < began.seq);
   if (early) throw new Mismatch(`line ${early.seq} (${early.key}) comes before the approval`);
   return steps.length === 0 ? 'none' : `${steps.length} lines of steps, all after the approval`;
+}
+
+/** Every ledger that an effect names is there, whole and unchanged, and no other. */
+export function ledgersSeen(
+  {
+    customer,
+    move,
+    site,
+    ledger = [],
+  }: { customer: string; move: string; site: string; ledger?: Signed<LedgerPart>[] },
+  lines: readonly JournalLine[],
+): string {
+  const parts = ledger.map((s) => s.document);
+  const stray = parts.find((p) => p.customer !== customer || p.move !== move || p.site !== site);
+  if (stray) throw new Mismatch(`a part is of move ${stray.move} of ${stray.customer} at ${stray.site}`);
+  const wanted = new Set(ledgersNamed(lines));
+  if (parts.some((p) => !wanted.has(p.ledger))) throw new Mismatch('a ledger is there that no line names');
+  const told = [...wanted].map((digest) => {
+    const { head } = judgeLedger(digest, parts);
+    const counts = Object.entries(head.fates).flatMap(([fate, n]) => (n > 0 ? [`${n} ${fate}`] : []));
+    return `${head.users} users of ${head.from}: ${counts.join(', ') || 'nobody'}, by the snapshot of ${head.point}`;
+  });
+  return told.length === 0 ? 'none was kept' : told.join('; ');
+}
+
+/** Digests of the recovery ledgers that effects have left, in their order. */
+export function ledgersNamed(lines: readonly JournalLine[]): string[] {
+  return lines.flatMap(({ kind, body }) => {
+    const digest = kind === 'step' ? (body['result'] as StepResult | undefined)?.facts['ledger'] : undefined;
+    return typeof digest === 'string' ? [digest] : [];
+  });
 }

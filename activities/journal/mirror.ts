@@ -4,6 +4,7 @@ import type { OwnSite } from '../services/site.ts';
 import { seal } from '../vault/signed.ts';
 import { readJournal, type JournalLine } from './chain.ts';
 import { EVIDENCE_MS, journalKey, oldestObject, type JournalPlace, type JournalSegment } from './objects.ts';
+import { putSealed } from './put.ts';
 
 /** Small enough to be read in one piece: what a vault that was away for days has missed goes in several. */
 const SEGMENT_LINES = 500;
@@ -37,14 +38,56 @@ export async function tryMirror(site: OwnSite, move: Move): Promise<boolean> {
  */
 export async function mirrorJournal(site: OwnSite, move: Move, signal?: AbortSignal): Promise<void> {
   for (;;) {
-    const { lines, previous } = await missing(site, move);
+    const { lines, previous, ledger } = await missing(site, move);
     const [first] = lines;
-    if (!first) return;
+    if (!first) return ledger ? mirrorLedger(site, move, signal) : undefined;
     const held = await putSegment(site, move, { lines, previous, first: first.seq }, signal);
     await site
       .database(move.customer)
       .query('update tandem.move set mirrored = greatest(mirrored, $2) where move = $1', [move.move, held]);
-    if (held >= first.seq + lines.length - 1 && lines.length < SEGMENT_LINES) return;
+    if (held >= first.seq + lines.length - 1 && lines.length < SEGMENT_LINES)
+      return ledger ? mirrorLedger(site, move, signal) : undefined;
+  }
+}
+
+/** Brings the recovery ledger there, one part in memory at a time. */
+export async function mirrorLedger(site: OwnSite, { customer, move }: Move, signal?: AbortSignal): Promise<void> {
+  const database = site.database(customer);
+  for (;;) {
+    const [row] = await database.query<{ ledger: string; part: number; document: string }>(
+      'select ledger, part, document from tandem.recovery where move = $1 and not mirrored order by ledger, part limit 1',
+      [move],
+    );
+    if (!row) return;
+    const { ledger, part, document } = row;
+    const key = journalKey(customer, site.settings.site, { move, what: 'ledger', ledger, part });
+    const lockUntil = new Date(Date.now() + EVIDENCE_MS);
+    await putSealed(site, { purpose: 'ledger', key, document: JSON.parse(document), lockUntil }, signal);
+    await database.query('update tandem.recovery set mirrored = true where move = $1 and ledger = $2 and part = $3', [
+      move,
+      ledger,
+      part,
+    ]);
+  }
+}
+
+/** Puts those of all lines of a move that no segment holds into segments of their own, between those that are there. */
+export async function mirrorGaps(
+  site: OwnSite,
+  move: Move,
+  { lines, held }: { lines: readonly JournalLine[]; held: ReadonlySet<number> },
+  signal?: AbortSignal,
+): Promise<void> {
+  let gap: JournalLine[] = [];
+  for (const [i, line] of lines.entries()) {
+    if (held.has(line.seq)) continue;
+    gap.push(line);
+    const next = lines[i + 1];
+    if (next && !held.has(next.seq) && gap.length < SEGMENT_LINES) continue;
+    const first = gap[0]?.seq ?? line.seq;
+    const previous = lines.find(({ seq }) => seq === first - 1)?.hash ?? null;
+    await putSegment(site, move, { lines: gap, previous, first }, signal);
+    gap = [];
   }
 }
 
@@ -52,15 +95,21 @@ export async function mirrorJournal(site: OwnSite, move: Move, signal?: AbortSig
 async function missing(
   site: OwnSite,
   { customer, move }: Move,
-): Promise<{ lines: JournalLine[]; previous: string | null }> {
+): Promise<{ lines: JournalLine[]; previous: string | null; ledger: boolean }> {
   return site.database(customer).connection(async (client) => {
-    const { rows } = await client.query<{ mirrored: number }>('select mirrored from tandem.move where move = $1', [
-      move,
-    ]);
+    const { rows } = await client.query<{ mirrored: number; ledger: boolean }>(
+      `select mirrored, exists (select from tandem.recovery r where r.move = m.move and not r.mirrored) as ledger
+         from tandem.move m where move = $1`,
+      [move],
+    );
     const mark = rows[0]?.mirrored ?? 0;
     const read = await readJournal(client, move, { from: mark, to: mark + SEGMENT_LINES });
     const before = read.find(({ seq }) => seq === mark);
-    return { lines: read.filter(({ seq }) => seq > mark), previous: before?.hash ?? null };
+    return {
+      lines: read.filter(({ seq }) => seq > mark),
+      previous: before?.hash ?? null,
+      ledger: rows[0]?.ledger ?? false,
+    };
   });
 }
 

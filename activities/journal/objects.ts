@@ -5,6 +5,7 @@ import { sitePrefix } from '../vault/manifest.ts';
 import { digits } from '../vault/pack-reader.ts';
 import { unseal, type Signed } from '../vault/signed.ts';
 import { chainFault, type JournalLine } from './chain.ts';
+import type { LedgerPart } from './recovery.ts';
 
 /** The journal of a move as it lies in a vault: segments while it runs, then the whole of it, and the report. */
 
@@ -34,20 +35,31 @@ export interface JournalExport extends Omit<JournalSegment, 'previous'> {
 export type JournalPlace = { move: string } & (
   | { what: 'lines'; first: number }
   | { what: 'journal' | 'report'; first?: undefined }
+  /** A part, from 1, of the recovery ledger with this digest. */
+  | { what: 'ledger'; ledger: string; part: number; first?: undefined }
 );
 
-export type JournalDocument = JournalSegment | JournalExport | FailoverReport;
+export type JournalDocument = JournalSegment | JournalExport | FailoverReport | LedgerPart;
 
 export const journalPrefix = (customer: string, site: string): string => `${sitePrefix(customer, site)}journal/`;
 
 export const journalKey = (customer: string, site: string, place: JournalPlace): string =>
-  `${journalPrefix(customer, site)}${place.move}/${place.what === 'lines' ? `lines/${digits(place.first)}` : place.what}.json`;
+  `${journalPrefix(customer, site)}${place.move}/${nameOf(place)}.json`;
+
+function nameOf(place: JournalPlace): string {
+  if (place.what === 'lines') return `lines/${digits(place.first)}`;
+  return place.what === 'ledger' ? `ledger/${place.ledger}/${digits(place.part)}` : place.what;
+}
 
 /** What a key, less its prefix, stands for; null when nothing of ours writes it. */
 export function journalPlace(name: string): JournalPlace | null {
-  const found = /^([A-Za-z0-9][A-Za-z0-9._-]{0,127})\/(?:lines\/(\d{10})|(journal|report))\.json$/.exec(name);
-  const [, move, first, what] = found ?? [];
+  const found =
+    /^([A-Za-z0-9][A-Za-z0-9._-]{0,127})\/(?:lines\/(\d{10})|ledger\/([0-9a-f]{64})\/(\d{10})|(journal|report))\.json$/.exec(
+      name,
+    );
+  const [, move, first, ledger, part, what] = found ?? [];
   if (move === undefined) return null;
+  if (ledger !== undefined) return { move, what: 'ledger', ledger, part: Number(part) };
   if (first !== undefined) return { move, what: 'lines', first: Number(first) };
   return what === 'journal' || what === 'report' ? { move, what } : null;
 }
@@ -69,7 +81,8 @@ export function openObject(
   where: string,
 ): Signed<JournalDocument> {
   const own = new Map([...publicKeys].filter(([name]) => name === site));
-  const sealed = unseal<JournalDocument>(place.what === 'report' ? 'report' : 'journal', own, bytes, where);
+  const purpose = place.what === 'lines' ? 'journal' : place.what;
+  const sealed = unseal<JournalDocument>(purpose, own, bytes, where);
   const wrong = misplaced({ customer, site, place }, sealed.document);
   if (wrong !== null) throw failure('signature-invalid', `${where}: ${wrong}`);
   return sealed;
@@ -83,6 +96,7 @@ function misplaced(
   if (document.customer !== customer || document.move !== place.move)
     return `signed for move ${JSON.stringify(document.move)} of ${JSON.stringify(document.customer)}, not for this key`;
   if (document.format !== 1) return `format ${JSON.stringify(document.format)}, 1 is known`;
+  if (place.what === 'ledger') return misplacedPart({ site, place }, document);
   if (place.what === 'report') return 'lines' in document ? 'signed as a journal, not as a report' : null;
   if (!('lines' in document) || document.site !== site) return 'signed as another kind of document';
   const { lines, previous, head } = document;
@@ -91,6 +105,17 @@ function misplaced(
     return 'not the part of a journal that its key names';
   const after = part ? { seq: (place.first ?? 1) - 1, hash: previous } : undefined;
   return chainFault(document, lines, after) ?? (lines.at(-1)?.hash === head ? null : 'its head is not its last line');
+}
+
+/** Whether it is whole, only the journal can tell: its line names the digest of all parts. */
+function misplacedPart(
+  { site, place }: { site: string; place: JournalPlace & { what: 'ledger' } },
+  document: JournalDocument,
+): string | null {
+  if (!('entries' in document) || document.site !== site) return 'signed as another kind of document';
+  if (document.ledger !== place.ledger || document.part !== place.part)
+    return `part ${document.part} of ledger ${document.ledger}, not the one that its key names`;
+  return null;
 }
 
 /** The oldest version that holds, and its bytes; null when there is none of it. When none of them holds, the last one's fault. */

@@ -12,6 +12,7 @@ import {
   type JournalPlace,
   type JournalSegment,
 } from './objects.ts';
+import type { LedgerPart } from './recovery.ts';
 
 /** The journals of one site, in its own vault or as its peer has copied them. */
 export interface JournalShelf extends JournalOwner {
@@ -26,6 +27,8 @@ export interface HeldMove {
   report: boolean;
   /** Numbers of the first lines of its segments. */
   segments: number[];
+  /** The parts of its recovery ledgers. */
+  ledger: { ledger: string; part: number }[];
 }
 
 /** What a site has signed of one move, as it lies in a vault. */
@@ -33,6 +36,8 @@ export interface SealedJournal {
   segments: Signed<JournalSegment>[];
   journal: Signed<JournalExport> | null;
   report: Signed<FailoverReport> | null;
+  /** Left out of evidence that is older than ledgers. */
+  ledger?: Signed<LedgerPart>[];
 }
 
 /** The moves that a vault knows of a site, in the order of their ids. */
@@ -42,9 +47,10 @@ export async function listMoves({ vault, customer, site, signal }: JournalShelf)
   for await (const { key } of vault.list(prefix, signal && { signal })) {
     const place = journalPlace(key.slice(prefix.length));
     if (!place) continue;
-    const held = moves.get(place.move) ?? { move: place.move, journal: false, report: false, segments: [] };
+    const held = moves.get(place.move) ?? { move: place.move, journal: false, report: false, segments: [], ledger: [] };
     moves.set(place.move, held);
     if (place.what === 'lines') held.segments.push(place.first);
+    else if (place.what === 'ledger') held.ledger.push({ ledger: place.ledger, part: place.part });
     else held[place.what] = true;
   }
   return [...moves.values()];
@@ -58,7 +64,18 @@ export async function readSealed(shelf: JournalShelf, held: HeldMove): Promise<S
     if (found) segments.push(found as Signed<JournalSegment>);
   }
   const journal = held.journal ? await readObject(shelf, { move: held.move, what: 'journal' }) : null;
-  return { segments, journal: journal as Signed<JournalExport> | null, report: await readReport(shelf, held) };
+  const report = await readReport(shelf, held);
+  return { segments, journal: journal as Signed<JournalExport> | null, report, ledger: await readLedger(shelf, held) };
+}
+
+/** All parts of the recovery ledgers of a move. */
+export async function readLedger(shelf: JournalShelf, held: HeldMove): Promise<Signed<LedgerPart>[]> {
+  const parts: Signed<LedgerPart>[] = [];
+  for (const part of held.ledger) {
+    const found = await readObject(shelf, { move: held.move, what: 'ledger', ...part });
+    if (found) parts.push(found as Signed<LedgerPart>);
+  }
+  return parts;
 }
 
 /** Null when the move has none: it runs, or ended without a word. */

@@ -1,7 +1,13 @@
 import type { PoolClient } from 'pg';
 import { approvalOf, type SignedVerb } from '../../workflows/model/approvals.ts';
 import type { BreakGlass } from '../../workflows/model/break-glass.ts';
-import type { FailoverInput, Resumed, StepReport, StepResult } from '../../workflows/model/moves.ts';
+import {
+  unstarted,
+  type FailoverInput,
+  type Resumed,
+  type StepReport,
+  type StepResult,
+} from '../../workflows/model/moves.ts';
 import type { Phase } from '../../workflows/model/phases.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
@@ -66,16 +72,6 @@ function read(state: Resumed, { kind, at, body }: JournalLine): void {
   }
 }
 
-const unstarted = {
-  state: 'waiting',
-  round: 0,
-  startedAt: null,
-  heldAt: null,
-  endedAt: null,
-  summary: '',
-  facts: {},
-} as const;
-
 function voided(state: Resumed): void {
   state.approvals = [];
   if (state.breakGlass?.stoppedBy === null) state.breakGlass = null;
@@ -96,7 +92,7 @@ function readGlass(state: Resumed, { state: end, ...line }: GlassLine, at: Times
 function readPlan(state: Resumed, plan: Plan): void {
   if (plan.digest !== state.plan?.digest) voided(state);
   state.plan = plan;
-  state.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted }));
+  state.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
 }
 
 function readPhase(state: Resumed, phase: Phase, at: Timestamp): void {

@@ -1,4 +1,5 @@
 import { closeMove } from '../journal/close.ts';
+import { sealMove } from '../journal/seal.ts';
 import { claimMove, writeJournal } from '../journal/moves.ts';
 import { notify } from '../notify/act.ts';
 import { createExternalActivities } from '../notify/follow.ts';
@@ -26,6 +27,7 @@ export function createFailoverActivities(
     'make-plan': (request) => makePlan(site, request, { signal: running().signal }),
     'write-journal': ({ entries }) => writeJournal(site, entries),
     'close-move': ({ report }) => closeMove(site, report, running().signal),
+    'seal-move': (move) => sealMove(site, move, running().signal),
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),

@@ -2,6 +2,8 @@ import { failureKind, failureText, type FailureKind } from '../../workflows/mode
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { RecoverySource } from '../../workflows/model/plan.ts';
 import { lockEpoch, restoreSnapshot } from '../contacts/restore.ts';
+import { keepLedger, LedgerBuilder, quarantinedOf, type AsOf, type Ledger } from '../journal/recovery.ts';
+import { KEY_BYTES, recordKeys } from '../vault/macs.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
 import { withPlannedSnapshot } from './snapshot.ts';
@@ -28,12 +30,18 @@ export async function restoreContacts(
   if (done) return done;
   // A step of an old move is refused before anything is fetched.
   await database.transaction((client) => lockEpoch(client, database.name, key.customer, key.epoch));
-  const result = await bring(site, input, { heartbeat, signal });
+  const { ledger, ...result } = await bring(site, input, { heartbeat, signal });
   return database.transaction(async (client) => {
     await lockEpoch(client, database.name, key.customer, key.epoch);
-    return noteEffect(client, input, result);
+    const noted = await noteEffect(client, input, result);
+    // Another attempt's line may stand, with a ledger of its own.
+    if (ledger && noted.facts['ledger'] === ledger.digest) await keepLedger(client, ledger);
+    return noted;
   });
 }
+
+/** What a source gave, and who got what; no ledger without the key that its users stand under. */
+type Brought = StepResult & { ledger: Ledger | null };
 
 /** Faults of a source that another source does not have. */
 const sourceFaults: readonly (FailureKind | undefined)[] = [
@@ -50,14 +58,14 @@ const sourceFaults: readonly (FailureKind | undefined)[] = [
  * From the plan's source; when that is the lost site's vault and it fails, from the one that the plan names instead, which
  * is as new as people have signed. All users are then as of that one.
  */
-async function bring(site: OwnSite, input: PlannedStep, work: LongWork): Promise<StepResult> {
+async function bring(site: OwnSite, input: PlannedStep, work: LongWork): Promise<Brought> {
   const { source, fallback } = input.plan;
   try {
     return await bringFrom(site, input, source, work);
   } catch (error) {
     if (!fallback || work.signal.aborted || !sourceFaults.includes(failureKind(error))) throw error;
-    const { summary, facts } = await bringFrom(site, input, fallback, work);
-    return { summary: `${summary}; not from ${source.from}: ${failureText(error)}`, facts };
+    const { summary, ...brought } = await bringFrom(site, input, fallback, work);
+    return { summary: `${summary}; not from ${source.from}: ${failureText(error)}`, ...brought };
   }
 }
 
@@ -66,21 +74,37 @@ async function bringFrom(
   { key, act, plan }: PlannedStep,
   source: RecoverySource,
   work: LongWork,
-): Promise<StepResult> {
+): Promise<Brought> {
   const input = { key, act, plan: { ...plan, source } };
-  const { summary, facts } =
+  const { keys } = site.customer(key.customer);
+  const { current } = keys;
+  // The standby copy needs no key; without one, nobody can be named in a ledger.
+  const secret = keys.ring.get(current);
+  const builder = secret?.length === KEY_BYTES ? new LedgerBuilder(recordKeys(secret).userKey) : null;
+  const { summary, facts, asOf } =
     source.from === 'standby-copy'
-      ? await restoreFromStandby(site, input, work.signal)
-      : await restoreFromVault(site, input, work);
-  return { summary, facts: { ...facts, from: source.from } };
+      ? await restoreFromStandby(site, input, builder, work.signal)
+      : await restoreFromVault(site, input, builder, work);
+  const half = plan.decisions.from;
+  const { customer, epoch } = key;
+  const waiting = await site.database(customer).connection((client) => quarantinedOf(client, half));
+  const { from } = source;
+  const about = { customer, move: epoch.move, site: site.settings.site, from: half, keyId: current };
+  const ledger = builder?.finish({ ...about, source: from, asOf }, waiting) ?? null;
+  return { summary, facts: { ...facts, from, ledger: ledger?.digest ?? null }, ledger };
 }
 
 async function restoreFromVault(
   site: OwnSite,
   { key, plan }: PlannedStep,
+  ledger: LedgerBuilder | null,
   { heartbeat, signal: asked }: LongWork,
-): Promise<StepResult> {
+): Promise<StepResult & { asOf: AsOf }> {
   const database = site.database(key.customer);
+  const hear = (name: Buffer, recorded: boolean, hasRows: boolean): void => {
+    const without = hasRows ? 'held' : 'no-snapshot';
+    ledger?.add(name, recorded ? 'as-of' : without);
+  };
   return withPlannedSnapshot(site, plan, asked, async ({ opened, signal }) => {
     const { written, users, ...counts } = await restoreSnapshot({
       database,
@@ -88,6 +112,7 @@ async function restoreFromVault(
       half: plan.decisions.from,
       guard: { customer: key.customer, epoch: key.epoch },
       ledger: { snapshot: plan.source.snapshot, epoch: opened.manifest.epoch, keys: site.customer(key.customer).keys },
+      seen: hear,
       heartbeat,
       signal,
     });
@@ -97,6 +122,7 @@ async function restoreFromVault(
     return {
       summary: `${users} users are as of ${opened.manifest.point}: ${written} were brought there, ${users - written} stood there already${without}${quarantined}`,
       facts: { users, written, ...counts },
+      asOf: { snapshot: plan.source.snapshot, point: opened.manifest.point },
     };
   });
 }

@@ -2,7 +2,14 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { appliedSnapshot } from '../contacts/applied.ts';
 import { lockEpoch } from '../contacts/restore.ts';
-import { judgeStandby, proveStandby, type StandbyProof } from '../contacts/standby-proof.ts';
+import {
+  eachOfStandby,
+  judgeStandby,
+  proveStandby,
+  type StandbyProof,
+  type StandbyState,
+} from '../contacts/standby-proof.ts';
+import type { AsOf, LedgerBuilder, UserFate } from '../journal/recovery.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
@@ -16,8 +23,9 @@ import type { OwnSite } from './site.ts';
 export async function restoreFromStandby(
   site: OwnSite,
   { key, plan }: PlannedStep,
+  ledger: LedgerBuilder | null,
   signal: AbortSignal,
-): Promise<StepResult> {
+): Promise<StepResult & { asOf: AsOf }> {
   const { customer, epoch } = key;
   const { decisions, source } = plan;
   const database = site.database(customer);
@@ -37,21 +45,34 @@ export async function restoreFromStandby(
     lockEpoch(client, database.name, customer, epoch);
   await judgeStandby({ database, keys, half }, guard, signal);
   const by = { site: site.settings.site, epoch: epoch.number };
-  const proof = await proveStandby({ database, keys, half, snapshot: applied, by });
+  const proven = { database, keys, half, snapshot: applied, by };
+  const proof = await proveStandby(proven);
   const { users, asOf, since, unproven } = proof;
   if (users > 0 && asOf + since + unproven === 0)
     throw failure(
       'no-recovery-point',
       `standby copy of ${customer}: the ledger knows none of ${users} users of ${half}`,
     );
+  if (ledger) await eachOfStandby(proven, (name, state) => ledger.add(name, fateOfState[state]), signal);
   const { contacts, groups, aclItems, changed, withoutRecord, quarantined } = proof;
   const held = proof.unrecorded + proof.elsewhere;
   const counts = { users: asOf, written: 0, contacts, groups, aclItems, removed: 0, held, conflicts: 0, quarantined };
   return {
     summary: `${asOf} users are as of ${applied.point}, by the ledger of the standby copy: no vault was read${exceptions(proof)}`,
     facts: { ...counts, changed, withoutRecord, unproven, newer: proof.newer, since, vault: 'none' },
+    asOf: { snapshot: applied, point: applied.point },
   };
 }
+
+const fateOfState: Record<StandbyState, UserFate> = {
+  'as-of': 'as-of',
+  since: 'as-of',
+  unproven: 'unproven',
+  without: 'no-snapshot',
+  changed: 'held',
+  elsewhere: 'held',
+  unrecorded: 'held',
+};
 
 /** What is not as of the snapshot, as people say it; empty when all is. */
 function exceptions(proof: StandbyProof): string {

@@ -18,6 +18,7 @@ export type Purpose =
   | 'epoch'
   | 'report'
   | 'journal'
+  | 'ledger'
   | 'test-receipt'
   | 'acceptance'
   | 'check';

@@ -1,6 +1,6 @@
 import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
-import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
+import { unstarted, type FailoverInput, type FailoverStatus } from '../../workflows/model/moves.ts';
 import { heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
@@ -40,14 +40,6 @@ export async function showPlan(context: Context, o: PlanOptions): Promise<void> 
   };
   try {
     const plan = await makePlan(site, { input, declaredAt }, { signal: context.signal });
-    const unstarted = {
-      state: 'waiting',
-      round: 0,
-      startedAt: null,
-      heldAt: null,
-      endedAt: null,
-      summary: '',
-    } as const;
     const steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
     const disruptedAt = plan.decisions.disruptedAt;
     out.answer(plan, ['Nothing was started.', ...planScreen({ plan, disruptedAt, steps, alarms: [] })]);

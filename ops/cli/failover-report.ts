@@ -8,6 +8,8 @@ import { openJournals, readFirst, type FoundMove, type Journals } from '../journ
 import { reportHtml, reportNotice } from '../report-html.ts';
 import { plain, table, type Context } from './print.ts';
 import { customerOf, openConfiguration } from './site.ts';
+import { tellUser } from './report-user.ts';
+import { unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
 /** What the vaults tell of moves: it outlives Temporal's retention, and is the same on every machine. */
 
@@ -20,6 +22,7 @@ interface Report extends Where {
   move?: string;
   html?: boolean;
   notice?: boolean;
+  user?: string;
 }
 
 export function registerReports(group: Command, context: Context): void {
@@ -34,6 +37,7 @@ export function registerReports(group: Command, context: Context): void {
     .option('--move <id>', 'as `tandem failover list` shows it')
     .option('--html', 'as a page to be read by people, in one file')
     .option('--notice', 'as a notice to the customer, plain text')
+    .option('--user <name>', 'what this user of the lost half got, instead of the report')
     .action((o: Report) => report(context, o));
 }
 
@@ -44,6 +48,8 @@ interface Known {
   /** Whose vault told it. */
   from: string | null;
   report: FailoverReport | null;
+  /** Why no vault holds the evidence of this move yet, which has ended; null when one does. */
+  notSealed: string | null;
   /** Of a move without a report. */
   last: { at: string; phase: string; lines: number } | null;
   fault: string | null;
@@ -52,22 +58,46 @@ interface Known {
 async function withJournals<T>(
   context: Context,
   where: Where,
-  work: (journals: Journals, customer: string) => Promise<T>,
+  work: (journals: Journals, customer: string, unsealed: UnsealedMove[]) => Promise<T>,
 ): Promise<T> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, where.customer);
-  const journals = await openJournals(configuration, customer, { site: where.site, signal: context.signal });
+  const unsealed = await unsealedMoves(configuration, customer);
+  const journals = await openJournals(configuration, customer, { site: where.site, signal: context.signal }).catch(
+    (error: unknown): Journals => {
+      // With all vaults away, the database still tells of a move that has just ended.
+      if (unsealed.length === 0) throw error;
+      return { moves: [], silent: [failureText(error)], close: () => undefined };
+    },
+  );
   try {
     for (const text of journals.silent) context.out.say(`A vault does not answer: ${text}`);
-    return await work(journals, customer.id);
+    return await work(journals, customer.id, unsealed);
   } finally {
     journals.close();
   }
 }
 
+/** All moves that the vaults know, and those that only a database does. */
+async function allKnown(moves: FoundMove[], unsealed: UnsealedMove[]): Promise<Known[]> {
+  const isOpen = (k: { move: string; site: string }): UnsealedMove | undefined =>
+    unsealed.find((u) => u.move === k.move && u.site === k.site);
+  const sealed = await Promise.all(moves.filter((m) => !isOpen(m)).map(knownOf));
+  const told = unsealed.map(({ move, site, report: found, because }) => ({
+    move,
+    site,
+    from: null,
+    last: null,
+    fault: null,
+    report: found,
+    notSealed: because,
+  }));
+  return [...sealed, ...told];
+}
+
 async function knownOf(found: FoundMove): Promise<Known> {
   const { move, site } = found;
-  const nothing = { move, site, from: null, report: null, last: null, fault: null };
+  const nothing = { move, site, from: null, report: null, notSealed: null, last: null, fault: null };
   try {
     const { value, from } = await readFirst(found, readReport);
     if (value) return { ...nothing, from, report: value.document };
@@ -88,9 +118,9 @@ async function knownOf(found: FoundMove): Promise<Known> {
 const timeOf = (k: Known): string => k.report?.endedAt ?? k.last?.at ?? '';
 
 async function list(context: Context, where: Where): Promise<void> {
-  await withJournals(context, where, async ({ moves }, customer) => {
-    const known = (await Promise.all(moves.map(knownOf))).toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
-    const rows = known.map((k) => [k.move, k.site, ...(k.report ? ended(k.report) : open(k))]);
+  await withJournals(context, where, async ({ moves }, customer, unsealed) => {
+    const known = (await allKnown(moves, unsealed)).toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
+    const rows = known.map((k) => [k.move, k.site, ...(k.report ? ended(k.report, k.notSealed) : open(k))]);
     context.out.answer(
       known,
       rows.length === 0
@@ -100,8 +130,8 @@ async function list(context: Context, where: Where): Promise<void> {
   });
 }
 
-const ended = (r: FailoverReport): string[] => [
-  r.outcome,
+const ended = (r: FailoverReport, notSealed: string | null): string[] => [
+  notSealed === null ? r.outcome : `${r.outcome} (evidence: not sealed yet)`,
   r.endedAt,
   r.from,
   r.rtoMs === null ? '-' : duration(r.rtoMs),
@@ -115,22 +145,20 @@ async function report(context: Context, o: Report): Promise<void> {
   if ((o.html || o.notice) && context.json())
     throw new Fault('--json: the report is one thing or the other', 'Leave out --html and --notice for the object.');
   if (o.html && o.notice) throw new Fault('--html and --notice: only one of them', 'Give the command twice.');
-  await withJournals(context, o, async ({ moves }, customer) => {
-    const known = await chosen(moves, customer, o.move);
+  await withJournals(context, o, async ({ moves }, customer, unsealed) => {
+    const known = chosen(await allKnown(moves, unsealed), customer, o.move);
     const { report: found } = known;
-    if (o.html) context.out.answer(found, reportHtml(found));
+    const { user } = o;
+    const kept = moves.find((m) => m.move === known.move && m.site === known.site);
+    if (user !== undefined) await tellUser(context, { customer, found: kept, report: found, user });
+    else if (o.html) context.out.answer(found, reportHtml(found));
     else if (o.notice) context.out.answer(found, reportNotice(found));
     else context.out.answer(found, screen(found, known));
   });
 }
 
-async function chosen(
-  moves: FoundMove[],
-  customer: string,
-  named: string | undefined,
-): Promise<Known & { report: FailoverReport }> {
-  const wanted = named === undefined ? moves : moves.filter((m) => m.move === named);
-  const known = await Promise.all(wanted.map(knownOf));
+function chosen(all: Known[], customer: string, named: string | undefined): Known & { report: FailoverReport } {
+  const known = named === undefined ? all : all.filter((k) => k.move === named);
   const closed = known.flatMap((k) => (k.report ? [{ ...k, report: k.report }] : []));
   const newest = closed.toSorted((a, b) => a.report.endedAt.localeCompare(b.report.endedAt)).at(-1);
   if (newest) return newest;
@@ -146,7 +174,7 @@ async function chosen(
   throw new Fault(`${what}: none in the vaults that answer${faults.map((f) => `; ${f}`).join('')}`, next);
 }
 
-function screen(found: FailoverReport, { site, from }: Known): string[] {
+function screen(found: FailoverReport, { site, from, notSealed }: Known): string[] {
   return [
     `${found.customer}: ${found.from} → ${found.to}, ${found.outcome}`,
     `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
@@ -166,6 +194,6 @@ function screen(found: FailoverReport, { site, from }: Known): string[] {
         (c) => `  the ${c.store} does not hold the claim of epoch ${found.epoch}: ${c.because ?? 'it was not asked'}`,
       ),
     ...found.notTested.map((n) => `  not tested: ${n}`),
-    `  evidence: move ${found.move}, journal head ${found.journalHead}, signed by ${site}, read from vault ${from}`,
+    `  evidence: ${notSealed === null ? '' : `not sealed yet: ${notSealed}; `}move ${found.move}, journal head ${found.journalHead}, ${notSealed === null ? `signed by ${site}, read from vault ${from}` : `read from the database of ${site}`}`,
   ].map(plain);
 }

@@ -17,6 +17,7 @@ import { exits, table, type Context } from './print.ts';
 import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 import { checkLines, newestByVault } from './status-checks.ts';
+import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
 interface HalfStatus {
   customer: string;
@@ -52,6 +53,8 @@ interface CustomerStatus {
   sites: SiteStatus[];
   /** What parties outside are still asked for. */
   external: ExternalUpdate[];
+  /** Moves that have ended, whose evidence no vault holds yet. */
+  unsealed: Omit<UnsealedMove, 'report'>[];
 }
 
 export function register(program: Command, context: Context): void {
@@ -70,11 +73,12 @@ export function register(program: Command, context: Context): void {
 }
 
 async function statusOf(configuration: Configuration, customer: CustomerConfiguration): Promise<CustomerStatus> {
-  const [seen, rows, sites, external] = await Promise.all([
+  const [seen, rows, sites, external, unsealed] = await Promise.all([
     Promise.allSettled(customer.sites.map((site) => directions(configuration, customer, site))),
     Promise.allSettled(customer.sites.map((site) => servingRows(configuration, customer, site))),
     Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
     openUpdates(configuration, customer),
+    unsealedMoves(configuration, customer),
   ]);
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
@@ -87,6 +91,7 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
     }),
     sites,
     external: external.updates.filter((u) => isOpen(u.state)),
+    unsealed: unsealed.map(({ report: _whole, ...told }) => told),
   };
 }
 
@@ -165,7 +170,7 @@ const failoverLine = (client: Client, customer: string): Promise<string | null> 
       () => null,
     );
 
-function show({ out }: Context, { halves, sites, external }: CustomerStatus): void {
+function show({ out }: Context, { halves, sites, external, unsealed }: CustomerStatus): void {
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -174,7 +179,7 @@ function show({ out }: Context, { halves, sites, external }: CustomerStatus): vo
     h.point ?? '-',
     h.ageMs === null ? '-' : `${duration(h.ageMs)} of ${duration(h.rpoMs)}`,
   ]);
-  out.answer({ halves, sites, external }, [
+  out.answer({ halves, sites, external, unsealed }, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
@@ -188,6 +193,7 @@ function show({ out }: Context, { halves, sites, external }: CustomerStatus): vo
     ),
     ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
     ...sites.flatMap((s) => s.stranded.map((move) => `NO WORKER, seen at ${s.site}: ${strandedText(move)}`)),
+    ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),
     '',
     ...sites.map(
       (s) =>

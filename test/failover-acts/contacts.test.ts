@@ -2,6 +2,12 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { chainFault } from '../../activities/journal/chain.ts';
 import { closeMove } from '../../activities/journal/close.ts';
+import { judgeEvidence, type Evidence, type Verdict } from '../../activities/journal/evidence.ts';
+import { fateOf, judgeLedger, type LedgerPart } from '../../activities/journal/recovery.ts';
+import { keyOf, recordKeys } from '../../activities/vault/keys.ts';
+import { fingerprint } from '../../ops/evidence.ts';
+import { keysOf, lockDays } from '../journal/journals.ts';
+import { evidenceOf } from '../journal/story.ts';
 import type { JournalExport } from '../../activities/journal/objects.ts';
 import { probeContacts } from '../../activities/probes/contacts.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
@@ -12,7 +18,7 @@ import { serveUsers } from '../../activities/services/serve.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { pullSnapshots } from '../../activities/vault/pull.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
-import { unseal } from '../../activities/vault/signed.ts';
+import { seal, unseal, type Signed } from '../../activities/vault/signed.ts';
 import { takeSnapshot } from '../../activities/vault/snapshot.ts';
 import { verifySnapshot } from '../../activities/vault/verify.ts';
 import { failureText } from '../../workflows/model/failures.ts';
@@ -214,5 +220,71 @@ describe('the acts of a failover', () => {
     await advanceEpoch(world.west, step('advance-epoch', made));
     await restoreContacts(world.west, step('restore-contacts', made), work);
     expect(await contacts('e3')).toEqual(['late@x']);
+  });
+});
+
+describe('the recovery ledger', () => {
+  const closing = (): FailoverReport =>
+    ({ format: 1, customer: CUSTOMER, move, outcome: 'closed', endedAt: new Date().toISOString() }) as FailoverReport;
+  const tellingOf = (evidence: Evidence, check = 'ledger'): Verdict | undefined =>
+    judgeEvidence(evidence, world.settings.publicKeys, fingerprint).find((v) => v.check === check);
+  const userKey = (who: string): Buffer => recordKeys(keyOf(world.customer.keys, 'k1', 'a test')).userKey(who);
+
+  it('tells of each user of the lost half what he got, in the vault and never by name, also when that was away', async () => {
+    await protect();
+    await world.westDb.query("insert into tandem.home values ('e4', 'east'), ('e5', 'east')");
+    await world.westDb.query(contact('e5', 'here@x'));
+    const away = world.westWith({ site: { vault: { ...world.vaults.west, endpoint: 'http://127.0.0.1:1' } } });
+    const made = await plan();
+    await advanceEpoch(lost, step('advance-epoch', made));
+    const { facts } = await restoreContacts(lost, step('restore-contacts', made), work);
+    expect((await closeMove(away, closing())).notSealed).toBeDefined();
+    const objects = (): Promise<string[]> => keysOf(world.west.vault, `${CUSTOMER}/west/journal/${move}/`);
+    expect(await objects()).toEqual([]);
+    await closeMove(world.west, closing());
+    expect(await objects()).toEqual([
+      'journal.json',
+      `ledger/${String(facts['ledger'])}/0000000001.json`,
+      'lines/0000000001.json',
+      'report.json',
+    ]);
+    const evidence = await evidenceOf(world, move);
+    expect(JSON.stringify(evidence)).not.toMatch(/\be[1-5]\b|@x/);
+    expect(tellingOf(evidence)).toMatchObject({ ok: true, seen: expect.stringContaining('5 users of east') as string });
+    const { head, entries } = judgeLedger(String(facts['ledger']), evidence.ledger?.map((p) => p.document) ?? []);
+    expect(head).toMatchObject({ source: 'own-vault', point: made.source.point, snapshot: { seq: 1 } });
+    const told = ['e1', 'e2', 'e3', 'e4', 'e5', 'w1'].map((who) => fateOf(entries, userKey(who)));
+    expect(told).toEqual(['as-of', 'as-of', 'as-of', 'no-snapshot', 'held', null]);
+    expect(await lockDays(world, `${CUSTOMER}/west/journal/${move}/ledger/`)).toEqual([expect.closeTo(400, 0)]);
+  });
+
+  it('that was changed, or is missing, is refused by the evidence', async () => {
+    await protect();
+    await upToServing();
+    await closeMove(world.west, closing());
+    const evidence = await evidenceOf(world, move);
+    const change = (edit: (parts: Signed<LedgerPart>[]) => void): Evidence => {
+      const copy = structuredClone(evidence);
+      edit(copy.ledger ?? []);
+      return copy;
+    };
+    expect(tellingOf(change((parts) => void parts.pop()))?.ok).toBe(false);
+    const edited = change((parts) => {
+      for (const p of parts) p.document.entries = p.document.entries.replace(/^..../, 'AAAA');
+    });
+    expect([tellingOf(edited)?.ok, tellingOf(edited, 'signatures')?.ok]).toEqual([false, false]);
+    // By somebody who has the site's own key.
+    const [whole] = evidence.ledger ?? [];
+    const forged = seal('ledger', 'west', world.keys.west, { ...whole?.document, entries: '', users: 0 });
+    const resealed: Evidence = { ...evidence, ledger: [JSON.parse(forged.toString()) as Signed<LedgerPart>] };
+    expect([tellingOf(resealed)?.ok, tellingOf(resealed, 'signatures')?.ok]).toEqual([false, true]);
+  });
+
+  it('that a vault no longer holds is brought again before the move counts as sealed', async () => {
+    await protect();
+    await upToServing();
+    await world.westDb.query('update tandem.recovery set mirrored = true'); // Into a vault that is gone.
+    expect((await closeMove(world.west, closing())).notSealed).toBeUndefined();
+    expect(tellingOf(await evidenceOf(world, move))?.ok).toBe(true);
   });
 });

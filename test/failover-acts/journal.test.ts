@@ -195,10 +195,16 @@ describe('close-move', () => {
   it('frees the slot and keeps the evidence in the database while the vault is away; the repeat seals it', async () => {
     const move = await begin();
     const away = world.westWith({ site: { vault: { ...world.vaults.west, endpoint: 'http://127.0.0.1:1' } } });
-    expect(await kindOf(closeMove(away, report(move)))).toBe('vault-unreachable');
+    const ended = await closeMove(away, report(move));
+    expect(ended.notSealed).toContain('vault west');
+    expect(JSON.parse(await readFile(ended.path, 'utf8'))).toMatchObject({
+      evidence: expect.stringContaining('not sealed yet') as string,
+    });
     expect((await lines(move)).at(-1)?.key).toBe('close');
     await begin();
-    expect((await closeMove(world.west, report(move))).report.outcome).toBe('closed');
+    const sealed = await closeMove(world.west, report(move));
+    expect(sealed).toEqual({ report: ended.report, path: ended.path, vaultKey: ended.vaultKey });
+    expect(JSON.parse(await readFile(ended.path, 'utf8'))).toEqual(ended.report);
   });
 
   it('says so when the report cannot be written for people, and can be repeated', async () => {

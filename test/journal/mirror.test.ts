@@ -24,6 +24,10 @@ afterAll(async () => {
 });
 afterEach(() => proxy.set());
 
+const sealedAt = async (move: string): Promise<Date | null | undefined> =>
+  (await world.westDb.query<{ sealed_at: Date | null }>('select sealed_at from tandem.move where move = $1', [move]))[0]
+    ?.sealed_at;
+
 /** Befalls each request that writes a segment. */
 const atPut =
   (fault: ReturnType<Rule>): Rule =>
@@ -60,10 +64,12 @@ describe('a vault that is away', () => {
     const move = await begin(world);
     proxy.set(atPut('refuse-500'));
     expect(await writeJournal(weak, [note(move, 'a')])).toMatchObject({ mirrored: false });
-    expect(await kindOf(closeMove(weak, reportOf(move)))).toBe('vault-unreachable');
+    expect((await closeMove(weak, reportOf(move))).notSealed).toContain('vault');
     expect(await keysOf(world.west.vault, folder(move))).toEqual([]);
+    expect(await sealedAt(move)).toBeNull();
     proxy.set();
-    await closeMove(weak, reportOf(move));
+    expect((await closeMove(weak, reportOf(move))).notSealed).toBeUndefined();
+    expect(await sealedAt(move)).not.toBeNull();
     expect(await keysOf(world.west.vault, folder(move))).toEqual([
       'journal.json',
       'lines/0000000001.json',

@@ -1,9 +1,10 @@
 import { Client as PostgresClient } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { failoverStatus, type FailoverHandle } from '../../ops/moves.ts';
-import { approve, cover, declare, reach, servable } from '../rig/failovers.ts';
+import { approve, ask, cover, declare, reach, servable } from '../rig/failovers.ts';
 import { passTime } from '../rig/clock.ts';
 import type { FailoverStatus } from '../../workflows/model/moves.ts';
+import { FaultProxy } from '../rig/fault-proxy.ts';
 import { openRegion, type Region } from '../rig/region.ts';
 
 /** The 24-hour clock, on the real server. */
@@ -11,6 +12,8 @@ import { openRegion, type Region } from '../rig/region.ts';
 const HOUR = 3_600_000;
 const MINUTE = 60_000;
 let region: Region;
+/** West's vault answers as it says. */
+let proxy: FaultProxy;
 
 beforeAll(async () => {
   region = await openRegion();
@@ -18,9 +21,15 @@ beforeAll(async () => {
   await cover(region);
   await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
+  const { west } = region.settings;
+  proxy = await FaultProxy.open(west.vault.endpoint);
+  region.settings.west = { ...west, vault: { ...west.vault, endpoint: proxy.endpoint } };
   await region.work('west');
 });
-afterAll(() => region.close());
+afterAll(async () => {
+  await region.close();
+  await proxy.close();
+});
 
 /** A run whose clock the test moves, and the time it shows. */
 async function runWithClock(): Promise<{
@@ -116,4 +125,40 @@ describe('a failover nobody approves', () => {
     expect(report.outcome).toBe('aborted');
     expect(report.epoch).toBeNull();
   });
+});
+
+describe('a failover whose vault is away when it ends', () => {
+  it(
+    'frees the slot at once, lets the next one start, and ends after an hour saying what is missing',
+    { timeout: 200_000 },
+    async () => {
+      const first = await declare(region);
+      proxy.set(() => 'reset-before');
+      await first.cancel();
+      await expect
+        .poll(async () => (await failoverStatus(first)).notSealed, { timeout: 50_000 })
+        .toContain('vault west');
+      const waits = await failoverStatus(first);
+      expect(waits.phase).toBe('aborted');
+      expect(waits.alarms.at(-1)?.text).toMatch(/^evidence: not sealed yet: vault west/);
+      expect(waits.waitsFor).toContain('the move itself has ended');
+      expect(waits.next).toBe('tandem doctor');
+      expect(await ask(region, 'west', 'select from tandem.move where ended_at is null')).toEqual([]);
+      proxy.set();
+      const { handle, pass } = await runWithClock();
+      expect((await failoverStatus(handle)).move).not.toBe(waits.move);
+      proxy.set(() => 'reset-before');
+      await handle.cancel();
+      await expect
+        .poll(async () => (await failoverStatus(handle)).notSealed, { timeout: 50_000 })
+        .toContain('vault west');
+      await pass(HOUR + MINUTE);
+      const { report, notSealed } = await handle.result();
+      expect(report.outcome).toBe('aborted');
+      expect(notSealed).toContain('vault west');
+      expect(
+        await ask(region, 'west', "select move from tandem.move where sealed_at is null and phase = 'aborted'"),
+      ).toEqual(expect.arrayContaining([{ move: waits.move }, { move: report.move }]));
+    },
+  );
 });

@@ -102,6 +102,16 @@ export interface StepReport {
   facts: Record<string, number | string | boolean | null>;
 }
 
+/** A step as it stands before it began. */
+export const unstarted = {
+  state: 'waiting',
+  round: 0,
+  startedAt: null,
+  heldAt: null,
+  endedAt: null,
+  summary: '',
+} as const satisfies Partial<StepReport>;
+
 /** What needs this step may start. */
 export const behind = ({ state }: Pick<StepReport, 'state'>): boolean =>
   state === 'done' || state === 'done-by-hand' || state === 'skipped';
@@ -188,6 +198,8 @@ export interface FailoverStatus {
   paused: { by: string; at: Timestamp; because: string } | null;
   notes: { by: string; at: Timestamp; text: string }[];
   alarms: { at: Timestamp; text: string }[];
+  /** Why the evidence of a move that has ended is not in the vault yet; null when it is, or the move has not ended. */
+  notSealed?: string | null;
   /** Pages that a channel did not take; `all`: none of them did. */
   unsent: { at: Timestamp; subject: string; channel: string; because: string }[];
 }
@@ -203,4 +215,6 @@ export interface ClosedMove {
   report: FailoverReport;
   path: string;
   vaultKey: string;
+  /** Why the vault of the survivor does not hold the evidence yet; left out when it does. */
+  notSealed?: string;
 }

@@ -27,6 +27,15 @@ export const record = proxyActivities<FailoverActivities>({
   retry: { initialInterval: '1s', backoffCoefficient: 1.5, maximumInterval: '15s' },
 });
 
+/** One look at the vault: the run waits between them, for an hour, and the worker goes on after that. */
+export const sealer = proxyActivities<FailoverActivities>({
+  startToCloseTimeout: '1m',
+  scheduleToCloseTimeout: '2m',
+  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+  retry: { maximumAttempts: 1 },
+});
+
 /** Whoever is on duty: the activity has limits of its own, and names what it could not reach. */
 export const pager = proxyActivities<FailoverActivities>({
   startToCloseTimeout: '30s',

@@ -29,7 +29,9 @@ export function waitsFor(s: Shown): string {
     case 'closed-with-gaps':
     case 'aborted':
     case 'superseded':
-      return 'nothing: it has ended';
+      return s.notSealed
+        ? `the vault of ${s.to ?? 'this site'}, for the evidence: ${s.notSealed}; the move itself has ended`
+        : 'nothing: it has ended';
     default:
       return s.phase satisfies never;
   }
@@ -72,6 +74,7 @@ export function nextCommand(s: Shown): string | null {
   }
   if (s.paused && !endPhases.includes(s.phase))
     return `tandem failover resume --customer ${s.customer} --operator ID --key FILE`;
+  if (s.notSealed) return 'tandem doctor';
   if (s.phase !== 'approving') return null;
   if (s.plan && s.plan.blockers.length > 0)
     return `tandem failover abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;

@@ -10,6 +10,7 @@ import { countsAt, standsAlone, type BreakGlass } from '../model/break-glass.ts'
 import { failure, failureText } from '../model/failures.ts';
 import {
   behind,
+  unstarted,
   type ClosedMove,
   type FailoverInput,
   type FailoverStatus,
@@ -28,6 +29,7 @@ import { serviceClocks } from '../model/service-clocks.ts';
 import { details, nextCommand, waitsFor } from './details.ts';
 import { Pages } from './pages.ts';
 import { report, type Outcome } from './report.ts';
+import { seal } from './seal.ts';
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
@@ -61,6 +63,8 @@ export class Run {
   owner: string | null = null;
   paused: FailoverStatus['paused'] = null;
   readonly notes: FailoverStatus['notes'] = [];
+  /** Why the vault does not hold the evidence of the move, which has ended. */
+  notSealed: string | null = null;
   /** Grows with everything that could end a wait. */
   changes = 0;
   private readonly lines = new Lines();
@@ -172,6 +176,7 @@ export class Run {
       paused: this.paused,
       notes: this.notes,
       alarms: rung,
+      notSealed: this.notSealed,
       unsent: this.pages.unsent,
     };
     return { ...shown, waitsFor: waitsFor(shown), next: nextCommand(shown) };
@@ -209,16 +214,7 @@ export class Run {
     const plan = await desk['make-plan']({ input: this.input, declaredAt: this.declaredAt, move: this.move });
     if (plan.digest !== this.plan?.digest) this.voidSignatures();
     this.plan = plan;
-    const waiting = {
-      state: 'waiting',
-      round: 0,
-      startedAt: null,
-      heldAt: null,
-      endedAt: null,
-      summary: '',
-      facts: {},
-    } as const;
-    this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...waiting }));
+    this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
     this.write('planned', { ...plan });
     this.enter('plan-made');
     this.pages.planned(plan);
@@ -259,8 +255,7 @@ export class Run {
     await this.flush();
     const closed = await record['close-move']({ report: report(this, outcome) });
     this.pages.ended(outcome);
-    await this.pages.settle();
-    return closed;
+    return seal(this, closed);
   }
 
   /** Ends a run that could not even be planned: the slot is freed, and the cause is what Temporal UI shows. */

@@ -119,6 +119,21 @@ alter table tandem.move add column if not exists run text;
 create unique index if not exists one_live_move on tandem.move (customer) where ended_at is null;
 -- The last line of its journal that lies in this site's vault.
 alter table tandem.move add column if not exists mirrored integer not null default 0;
+-- When its evidence was read back from this site's vault, whole; until then, why it could not be brought there.
+alter table tandem.move add column if not exists sealed_at timestamptz;
+alter table tandem.move add column if not exists not_sealed text;
+
+-- What each user of the lost half got, by the HMAC of his name, in the parts in which the vault has it. Written with the
+-- line of the journal that names the ledger's digest.
+create table if not exists tandem.recovery (
+  move text not null,
+  ledger text not null,
+  part integer not null,
+  document text not null,
+  -- It lies in this site's vault.
+  mirrored boolean not null default false,
+  primary key (move, ledger, part)
+);
 
 -- What a move did, as a hash chain: hash = sha256(previous hash || canonical JSON of all else in the line).
 create table if not exists tandem.journal (
