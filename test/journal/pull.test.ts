@@ -135,7 +135,7 @@ describe('the peer’s journal', () => {
     expect(await east.versions(`${folder(move)}report.json`)).toEqual(before);
     const shelf = { vault: east, customer: CUSTOMER, site: 'west', publicKeys: world.settings.publicKeys };
     const held = (await listMoves(shelf)).find((m) => m.move === move);
-    expect(held).toEqual({ move, journal: true, report: true, segments: [1, 2, 4] });
+    expect(held).toEqual({ move, journal: true, report: true, segments: [1, 2, 4], ledger: [] });
     const sealed = held && (await readSealed(shelf, held));
     expect(sealed?.report?.document).toMatchObject({ move, outcome: 'closed' });
     expect(sealed?.journal?.document.head).toBe(sealed?.segments.at(-1)?.document.head);
