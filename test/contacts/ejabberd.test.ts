@@ -11,6 +11,7 @@ beforeEach(async () => {
 });
 afterEach(() => world.drop());
 
+// A real ejabberd is not on every machine, and nothing else can say what it would read.
 describe.skipIf(!hasEjabberd)('ejabberd', () => {
   it('finds every contact and every ACL item of restored users as it found them at their own site', async () => {
     const names = (await world.sql('east', `select username from tandem.home where site = 'east' order by 1`)).map(

@@ -7,7 +7,7 @@ import { refuse, signedText, type Claim, type SignedVerb } from '../../workflows
 import { signWith } from '../../ops/signer.ts';
 import { whyNotSigned } from '../../workflows/model/sshsig.ts';
 
-/** Keys and signatures of the machine's own ssh-keygen. */
+/** Keys and signatures of the machine's own ssh-keygen; without it there is nobody else's signature to try. */
 
 const SSH_KEYGEN = ['/usr/bin/ssh-keygen', '/usr/local/bin/ssh-keygen'].find(existsSync);
 const text = 'tandem/1 approve\ncustomer: contoso\nbecause: "Feuer, ça brûle 🔥"\n';
