@@ -90,6 +90,12 @@ export const transitions: readonly Transition[] = [
     to: 'closed',
     because: 'every step is done and the users have what the snapshot held',
   },
+  {
+    from: 'moving',
+    on: 'verified',
+    to: 'closed',
+    because: 'every step is done; no step of this runbook serves users',
+  },
   { from: 'moving', on: 'left-gaps', to: 'closed-with-gaps', because: 'the run ended with steps that are not done' },
   {
     from: 'verifying',
