@@ -1,4 +1,6 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { glob, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleWorkflowCode, type Logger } from '@temporalio/worker';
 
@@ -10,18 +12,44 @@ export interface WorkflowBuild {
 }
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+const kept = join(root, 'node_modules', '.cache', 'tandem');
 const quiet = (): void => undefined;
 const silent: Logger = { log: quiet, trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet };
 
-/** Bundles the workflows. The checkout's own path is taken out first, so that it is no part of the build's identity. */
+/**
+ * Bundles the workflows. The checkout's own path is taken out first, so that it is no part of the build's identity. What
+ * was bundled before from the same files is taken from there: it saves a worker that starts again some seconds.
+ */
 export async function buildWorkflows(): Promise<WorkflowBuild> {
+  const file = join(kept, `workflows-${await digestOfSources()}.js`);
+  const before = await readFile(file, 'utf8').catch(() => null);
+  if (before !== null) return buildOf(before);
   const { code } = await bundleWorkflowCode({ workflowsPath: `${root}workflows/index.ts`, logger: silent });
+  await keep(file, code).catch(quiet); // A checkout that may only be read is bundled at each start.
   return buildOf(code);
 }
 
 export function buildOf(code: string): WorkflowBuild {
   const portable = withoutSourceMap(code).replaceAll(root, '/');
   return { workflowBundle: { code }, buildId: createHash('sha256').update(portable).digest('hex').slice(0, 16) };
+}
+
+/** All that a bundle is made of: the workflows, the libraries by their lock, and the path in its source map. */
+async function digestOfSources(): Promise<string> {
+  const files: string[] = [];
+  for await (const file of glob('workflows/**/*.ts', { cwd: root })) files.push(file);
+  const digest = createHash('sha256').update(`${root}\0${process.version}`);
+  for (const file of ['package-lock.json', ...files.sort()])
+    digest.update(`\0${file}\0`).update(await readFile(join(root, file)));
+  return digest.digest('hex').slice(0, 32);
+}
+
+/** Whole or not at all: others may read it meanwhile. */
+async function keep(file: string, code: string): Promise<void> {
+  await mkdir(kept, { recursive: true });
+  const half = `${file}.${randomBytes(4).toString('hex')}`;
+  await writeFile(half, code);
+  await rename(half, file);
 }
 
 /** The inline source map holds absolute paths in base64. */

@@ -1,4 +1,3 @@
-import { Client as TemporalClient, Connection } from '@temporalio/client';
 import { Client as PostgresClient, type QueryResultRow } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { VaultAccess } from '../settings.ts';
@@ -77,21 +76,5 @@ export async function withPeerVault<T>(access: VaultAccess, work: (vault: Vault)
     return await work(vault);
   } finally {
     vault.close();
-  }
-}
-
-/** Asks a Temporal service whether it is there. */
-export async function peerTemporal(
-  { address, namespace }: { address: string; namespace: string },
-  limitMs: number,
-): Promise<void> {
-  // Without the SDK's retries: a refused connection is an answer, not worth the rest of the limit.
-  const connection = Connection.lazy({ address, interceptors: [] });
-  try {
-    const client = new TemporalClient({ connection, namespace });
-    await connection.withDeadline(Date.now() + limitMs, () => client.workflowService.describeNamespace({ namespace }));
-  } finally {
-    // Not waited for, and nothing hangs on it: the channel is of this call only.
-    void connection.close().catch(() => undefined);
   }
 }

@@ -5,7 +5,8 @@ import { verdictOf, WITNESS_OBSERVER } from '../../workflows/model/verdict.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../settings.ts';
 import { readClaims } from '../vault/epochs.ts';
 import { BEAT_FRESH_MS, hearBeat } from './beats.ts';
-import { isServersAnswer, peerQuery, peerTemporal, withPeerVault, within } from './peer.ts';
+import { isServersAnswer, peerQuery, withPeerVault, within } from './peer.ts';
+import { peerTemporal } from './peer-temporal.ts';
 import { greetsClients, httpStatus } from './service.ts';
 
 /** An observer that cannot look: its silence is not the source's. */
