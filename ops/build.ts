@@ -39,7 +39,7 @@ async function digestOfSources(): Promise<string> {
   const files: string[] = [];
   for await (const file of glob('workflows/**/*.ts', { cwd: root })) files.push(file);
   const digest = createHash('sha256').update(`${root}\0${process.version}`);
-  for (const file of ['package-lock.json', ...files.sort()])
+  for (const file of ['package-lock.json', ...files.toSorted()])
     digest.update(`\0${file}\0`).update(await readFile(join(root, file)));
   return digest.digest('hex').slice(0, 32);
 }

@@ -13,7 +13,7 @@ import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Act } from '../../workflows/model/acts.ts';
 import type { Isolation, Plan } from '../../workflows/model/plan.ts';
 import { failureKind } from '../../workflows/model/failures.ts';
-import { scratchDatabase } from '../rig/databases.ts';
+import { filledDatabases } from '../rig/databases.ts';
 import { scratchVaults, type ScratchVaults } from '../rig/vaults.ts';
 
 export const CUSTOMER = 'contoso';
@@ -36,16 +36,12 @@ export interface World {
 const limits = { connections: 4, connectMs: 5000, statementMs: 20_000 };
 
 export async function makeWorld(): Promise<World> {
-  const [east, west, vaults] = await Promise.all([scratchDatabase('east'), scratchDatabase('west'), scratchVaults()]);
+  const [{ east, west }, vaults] = await Promise.all([
+    filledDatabases('homes of five', ({ east: e, west: w }) => Promise.all([prepare('east', e), prepare('west', w)])),
+    scratchVaults(),
+  ]);
   const eastDb = new Database('east', east.url, limits);
   const westDb = new Database('west', west.url, limits);
-  await prepareContactDatabase(eastDb, CUSTOMER, 'east', ['east', 'west']);
-  await prepareContactDatabase(westDb, CUSTOMER, 'west', ['east', 'west']);
-  for (const db of [eastDb, westDb]) {
-    await db.query(
-      "insert into tandem.home values ('e1', 'east'), ('e2', 'east'), ('e3', 'east'), ('w1', 'west'), ('w2', 'west')",
-    );
-  }
   const [eastKeys, westKeys] = [generateKeyPairSync('ed25519'), generateKeyPairSync('ed25519')];
   const reportsFolder = await mkdtemp(join(tmpdir(), 'tandem-reports-'));
   const customer: CustomerSettings = {
@@ -113,6 +109,15 @@ export async function makeWorld(): Promise<World> {
       await Promise.all([east.drop(), west.drop(), rm(reportsFolder, { recursive: true })]);
     },
   };
+}
+
+async function prepare(site: string, url: string): Promise<void> {
+  const database = new Database(site, url, limits);
+  await prepareContactDatabase(database, CUSTOMER, site, ['east', 'west']);
+  await database.query(
+    "insert into tandem.home values ('e1', 'east'), ('e2', 'east'), ('e3', 'east'), ('w1', 'west'), ('w2', 'west')",
+  );
+  await database.close();
 }
 
 export const input = (change: Partial<FailoverInput> = {}): FailoverInput => ({

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { inject } from 'vitest';
 
@@ -12,22 +12,68 @@ export interface ScratchDatabase {
   drop: () => Promise<void>;
 }
 
-/** An empty database of its own on a site's server, owned by role `tandem` as the real one is. */
-export async function scratchDatabase(site: Site): Promise<ScratchDatabase> {
-  const at = inject('stack').sites[site];
-  if (!at) throw new Error(`no site ${site} in the rig`);
+/** A database of its own on a site's server, owned by role `tandem` as the real one is: empty, or a copy of a model. */
+export async function scratchDatabase(site: Site, model?: string): Promise<ScratchDatabase> {
+  const at = serverOf(site);
   const name = `scratch_${randomBytes(6).toString('hex')}`;
-  const admin = async (sql: string): Promise<void> => {
-    const client = new Client({ connectionString: at.superuserUrl });
-    await client.connect();
-    await client.query(sql);
-    await client.end();
-  };
   const named = (url: string): string => Object.assign(new URL(url), { pathname: `/${name}` }).toString();
-  await admin(`create database ${name} owner tandem`);
+  await asAdmin(site, [`create database ${name} owner tandem${model === undefined ? '' : ` template ${model}`}`]);
   return {
     url: named(at.databaseUrl),
     peerUrl: named(at.peerUrl),
-    drop: () => admin(`drop database if exists ${name} with (force)`),
+    drop: () => asAdmin(site, [`drop database if exists ${name} with (force)`]),
   };
+}
+
+/**
+ * Databases as `fill` leaves them. What is called the same is filled once, for all test files, and copied: it must hold
+ * nothing of whoever asked first.
+ */
+export async function filledDatabases(
+  called: string,
+  fill: (urls: Record<Site, string>) => Promise<unknown>,
+): Promise<Record<Site, ScratchDatabase>> {
+  const model = `model_${createHash('sha256').update(called).digest('hex').slice(0, 12)}`;
+  const keeper = new Client({ connectionString: serverOf('west').superuserUrl });
+  await keeper.connect();
+  try {
+    await keeper.query('select pg_advisory_lock(hashtext($1))', [model]); // Let go with the connection.
+    const { rowCount } = await keeper.query('select from pg_database where datname = $1', [model]);
+    if (rowCount === 0) await makeModel(model, fill);
+  } finally {
+    await keeper.end();
+  }
+  const [east, west] = await Promise.all([scratchDatabase('east', model), scratchDatabase('west', model)]);
+  return { east, west };
+}
+
+/** West's is named last: where that is, both are. */
+async function makeModel(model: string, fill: (urls: Record<Site, string>) => Promise<unknown>): Promise<void> {
+  const [east, west] = await Promise.all([scratchDatabase('east'), scratchDatabase('west')]);
+  const urls = { east: east.url, west: west.url };
+  await fill(urls);
+  for (const site of ['east', 'west'] as const) {
+    const name = new URL(urls[site]).pathname.slice(1);
+    await asAdmin(site, [
+      `drop database if exists ${model} with (force)`,
+      `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${name}'`,
+      `alter database ${name} rename to ${model}`,
+    ]);
+  }
+}
+
+function serverOf(site: Site) {
+  const at = inject('stack').sites[site];
+  if (!at) throw new Error(`no site ${site} in the rig`);
+  return at;
+}
+
+async function asAdmin(site: Site, statements: string[]): Promise<void> {
+  const client = new Client({ connectionString: serverOf(site).superuserUrl });
+  await client.connect();
+  try {
+    for (const statement of statements) await client.query(statement);
+  } finally {
+    await client.end();
+  }
 }

@@ -6,6 +6,8 @@ import { Client, Connection } from '@temporalio/client';
 import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker';
 import { inject } from 'vitest';
 import { Database } from '../../activities/contacts/database.ts';
+import { createJobs } from '../../activities/mover/jobs.ts';
+import { running } from '../../activities/running.ts';
 import { anchorOperators } from '../../activities/services/operators.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import type { SiteActivities } from '../../activities/types.ts';
@@ -18,7 +20,7 @@ import { prepareNamespace } from '../../ops/temporal.ts';
 import { createWorker } from '../../ops/worker.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import { refusing, withoutSite, type Addresses } from './black-holes.ts';
-import { scratchDatabase, type Site } from './databases.ts';
+import { filledDatabases, type Site } from './databases.ts';
 import { scratchVaults } from './vaults.ts';
 
 export const CUSTOMER = 'contoso';
@@ -51,15 +53,14 @@ Runtime.install({ logger: new DefaultLogger('ERROR', () => undefined) });
 const build = buildWorkflows();
 
 export async function openRegion({ users = 40 }: { users?: number } = {}): Promise<Region> {
-  const [east, west, vaults, reports] = await Promise.all([
-    scratchDatabase('east'),
-    scratchDatabase('west'),
+  const populace = { seed: 'region', users, customer: CUSTOMER, sites };
+  const [databases, vaults, reports] = await Promise.all([
+    filledDatabases(JSON.stringify(populace), (at) => createPeople({ ...populace, urls: at })),
     scratchVaults(),
     mkdtemp(join(tmpdir(), 'tandem-reports-')),
   ]);
-  const databases = { east, west };
+  const { east, west } = databases;
   const urls = { east: east.url, west: west.url };
-  await createPeople({ seed: 'region', users, customer: CUSTOMER, sites, urls });
   const pairs = { east: generateKeyPairSync('ed25519'), west: generateKeyPairSync('ed25519') };
   const people = ['operator-1', 'operator-2', 'operator-3'].map((id) => ({ id, pair: generateKeyPairSync('ed25519') }));
   const operators: Approver[] = people.map(({ id, pair }, i) => ({
@@ -97,7 +98,7 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
   };
   const settings = { east: settingsOf('east'), west: settingsOf('west') };
   for (const site of sites) await anchor(urls[site], operators);
-  const running: { stop: () => Promise<void> }[] = [];
+  const workers: { stop: () => Promise<void> }[] = [];
   return {
     settings,
     clients,
@@ -114,7 +115,9 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       const { workflowBundle, buildId } = await release;
       const { namespace: at } = clients[site].options;
       const address = inject('stack').sites[site]?.temporalAddress ?? '';
-      const activities = change(siteActivities(settings[site]));
+      // A process for each job costs more than all that is asked of it here; test/mover and the stacks have it.
+      const inProcess = createJobs(settings[site], running);
+      const activities = change({ ...siteActivities(settings[site]), ...inProcess });
       const worker = await createWorker(
         settings[site],
         { address, namespace: at },
@@ -123,11 +126,11 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       );
       const started = stoppable(worker);
       await makeCurrent(clients[site], { namespace: at, deploymentName: DEPLOYMENT, buildId });
-      running.push(started);
+      workers.push(started);
       return started;
     },
     async close() {
-      await Promise.all(running.map((r) => r.stop()));
+      await Promise.all(workers.map((w) => w.stop()));
       await Promise.all([clients.east.connection.close(), clients.west.connection.close()]);
       await Promise.all([east.drop(), west.drop(), rm(reports, { recursive: true })]);
     },
@@ -142,11 +145,11 @@ async function anchor(url: string, operators: readonly Approver[]): Promise<void
 }
 
 function stoppable(worker: Worker): { stop: () => Promise<void> } {
-  const running = worker.run();
+  const ended = worker.run();
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     worker.shutdown();
-    await running;
+    await ended;
   };
   return { stop: () => (stopped ??= stop()) };
 }

@@ -12,7 +12,7 @@ import { createPeople } from '../../ops/embedded/people/people.ts';
 import type { PullResult } from '../../activities/types.ts';
 import type { Check } from '../../workflows/model/checks.ts';
 import type { Receipt, SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
-import { scratchDatabase } from '../rig/databases.ts';
+import { filledDatabases } from '../rig/databases.ts';
 import { scratchVaults, type ScratchVaults } from '../rig/vaults.ts';
 
 export type Site = 'east' | 'west';
@@ -56,14 +56,13 @@ export async function openWorld(
   contacts?: { exactly: number },
   { locks = true }: { locks?: boolean } = {},
 ): Promise<World> {
-  const [east, west, access] = await Promise.all([
-    scratchDatabase('east'),
-    scratchDatabase('west'),
+  const sites = ['east', 'west'] as const;
+  const people = { seed: 'vault', users, customer: CUSTOMER, sites, ...(contacts && { contacts }) };
+  const [{ east, west }, access] = await Promise.all([
+    filledDatabases(JSON.stringify(people), (urls) => createPeople({ ...people, urls })),
     scratchVaults({ locks }),
   ]);
   const urls = { east: east.url, west: west.url };
-  const sites = ['east', 'west'] as const;
-  await createPeople({ seed: 'vault', users, customer: CUSTOMER, sites, urls, ...(contacts && { contacts }) });
   const pairs = { east: generateKeyPairSync('ed25519'), west: generateKeyPairSync('ed25519') };
   const databases = {
     east: new Database('database of acme at east', urls.east, LIMITS),
