@@ -112,7 +112,7 @@ describe('names, contacts and lists', () => {
     await world.take('east', { keys: { current: 'k2', ring: new Map(Object.entries(at.keys)) } });
     const hostile = await snapshot(`show --site east --user ${user} --show-contents`);
     expect(hostile.out).toContain('"\\u{1b}[2J\\u{202e}\\u{a}"');
-    // oxlint-disable-next-line no-control-regex
+    // oxlint-disable-next-line no-control-regex -- Control characters are what must not come out.
     expect(hostile.out).not.toMatch(/[\u0000-\u0009\u000b-\u001f\u202e]/);
     type Contents = { user: { username: string; contacts: { jid: string; nick: string }[] } };
     const told = await answer<Contents>(`show --site east --user ${user} --show-contents`);

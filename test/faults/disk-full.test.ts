@@ -69,6 +69,7 @@ afterAll(async () => {
   await rm(folder, { recursive: true, force: true });
 });
 
+// A disk that is really full takes root and a machine that may mount: nothing else shows it.
 describe.skipIf(!mayMount)('a full disk', () => {
   it('of the vault: no snapshot stands and the ledger knows of none; with room again the next one is whole', async () => {
     const { database: model, own: objects } = story.stages.first;

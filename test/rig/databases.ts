@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Client } from 'pg';
 import { inject } from 'vitest';
+import { sql } from './sql.ts';
 
 export type Site = 'east' | 'west';
 
@@ -17,11 +18,11 @@ export async function scratchDatabase(site: Site, model?: string): Promise<Scrat
   const at = serverOf(site);
   const name = `scratch_${randomBytes(6).toString('hex')}`;
   const named = (url: string): string => Object.assign(new URL(url), { pathname: `/${name}` }).toString();
-  await asAdmin(site, [`create database ${name} owner tandem${model === undefined ? '' : ` template ${model}`}`]);
+  await sql(at.superuserUrl, `create database ${name} owner tandem${model === undefined ? '' : ` template ${model}`}`);
   return {
     url: named(at.databaseUrl),
     peerUrl: named(at.peerUrl),
-    drop: () => asAdmin(site, [`drop database if exists ${name} with (force)`]),
+    drop: async () => void (await sql(at.superuserUrl, `drop database if exists ${name} with (force)`)),
   };
 }
 
@@ -54,11 +55,10 @@ async function makeModel(model: string, fill: (urls: Record<Site, string>) => Pr
   await fill(urls);
   for (const site of ['east', 'west'] as const) {
     const name = new URL(urls[site]).pathname.slice(1);
-    await asAdmin(site, [
-      `drop database if exists ${model} with (force)`,
-      `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${name}'`,
-      `alter database ${name} rename to ${model}`,
-    ]);
+    const { superuserUrl } = serverOf(site);
+    await sql(superuserUrl, `drop database if exists ${model} with (force)`); // Of one that came only half-way.
+    await sql(superuserUrl, `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${name}'`);
+    await sql(superuserUrl, `alter database ${name} rename to ${model}`);
   }
 }
 
@@ -66,14 +66,4 @@ function serverOf(site: Site) {
   const at = inject('stack').sites[site];
   if (!at) throw new Error(`no site ${site} in the rig`);
   return at;
-}
-
-async function asAdmin(site: Site, statements: string[]): Promise<void> {
-  const client = new Client({ connectionString: serverOf(site).superuserUrl });
-  await client.connect();
-  try {
-    for (const statement of statements) await client.query(statement);
-  } finally {
-    await client.end();
-  }
 }

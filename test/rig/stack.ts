@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
 import { down } from '../../ops/embedded/control.ts';
 import { up, type Stack } from '../../ops/embedded/stack.ts';
-import { sql } from './sql.ts';
+import { spareDisk } from './sql.ts';
 
 /** One stack for all test files: real servers, workflows whose clock can be moved, and no workers: tests bring their own. */
 
@@ -29,10 +29,4 @@ export default async function setup(project: TestProject): Promise<() => Promise
     throw error;
   }
   return stop;
-}
-
-/** The machine itself is never lost under a test: what a server has handed to it stands, also when the server is killed. */
-export async function spareDisk(superuserUrl: string): Promise<void> {
-  await sql(superuserUrl, 'alter system set fsync = off');
-  await sql(superuserUrl, 'select pg_reload_conf()');
 }

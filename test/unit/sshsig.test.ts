@@ -7,7 +7,7 @@ import { refuse, signedText, type Claim, type SignedVerb } from '../../workflows
 import { signWith } from '../../ops/signer.ts';
 import { whyNotSigned } from '../../workflows/model/sshsig.ts';
 
-/** Keys and signatures of the machine's own ssh-keygen; without it there is nobody else's signature to try. */
+/** Keys and signatures of the machine's own ssh-keygen. */
 
 const SSH_KEYGEN = ['/usr/bin/ssh-keygen', '/usr/local/bin/ssh-keygen'].find(existsSync);
 const text = 'tandem/1 approve\ncustomer: contoso\nbecause: "Feuer, ça brûle 🔥"\n';
@@ -39,6 +39,7 @@ function keyOf(name: string): string {
   return Buffer.from(line, 'base64').subarray(-32).toString('hex');
 }
 
+// Without ssh-keygen there is nobody else's signature to try.
 describe.skipIf(SSH_KEYGEN === undefined)('a pasted SSH signature', () => {
   it('is refused over another text, of another key, for something else, or by another kind of key', () => {
     expect(whyNotSigned(signed('one'), `${text} `, keyOf('one'))).toBe('it is over another text');
@@ -89,6 +90,7 @@ describe.skipIf(SSH_KEYGEN === undefined)('a pasted SSH signature', () => {
   });
 });
 
+// Nor a private key that was not made by us.
 describe.skipIf(SSH_KEYGEN === undefined)('a private key of OpenSSH', () => {
   const locked = (): string => join(folder, 'locked');
   const asked = (answer: string): void => {

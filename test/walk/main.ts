@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { down } from '../../ops/embedded/control.ts';
 import { up } from '../../ops/embedded/stack.ts';
-import { sql } from '../rig/sql.ts';
+import { spareDisk } from '../rig/sql.ts';
 import { Ground } from './ground.ts';
 import { jobs } from './jobs.ts';
 import { tellStory } from './story.ts';
@@ -102,11 +102,7 @@ async function main(): Promise<boolean> {
     const { sites } = await up({ folder, workers: false });
     const { east, west } = sites;
     if (!east || !west) throw new Error('the stack has no sites east and west');
-    // Clients are killed here, servers are not: their disks need not be waited for.
-    for (const { superuserUrl } of [east, west]) {
-      await sql(superuserUrl, 'alter system set fsync = off');
-      await sql(superuserUrl, 'select pg_reload_conf()');
-    }
+    for (const { superuserUrl } of [east, west]) await spareDisk(superuserUrl);
     return await walk(new Ground({ east, west }));
   } finally {
     await close();

@@ -1,0 +1,43 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { buildWorkflows, digestOfSources } from '../../ops/build.ts';
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tandem-build-'));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+describe('workflows that were bundled before', () => {
+  it('are taken only if they are whole, and were made of the same files', async () => {
+    const kept = join(folder, 'workflows');
+    const built = await buildWorkflows(kept);
+    const stands = await readFile(kept, 'utf8');
+    expect(await buildWorkflows(kept)).toEqual(built);
+    const other = stands.replace(/^\w/, (digit) => (digit === '0' ? '1' : '0'));
+    for (const bad of ['', stands.slice(0, -100), stands.replace('declare', 'DECLARE'), other]) {
+      await writeFile(kept, bad);
+      expect(await buildWorkflows(kept)).toEqual(built);
+      expect(await readFile(kept, 'utf8')).toBe(stands); // Mended, for the next start.
+    }
+  });
+
+  it('are others when a workflow, a library or the way of bundling is another', async () => {
+    await mkdir(join(folder, 'workflows', 'move'), { recursive: true });
+    await mkdir(join(folder, 'ops'));
+    const files = ['workflows/index.ts', 'workflows/move/walk.ts', 'package-lock.json', 'ops/build.ts'];
+    const put = (file: string, text: string): Promise<void> => writeFile(join(folder, file), text);
+    for (const file of files) await put(file, 'as it was');
+    const before = await digestOfSources(folder);
+    for (const file of files) {
+      await put(file, 'changed');
+      expect(await digestOfSources(folder)).not.toBe(before);
+      await put(file, 'as it was');
+    }
+    expect(await digestOfSources(folder)).toBe(before);
+    await put('workflows/new.ts', '');
+    expect(await digestOfSources(folder)).not.toBe(before);
+  });
+});
