@@ -1,9 +1,13 @@
+import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { Database } from './database.ts';
 
 const VERSION = 1;
+
+/** Whoever waits for a table's exclusive lock keeps everybody else waiting behind him: not for longer than this. */
+const LOCK_LIMIT = '2s';
 
 /** A database says whose it is; one of another customer or site is never read or written. */
 export async function requireIdentity(client: PoolClient, customer: string, site: string): Promise<void> {
@@ -31,7 +35,8 @@ export async function requireIdentity(client: PoolClient, customer: string, site
 
 /**
  * Brings schema `tandem` into a contact database and gives each half to its own site under epoch 1, unless it stands
- * already. Safe to repeat; changes nothing about who serves. Refuses a database of another customer or site.
+ * already. Safe to repeat; changes nothing about who serves. Refuses a database of another customer or site. Where this
+ * very schema stands no table is touched: a worker that starts in the middle of a move waits for none of its steps.
  */
 export async function prepareContactDatabase(
   database: Database,
@@ -43,15 +48,16 @@ export async function prepareContactDatabase(
   await database.transaction(async (client) => {
     // Two workers that start at once must not create the same things: one waits for the other.
     await client.query("select pg_advisory_xact_lock(hashtext('tandem.prepare'))");
-    const { rows } = await client.query<{ there: boolean }>(
-      "select to_regclass('tandem.identity') is not null as there",
-    );
-    if (rows[0]?.there && (await client.query('select from tandem.identity')).rowCount)
-      await requireIdentity(client, customer, site);
+    const stands = await schemaOf(client);
+    if (stands !== null) await requireIdentity(client, customer, site);
+    const digest = createHash('sha256').update(schema).digest('hex');
+    if (stands === digest) return;
+    await client.query(`set local lock_timeout = '${LOCK_LIMIT}'`);
     await client.query(schema);
     await client.query(
-      'insert into tandem.identity (customer, site, version) values ($1, $2, $3) on conflict do nothing',
-      [customer, site, VERSION],
+      `insert into tandem.identity (customer, site, version, schema) values ($1, $2, $3, $4)
+       on conflict (one) do update set schema = excluded.schema`,
+      [customer, site, VERSION, digest],
     );
     await client.query(
       "insert into tandem.epoch (customer, number, site, move) values ($1, 1, '-', 'provisioned') on conflict do nothing",
@@ -64,4 +70,14 @@ export async function prepareContactDatabase(
       );
     }
   });
+}
+
+/** The digest of the schema that was brought into a database; empty when that is not known, null when none was. */
+async function schemaOf(client: PoolClient): Promise<string | null> {
+  const { rows } = await client.query<{ there: boolean }>("select to_regclass('tandem.identity') is not null as there");
+  if (!rows[0]?.there) return null;
+  const found = await client.query<{ schema: string }>(
+    `select coalesce(to_jsonb(i)->>'schema', '') as schema from tandem.identity i`,
+  );
+  return found.rows[0]?.schema ?? null;
 }

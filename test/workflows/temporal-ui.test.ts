@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { SiteActivities } from '../../activities/types.ts';
 import { resumeFailover, startFailover, type FailoverHandle } from '../../ops/moves.ts';
 import { failureKind } from '../../workflows/model/failures.ts';
+import { passTime } from '../rig/clock.ts';
 import { approve, ask, cover, declaration, declare, reach, servable } from '../rig/failovers.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 
@@ -234,5 +235,30 @@ describe('Temporal restored from a backup', () => {
     const { report } = await handle.result();
     expect(report).toMatchObject({ move, outcome: 'closed', mismatches: 0 });
     expect(await effects(move)).toEqual(EACH_ONCE);
+  });
+
+  it('does nothing for a move that has ended since: who signs is told how it ended, and the run ends by it', async () => {
+    const first = await declare(region);
+    await sign(first);
+    const { report } = await first.result();
+    const before = await ask(region, 'west', 'select * from tandem.journal order by move, seq');
+    const handle = await restoreBackup(first);
+    await reach(handle, (s) => s.phase === 'approving');
+    const [one] = region.operators;
+    if (!one) throw new Error('no operator');
+    await expect(approve(handle, one)).rejects.toThrow(/journal of move .*: closed at .* comes too late/);
+    expect(await handle.result().then(() => '', failureKind)).toBe('move-ended');
+    expect(await ask(region, 'west', 'select * from tandem.journal order by move, seq')).toEqual(before);
+    expect(await epoch()).toEqual([{ number: report.epoch, move: report.move }]);
+  });
+
+  it('ends a run of such a move also when nobody signs, as soon as its clock has something to say', async () => {
+    const first = await declare(region);
+    await sign(first);
+    await first.result();
+    const handle = await restoreBackup(first);
+    await reach(handle, (s) => s.phase === 'approving');
+    await passTime(region.clients.west, handle.workflowId, 24 * 3_600_000).catch(() => undefined); // It ends meanwhile.
+    expect(await handle.result().then(() => '', failureKind)).toBe('move-ended');
   });
 });

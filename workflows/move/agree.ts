@@ -17,6 +17,7 @@ export async function agree(run: Run): Promise<'agreed' | 'aborted'> {
   const deadline = Date.now() + APPROVAL_LIMIT_MS;
   for (let pause = FIRST_LOOK_MS; ; pause = Math.min(2 * pause, LAST_LOOK_MS)) {
     await run.makePlan();
+    await run.flush(); // Whoever takes this move over, or looks into its journal, finds what was asked to be signed.
     const lookAgainAt = run.currentPlan.blockers.length > 0 ? Date.now() + pause : Infinity;
     await waitUntil(run, Math.min(deadline, lookAgainAt));
     if (run.abortAsked) {
@@ -40,6 +41,7 @@ export async function agree(run: Run): Promise<'agreed' | 'aborted'> {
 /** Returns when the plan is agreed, an abort is asked, or `limit` has come. */
 async function waitUntil(run: Run, limit: number): Promise<void> {
   for (;;) {
+    if (run.gone) throw run.gone;
     if (run.approvalsStand || run.standsAlone || run.abortAsked || Date.now() >= limit) return;
     const ahead = [...run.approvals.map((a) => a.expiresAt), countsAt(run.breakGlass) ?? 0].filter(
       (at) => at > Date.now(),

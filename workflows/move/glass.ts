@@ -51,7 +51,7 @@ export async function pageAll(run: Run, { operator, because = '', digest, nonce 
   if (paged) Object.assign(glass, { pagedAt: Date.now(), sent } satisfies Partial<BreakGlass>);
   else if (glass.stoppedBy === null) run.breakGlass = null;
   run.show();
-  run.flush().catch(() => undefined); // As with every word: a journal that fails for good ends the run where it acts on this.
+  run.flush().catch(() => undefined); // As with every word: a journal that fails for good ends the run where it waits.
   if (paged) return;
   const why = failed.map((f) => `${f.channel}: ${f.because}`).join('; ');
   throw ApplicationFailure.nonRetryable(

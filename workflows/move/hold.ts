@@ -23,7 +23,10 @@ export async function hold(run: Run, step: Step, input: () => StepInput, over: (
     run.alarm(`step ${step.id} is held: ${report.summary}`);
     await run.flush();
     const asked = (): boolean => run.answers.has(step.id) || (run.abortAsked !== null && run.mayAbort) || over();
-    await condition(asked, HOLD_LIMIT, { summary: `step ${step.id} is held for an operator` });
+    await condition(() => asked() || run.gone !== null, HOLD_LIMIT, {
+      summary: `step ${step.id} is held for an operator`,
+    });
+    if (run.gone) throw run.gone;
     const answer = run.answers.get(step.id);
     run.answers.delete(step.id);
     if (!answer || over()) {

@@ -11,6 +11,17 @@ export class Lines {
   private added = 0;
   private written = 0;
   private writing: Promise<void> | null = null;
+  private readonly refused: () => void;
+  /**
+   * Why the journal takes no line of this run any more: its move has ended, or another run has taken it over. It is no
+   * longer this run's, which ends where it waits.
+   */
+  refusal: Error | null = null;
+
+  /** `refused` is called once, when nothing more will be taken. */
+  constructor(refused: () => void) {
+    this.refused = refused;
+  }
 
   /** The line's key is its place and its time: after Temporal was restored from a backup, other lines have other keys. */
   add(entry: Omit<JournalEntry, 'key'>): void {
@@ -36,7 +47,13 @@ export class Lines {
   private async write(): Promise<void> {
     const entries = [...this.waiting];
     // Whoever waits for it may be cancelled; the line may not.
-    await CancellationScope.nonCancellable(() => record['write-journal']({ entries }));
+    try {
+      await CancellationScope.nonCancellable(() => record['write-journal']({ entries }));
+    } catch (error) {
+      this.refusal = error instanceof Error ? error : new Error(String(error));
+      this.refused();
+      throw error;
+    }
     this.waiting.splice(0, entries.length);
     this.written += entries.length;
   }

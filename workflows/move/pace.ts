@@ -37,7 +37,7 @@ export async function atItsPace<T>(run: Run, step: Step, round: Promise<T>): Pro
       await sleep(afterMs, { summary: `step ${step.id} is usually done by then` });
       report.stuckAt = new Date(Date.now()).toISOString();
       run.alarm(stuckText(report));
-      run.flush().catch(() => undefined); // A journal that fails for good ends the run where it acts on this.
+      run.flush().catch(() => undefined); // A journal that fails for good ends the run where it waits.
     })
     .catch((error: unknown) => {
       if (!isCancellation(error)) throw error;

@@ -67,7 +67,9 @@ export class Run {
   notSealed: string | null = null;
   /** Grows with everything that could end a wait. */
   changes = 0;
-  private readonly lines = new Lines();
+  private readonly lines = new Lines(() => {
+    this.changes += 1;
+  });
   readonly pages = new Pages(this);
   /** Phase and held steps as the lists show them. */
   private listed = '';
@@ -125,6 +127,11 @@ export class Run {
   /** Whether the journal has all of them. */
   get written(): boolean {
     return this.lines.empty;
+  }
+
+  /** Why the move is not this run's any more; asked at the end of each wait. */
+  get gone(): Error | null {
+    return this.lines.refusal;
   }
 
   /** Brings the lines written so far into the journal. */

@@ -7,6 +7,7 @@ import {
   setHandler,
 } from '@temporalio/workflow';
 import { approvalOf, refuse, verbs as verbNames, type SignedVerb, type Verb } from '../model/approvals.ts';
+import { failureText } from '../model/failures.ts';
 import { isAnswer, joined, signaturesNeeded, type Answer } from '../model/motions.ts';
 import type { FailoverStatus, VerbAnswer } from '../model/moves.ts';
 import { askedAlone, notBreakable, notStoppable, pageAll } from './glass.ts';
@@ -142,12 +143,17 @@ async function accept(run: Run, v: SignedVerb): Promise<VerbAnswer> {
   run.write('signed', { verb, operator, digest, step, round, because, accepts, breakGlass, nonce, expires, signature });
   apply(run, v);
   run.show();
-  run.flush().catch(() => undefined); // A journal that fails for good ends the run where it acts on this.
-  const kept = await condition(() => run.written, JOURNAL_PATIENCE);
+  run.flush().catch(() => undefined); // A journal that fails for good ends the run where it waits.
+  const kept = await condition(() => run.written || run.gone !== null, JOURNAL_PATIENCE);
+  if (run.gone) throw notTaken(run, run.gone);
   if (breakGlass) await pageAll(run, v);
   const { waitsFor } = run.status();
   return { phase: run.phase, waitsFor: kept ? waitsFor : `the journal, which does not answer; then ${waitsFor}` };
 }
+
+/** The run ends by this, and the operator is told why before it has. */
+const notTaken = (run: Run, because: Error): ApplicationFailure =>
+  ApplicationFailure.nonRetryable(`${run.input.customer}: ${failureText(because)}`, 'verb-refused');
 
 /** Registered before anything is awaited: a verb may already be waiting. */
 export function listen(run: Run): void {

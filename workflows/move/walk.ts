@@ -101,7 +101,8 @@ class Walk {
   private async mayGoOn(): Promise<boolean> {
     const { run } = this;
     const stopped = (): boolean => this.end !== null || (run.abortAsked !== null && run.mayAbort);
-    if (run.paused && !stopped()) await condition(() => run.paused === null || stopped());
+    if (run.paused && !stopped()) await condition(() => run.paused === null || stopped() || run.gone !== null);
+    if (run.gone) throw run.gone;
     if (this.end === null && stopped()) this.over('aborted');
     return this.end === null;
   }

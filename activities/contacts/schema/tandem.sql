@@ -11,6 +11,8 @@ create table if not exists tandem.identity (
 
 -- Tells one database from another that took its place.
 alter table tandem.identity add column if not exists id uuid not null default gen_random_uuid();
+-- The digest of this file, as it was last brought here.
+alter table tandem.identity add column if not exists schema text;
 
 -- Where each user belongs. The same at both sites.
 create table if not exists tandem.home (

@@ -1,0 +1,136 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import {
+  failoverHandle,
+  failoverStatus,
+  resumeFailover,
+  sendVerb,
+  signVerb,
+  startFailover,
+  type FailoverHandle,
+} from '../../../ops/moves.ts';
+import { sql } from '../../rig/sql.ts';
+import { LOST, SURVIVOR, type World } from './world.ts';
+
+/** A question that was handed to a dead worker is asked again. */
+const ANSWER_MS = 3000;
+const LOOK_MS = 50;
+
+/**
+ * Two operators who bring a move to its end, whatever becomes of the service: they declare it once, sign what is not
+ * signed, and try again when nobody answers.
+ */
+export class Operators {
+  /** How often each has signed, for a move. */
+  readonly signed = new Map<string, number>();
+  private readonly world: World;
+  private readonly client: Client;
+  private busy = false;
+  move = '';
+
+  constructor(world: World, client: Client) {
+    this.world = world;
+    this.client = client;
+  }
+
+  /** Declares the site lost. */
+  async declare(): Promise<void> {
+    const { customer } = this.world;
+    const handle = await startFailover(this.client, SURVIVOR, {
+      customer,
+      from: LOST,
+      reason: 'every process of the site was killed',
+      requestedBy: 'operator-1',
+      isolation: 'its processes were killed by this walk',
+    });
+    this.move = (await handle.describe()).runId;
+  }
+
+  /** Signs what is asked until the move has ended, and waits for its run. */
+  async bringToEnd(signal: AbortSignal): Promise<void> {
+    const handle = this.handle();
+    while (!(await this.hasEnded())) {
+      signal.throwIfAborted();
+      if (!this.busy) await this.signWhatIsAsked(handle);
+      await pause(LOOK_MS);
+    }
+    while (await this.runs(handle)) {
+      signal.throwIfAborted();
+      await pause(LOOK_MS);
+    }
+  }
+
+  /** Has the move paused in the middle of a step, and waits until that step is over and nothing runs. */
+  async pauseAfter(letGo: () => Promise<void>): Promise<void> {
+    const handle = this.handle();
+    const said = this.say('pause');
+    while (!(await failoverStatus(handle)).paused) await pause(LOOK_MS);
+    await letGo();
+    await said;
+    while ((await handle.describe()).raw.pendingActivities?.length) await pause(LOOK_MS);
+  }
+
+  async say(verb: 'pause' | 'resume'): Promise<void> {
+    const handle = this.handle();
+    const [[operator, key] = []] = this.world.operators;
+    if (!operator || !key) throw new Error('no operators');
+    await sendVerb(handle, signVerb(await failoverStatus(handle), { verb, operator, key, because: 'to be seen' }));
+  }
+
+  private handle(): FailoverHandle {
+    return failoverHandle(this.client, this.world.customer);
+  }
+
+  /** Also when nobody answers; not on a service that has lost it. */
+  private async runs(handle: FailoverHandle): Promise<boolean> {
+    if (this.busy) return true;
+    try {
+      const { status } = await this.client.withDeadline(Date.now() + ANSWER_MS, () => handle.describe());
+      return status.name === 'RUNNING';
+    } catch (error) {
+      return !(error instanceof WorkflowNotFoundError);
+    }
+  }
+
+  /** Nobody begins to sign while `work` is done to the service. */
+  async without<T>(work: () => Promise<T>): Promise<T> {
+    this.busy = true;
+    try {
+      return await work();
+    } finally {
+      this.busy = false;
+    }
+  }
+
+  /** On a Temporal service that knows of nothing: the move goes on; one that never had the slot is declared again. */
+  async goOn(): Promise<void> {
+    const { customer, url } = this.world;
+    if (await this.hasEnded()) return;
+    const slot = await sql(url, `select from tandem.move where move = '${this.move}'`);
+    if (slot.length === 0) return this.declare();
+    await resumeFailover(this.client, SURVIVOR, customer);
+  }
+
+  async hasEnded(): Promise<boolean> {
+    const { move, world } = this;
+    return (await sql(world.url, `select from tandem.move where move = '${move}' and ended_at is not null`)).length > 0;
+  }
+
+  /** One look, and one signature if it is asked. What fails is tried at the next look. */
+  private async signWhatIsAsked(handle: FailoverHandle): Promise<void> {
+    try {
+      await this.client.withDeadline(Date.now() + ANSWER_MS, async () => {
+        const status = await failoverStatus(handle);
+        if (status.phase !== 'approving') return;
+        for (const [operator, key] of this.world.operators) {
+          if (status.approvals.some((a) => a.operator === operator)) continue;
+          this.signed.set(operator, (this.signed.get(operator) ?? 0) + 1);
+          await sendVerb(handle, signVerb(status, { verb: 'approve', operator, key }));
+          return;
+        }
+      });
+    } catch {
+      // The service is away, or the run has ended: the journal tells.
+    }
+  }
+}

@@ -1,0 +1,129 @@
+import type { KeyObject } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
+import { readConfiguration } from '../../../ops/config/configuration.ts';
+import { operatorKeyPath } from '../../../ops/embedded/configuration.ts';
+import { down, killProcess, killSite } from '../../../ops/embedded/control.ts';
+import { compareWitness, makeWitness } from '../../../ops/embedded/demo/witness.ts';
+import { createPeople } from '../../../ops/embedded/people/people.ts';
+import { up, type Stack } from '../../../ops/embedded/stack.ts';
+import { loadPrivateKey } from '../../../ops/keys.ts';
+import { snapshotNow, standbyNow } from '../../../ops/snapshots.ts';
+import { connectClient } from '../../../ops/temporal.ts';
+import { sql, spareDisk } from '../../rig/sql.ts';
+
+export const LOST = 'east';
+export const SURVIVOR = 'west';
+const OPERATORS = ['operator-1', 'operator-2'];
+
+/** Two real sites of which one is lost, with its snapshot covered by the other; it is lost again and again. */
+export class World {
+  readonly stack: Stack;
+  readonly operators: ReadonlyMap<string, KeyObject>;
+  private readonly users: number;
+
+  private constructor(stack: Stack, operators: ReadonlyMap<string, KeyObject>, users: number) {
+    this.stack = stack;
+    this.operators = operators;
+    this.users = users;
+  }
+
+  static async open(users: number): Promise<World> {
+    const folder = await mkdtemp(join(tmpdir(), 'tandem-walk-'));
+    try {
+      const stack = await up({ folder, workers: true });
+      for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
+      const keys = OPERATORS.map(async (id) => [id, await loadPrivateKey(operatorKeyPath(folder, id))] as const);
+      return new World(stack, new Map(await Promise.all(keys)), users);
+    } catch (error) {
+      await down(folder);
+      await rm(folder, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  get customer(): string {
+    return this.stack.customer;
+  }
+
+  /** The survivor's contacts. */
+  get url(): string {
+    return this.urlOf(SURVIVOR);
+  }
+
+  /** Fills both sites, covers the one that will be lost, and ends every process of it. */
+  async loseSite(): Promise<void> {
+    const { customer, users, stack } = this;
+    const urls = { east: this.urlOf(LOST), west: this.url };
+    await createPeople({ seed: 'walk', users, customer, sites: [LOST, SURVIVOR], urls });
+    await makeWitness(urls.east, urls.west, LOST);
+    const { customers } = await readConfiguration(stack.configuration);
+    const configured = customers.get(customer);
+    if (!configured) throw new Error(`no customer ${customer}`);
+    const own = { id: customer, snapshots: configured.snapshots };
+    const clients = await Promise.all([LOST, SURVIVOR].map((site) => this.client(site)));
+    const [east, west] = clients;
+    if (!east || !west) throw new Error('two sites');
+    await snapshotNow(east, LOST, own);
+    await standbyNow(west, SURVIVOR, own);
+    await Promise.all(clients.map((client) => client.connection.close()));
+    await killSite(stack.folder, LOST);
+  }
+
+  async client(site: string = SURVIVOR): Promise<Client> {
+    return connectClient({ address: this.stack.sites[site]?.temporalAddress ?? '', namespace: 'tandem' });
+  }
+
+  /** As if no move had served the lost half yet; and what the survivor holds of it is wrong for every third user. */
+  async closeAgain(): Promise<void> {
+    const third = `select username from tandem.home where site = '${LOST}' and hashtext(username) % 3 = 0`;
+    await sql(this.url, `delete from tandem.serving where site = '${LOST}'`);
+    await sql(this.url, `update rosterusers set nick = nick || '~' where username in (${third})`);
+    const lists = `select id from privacy_list where username in (${third})`;
+    await sql(this.url, `delete from privacy_list_data where id in (${lists})`);
+  }
+
+  /** Rows of the lost half that are not as they were at its own site. */
+  async differences(): Promise<number> {
+    return compareWitness(this.url, LOST);
+  }
+
+  /** Users of the lost half that the survivor serves, and all of them. */
+  async served(): Promise<{ now: number; all: number }> {
+    const [row] = await sql<{ now: number; all: number }>(
+      this.url,
+      `select count(*)::int as all, count(*) filter (where tandem.may_serve(username))::int as now
+         from tandem.home where site = '${LOST}'`,
+    );
+    return row ?? { now: -1, all: -1 };
+  }
+
+  /** Starts what is not running. */
+  async mend(): Promise<void> {
+    await up({ folder: this.stack.folder, sites: [SURVIVOR], workers: true });
+  }
+
+  async kill(name: 'worker' | 'temporal'): Promise<void> {
+    await killProcess(this.stack.folder, SURVIVOR, name);
+  }
+
+  /** The survivor's Temporal service knows nothing any more. */
+  async dropTemporal(): Promise<void> {
+    const admin = this.stack.sites[SURVIVOR]?.superuserUrl ?? '';
+    for (const name of ['temporal', 'temporal_visibility']) {
+      await sql(admin, `drop database ${name} with (force)`);
+      await sql(admin, `create database ${name} owner temporal`);
+    }
+  }
+
+  async close(): Promise<void> {
+    await down(this.stack.folder);
+    await rm(this.stack.folder, { recursive: true, force: true });
+  }
+
+  private urlOf(site: string): string {
+    return this.stack.sites[site]?.databaseUrl ?? '';
+  }
+}
