@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
 import { Fault } from '../fault.ts';
-import { draftVerb, failoverStatus, sendVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
+import { draftVerb, failoverStatus, type FailoverHandle, type VerbDraft } from '../moves.ts';
 import { planScreen } from './failover-plan.ts';
 import type { Context } from './print.ts';
 
@@ -30,14 +30,13 @@ export async function printText(
       .map((line) => `  ${line}`),
     '',
     `Sign it where the key is: ssh-keygen -Y sign -n tandem -f KEY ${file}`,
-    `That leaves ${file}.sig. In Temporal UI the same is the update \`${v.verb}\`, with the JSON of ${requestOf(file)}`,
-    'and, as its field `signature`, what the .sig file holds.',
+    `That leaves ${file}.sig. With \`--signed ${file} --for-ui\` the same is printed for Temporal UI.`,
   ]);
   out.next(`tandem failover ${v.verb} --customer ${status.customer} --signed ${file}`);
 }
 
-/** Sends what was signed elsewhere. */
-export async function sendPasted({ out }: Context, handle: FailoverHandle, verb: Verb, file: string): Promise<void> {
+/** What was signed elsewhere, with its signature. */
+export async function readPasted(verb: Verb, file: string): Promise<SignedVerb> {
   const request = await readRequest(requestOf(file));
   const signature = await read(`${file}.sig`);
   if (request.verb !== verb)
@@ -50,10 +49,7 @@ export async function sendPasted({ out }: Context, handle: FailoverHandle, verb:
       `${requestOf(file)}: expired at ${request.expires}; a signature lives an hour`,
       `\`tandem failover ${verb} --operator ${request.operator} --print ANOTHER-FILE\`, and sign that.`,
     );
-  const answer = await sendVerb(handle, { ...request, signature });
-  out.answer(answer, `Accepted: ${verb} by ${request.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
-  const after = await failoverStatus(handle);
-  out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
+  return { ...request, signature };
 }
 
 const requestOf = (file: string): string => `${file}.json`;

@@ -1,9 +1,9 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import type { Verb } from '../../workflows/model/approvals.ts';
+import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
 import { isAnswer } from '../../workflows/model/motions.ts';
 import { draftVerb, failoverStatus, sendVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
 import { openSigner } from '../signer.ts';
-import { printText, sendPasted } from './failover-paste.ts';
+import { printText, readPasted } from './failover-paste.ts';
 import { planScreen } from './failover-plan.ts';
 import type { Context } from './print.ts';
 
@@ -20,6 +20,7 @@ export interface Signing {
   breakGlass?: boolean;
   print?: string;
   signed?: string;
+  forUi?: boolean;
 }
 
 /** What operators sign. */
@@ -34,6 +35,7 @@ export function registerSigned(
       .option('--passphrase-file <file>', 'opens an encrypted PEM key (or TANDEM_PASSPHRASE)')
       .option('--print <file>', 'write what is to be signed elsewhere, by ssh-keygen, and send nothing')
       .option('--signed <file>', 'send what was signed so')
+      .option('--for-ui', 'with --key or --signed: print the update for Temporal UI, and send nothing')
       .action((o: Partial<Signing>) => act(o, name));
     if (step) command.option('--step <id>', 'the step (needed)');
     return command.option('--because <text>', `kept in the journal${reason ? ' (needed)' : ''}`);
@@ -60,7 +62,8 @@ const reasoned: readonly Verb[] = ['skip', 'done', 'note', 'veto'];
 /** Signed here with a key, to be signed elsewhere, or signed there. */
 export async function give(context: Context, handle: FailoverHandle, verb: Verb, o: Partial<Signing>): Promise<void> {
   const { operator, key, print, signed, step, because } = o;
-  if (signed !== undefined) return sendPasted(context, handle, verb, signed);
+  const send = o.forUi ? printUpdate : sendSigned;
+  if (signed !== undefined) return send(context, handle, await readPasted(verb, signed));
   const lacking = [
     ...(operator === undefined ? ['--operator ID'] : []),
     ...(key === undefined && print === undefined ? ['--key FILE, or --print FILE to sign elsewhere'] : []),
@@ -78,7 +81,7 @@ export async function give(context: Context, handle: FailoverHandle, verb: Verb,
     ...(o.breakGlass && { breakGlass: true as const }),
   };
   if (print !== undefined) return printText(context, handle, print, draft);
-  return sign(context, handle, draft, { ...o, key: key ?? '' });
+  return sign(context, handle, draft, { ...o, key: key ?? '' }, send);
 }
 
 const acceptedIn = ({ accept = [], acceptDataLoss }: Partial<Signing>): string[] => [
@@ -91,16 +94,28 @@ export async function sign(
   handle: FailoverHandle,
   draft: VerbDraft,
   o: Pick<Signing, 'key' | 'passphraseFile'>,
+  send = sendSigned,
 ): Promise<void> {
   const signer = await openSigner(o.key, o.passphraseFile);
   const status = await failoverStatus(handle);
   if (status.plan && !context.json()) context.out.answer(null, planScreen(status));
   const { v, text } = draftVerb(status, draft);
-  const answer = await sendVerb(handle, { ...v, signature: await signer(text) });
-  context.out.answer(
-    answer,
-    `Accepted: ${draft.verb} by ${draft.operator}. ${answer.phase}: waits for ${answer.waitsFor}`,
-  );
+  return send(context, handle, { ...v, signature: await signer(text) });
+}
+
+async function sendSigned({ out }: Context, handle: FailoverHandle, v: SignedVerb): Promise<void> {
+  const answer = await sendVerb(handle, v);
+  out.answer(answer, `Accepted: ${v.verb} by ${v.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
   const after = await failoverStatus(handle);
-  context.out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
+  out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
+}
+
+/** The same, to be pasted: whoever has the page open need not have a command line. */
+async function printUpdate({ out }: Context, { workflowId }: FailoverHandle, v: SignedVerb): Promise<void> {
+  out.answer(v, [
+    `On the page of ${workflowId} in Temporal UI: More Actions, Send an Update, name \`${v.verb}\`, input until ${v.expires}:`,
+    '',
+    // As the page itself would lay it out: else its button moves away from under the hand.
+    ...JSON.stringify(v, null, 2).split('\n'),
+  ]);
 }

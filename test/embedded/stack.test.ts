@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { killProcess, killSite, reset, status, down, livingProcesses } from '../../ops/embedded/control.ts';
 import { isFree, ownerOf } from '../../ops/embedded/ports.ts';
 import { up, type Stack } from '../../ops/embedded/stack.ts';
@@ -23,37 +23,43 @@ const start = async (folder: string): Promise<Stack> => up({ folder, sites: ['ea
 const pids = async (folder: string): Promise<number[]> =>
   (await livingProcesses(folder)).map((p) => p.pid).toSorted((a, b) => a - b);
 
+async function remove(folder: string): Promise<void> {
+  await down(folder);
+  await rm(folder, { recursive: true, force: true });
+}
+
+/** One that many tests take as the one before has left it, running or not; its processes cost seconds each time. */
+let one: string;
+let stack: Stack;
+beforeAll(async () => {
+  one = await mkdtemp(join(tmpdir(), 'tandem-stack-'));
+  stack = await start(one);
+});
+afterAll(() => remove(one));
 afterEach(async () => {
-  for (const folder of folders.splice(0)) {
-    await down(folder);
-    await rm(folder, { recursive: true, force: true });
-  }
+  for (const folder of folders.splice(0)) await remove(folder);
 });
 
 describe('the stack never', () => {
   it('ends a foreign process that was given the id of one of ours', async () => {
-    const folder = await freshFolder();
-    await start(folder);
-    await down(folder);
+    await down(one);
     const foreign = spawn('sleep', ['60'], { stdio: 'ignore' });
     const bootId = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
     const forged = { site: 'east', name: 'vault', pid: foreign.pid, startTicks: '12345', bootId };
-    await writeFile(join(folder, 'processes', 'east-vault.json'), JSON.stringify(forged));
-    expect((await status(folder)).find((p) => p.name === 'vault')).toMatchObject({ state: 'dead', pid: null });
-    await down(folder);
+    await writeFile(join(one, 'processes', 'east-vault.json'), JSON.stringify(forged));
+    expect((await status(one)).find((p) => p.name === 'vault')).toMatchObject({ state: 'dead', pid: null });
+    await down(one);
     expect(foreign.exitCode).toBeNull();
     expect(() => process.kill(foreign.pid ?? 0, 0)).not.toThrow();
     foreign.kill('SIGKILL');
   });
 
   it('starts anything when a port is taken, and names the owner', async () => {
-    const folder = await freshFolder();
-    const stack = await start(folder);
-    await down(folder);
+    await down(one);
     const port = stack.sites['east']?.ports.vault ?? 0;
     const thief = createServer().listen(port, '127.0.0.1');
-    await expect(start(folder)).rejects.toThrow(`port ${port} for east/vault is taken by process ${process.pid}`);
-    expect(await pids(folder)).toEqual([]);
+    await expect(start(one)).rejects.toThrow(`port ${port} for east/vault is taken by process ${process.pid}`);
+    expect(await pids(one)).toEqual([]);
     thief.close();
   });
 
@@ -90,7 +96,7 @@ describe('the stack never', () => {
 
 describe('the stack', () => {
   it('is found by a second up, and lives beside another one', async () => {
-    const [one, two] = [await freshFolder(), await freshFolder()];
+    const two = await freshFolder();
     await Promise.all([start(one), start(two)]);
     const before = await pids(one);
     expect(before).toHaveLength(4);
@@ -122,28 +128,26 @@ describe('the stack', () => {
   });
 
   it('loses a site whole, and comes back with what it held', async () => {
-    const folder = await freshFolder();
-    const stack = await start(folder);
+    await start(one);
     const at = stack.sites['east'];
     if (!at) throw new Error('no east');
     await sql(at.databaseUrl, 'create table kept (n int); insert into kept values (7)');
-    await killSite(folder, 'east');
+    await killSite(one, 'east');
     expect(await Promise.all(Object.values(at.ports).map(isFree))).not.toContain(false);
-    await start(folder);
+    await start(one);
     expect(await sql(at.databaseUrl, 'select n from kept')).toEqual([{ n: 7 }]);
   });
 
   it('prepares Temporal databases that were dropped and made anew', async () => {
-    const folder = await freshFolder();
-    const stack = await start(folder);
-    await killProcess(folder, 'east', 'temporal');
+    await start(one);
+    await killProcess(one, 'east', 'temporal');
     const admin = stack.sites['east']?.superuserUrl ?? '';
     for (const name of ['temporal', 'temporal_visibility']) {
       await sql(admin, `drop database ${name} with (force)`);
       await sql(admin, `create database ${name} owner temporal`);
     }
-    await start(folder);
-    expect((await status(folder)).filter((p) => p.name !== 'worker').map((p) => p.state)).toEqual([
+    await start(one);
+    expect((await status(one)).filter((p) => p.name !== 'worker').map((p) => p.state)).toEqual([
       'running',
       'running',
       'running',

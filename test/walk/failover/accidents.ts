@@ -1,6 +1,7 @@
 import { livingProcesses } from '../../../ops/embedded/control.ts';
 import { signalProcess } from '../../../ops/embedded/processes.ts';
 import type { Gate } from './gate.ts';
+import type { Operators } from './operators.ts';
 import { SURVIVOR, type World } from './world.ts';
 
 /** What is lost while a line of the journal is being written, or right after it was. */
@@ -14,6 +15,7 @@ export type Moment = (typeof moments)[number];
 interface Scene {
   world: World;
   gate: Gate;
+  operators: Operators;
 }
 
 /**
@@ -21,11 +23,12 @@ interface Scene {
  * the line is let go, so that it is committed and its writer's answer arrives nowhere.
  */
 export async function happen(scene: Scene, accident: Accident, moment: Moment): Promise<void> {
-  const { world, gate } = scene;
+  const { world, gate, operators } = scene;
   if (moment === 'after') {
     await signalTemporal(world, 'SIGSTOP');
     await gate.letCommit();
   }
+  await operators.noteKept();
   if (accident !== 'temporal') await world.kill('worker');
   if (accident !== 'worker') await world.kill('temporal');
   if (moment === 'before') await gate.letGo();

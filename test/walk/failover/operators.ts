@@ -21,8 +21,9 @@ const LOOK_MS = 50;
  * signed, and try again when nobody answers.
  */
 export class Operators {
-  /** How often each has signed, for a move. */
-  readonly signed = new Map<string, number>();
+  private readonly signed = new Map<string, number>();
+  /** How often those had signed whose word stood in the journal when the accident happened. */
+  private kept = new Map<string, number>();
   private readonly world: World;
   private readonly client: Client;
   private busy = false;
@@ -58,6 +59,25 @@ export class Operators {
       signal.throwIfAborted();
       await pause(LOOK_MS);
     }
+  }
+
+  /** Remembers whose word stands in the journal: it counts, whatever is lost now. */
+  async noteKept(): Promise<void> {
+    const rows = await sql<{ operator: string }>(
+      this.world.url,
+      `select body::jsonb->>'operator' as operator from tandem.journal where move = '${this.move}' and kind = 'signed'`,
+    );
+    this.kept = new Map(rows.map(({ operator }) => [operator, this.signed.get(operator) ?? 0]));
+  }
+
+  /** Those who were asked for what the journal had, and those who were never asked. */
+  askedWrongly(): string[] {
+    return [...this.world.operators.keys()].flatMap((operator) => {
+      const times = this.signed.get(operator) ?? 0;
+      const kept = this.kept.get(operator);
+      if (times === 0) return [`${operator} never signed`];
+      return kept !== undefined && times > kept ? [`${operator} was asked again for what the journal had`] : [];
+    });
   }
 
   /** Has the move paused in the middle of a step, and waits until that step is over and nothing runs. */
