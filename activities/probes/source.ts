@@ -36,6 +36,12 @@ interface ObservedRow {
   open: boolean;
 }
 
+/** Why, without what gRPC puts around it: of a service that cannot be reached, its last error is the cause. */
+function plainly(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return /Last error: (?:Error: )?(.+?)\. Resolution note:/s.exec(text)?.[1] ?? text;
+}
+
 /**
  * Looks at a site through its database, vault and Temporal service, its client port and API where they are named, and by
  * its beats in the witness, all at once, read-only, within OBSERVER_LIMIT_MS. *serving* when one of them saw it serve users
@@ -53,7 +59,7 @@ export async function observeSource(
     try {
       return { name, saw: await within(OBSERVER_LIMIT_MS, `${name} of ${customer.peer}`, look, signal) };
     } catch (error) {
-      because[name] = error instanceof Error ? error.message : String(error);
+      because[name] = plainly(error);
       // A refusal is an answer: something is there that could be serving.
       const answered = isServersAnswer(error) || failureKind(error) === 'vault-refused';
       return { name, saw: error instanceof Blind ? 'unknown' : answered ? 'answers' : 'unreachable' };

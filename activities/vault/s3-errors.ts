@@ -58,7 +58,8 @@ export function vaultFailure(site: string, what: string, key: string, error: unk
 function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  return [error.name, error.message || code].filter(Boolean).join(': ');
+  const called = error.name === 'Error' ? '' : error.name;
+  return [called, error.message || code].filter(Boolean).join(': ');
 }
 
 /** Both clocks as far as the answer tells them: which of the two is wrong is for a person to see. */

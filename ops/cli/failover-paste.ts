@@ -19,7 +19,7 @@ export async function printText(
   const { v, text } = draftVerb(status, draft);
   await write(file, text);
   await write(requestOf(file), `${JSON.stringify(v, null, 2)}\n`);
-  if (!json()) out.answer(null, planScreen(status));
+  if (draft.verb === 'approve' && !json()) out.answer(null, planScreen(status));
   out.answer({ file, text, request: v }, [
     '',
     `Written to ${file}, to be signed by ${draft.operator} before ${v.expires}:`,

@@ -64,7 +64,7 @@ export function timeOf(option: string, text: string): string {
 
 /** The plan and the steps, as an operator reads them before signing. */
 export function planScreen(
-  s: Pick<FailoverStatus, 'plan' | 'disruptedAt' | 'steps' | 'alarms' | 'pace' | 'services'>,
+  s: Pick<FailoverStatus, 'plan' | 'disruptedAt' | 'steps' | 'alarms'> & Partial<FailoverStatus>,
 ): string[] {
   const plan = s.plan;
   if (!plan) return [];
@@ -77,7 +77,7 @@ export function planScreen(
     `  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`,
     ...Object.entries(plan.observed ?? {}).map(([name, text]) => `    ${name}: ${text}`),
     `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
-    ...[...paceLines(s), ...readout(plan)].map((line) => `  ${line}`),
+    ...[...paceLines(s), ...readout(plan, s.phase)].map((line) => `  ${line}`),
     '',
     ...table([['step', 'act', 'state', ''], ...s.steps.map((x) => [x.id, x.act, x.state, x.summary])]).map(
       (line) => `  ${line}`,

@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
+import { throughAt } from '../../workflows/model/readout.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { Fault } from '../fault.ts';
 import {
@@ -158,8 +159,8 @@ const asksForPeople = (s: FailoverStatus): boolean => s.next !== null;
 async function watch({ out, json, signal }: Context, handle: FailoverHandle, once: boolean): Promise<void> {
   let shown = '';
   const show = (s: FailoverStatus): void => {
-    const through = s.pace && s.next === null ? `; through at ${s.pace.endsAt.slice(11, 16)} UTC, as it looks now` : '';
-    const line = `${s.phase}: ${s.waitsFor}${through}`;
+    const through = s.next === null ? throughAt(s) : null;
+    const line = `${s.phase}: ${s.waitsFor}${through === null ? '' : `; ${through}, as it looks now`}`;
     if (json()) out.answer(s, '');
     else if (line !== shown) out.answer(null, `${new Date().toISOString().slice(11, 19)}  ${line}`);
     shown = line;

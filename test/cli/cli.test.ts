@@ -81,12 +81,19 @@ describe('wrong words', () => {
 });
 
 describe('what was signed elsewhere', () => {
-  const send = async (request: string): Promise<Said> => {
+  const send = async (request: string, ...more: string[]): Promise<Said> => {
     const file = join(folder, 'word');
     await writeFile(`${file}.json`, request);
     await writeFile(`${file}.sig`, 'a signature');
-    return tandem(['failover', 'approve', '--site', 'west', '--signed', file]);
+    return tandem(['failover', 'approve', '--site', 'west', '--signed', file, ...more]);
   };
+
+  it('is printed for Temporal UI as it would be sent, laid out as the page does, to a run that need not answer', async () => {
+    const signed = { verb: 'approve', operator: 'operator-1', expires: '2999-01-01T00:00:00.000Z' };
+    const { code, out } = await send(JSON.stringify(signed), '--for-ui');
+    const pasted = { ...signed, signature: 'a signature' };
+    expect([code, out]).toEqual([0, expect.stringContaining(`\n${JSON.stringify(pasted, null, 2)}\n`)]);
+  });
 
   it('is not sent when it was cut, is for another verb, or is too old: each is one error', async () => {
     const good = { verb: 'approve', operator: 'operator-1', expires: '2999-01-01T00:00:00.000Z' };

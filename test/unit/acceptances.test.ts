@@ -141,6 +141,7 @@ describe('a plan as people read it', () => {
     expect(text).toContain('Capacity of west: not known');
     expect(text).toContain('Sign by 2030-01-01 10:20 UTC for the target of 30 min 0 s');
     expect(text).toContain('TO BE ACCEPTED BY NAME: data-loss 10h0m: gone.');
+    expect(readout(plan, 'moving').join('\n')).not.toContain('Sign by'); // It was.
   });
 
   it('can be read also when an older version made it', () => {

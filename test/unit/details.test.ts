@@ -89,6 +89,16 @@ describe('the page of a move', () => {
     expect(page).toContain('target 2030-01-01 02:30 UTC (30 min 0 s); **promise 2030-01-02 02:00 UTC** (24 h 00 min)');
   });
 
+  it('forecasts no end that has gone by: none while a step is held, and none of a move that has ended', () => {
+    const pace = { endsAt: '2030-01-01T02:20:00.000Z', ms: 20 * 60_000 };
+    const forecast = 'Forecast: through at 2030-01-01 02:20 UTC, 20 min 0 s after the loss';
+    const runs = [step('epoch', 'advance-epoch', 'running')];
+    const held = [step('contacts', 'restore-contacts', 'held')];
+    expect(details(at({ phase: 'moving', steps: runs, pace }))).toContain(forecast);
+    expect(details(at({ phase: 'moving', steps: held, pace }))).toContain('Forecast: none while contacts is held');
+    expect(details(at({ phase: 'closed', steps: [], pace }))).not.toContain('Forecast');
+  });
+
   it('asks one operator for a step that guards nobody, and for `done` alone where people are waited for', () => {
     const dns = step('dns', 'shift-dns', 'held', 'no answer');
     expect(first(at({ phase: 'moving', steps: [dns] }))).toContain('one operator signs either');

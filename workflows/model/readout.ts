@@ -3,6 +3,7 @@ import { whereToLook } from './forecast.ts';
 import { signaturesNeeded } from './motions.ts';
 import type { FailoverStatus, ServiceClock, StepReport } from './moves.ts';
 import type { Capacity, Decisions, Forecast, Plan, RecoverySource } from './plan.ts';
+import { endPhases, type Phase } from './phases.ts';
 import { duration } from './rto.ts';
 import type { Timestamp } from './snapshots.ts';
 
@@ -17,8 +18,15 @@ const minute = (at: Timestamp): string => `${at.slice(0, 16).replace('T', ' ')} 
 /** What is in no snapshot, whatever the plan. */
 const NEVER_BACK = 'message archives and uploaded files of the lost site, shared rosters, private storage, vCards';
 
-/** What is lost, from where the rest comes, what the survivor can carry, and until when to decide. One sentence a line. */
-export function readout(plan: Plan): string[] {
+/** Whether people have still to decide: what helps them to is left out afterwards. */
+const undecided = (phase?: Phase): boolean =>
+  phase === undefined || phase === 'declared' || phase === 'planning' || phase === 'approving';
+
+/**
+ * What is lost, from where the rest comes, what the survivor can carry, and until when to decide. One sentence a line.
+ * `phase`: of the move that has the plan; none when it is only looked at.
+ */
+export function readout(plan: Plan, phase?: Phase): string[] {
   const { decisions, source, fallback, notTaken, capacity, forecast } = plan;
   return [
     ...lossLines(plan),
@@ -28,8 +36,7 @@ export function readout(plan: Plan): string[] {
     ...notTaken.map(({ from, because }) => `Not taken: ${from}: ${because}.`),
     ...notBack(decisions),
     ...(capacity ? [capacityLine(decisions, capacity), linkLine(decisions, capacity)] : []),
-    ...(forecast ? [forecastLine(forecast)] : []),
-    ...decideByLines(plan),
+    ...(undecided(phase) ? [...(forecast ? [forecastLine(forecast)] : []), ...decideByLines(plan)] : []),
     ...(plan.notes ?? []).map((note) => `Note: ${note}.`),
     ...(plan.notAdmitted ?? []).map((o) => `Operator ${o.operator} does not count: ${o.because}.`),
     ...acceptanceLines(plan),
@@ -106,16 +113,24 @@ export function decideByLines({ decideBy, targetRtoMs, rtoMs }: Plan): string[] 
 }
 
 /** Where a move stands against its clock; empty before there is anything to say. */
-export function paceLines({ plan, disruptedAt, pace, steps, services }: Partial<FailoverStatus>): string[] {
+export function paceLines(status: Partial<FailoverStatus>): string[] {
+  const { plan, steps, services } = status;
+  const through = throughAt(status);
   return [
-    ...(plan && disruptedAt && pace
-      ? [
-          `Forecast: through at ${minute(pace.endsAt)}, ${duration(pace.ms)} after the loss; the target is ${duration(plan.targetRtoMs)}, the promise ${duration(plan.rtoMs)}.`,
-        ]
+    ...(plan && through
+      ? [`Forecast: ${through}; the target is ${duration(plan.targetRtoMs)}, the promise ${duration(plan.rtoMs)}.`]
       : []),
     ...(steps ?? []).filter((s) => s.stuckAt !== undefined).map(stuckText),
     ...(services ?? []).map(serviceText),
   ];
+}
+
+/** When it is through, as it looks now: nobody knows that of a move that waits for people, and it is no news of one that ended. */
+export function throughAt({ phase, pace, steps = [] }: Partial<FailoverStatus>): string | null {
+  if (!pace || phase === undefined || endPhases.includes(phase)) return null;
+  const held = steps.filter(({ state }) => state === 'held').map(({ id }) => id);
+  if (held.length > 0) return `none while ${held.join(' and ')} ${held.length > 1 ? 'are' : 'is'} held`;
+  return `through at ${minute(pace.endsAt)}, ${duration(pace.ms)} after the loss`;
 }
 
 export const stuckText = ({ id, act, stuckAt }: StepReport): string =>
@@ -132,6 +147,6 @@ export function heldLines({ steps }: Pick<FailoverStatus, 'steps'>): string[] {
     .filter(({ state, act }) => state === 'held' && act !== 'wait-for-operator')
     .map(({ id, act }) => {
       const by = signaturesNeeded('skip', act) === 2 ? 'two operators sign either' : 'one operator signs either';
-      return `In place of retry, step ${id} can be passed over (skip: the move then ends with gaps) or called done by hand (done): ${by}, with --because TEXT.`;
+      return `In place of retry, step ${id} can be passed over (skip: the move then ends with gaps) or called done by hand (done): ${by}, with \`--because TEXT\`.`;
     });
 }

@@ -124,7 +124,7 @@ export function details(s: FailoverStatus): string {
       '',
       `- Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}: ${plan.decisions.users} users move to ${plan.decisions.to}.`,
       `- Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
-      ...readout(plan).map((line) => `- ${line}`),
+      ...readout(plan, s.phase).map((line) => `- ${line}`),
     );
   }
   if (s.notes.length > 0) lines.push('', ...s.notes.map((n) => `- Note ${moment(n.at)}, ${n.by}: ${n.text}`));
