@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { Client, Connection } from '@temporalio/client';
 import proto from '@temporalio/proto';
 import { searchAttributes } from '../workflows/model/names.ts';
@@ -8,14 +9,31 @@ export interface TemporalAddress {
   namespace: string;
 }
 
-/** A client, or one clear error within `timeoutMs`. */
-export async function connectClient({ address, namespace }: TemporalAddress, timeoutMs = 5000): Promise<Client> {
+/** gRPC calls a port that refuses again and again until the time is over: a lost site need not be waited for. */
+async function requireOpen(address: string, timeoutMs: number): Promise<void> {
+  const { hostname, port } = new URL(`tcp://${address}`);
+  const socket = connect({ host: hostname, port: Number(port), timeout: timeoutMs });
   try {
+    // What only hangs is left to the client, and its limit.
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve).once('timeout', resolve).once('error', reject);
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** A client, or one clear error within `timeoutMs`, at once where the port is closed. */
+export async function connectClient({ address, namespace }: TemporalAddress, timeoutMs = 5000): Promise<Client> {
+  let what = 'cannot be reached';
+  try {
+    await requireOpen(address, timeoutMs);
+    what = `no answer within ${timeoutMs / 1000} s`;
     const connection = await Connection.connect({ address, connectTimeout: timeoutMs });
     return new Client({ connection, namespace });
   } catch (error) {
     throw new Fault(
-      `Temporal at ${address}: no answer within ${timeoutMs / 1000} s (${error instanceof Error ? error.message : String(error)})`,
+      `Temporal at ${address}: ${what} (${error instanceof Error ? error.message : String(error)})`,
       '`tandem dev status` shows what runs in the embedded stack; its log tells why not.',
     );
   }

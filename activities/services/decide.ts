@@ -31,6 +31,7 @@ export interface World {
   oldest: Timestamp;
   users: number;
   servingSeenBy: string | null;
+  servedHere: boolean;
   capacity: Capacity;
   /** What the survivor could not prove of itself. */
   unproven: readonly string[];
@@ -43,12 +44,12 @@ export function decide(
   customer: CustomerSettings,
   world: World,
 ): { looked: Decisions; accepted: Named[] } {
-  const { disruptedAt, epoch, runbook, isolation, oldest, users, servingSeenBy, capacity, unproven } = world;
+  const { disruptedAt, epoch, runbook, isolation, oldest, users } = world;
   const { rpoMs } = customer.objectives;
   const [from, to] = [customer.peer, site.settings.site];
   const lossMs = ageMs(oldest, Date.parse(disruptedAt));
   const acceptedLossMs = lossMs > rpoMs ? lossMs : null;
-  const accepted = acceptancesOf({ from, to, acceptedLossMs, rpoMs, servingSeenBy, capacity, unproven });
+  const accepted = acceptancesOf({ ...world, from, to, acceptedLossMs, rpoMs });
   const looked: Decisions = {
     format: 1,
     kind: 'failover',

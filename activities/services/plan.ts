@@ -53,6 +53,7 @@ export async function makePlan(
     oldest,
     users,
     servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
+    servedHere: ledger.servedHere,
     capacity: { ...carries, moves: users },
     unproven: survivor.filter((proof) => !proof.ok).map(({ name, told }) => `${name}: ${told}`),
     operators: operators.admitted,

@@ -43,9 +43,12 @@ export async function showPlan(context: Context, o: PlanOptions): Promise<void> 
     const steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
     const disruptedAt = plan.decisions.disruptedAt;
     out.answer(plan, ['Nothing was started.', ...planScreen({ plan, disruptedAt, steps, alarms: [] })]);
-    out.next(
-      `tandem failover start --customer ${customer.id} --from ${o.from} --reason TEXT --requested-by ID --isolation TEXT`,
-    );
+    const { isolation } = plan.decisions;
+    // What a statement of isolation would mend is worth a start; what it would not is to be looked into first.
+    if (plan.blockers.length === 0 || (isolation.statement === null && isolation.verdict !== 'serving'))
+      out.next(
+        `tandem failover start --customer ${customer.id} --from ${o.from} --reason TEXT --requested-by ID --isolation TEXT`,
+      );
     if (plan.blockers.length > 0) process.exitCode = exits.failed;
   } finally {
     await site.close();

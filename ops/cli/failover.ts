@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
+import { endPhases } from '../../workflows/model/phases.ts';
 import { throughAt } from '../../workflows/model/readout.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { Fault } from '../fault.ts';
@@ -92,7 +93,13 @@ async function start(context: Context, o: Declared): Promise<void> {
       'Name the site that is lost.',
     );
   }
-  const { name, client } = await answeringSite(configuration, customer, survivor);
+  const { name, client } = await answeringSite(configuration, customer, survivor).catch((error: unknown) => {
+    if (!(error instanceof Fault)) throw error;
+    throw new Fault(
+      `${survivor} is to take over, and does not answer: ${error.message}`,
+      `Is it ${survivor} that is lost? Then \`--from ${survivor}\`. Else: ${error.try}`,
+    );
+  });
   try {
     const input: FailoverInput = {
       customer: customer.id,
@@ -166,6 +173,8 @@ async function watch({ out, json, signal }: Context, handle: FailoverHandle, onc
     shown = line;
   };
   const last = await followFailover(handle, show, { enough: once ? () => true : asksForPeople, signal });
+  // One that could not even be planned has failed: that is what its caller must hear, before all else.
+  if (!endPhases.includes(last.phase) && (await handle.describe()).status.name === 'FAILED') await handle.result();
   if (!json()) out.answer(null, planScreen(last));
   out.next(last.next);
   if (last.phase === 'closed') return;

@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import type { Client } from '@temporalio/client';
 import type { VaultCheck } from '../../workflows/model/checks.ts';
 import { isOpen, type ExternalUpdate } from '../../workflows/model/external.ts';
+import type { FailoverStatus } from '../../workflows/model/moves.ts';
+import { endPhases } from '../../workflows/model/phases.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
@@ -41,6 +43,10 @@ interface SiteStatus {
   site: string;
   temporal: 'answers' | 'silent';
   failover: string | null;
+  /** What is to be looked at of a failover that is under way. */
+  next: string | null;
+  /** Whether it waits for people. */
+  asks: boolean;
   /** Of its moves, those that no worker goes on with. */
   stranded: StrandedMove[];
   nextTest: string | null;
@@ -142,16 +148,17 @@ async function siteStatus(
   try {
     client = await connectClient(temporal ?? { address: '', namespace: '' }, 3000);
   } catch {
-    return { site, temporal: 'silent', failover: null, stranded: [], nextTest: null, cleans };
+    return { site, temporal: 'silent', ...noFailover, stranded: [], nextTest: null, cleans };
   }
   try {
     const test = await describeSchedule(client, scheduleIds.continuityTest(customer.id));
     const stranded = (await strandedMoves(client)).filter((move) => move.customer === customer.id);
-    const failover = stranded.length > 0 ? 'stands still' : await failoverLine(client, customer.id);
+    const failover =
+      stranded.length > 0 ? { ...noFailover, failover: 'stands still' } : await failoverOf(client, customer.id);
     return {
       site,
       temporal: 'answers',
-      failover,
+      ...failover,
       stranded,
       nextTest: test?.info.nextActionTimes[0]?.toISOString() ?? null,
       cleans,
@@ -161,14 +168,22 @@ async function siteStatus(
   }
 }
 
-/** Null: none was ever started here, or its worker is away. */
-const failoverLine = (client: Client, customer: string): Promise<string | null> =>
-  failoverHandle(client, customer)
-    .query<{ phase: string; waitsFor: string }>('status')
-    .then(
-      (s) => `${s.phase}, waits for ${s.waitsFor}`,
-      () => null,
-    );
+type FailoverLine = Pick<SiteStatus, 'failover' | 'next' | 'asks'>;
+
+/** None was ever started here, or its worker is away. */
+const noFailover: FailoverLine = { failover: null, next: null, asks: false };
+
+async function failoverOf(client: Client, customer: string): Promise<FailoverLine> {
+  const handle = failoverHandle(client, customer);
+  const s = await handle.query<FailoverStatus>('status').catch(() => null);
+  if (!s) return noFailover;
+  const over = endPhases.includes(s.phase);
+  return {
+    failover: `${s.phase}, waits for ${s.waitsFor}`,
+    next: over ? null : `tandem failover watch --customer ${customer}`,
+    asks: !over && s.next !== null,
+  };
+}
 
 function show({ out }: Context, { halves, sites, external, unsealed }: CustomerStatus): void {
   const rows = halves.map((h) => [
@@ -206,6 +221,12 @@ function show({ out }: Context, { halves, sites, external, unsealed }: CustomerS
     out.next(takeOverCommand(stranded));
     return;
   }
+  const moving = sites.find((s) => s.next !== null);
+  if (moving) {
+    process.exitCode = moving.asks ? exits.held : exits.failed;
+    out.next(moving.next);
+    return;
+  }
   const suspect = halves.find((h) => h.suspect)?.suspect?.site;
   const damaged = halves.flatMap((h) => h.checks).find((c) => c.damaged.length > 0)?.vault;
   const look = suspect ?? damaged;
@@ -217,12 +238,10 @@ function show({ out }: Context, { halves, sites, external, unsealed }: CustomerS
   const open = halves.find((h) => h.state !== 'protected');
   if (!open) return showHeld(out, halves);
   process.exitCode = exits.failed;
-  const silent = sites.find((s) => s.temporal === 'silent');
-  out.next(
-    silent
-      ? `bring ${silent.site} back, as the peer of ${open.servedAt ?? open.half}`
-      : `tandem snapshot now --site ${open.servedAt ?? open.half}`,
-  );
+  const [at, silent] = [open.servedAt ?? open.half, sites.find((s) => s.temporal === 'silent')];
+  if (!silent) return out.next(`tandem snapshot now --site ${at}`);
+  if (silent.site === at) return out.next(`tandem failover plan --customer ${open.customer} --from ${at}`);
+  out.answer(null, `${open.half}: protected again when ${silent.site} is back, and has a snapshot of ${at}.`);
 }
 
 /** Whoever is held where he is served waits for an operator. */

@@ -1,9 +1,37 @@
 import { beforeAll, describe, expect, it } from 'vitest';
+import { benchFailover, failoverFigures } from '../../ops/bench/failover/run.ts';
 import { markdown, median, type Figure } from '../../ops/bench/report.ts';
 import { benchVault, figureNames } from '../../ops/bench/vault.ts';
 import { findTools, type Tools } from '../../ops/bench/tools.ts';
 
 /** The harness on few users, with the tools that this machine has. What it measures is no test's business. */
+
+/** Figures that no sound measurement gives: without a value in its range, or a verdict where there is no goal. */
+const unsound = (figures: readonly Figure[]): Figure[] =>
+  figures.filter(({ ours, oursRange: [min, max], unit, ratio, theirs, goal, met }) => {
+    const sound = ours > 0 && min <= ours && ours <= max && unit !== '';
+    return !sound || (ratio === null) !== (theirs === null) || (goal === null && met !== null);
+  });
+
+describe('bench failover', () => {
+  it('tells every figure once, each with a median within its range and a verdict only where there is a goal', async () => {
+    const told: Figure[] = [];
+    await benchFailover({
+      users: 20,
+      runs: 1,
+      atOnce: 1,
+      only: [],
+      say: () => undefined,
+      tell: (figure) => told.push(figure),
+      signal: new AbortController().signal,
+    });
+    expect(told.map(({ figure }) => figure).toSorted()).toEqual(failoverFigures.toSorted());
+    expect(unsound(told)).toEqual([]);
+    // The bounds are no matter of time.
+    expect(told.filter(({ figure }) => figure.startsWith('history')).map(({ met }) => met)).toEqual([true, true]);
+  }, 300_000);
+});
+
 describe('bench vault', () => {
   const told: Figure[] = [];
   let tools: Tools;
@@ -29,11 +57,7 @@ describe('bench vault', () => {
   });
 
   it('gives each a median within its range, a unit, and a verdict only where there is a goal', () => {
-    const wrong = told.filter(({ ours, oursRange: [min, max], unit, ratio, theirs, goal, met }) => {
-      const sound = ours > 0 && min <= ours && ours <= max && unit !== '';
-      return !sound || (ratio === null) !== (theirs === null) || (goal === null && met !== null);
-    });
-    expect(wrong).toEqual([]);
+    expect(unsound(told)).toEqual([]);
   });
 
   it('leaves open what a missing tool would have measured, and measures what it can', () => {

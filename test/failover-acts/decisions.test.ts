@@ -60,6 +60,19 @@ describe('a plan', () => {
     expect((await plan({}, world.westWith({ site: { capacityUsers: 5 } }))).decisions.acceptances).toHaveLength(1);
   });
 
+  it('never takes users who are served here for lost ones: whoever signs accepts that their changes are overwritten', async () => {
+    await cover(1, '2026-03-01T11:00:00.000Z');
+    await closeEast();
+    expect((await plan()).decisions.acceptances).toBeUndefined();
+    await world.westDb.query("update tandem.serving set site = 'west' where half = 'east'");
+    const { decisions, acceptances } = await plan();
+    expect(decisions.acceptances).toEqual(['overwrite-served']);
+    expect(acceptances?.[0]?.because).toMatch(/west serves the users of east now: .* what they changed since is gone/);
+    // Under an epoch that is past nobody is served here.
+    await world.westDb.query('update tandem.epoch set number = 2');
+    expect((await plan()).decisions.acceptances).toBeUndefined();
+  });
+
   it('forecasts by usual times where nothing was measured, and says until when to sign', async () => {
     await cover(1, '2026-03-01T11:00:00.000Z');
     const { forecast, decideBy } = await plan();

@@ -11,9 +11,7 @@ import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 let region: Region;
 beforeAll(async () => {
   region = await openRegion();
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((worker) => worker.stop()));
   region.lose('east');
   await region.work('west');
 });

@@ -1,4 +1,6 @@
 import type { KeyObject } from 'node:crypto';
+import { createJobs } from '../../activities/mover/jobs.ts';
+import type { Running } from '../../activities/running.ts';
 import {
   failoverStatus,
   followFailover,
@@ -8,24 +10,28 @@ import {
   type FailoverHandle,
   type VerbRequest,
 } from '../../ops/moves.ts';
-import { snapshotNow, standbyNow } from '../../ops/snapshots.ts';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Site } from './databases.ts';
 import { CUSTOMER, type Region } from './region.ts';
 import { sql } from './sql.ts';
 
-/** A snapshot of each site, covered by the other. Needs both sites' workers. */
-export async function cover(region: Region): Promise<SnapshotSummary> {
-  const { clients, settings } = region;
-  const customer = settings.east.customers.get(CUSTOMER);
-  if (!customer) throw new Error('no customer');
-  const [east] = await Promise.all([
-    snapshotNow(clients.east, 'east', customer),
-    snapshotNow(clients.west, 'west', customer),
-  ]);
-  await Promise.all([standbyNow(clients.west, 'west', customer), standbyNow(clients.east, 'east', customer)]);
-  return east;
+/** A snapshot of each site, covered by the other; by the jobs themselves, with neither Temporal nor workers. */
+export async function cover({ settings }: Region): Promise<SnapshotSummary> {
+  const running = (): Running => ({ heartbeat: () => undefined, signal: new AbortController().signal });
+  const [east, west] = [createJobs(settings.east, running), createJobs(settings.west, running)];
+  const customer = CUSTOMER;
+  const taken = await Promise.all([east, west].map((jobs) => jobs['take-snapshot']({ customer })));
+  const stand = async (jobs: typeof west, { site, gen, seq }: SnapshotSummary): Promise<void> => {
+    const snapshot = { customer, site, gen, seq };
+    await jobs['pull-snapshots']({ customer });
+    await jobs['verify-snapshot']({ snapshot });
+    await jobs['apply-standby']({ snapshot });
+  };
+  const [ofEast, ofWest] = taken;
+  if (!ofEast || !ofWest) throw new Error('two sites take a snapshot each');
+  await Promise.all([stand(west, ofEast), stand(east, ofWest)]);
+  return ofEast;
 }
 
 export const declaration = (change: Partial<FailoverInput> = {}): FailoverInput => ({
@@ -37,8 +43,15 @@ export const declaration = (change: Partial<FailoverInput> = {}): FailoverInput 
   ...change,
 });
 
-/** Declares east lost and waits for its plan. */
+/** As if the users of a half had come home since they were moved. */
+export async function comeHome(region: Region, half: Site = 'east'): Promise<void> {
+  for (const site of ['east', 'west'] as const)
+    await ask(region, site, `update tandem.serving set site = half where half = '${half}'`);
+}
+
+/** Declares east lost, whose users are at home, and waits for its plan. */
 export async function declare(region: Region, change: Partial<FailoverInput> = {}): Promise<FailoverHandle> {
+  await comeHome(region);
   const handle = await startFailover(region.clients.west, 'west', declaration(change));
   await reach(handle, (s) => s.phase === 'approving');
   return handle;

@@ -17,6 +17,7 @@ const world = (change: Partial<World> = {}): World => ({
   acceptedLossMs: null,
   rpoMs: 8 * HOUR,
   servingSeenBy: null,
+  servedHere: false,
   capacity: nothing,
   unproven: [],
   ...change,
@@ -35,6 +36,7 @@ describe('what must be accepted by name', () => {
     expect(names({ acceptedLossMs: 20 * HOUR + 11 * 60_000 + 1 })).toEqual(['data-loss 20h12m']);
     expect(names({ acceptedLossMs: 59.5 * 60_000 })).toEqual(['data-loss 1h0m']);
     expect(names({ servingSeenBy: 'database' })).toEqual(['source-is-serving']);
+    expect(names({ servedHere: true })).toEqual(['overwrite-served']);
     expect(names({ unproven: ['client port: refused'] })).toEqual(['survivor-unproven']);
     const full = { ...nothing, served: 10_001, users: 20_000, trafficBytesPerSecond: 3e8, linkBytesPerSecond: 2e8 };
     expect(names({ capacity: full })).toEqual(['over-capacity 101%', 'over-link 150%']);

@@ -19,9 +19,7 @@ const pasted = generateKeyPairSync('ed25519');
 
 beforeAll(async () => {
   region = await openRegion();
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   const { settings } = region;
   const intruder = { id: 'operator-9', key: rawHex(pasted.publicKey), roles: ['commander' as const] };

@@ -17,9 +17,7 @@ let passed = 0;
 
 beforeAll(async () => {
   [region, hook] = await Promise.all([openRegion({ users: 10 }), webhookEnd()]);
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   const paging = { channels: new Map([['hook', hook.settings]]), paging: ['hook'] };
   region.settings.west = { ...region.settings.west, ...paging };

@@ -25,9 +25,7 @@ beforeAll(async () => {
   region = await openRegion({ users: 10 });
   hook = await webhookEnd();
   database = new Database('west', region.urls.west, { connections: 2, connectMs: 5000, statementMs: 20_000 });
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   const { west } = region.settings;
   const customer = west.customers.get(CUSTOMER);

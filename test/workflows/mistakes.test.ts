@@ -60,9 +60,7 @@ describe('proven elsewhere', () => {
 let region: Region;
 beforeAll(async () => {
   region = await openRegion({ users: 10 });
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
 });
 afterAll(() => region.close());

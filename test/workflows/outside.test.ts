@@ -36,9 +36,7 @@ beforeAll(async () => {
     httpService(),
     commandService(),
   ]);
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   region.settings.west = withRunbook();
   await writeRunbook(steps('good'));

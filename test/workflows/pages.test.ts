@@ -13,9 +13,7 @@ let silent: Awaited<ReturnType<typeof silentEnd>>;
 beforeAll(async () => {
   region = await openRegion({ users: 10 });
   [hook, silent] = await Promise.all([webhookEnd(), silentEnd()]);
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   const channels = new Map([
     ['hook', hook.settings],

@@ -161,9 +161,7 @@ const stage = new Stage(() => region);
 
 beforeAll(async () => {
   region = await openRegion({ users: 4 });
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   await region.work('west', (real) => stage.put(real));
 });

@@ -29,9 +29,7 @@ let region: Region;
 let worker: { stop: () => Promise<void> };
 beforeAll(async () => {
   region = await openRegion({ users: 10 });
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   worker = await region.work('west');
 });

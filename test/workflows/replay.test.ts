@@ -4,14 +4,14 @@ import { Worker } from '@temporalio/worker';
 import { historyToJSON } from '@temporalio/common/lib/proto-utils.js';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildWorkflows } from '../../ops/build.ts';
-import { retentionNow } from '../../ops/snapshots.ts';
+import { retentionNow, snapshotNow, standbyNow } from '../../ops/snapshots.ts';
 import { startTest } from '../../ops/tests.ts';
 import type { ChannelSettings } from '../../activities/notify/port.ts';
 import { sendExternal, signExternal } from '../../ops/external-updates.ts';
 import type { ExternalUpdate } from '../../workflows/model/external.ts';
 import { outboxEnd } from '../notify/ends.ts';
 import { passTime } from '../rig/clock.ts';
-import { approve, cover, declare } from '../rig/failovers.ts';
+import { approve, declare } from '../rig/failovers.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 
 /**
@@ -27,10 +27,11 @@ let box: Awaited<ReturnType<typeof outboxEnd>>;
 beforeAll(async () => {
   [region, box] = await Promise.all([openRegion({ users: 10 }), outboxEnd()]);
   const workers = await Promise.all([region.work('east'), region.work('west')]);
-  await cover(region);
-  await startTest(region.clients.west, 'west', CUSTOMER);
   const customer = region.settings.west.customers.get(CUSTOMER);
   if (!customer) throw new Error('no customer');
+  await Promise.all((['east', 'west'] as const).map((site) => snapshotNow(region.clients[site], site, customer)));
+  await standbyNow(region.clients.west, 'west', customer);
+  await startTest(region.clients.west, 'west', CUSTOMER);
   kept = (await retentionNow(region.clients.west, 'west', customer)).totals;
   await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');

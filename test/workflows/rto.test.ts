@@ -17,9 +17,7 @@ let proxy: FaultProxy;
 
 beforeAll(async () => {
   region = await openRegion();
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   const { west } = region.settings;
   proxy = await FaultProxy.open(west.vault.endpoint);

@@ -19,9 +19,7 @@ let region: Region;
 const sites = new Map<string, HungSite>();
 beforeAll(async () => {
   region = await openRegion({ users: 10 });
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
 });
 afterAll(async () => {
   await region.close();

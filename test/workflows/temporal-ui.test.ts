@@ -17,9 +17,7 @@ import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 let region: Region;
 beforeAll(async () => {
   region = await openRegion({ users: 10 });
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   await region.work('west', gated);
 });

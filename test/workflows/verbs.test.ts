@@ -11,9 +11,7 @@ let handle: FailoverHandle;
 
 const open = async (): Promise<void> => {
   region = await openRegion({ users: 10 });
-  const workers = await Promise.all([region.work('east'), region.work('west')]);
   await cover(region);
-  await Promise.all(workers.map((w) => w.stop()));
   region.lose('east');
   await region.work('west');
   await ask(region, 'west', 'alter table rosterusers rename column nick to nick_');

@@ -22,12 +22,15 @@ export interface World {
   rpoMs: number;
   /** Set when the source was seen to serve, and the declarer asks to fail over all the same: who saw it. */
   servingSeenBy: string | null;
+  /** Whether the survivor serves the users of the source by now, as after a move that has ended. */
+  servedHere: boolean;
   capacity: Capacity;
   /** What the survivor could not prove of itself. */
   unproven: readonly string[];
 }
 
-export function acceptancesOf({ from, to, acceptedLossMs, rpoMs, servingSeenBy, capacity, unproven }: World): Named[] {
+export function acceptancesOf(world: World): Named[] {
+  const { from, to, acceptedLossMs, rpoMs, servingSeenBy, servedHere, capacity, unproven } = world;
   const accepted: Named[] = [];
   if (acceptedLossMs !== null)
     accepted.push({
@@ -38,6 +41,11 @@ export function acceptancesOf({ from, to, acceptedLossMs, rpoMs, servingSeenBy, 
     accepted.push({
       name: 'source-is-serving',
       because: `${from} serves its users now, seen by its ${servingSeenBy}: they are cut off, and what they change from here on is not brought over`,
+    });
+  if (servedHere)
+    accepted.push({
+      name: 'overwrite-served',
+      because: `${to} serves the users of ${from} now: their contacts and block lists are set back to the recovery point, and what they changed since is gone`,
     });
   const { served, moves, users, trafficBytesPerSecond: traffic, linkBytesPerSecond: link } = capacity;
   if (served !== null && users !== null && served + moves > users)

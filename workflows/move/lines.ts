@@ -29,10 +29,6 @@ export class Lines {
     this.added += 1;
   }
 
-  get empty(): boolean {
-    return this.waiting.length === 0;
-  }
-
   /** Resolves when all lines added so far are in the journal. Nothing that people signed is acted on before it is there. */
   async flush(): Promise<void> {
     const last = this.added;

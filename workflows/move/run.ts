@@ -124,11 +124,6 @@ export class Run {
     this.lines.add({ customer, move: this.move, run, kind, at: iso(Date.now()), body });
   }
 
-  /** Whether the journal has all of them. */
-  get written(): boolean {
-    return this.lines.empty;
-  }
-
   /** Why the move is not this run's any more; asked at the end of each wait. */
   get gone(): Error | null {
     return this.lines.refusal;

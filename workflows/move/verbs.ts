@@ -143,8 +143,12 @@ async function accept(run: Run, v: SignedVerb): Promise<VerbAnswer> {
   run.write('signed', { verb, operator, digest, step, round, because, accepts, breakGlass, nonce, expires, signature });
   apply(run, v);
   run.show();
-  run.flush().catch(() => undefined); // A journal that fails for good ends the run where it waits.
-  const kept = await condition(() => run.written || run.gone !== null, JOURNAL_PATIENCE);
+  let kept = false; // This word: others may follow it at once, and wait for this answer to be written.
+  run.flush().then(
+    () => (kept = true),
+    () => undefined, // A journal that fails for good ends the run where it waits.
+  );
+  await condition(() => kept || run.gone !== null, JOURNAL_PATIENCE);
   if (run.gone) throw notTaken(run, run.gone);
   if (breakGlass) await pageAll(run, v);
   const { waitsFor } = run.status();

@@ -34,7 +34,9 @@ interface Signed {
 }
 
 /** Declares, and signs twice as soon as that is asked for. `beside`: how many others do so at the same time. */
-export async function signTwice({ client, operators }: Ground, customer: string, beside = 0): Promise<Signed> {
+export async function signTwice(ground: Ground, customer: string, beside = 0): Promise<Signed> {
+  const { client, operators } = ground;
+  await ground.comeHome(customer);
   const begun = performance.now();
   const [one, two] = operators;
   if (!one || !two) throw new Fault('bench: two operators are needed', 'The embedded stack has them.');

@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import { DefaultLogger, Runtime } from '@temporalio/worker';
 import { Client as PostgresClient } from 'pg';
+import { Database } from '../../../activities/contacts/database.ts';
 import type { JobName } from '../../../activities/mover/messages.ts';
 import { moveInProcess } from '../../../activities/mover/mover.ts';
+import { anchorOperators } from '../../../activities/services/operators.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../../../activities/settings.ts';
 import type { SiteActivities } from '../../../activities/types.ts';
 import type { SnapshotSummary } from '../../../workflows/model/snapshots.ts';
@@ -24,11 +26,7 @@ import { createWorker } from '../../worker.ts';
 import type { Operator } from './course.ts';
 
 /** Nothing listens there: a lost site whose addresses refuse at once, so that only our own time is measured. */
-const LOST = {
-  address: '127.0.0.1:9',
-  endpoint: 'http://127.0.0.1:9',
-  database: 'postgresql://nobody@127.0.0.1:9/lost',
-};
+const REFUSING = 9;
 export const SOURCE = 'east';
 export const SURVIVOR = 'west';
 const SITES = [SOURCE, SURVIVOR] as const;
@@ -39,10 +37,15 @@ export interface Ground {
   operators: Operator[];
   /** A customer with `users` users in the lost half, whose newest snapshot the survivor has covered and applied. */
   protect: (customer: string, size: { users: number; contacts?: number }) => Promise<void>;
+  /** As if the customer's users had come home since they were moved. */
+  comeHome: (customer: string) => Promise<void>;
   /** The survivor's database of a customer. */
   database: (customer: string) => string;
-  /** Runs the survivor's worker for as long as `work` takes; `change` may put other acts in place of the real ones. */
-  working: <T>(change: (real: SiteActivities) => SiteActivities, work: () => Promise<T>) => Promise<T>;
+  /**
+   * Runs the survivor's worker for as long as `work` takes; `change` may put other acts in place of the real ones. The
+   * lost site's addresses are `lostAt`, a port of this machine: by default one that refuses.
+   */
+  working: <T>(change: (real: SiteActivities) => SiteActivities, work: () => Promise<T>, lostAt?: number) => Promise<T>;
   close: () => Promise<void>;
 }
 
@@ -73,10 +76,11 @@ async function groundIn(folder: string, remove: () => Promise<void>, signal: Abo
   await prepareNamespace(client, temporal.namespace, signal);
   const customers = new Map<string, Record<string, CustomerSettings>>();
   const build = await buildWorkflows();
-  const atSurvivor = (): SiteSettings =>
+  const atSurvivor = (lostAt: number): SiteSettings =>
     lost(
       settings[SURVIVOR],
       [...customers.values()].flatMap((c) => c[SURVIVOR] ?? []),
+      `127.0.0.1:${lostAt}`,
     );
   return {
     client,
@@ -92,11 +96,13 @@ async function groundIn(folder: string, remove: () => Promise<void>, signal: Abo
       const exactly = contacts === undefined ? {} : { contacts: { exactly: contacts } };
       await createPeople({ seed: `bench-${id}`, users: 2 * users, customer: id, sites: SITES, urls, ...exactly });
       await cover(settings, own, signal);
+      await anchor(settings[SURVIVOR], urls[SURVIVOR] ?? '');
       customers.set(id, own);
     },
+    comeHome: (id) => comeHome(customers.get(id)?.[SURVIVOR]?.databaseUrl ?? ''),
     database: (id) => customers.get(id)?.[SURVIVOR]?.databaseUrl ?? '',
-    async working(change, work) {
-      const at = atSurvivor();
+    async working(change, work, lostAt = REFUSING) {
+      const at = atSurvivor(lostAt);
       const worker = await createWorker(at, temporal, build, change(siteActivities(at)));
       const running = worker.run();
       try {
@@ -116,6 +122,24 @@ async function groundIn(folder: string, remove: () => Promise<void>, signal: Abo
       await remove();
     },
   };
+}
+
+/** As a worker of the survivor does before it is ready: these operators count. */
+async function anchor({ operators }: SiteSettings, url: string): Promise<void> {
+  const database = new Database('a customer of the survivor', url, {
+    connections: 1,
+    connectMs: 5000,
+    statementMs: 20_000,
+  });
+  await anchorOperators(database, operators);
+  await database.close();
+}
+
+async function comeHome(url: string): Promise<void> {
+  const database = new PostgresClient({ connectionString: url });
+  await database.connect();
+  await database.query('update tandem.serving set site = half where half = $1', [SOURCE]);
+  await database.end();
 }
 
 /** The embedded customer under another id, with a database of its own at each site. */
@@ -163,13 +187,14 @@ async function cover(
   await run(SURVIVOR, 'apply-standby', { snapshot });
 }
 
-/** The survivor's settings with the source gone: every address of it refuses. */
-function lost(settings: SiteSettings, customers: readonly CustomerSettings[]): SiteSettings {
-  const gone = (access: VaultAccess): VaultAccess => ({ ...access, endpoint: LOST.endpoint });
+/** The survivor's settings with the source gone: every address of it is this one. */
+function lost(settings: SiteSettings, customers: readonly CustomerSettings[], address: string): SiteSettings {
+  const gone = (access: VaultAccess): VaultAccess => ({ ...access, endpoint: `http://${address}` });
+  const peerDatabaseUrl = `postgresql://nobody@${address}/lost`;
   return {
     ...settings,
     peerVaults: new Map([...settings.peerVaults].map(([site, access]) => [site, gone(access)])),
-    peerTemporals: new Map([...settings.peerTemporals].map(([site, t]) => [site, { ...t, address: LOST.address }])),
-    customers: new Map(customers.map((c) => [c.id, { ...c, peerDatabaseUrl: LOST.database }])),
+    peerTemporals: new Map([...settings.peerTemporals].map(([site, t]) => [site, { ...t, address }])),
+    customers: new Map(customers.map((c) => [c.id, { ...c, peerDatabaseUrl }])),
   };
 }

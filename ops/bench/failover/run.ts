@@ -4,6 +4,7 @@ import type { Figure } from '../report.ts';
 import { atOnce } from './at-once.ts';
 import type { FailoverMeasurement } from './bench.ts';
 import { openGround } from './ground.ts';
+import { hung } from './hung.ts';
 import { served } from './served.ts';
 
 export interface FailoverBenchOptions {
@@ -18,7 +19,7 @@ export interface FailoverBenchOptions {
   signal: AbortSignal;
 }
 
-const measurements: readonly FailoverMeasurement[] = [served, atOnce];
+const measurements: readonly FailoverMeasurement[] = [served, hung, atOnce];
 
 export const failoverFigures = measurements.flatMap(({ figures }) => figures);
 

@@ -76,10 +76,10 @@ export class World {
     return connectClient({ address: this.stack.sites[site]?.temporalAddress ?? '', namespace: 'tandem' });
   }
 
-  /** As if no move had served the lost half yet; and what the survivor holds of it is wrong for every third user. */
+  /** As if the users of the lost half had come home; and what the survivor holds of it is wrong for every third user. */
   async closeAgain(): Promise<void> {
     const third = `select username from tandem.home where site = '${LOST}' and hashtext(username) % 3 = 0`;
-    await sql(this.url, `delete from tandem.serving where site = '${LOST}'`);
+    await sql(this.url, `update tandem.serving set site = half where half = '${LOST}'`);
     await sql(this.url, `update rosterusers set nick = nick || '~' where username in (${third})`);
     const lists = `select id from privacy_list where username in (${third})`;
     await sql(this.url, `delete from privacy_list_data where id in (${lists})`);
