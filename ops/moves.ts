@@ -79,7 +79,7 @@ export async function resumeFailover(
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     throw new Fault(
       `resume of ${customer}: a run of it is there`,
-      `\`tandem failover watch --customer ${customer}\` follows it. Does it answer nobody, because its build has no worker any more? Then \`tandem failover resume --take-over\` ends it and goes on.`,
+      `\`tandem failover watch --customer ${customer}\` follows it. Is it paused? Then \`tandem failover resume --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more? Then \`tandem failover resume --take-over\` ends it and goes on.`,
     );
   }
   return failoverHandle(client, customer);
@@ -166,9 +166,20 @@ export async function sendVerb(handle: FailoverHandle, v: SignedVerb): Promise<V
         `\`tandem failover watch --customer ${handle.workflowId.slice('failover/'.length)}\` shows the plan and what is asked.`,
       );
     }
-    if (error instanceof WorkflowNotFoundError) throw noFailover(handle.workflowId.slice('failover/'.length));
+    if (error instanceof WorkflowNotFoundError) throw await notRunning(handle, v.verb);
     throw error;
   }
+}
+
+/** Whom a word does not reach: a move that has ended, or none. */
+async function notRunning(handle: FailoverHandle, verb: Verb): Promise<Fault> {
+  const customer = handle.workflowId.slice('failover/'.length);
+  const run = await handle.describe().catch(() => null);
+  if (run === null) return noFailover(customer);
+  return new Fault(
+    `${verb} refused: the failover of ${customer} is not running, it is ${run.status.name.toLowerCase().replaceAll('_', ' ')}`,
+    `\`tandem failover report --customer ${customer}\` shows how it ended; one that was terminated goes on by \`tandem failover resume --customer ${customer}\`.`,
+  );
 }
 
 /**

@@ -31,8 +31,10 @@ function timeCost({ rtoMs, rtoPromiseMs, servedAt, disruptedAt }: FailoverReport
   return `${duration(rtoMs)} from the loss until the users were served and checked.${promise}${kept}`;
 }
 
-function dataCost({ recoveryPoint, recoveryPointAgeMs, servedAt }: FailoverReport): string {
+function dataCost({ recoveryPoint, recoveryPointAgeMs, servedAt, steps: all }: FailoverReport): string {
   if (servedAt === null) return 'None by this move: nobody was moved.';
+  if (all.some((s) => s.act === 'restore-contacts' && s.state === 'skipped'))
+    return 'Not known: contacts and block lists are what the survivor held; this move restored none.';
   if (recoveryPoint === null || recoveryPointAgeMs === null) return 'Not known: no copy of the data was used.';
   return `The changes of the last ${duration(recoveryPointAgeMs)} before the loss: the copy used is of ${moment(recoveryPoint)}.`;
 }
@@ -137,6 +139,11 @@ ${steps(r)}
 <h2>Alarms</h2>
 ${items(
   r.alarms.map((a) => `${moment(a.at)}: ${a.text}`),
+  'None.',
+)}
+<h2>Notes</h2>
+${items(
+  r.notes.map((n) => `${moment(n.at)}, ${n.by}: ${n.text}`),
   'None.',
 )}
 <h2>Evidence</h2>

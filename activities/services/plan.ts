@@ -77,7 +77,7 @@ export async function makePlan(
     targetRtoMs,
     observed: seen.because,
     survivor,
-    notes: notesOf(site, isolation),
+    notes: notesOf(site, isolation, input),
     blockers: blockersOf(site, customer, { isolation, steps: decisions.steps }, servingAccepted),
     madeAt: new Date().toISOString(),
   };
@@ -112,8 +112,12 @@ async function look(
 }
 
 /** What nobody is asked to accept, and everybody should know. */
-function notesOf({ settings }: OwnSite, { verdict }: Isolation): string[] {
+function notesOf({ settings }: OwnSite, { verdict }: Isolation, { disruptedAt }: FailoverInput): string[] {
   const notes: string[] = [];
+  if (disruptedAt === undefined)
+    notes.push(
+      'the clocks count from the declaration, because nobody said when the site was lost (`--disrupted-at TIME`)',
+    );
   if (!settings.witness) notes.push('no witness is configured: a lost site is never known to be dead');
   if (verdict === 'dead')
     notes.push(

@@ -73,7 +73,19 @@ export async function chooseSource(
     users: counts.users,
     applied: applied !== null && applied.gen === gen && applied.seq === seq,
   });
-  return { source: sourceOf(best), ...(newer && safe && { fallback: sourceOf(safe) }), notTaken };
+  const second = newer ? safe : await sameInStandby(site, customer, best, applied);
+  return { source: sourceOf(best), ...(second && { fallback: sourceOf(second) }), notTaken };
+}
+
+/** What this vault gives, as the standby copy holds it too: should the vault fail in the middle, nobody waits for it. */
+async function sameInStandby(
+  site: OwnSite,
+  customer: CustomerSettings,
+  best: Candidate,
+  applied: AppliedSnapshot | null,
+): Promise<Candidate | null> {
+  if (best.from !== 'own-vault' || applied?.gen !== best.gen || applied.seq !== best.seq) return null;
+  return (await usersFrom(site, customer)) > 0 ? { ...best, from: 'standby-copy' } : null;
 }
 
 interface Search {

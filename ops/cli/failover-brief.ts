@@ -1,6 +1,7 @@
 import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
 import { behind } from '../../workflows/model/moves.ts';
 import { acceptanceLines, decideByLines, heldLines, lossLines, paceLines } from '../../workflows/model/readout.ts';
+import { endPhases } from '../../workflows/model/phases.ts';
 import { duration } from '../../workflows/model/rto.ts';
 
 /** One page for whoever takes over the shift: what happened, what stands, what is asked of whom. `now` in ms. */
@@ -10,7 +11,9 @@ export function brief(s: FailoverStatus, now: number): string[] {
   return [
     `${s.customer}: ${s.from} is lost${s.to === null ? '' : `, ${s.to} takes over`}; ${s.phase}: ${s.because}`,
     `Lost at ${s.disruptedAt}, ${duration(sinceLost)} ago; declared at ${s.declaredAt}; move ${s.move}.`,
-    ...(plan ? [clock(plan.rtoMs - sinceLost), ...paceLines(s), ...decided(s)] : []),
+    ...(plan
+      ? [...(endPhases.includes(s.phase) ? [] : [clock(plan.rtoMs - sinceLost)]), ...paceLines(s), ...decided(s)]
+      : []),
     s.owner === null ? 'Nobody has taken it in hand: `tandem failover take`.' : `In the hands of ${s.owner}.`,
     '',
     `Waits for ${s.waitsFor}.`,

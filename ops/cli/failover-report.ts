@@ -178,14 +178,14 @@ function screen(found: FailoverReport, { site, from, notSealed }: Known): string
   return [
     `${found.customer}: ${found.from} → ${found.to}, ${found.outcome}`,
     `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
-    `  approved ${found.approvedAt ?? 'never'} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
+    `  ${found.approvedAt === null ? 'not approved; signed' : `approved ${found.approvedAt}`} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
     ...(found.breakGlass
       ? [
           `  BREAK-GLASS by ${found.breakGlass.operator}${found.breakGlass.counted ? ', ALONE' : ''}: ${found.breakGlass.because}${found.breakGlass.stoppedBy === null ? '' : `; stopped by ${found.breakGlass.stoppedBy}`}`,
         ]
       : []),
     `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
-    `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches ?? 'not compared:'} rows differ`,
+    `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches === null ? 'rows were not compared' : `${found.mismatches} rows differ`}`,
     `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
     ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
     ...(found.claims ?? [])
@@ -193,6 +193,8 @@ function screen(found: FailoverReport, { site, from, notSealed }: Known): string
       .map(
         (c) => `  the ${c.store} does not hold the claim of epoch ${found.epoch}: ${c.because ?? 'it was not asked'}`,
       ),
+    ...found.alarms.map((a) => `  alarm ${a.at}: ${a.text}`),
+    ...found.notes.map((n) => `  note of ${n.by}, ${n.at}: ${n.text}`),
     ...found.notTested.map((n) => `  not tested: ${n}`),
     `  evidence: ${notSealed === null ? '' : `not sealed yet: ${notSealed}; `}move ${found.move}, journal head ${found.journalHead}, ${notSealed === null ? `signed by ${site}, read from vault ${from}` : `read from the database of ${site}`}`,
   ].map(plain);

@@ -99,7 +99,8 @@ export async function sign(
   const signer = await openSigner(o.key, o.passphraseFile);
   const status = await failoverStatus(handle);
   // An approval is of the plan: that is read where it is signed. The other words are of what `watch` shows.
-  if (status.plan && draft.verb === 'approve' && !context.json()) context.out.answer(null, planScreen(status));
+  if (status.phase === 'approving' && draft.verb === 'approve' && !context.json())
+    context.out.answer(null, planScreen(status));
   const { v, text } = draftVerb(status, draft);
   return send(context, handle, { ...v, signature: await signer(text) });
 }

@@ -167,7 +167,7 @@ async function watch({ out, json, signal }: Context, handle: FailoverHandle, onc
   let shown = '';
   const show = (s: FailoverStatus): void => {
     const through = s.next === null ? throughAt(s) : null;
-    const line = `${s.phase}: ${s.waitsFor}${through === null ? '' : `; ${through}, as it looks now`}`;
+    const line = `${s.phase}: waits for ${s.waitsFor}${through === null ? '' : `; ${through}, as it looks now`}`;
     if (json()) out.answer(s, '');
     else if (line !== shown) out.answer(null, `${new Date().toISOString().slice(11, 19)}  ${line}`);
     shown = line;
@@ -176,7 +176,7 @@ async function watch({ out, json, signal }: Context, handle: FailoverHandle, onc
   // One that could not even be planned has failed: that is what its caller must hear, before all else.
   if (!endPhases.includes(last.phase) && (await handle.describe()).status.name === 'FAILED') await handle.result();
   if (!json()) out.answer(null, planScreen(last));
-  out.next(last.next);
+  out.next(last.next ?? (endPhases.includes(last.phase) ? `tandem failover report --customer ${last.customer}` : null));
   if (last.phase === 'closed') return;
   process.exitCode = last.next === null ? exits.failed : exits.held;
 }

@@ -4,6 +4,7 @@ import type { VaultCheck } from '../../workflows/model/checks.ts';
 import { isOpen, type ExternalUpdate } from '../../workflows/model/external.ts';
 import type { FailoverStatus } from '../../workflows/model/moves.ts';
 import { endPhases } from '../../workflows/model/phases.ts';
+import { failureText } from '../../workflows/model/failures.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
@@ -59,6 +60,8 @@ interface CustomerStatus {
   sites: SiteStatus[];
   /** What parties outside are still asked for. */
   external: ExternalUpdate[];
+  /** Sites from whose vault or database nothing could be judged, and why. */
+  unseen: { site: string; because: string }[];
   /** Moves that have ended, whose evidence no vault holds yet. */
   unsealed: Omit<UnsealedMove, 'report'>[];
 }
@@ -96,6 +99,9 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
       return { ...halfStatus(customer, half, says[0] ?? null, covered), quarantined };
     }),
     sites,
+    unseen: seen.flatMap((s, i) =>
+      s.status === 'rejected' ? [{ site: customer.sites[i] ?? '', because: failureText(s.reason) }] : [],
+    ),
     external: external.updates.filter((u) => isOpen(u.state)),
     unsealed: unsealed.map(({ report: _whole, ...told }) => told),
   };
@@ -185,7 +191,7 @@ async function failoverOf(client: Client, customer: string): Promise<FailoverLin
   };
 }
 
-function show({ out }: Context, { halves, sites, external, unsealed }: CustomerStatus): void {
+function show({ out }: Context, { halves, sites, external, unseen, unsealed }: CustomerStatus): void {
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -194,7 +200,7 @@ function show({ out }: Context, { halves, sites, external, unsealed }: CustomerS
     h.point ?? '-',
     h.ageMs === null ? '-' : `${duration(h.ageMs)} of ${duration(h.rpoMs)}`,
   ]);
-  out.answer({ halves, sites, external, unsealed }, [
+  out.answer({ halves, sites, external, unseen, unsealed }, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
@@ -206,6 +212,7 @@ function show({ out }: Context, { halves, sites, external, unsealed }: CustomerS
           `QUARANTINE: ${users} users of ${half} ${site === servedAt ? 'are' : 'would'} not ${site === servedAt ? '' : 'be '}let in at ${site}: their block list cannot be read`,
       ),
     ),
+    ...unseen.map(({ site, because }) => `NOT SEEN from ${site}: ${because}`),
     ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
     ...sites.flatMap((s) => s.stranded.map((move) => `NO WORKER, seen at ${s.site}: ${strandedText(move)}`)),
     ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),

@@ -92,7 +92,7 @@ describe('a step that takes longer than it usually does', () => {
     for (const i of [0, 1]) await approve(handle, operator(i));
     const stuck = (s: FailoverStatus): boolean => s.steps.some((step) => step.stuckAt !== undefined);
     const late = await reach(handle, stuck);
-    expect(late.waitsFor).toMatch(/^the steps contacts \(STUCK: look at the database’s locks and disk/);
+    expect(late.waitsFor).toMatch(/^step contacts \(STUCK: look at the database’s locks and disk/);
     expect(Date.parse(late.pace?.endsAt ?? '')).toBeGreaterThan(Date.parse(late.disruptedAt));
     await blocker.end();
     const { report } = await handle.result();

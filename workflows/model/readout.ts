@@ -126,10 +126,11 @@ export function paceLines(status: Partial<FailoverStatus>): string[] {
 }
 
 /** When it is through, as it looks now: nobody knows that of a move that waits for people, and it is no news of one that ended. */
-export function throughAt({ phase, pace, steps = [] }: Partial<FailoverStatus>): string | null {
+export function throughAt({ phase, pace, paused, steps = [] }: Partial<FailoverStatus>): string | null {
   if (!pace || phase === undefined || endPhases.includes(phase)) return null;
   const held = steps.filter(({ state }) => state === 'held').map(({ id }) => id);
   if (held.length > 0) return `none while ${held.join(' and ')} ${held.length > 1 ? 'are' : 'is'} held`;
+  if (paused) return 'none while it is paused';
   return `through at ${minute(pace.endsAt)}, ${duration(pace.ms)} after the loss`;
 }
 

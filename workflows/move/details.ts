@@ -23,7 +23,7 @@ export function waitsFor(s: Shown): string {
     case 'verifying': {
       const running = s.steps.filter((step) => step.state === 'running');
       const told = running.map(({ id, act, stuckAt }) => (stuckAt ? `${id} (STUCK: look at ${whereToLook[act]})` : id));
-      return told.length > 0 ? `the steps ${told.join(', ')}` : 'the next step';
+      return told.length > 0 ? `${told.length > 1 ? 'steps' : 'step'} ${told.join(', ')}` : 'the next step';
     }
     case 'closed':
     case 'closed-with-gaps':
@@ -45,7 +45,12 @@ function heldText({ motions }: Shown, step: StepReport): string {
 
 function approving(s: Shown): string {
   const blockers = s.plan?.blockers ?? [];
-  if (blockers.length > 0) return `a plan that can be approved: ${blockers.map((b) => b.text).join('; ')}`;
+  if (blockers.length > 0) {
+    const again = blockers.some((b) => b.kind === 'isolation-unknown')
+      ? ' (abort this one, start again and say it)'
+      : '';
+    return `a plan that can be approved: ${blockers.map((b) => b.text).join('; ')}${again}`;
+  }
   const needed = s.plan?.decisions.approvalsNeeded ?? 2;
   const have = s.approvals.map((a) => `${a.operator} until ${a.expiresAt.slice(11, 16)} UTC`);
   const approvers = s.plan?.decisions.approvers ?? [];

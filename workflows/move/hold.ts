@@ -55,9 +55,12 @@ async function passes(
   const report = run.step(step.id);
   const by = operators.join(' and ');
   if (answer === 'done') {
+    const held = report.summary;
+    report.summary = `done by hand, says ${by}: it is being looked at`;
+    run.show();
     const { seen, summary } = await check(step, input);
     if (!seen) {
-      report.summary = `done by hand, says ${by}, and it is not: ${summary}`;
+      report.summary = `done by hand, says ${by}, and it is not: ${summary}; it is held because: ${held.replace(/^.*; it is held because: /s, '')}`;
       return false;
     }
     Object.assign(report, { state: 'done-by-hand', summary: `done by hand (${by}: ${because}); ${summary}` });
