@@ -60,7 +60,10 @@ async function now(context: Context, o: Where & { changes?: boolean }): Promise<
   const client = await siteOf(configuration, o.site).client();
   try {
     context.out.say(`Snapshot of ${customer.id} at ${o.site} …`);
-    const taken = await snapshotNow(client, o.site, customer, o.changes ? 'changes' : 'all');
+    const taken = await snapshotNow(client, o.site, customer, {
+      read: o.changes ? 'changes' : 'all',
+      waiting: { tell: (because) => context.out.say(`It is tried again: ${because}`), signal: context.signal },
+    });
     const { users, contacts, aclItems } = taken.counts;
     context.out.answer(
       taken,
