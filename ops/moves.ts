@@ -182,6 +182,25 @@ async function notRunning(handle: FailoverHandle, verb: Verb): Promise<Fault> {
   );
 }
 
+/** Why a move stands although its status says that it goes on: its run failed, or somebody ended it. Null when it runs. */
+export async function standsBecause(
+  handle: FailoverHandle,
+  { customer, phase }: Pick<FailoverStatus, 'customer' | 'phase'>,
+): Promise<Error | null> {
+  if (endPhases.includes(phase)) return null;
+  const { name } = (await handle.describe()).status;
+  if (name === 'RUNNING') return null;
+  if (name === 'FAILED')
+    return handle.result().then(
+      () => null,
+      (error: Error) => error,
+    );
+  return new Fault(
+    `failover of ${customer}: its run is ${name.toLowerCase().replaceAll('_', ' ')}; it stood in phase ${phase}, and its move holds the slot`,
+    `\`tandem failover resume --customer ${customer}\` goes on from its journal: what was signed and done counts.`,
+  );
+}
+
 /**
  * Follows a run and hands on every status in which something changed, until it has ended or `enough` says so. A worker
  * that restarts meanwhile is waited for.

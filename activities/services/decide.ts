@@ -32,6 +32,7 @@ export interface World {
   users: number;
   servingSeenBy: string | null;
   servedHere: boolean;
+  ownUnserved: number;
   capacity: Capacity;
   /** What the survivor could not prove of itself. */
   unproven: readonly string[];

@@ -14,15 +14,17 @@ export interface LedgerCounts {
   epoch: number;
   /** Whether this site serves them by now. */
   servedHere: boolean;
+  /** This site's own users, when it does not serve them: they were moved to the lost one. */
+  ownUnserved: number;
 }
 
 export async function countLedger(client: PoolClient, { id, peer }: CustomerSettings): Promise<LedgerCounts> {
   const { rows } = await client.query<LedgerCounts | (Omit<LedgerCounts, 'epoch'> & { epoch: null })>(
     `select count(*)::int as all, count(l.username)::int as known, count(q.username)::int as quarantined,
             (select number::float8 from tandem.epoch where customer = $2) as epoch,
-            exists (select from tandem.serving s join tandem.identity i on s.site = i.site
-                      join tandem.epoch e on e.customer = s.customer and e.number = s.epoch
-                     where s.customer = $2 and s.half = $1) as "servedHere"
+            exists (select from tandem.served where half = $1) as "servedHere",
+            (select count(*)::int from tandem.home o join tandem.identity i on o.site = i.site
+              where not exists (select from tandem.served s where s.half = o.site)) as "ownUnserved"
        from tandem.home h
        left join tandem.ledger l on l.username = h.username and l.served_by = h.site
        left join tandem.quarantine q on q.username = h.username and q.release is null

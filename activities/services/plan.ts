@@ -54,6 +54,7 @@ export async function makePlan(
     users,
     servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
     servedHere: ledger.servedHere,
+    ownUnserved: ledger.ownUnserved,
     capacity: { ...carries, moves: users },
     unproven: survivor.filter((proof) => !proof.ok).map(({ name, told }) => `${name}: ${told}`),
     operators: operators.admitted,

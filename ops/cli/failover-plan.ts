@@ -87,5 +87,8 @@ export function planScreen(
     ),
     ...s.alarms.map((a) => `  alarm ${a.at}: ${a.text}`),
     ...heldLines(s),
+    ...(s.breakGlass?.countsAt
+      ? [`To stop it: \`tandem failover veto --customer ${d.customer} --operator ID --key FILE --because TEXT\``]
+      : []),
   ];
 }

@@ -146,7 +146,12 @@ async function report(context: Context, o: Report): Promise<void> {
     throw new Fault('--json: the report is one thing or the other', 'Leave out --html and --notice for the object.');
   if (o.html && o.notice) throw new Fault('--html and --notice: only one of them', 'Give the command twice.');
   await withJournals(context, o, async ({ moves }, customer, unsealed) => {
-    const known = chosen(await allKnown(moves, unsealed), customer, o.move);
+    const all = await allKnown(moves, unsealed);
+    const known = chosen(all, customer, o.move);
+    for (const { move, last } of o.move === undefined ? all.filter((k) => k.last !== null) : [])
+      context.out.say(
+        `This is of a move that has ended. Move ${move} has not (${last?.phase}): \`tandem failover watch --customer ${customer}\`.`,
+      );
     const { report: found } = known;
     const { user } = o;
     const kept = moves.find((m) => m.move === known.move && m.site === known.site);

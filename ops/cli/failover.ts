@@ -11,6 +11,7 @@ import {
   resumeFailover,
   startFailover,
   type FailoverHandle,
+  standsBecause,
 } from '../moves.ts';
 import { brief } from './failover-brief.ts';
 import { planScreen, showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
@@ -69,6 +70,8 @@ export function register(program: Command, context: Context): void {
     atRun(context, o, async (handle) => {
       const status = await failoverStatus(handle);
       context.out.answer(status, brief(status, Date.now()));
+      const stands = await standsBecause(handle, status);
+      if (stands) throw stands;
       context.out.next(status.next);
     }),
   );
@@ -173,8 +176,9 @@ async function watch({ out, json, signal }: Context, handle: FailoverHandle, onc
     shown = line;
   };
   const last = await followFailover(handle, show, { enough: once ? () => true : asksForPeople, signal });
-  // One that could not even be planned has failed: that is what its caller must hear, before all else.
-  if (!endPhases.includes(last.phase) && (await handle.describe()).status.name === 'FAILED') await handle.result();
+  // One that could not even be planned, or was ended by somebody: that is to be heard before all else.
+  const stands = await standsBecause(handle, last);
+  if (stands) throw stands;
   if (!json()) out.answer(null, planScreen(last));
   out.next(last.next ?? (endPhases.includes(last.phase) ? `tandem failover report --customer ${last.customer}` : null));
   if (last.phase === 'closed') return;

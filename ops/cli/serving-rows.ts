@@ -10,6 +10,8 @@ export interface ServingRow {
   /** The site whose database says so, and how many users of the half are held there. */
   database: string;
   held: number;
+  /** False: the site is said to serve by a database of its own that holds a newer epoch. It does not. */
+  open: boolean;
 }
 
 /** Who serves each half, as a site's own database says; nothing when it does not answer. */
@@ -29,7 +31,8 @@ export async function servingRows(
     return await database.query<ServingRow>(
       `select half, site, epoch::int as epoch, at,
               (select count(*)::int from tandem.quarantine q join tandem.home h using (username)
-                where q.release is null and h.site = s.half) as held, $2 as database
+                where q.release is null and h.site = s.half) as held, $2 as database,
+              s.site <> $2 or s.epoch = (select number from tandem.epoch e where e.customer = s.customer) as open
          from tandem.serving s where customer = $1`,
       [customer.id, site],
     );

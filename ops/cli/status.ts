@@ -2,14 +2,11 @@ import type { Command } from 'commander';
 import type { Client } from '@temporalio/client';
 import type { VaultCheck } from '../../workflows/model/checks.ts';
 import { isOpen, type ExternalUpdate } from '../../workflows/model/external.ts';
-import type { FailoverStatus } from '../../workflows/model/moves.ts';
-import { endPhases } from '../../workflows/model/phases.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { coverageOf, openVaults, type Direction } from '../coverage.ts';
-import { failoverHandle } from '../moves.ts';
 import { strandedMoves, strandedText, takeOverCommand, type StrandedMove } from '../stranded.ts';
 import { connectClient } from '../temporal.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
@@ -20,6 +17,7 @@ import { exits, table, type Context } from './print.ts';
 import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 import { checkLines, newestByVault } from './status-checks.ts';
+import { failoverOf, noFailover, type FailoverLine } from './status-failover.ts';
 import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
 interface HalfStatus {
@@ -40,14 +38,9 @@ interface HalfStatus {
   quarantined: { site: string; users: number }[];
 }
 
-interface SiteStatus {
+interface SiteStatus extends FailoverLine {
   site: string;
   temporal: 'answers' | 'silent';
-  failover: string | null;
-  /** What is to be looked at of a failover that is under way. */
-  next: string | null;
-  /** Whether it waits for people. */
-  asks: boolean;
   /** Of its moves, those that no worker goes on with. */
   stranded: StrandedMove[];
   nextTest: string | null;
@@ -91,7 +84,9 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
   ]);
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
-  const serving = rows.flatMap((r) => (r.status === 'fulfilled' ? r.value : [])).toSorted((a, b) => b.epoch - a.epoch);
+  const serving = rows
+    .flatMap((r) => (r.status === 'fulfilled' ? r.value.filter(({ open }) => open) : []))
+    .toSorted((a, b) => b.epoch - a.epoch);
   return {
     halves: customer.sites.map((half) => {
       const says = serving.filter((r) => r.half === half);
@@ -172,23 +167,6 @@ async function siteStatus(
   } finally {
     await client.connection.close();
   }
-}
-
-type FailoverLine = Pick<SiteStatus, 'failover' | 'next' | 'asks'>;
-
-/** None was ever started here, or its worker is away. */
-const noFailover: FailoverLine = { failover: null, next: null, asks: false };
-
-async function failoverOf(client: Client, customer: string): Promise<FailoverLine> {
-  const handle = failoverHandle(client, customer);
-  const s = await handle.query<FailoverStatus>('status').catch(() => null);
-  if (!s) return noFailover;
-  const over = endPhases.includes(s.phase);
-  return {
-    failover: `${s.phase}, waits for ${s.waitsFor}`,
-    next: over ? null : `tandem failover watch --customer ${customer}`,
-    asks: !over && s.next !== null,
-  };
 }
 
 function show({ out }: Context, { halves, sites, external, unseen, unsealed }: CustomerStatus): void {

@@ -69,8 +69,17 @@ describe('a plan', () => {
     expect(decisions.acceptances).toEqual(['overwrite-served']);
     expect(acceptances?.[0]?.because).toMatch(/west serves the users of east now: .* what they changed since is gone/);
     // Under an epoch that is past nobody is served here.
-    await world.westDb.query('update tandem.epoch set number = 2');
+    await world.westDb.query("update tandem.serving set epoch = 0 where half = 'east'");
     expect((await plan()).decisions.acceptances).toBeUndefined();
+  });
+
+  it('never forgets users of its own site who were moved to the one that is lost now', async () => {
+    await cover(1, '2026-03-01T11:00:00.000Z');
+    await closeEast();
+    await world.westDb.query("update tandem.serving set site = 'east', epoch = 0 where half = 'west'");
+    const { decisions, acceptances } = await plan();
+    expect(decisions.acceptances).toEqual(['own-users-unserved']);
+    expect(acceptances?.[0]?.because).toMatch(/^2 users of west itself were moved to east before/);
   });
 
   it('forecasts by usual times where nothing was measured, and says until when to sign', async () => {

@@ -18,6 +18,7 @@ const world = (change: Partial<World> = {}): World => ({
   rpoMs: 8 * HOUR,
   servingSeenBy: null,
   servedHere: false,
+  ownUnserved: 0,
   capacity: nothing,
   unproven: [],
   ...change,
@@ -37,6 +38,7 @@ describe('what must be accepted by name', () => {
     expect(names({ acceptedLossMs: 59.5 * 60_000 })).toEqual(['data-loss 1h0m']);
     expect(names({ servingSeenBy: 'database' })).toEqual(['source-is-serving']);
     expect(names({ servedHere: true })).toEqual(['overwrite-served']);
+    expect(names({ ownUnserved: 2 })).toEqual(['own-users-unserved']);
     expect(names({ unproven: ['client port: refused'] })).toEqual(['survivor-unproven']);
     const full = { ...nothing, served: 10_001, users: 20_000, trafficBytesPerSecond: 3e8, linkBytesPerSecond: 2e8 };
     expect(names({ capacity: full })).toEqual(['over-capacity 101%', 'over-link 150%']);

@@ -4,6 +4,7 @@ import {
   resumeFailover,
   sendVerb,
   signVerb,
+  standsBecause,
   startFailover,
   type FailoverHandle,
 } from '../../ops/moves.ts';
@@ -38,9 +39,14 @@ describe('a move whose run was terminated', () => {
     const { move, plan } = await failoverStatus(first);
     for (const operator of region.operators.slice(0, 2)) await approve(first, operator);
     await reach(first, (s) => s.steps.some((step) => step.state === 'held'));
+    expect(await standsBecause(first, await failoverStatus(first))).toBeNull();
     await first.terminate('somebody pressed the button');
+    // Its status is still what it was: who looks is told that it goes no further, and how it does.
+    const stands = await standsBecause(first, await failoverStatus(first));
+    expect(stands?.message).toContain('its run is terminated');
     const second = await startFailover(region.clients.west, 'west', declaration());
     expect(await second.result().then(() => '', failureKind)).toBe('move-running');
+    expect(failureKind(await standsBecause(second, await failoverStatus(second)))).toBe('move-running');
     expect(await servable(region, 'west', 'east')).toBe(0);
 
     await mended();

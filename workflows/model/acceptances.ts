@@ -24,13 +24,15 @@ export interface World {
   servingSeenBy: string | null;
   /** Whether the survivor serves the users of the source by now, as after a move that has ended. */
   servedHere: boolean;
+  /** Of the survivor's own users, those whom it does not serve: they were moved to the source, and are lost with it. */
+  ownUnserved: number;
   capacity: Capacity;
   /** What the survivor could not prove of itself. */
   unproven: readonly string[];
 }
 
 export function acceptancesOf(world: World): Named[] {
-  const { from, to, acceptedLossMs, rpoMs, servingSeenBy, servedHere, capacity, unproven } = world;
+  const { from, to, acceptedLossMs, rpoMs, servingSeenBy, servedHere, ownUnserved, capacity, unproven } = world;
   const accepted: Named[] = [];
   if (acceptedLossMs !== null)
     accepted.push({
@@ -46,6 +48,11 @@ export function acceptancesOf(world: World): Named[] {
     accepted.push({
       name: 'overwrite-served',
       because: `${to} serves the users of ${from} now: their contacts and block lists are set back to the recovery point, and what they changed since is gone`,
+    });
+  if (ownUnserved > 0)
+    accepted.push({
+      name: 'own-users-unserved',
+      because: `${ownUnserved} users of ${to} itself were moved to ${from} before, and this move does not bring them back: nobody serves them`,
     });
   const { served, moves, users, trafficBytesPerSecond: traffic, linkBytesPerSecond: link } = capacity;
   if (served !== null && users !== null && served + moves > users)
