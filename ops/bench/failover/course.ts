@@ -2,7 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { SiteActivities } from '../../../activities/types.ts';
 import { failure } from '../../../workflows/model/failures.ts';
 import { performedActs } from '../../../workflows/model/acts.ts';
-import type { FailoverReport } from '../../../workflows/model/moves.ts';
+import type { FailoverReport, FailoverStatus } from '../../../workflows/model/moves.ts';
 import { Fault } from '../../fault.ts';
 import { followFailover, sendVerb, signVerb, startFailover, type FailoverHandle } from '../../moves.ts';
 import { SOURCE, SURVIVOR, type Ground } from './ground.ts';
@@ -23,8 +23,11 @@ export interface Course {
   report: FailoverReport;
 }
 
-/** Each look is a task for the worker: many who look at once look less often. */
+/** Each look is a task for the worker: many who look at once look less often, and their looks are no load to speak of. */
 const POLL_MS = 10;
+const POLL_BESIDE_MS = 30;
+/** A look that a busy worker did not answer in time is given again. */
+const LOOKS = 10;
 
 interface Signed {
   handle: FailoverHandle;
@@ -47,13 +50,20 @@ export async function signTwice(ground: Ground, customer: string, beside = 0): P
     requestedBy: one.id,
     isolation: 'every process of it was ended',
   });
-  const approving = await followFailover(handle, () => undefined, {
-    enough: ({ phase }) => phase === 'approving',
-    everyMs: POLL_MS * (1 + beside),
-  });
+  const approving = await untilApproving(handle, beside > 1 ? beside * POLL_BESIDE_MS : POLL_MS);
   for (const { id: operator, key } of [one, two])
     await sendVerb(handle, signVerb(approving, { verb: 'approve', operator, key }));
   return { handle, begun, approvedAt: performance.now() };
+}
+
+async function untilApproving(handle: FailoverHandle, everyMs: number): Promise<FailoverStatus> {
+  for (let look = 1; ; look += 1) {
+    try {
+      return await followFailover(handle, () => undefined, { enough: ({ phase }) => phase === 'approving', everyMs });
+    } catch (error) {
+      if (look === LOOKS) throw error;
+    }
+  }
 }
 
 /** Declares, signs twice, and waits for the end. */
