@@ -14,9 +14,9 @@ async function requireOpen(address: string, timeoutMs: number): Promise<void> {
   const { hostname, port } = new URL(`tcp://${address}`);
   const socket = connect({ host: hostname, port: Number(port), timeout: timeoutMs });
   try {
-    // What only hangs is left to the client, and its limit.
     await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve).once('timeout', resolve).once('error', reject);
+      const silent = (): void => reject(new Error(`no answer within ${timeoutMs / 1000} s`));
+      socket.once('connect', resolve).once('timeout', silent).once('error', reject);
     });
   } finally {
     socket.destroy();

@@ -1,6 +1,8 @@
 import type { Client } from '@temporalio/client';
 import type { FailoverStatus } from '../../workflows/model/moves.ts';
+import { failureText } from '../../workflows/model/failures.ts';
 import { endPhases } from '../../workflows/model/phases.ts';
+import { Fault } from '../fault.ts';
 import { failoverHandle, standsBecause } from '../moves.ts';
 
 /** A site's failover in one line of `status`. */
@@ -20,7 +22,10 @@ export async function failoverOf(client: Client, customer: string): Promise<Fail
   const s = await handle.query<FailoverStatus>('status').catch(() => null);
   if (!s) return noFailover;
   const over = endPhases.includes(s.phase);
-  if ((await standsBecause(handle, s).catch(() => null)) !== null)
+  const stands = await standsBecause(handle, s).catch(() => null);
+  // One that failed was refused or has given up: it holds no slot, and nothing of it can be gone on with.
+  if (stands && !(stands instanceof Fault)) return { ...noFailover, failover: `failed: ${failureText(stands)}` };
+  if (stands)
     return {
       failover: `${s.phase}, STANDS: its run has been ended`,
       next: `tandem failover resume --customer ${customer}`,

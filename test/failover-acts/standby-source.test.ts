@@ -257,3 +257,28 @@ describe('a lost vault that fails while it is read', () => {
     expect((await probeContacts(dead, step('probe', made), work)).facts).toMatchObject({ mismatches: 0, compared: 3 });
   });
 });
+
+describe('its own vault that fails while it is read', () => {
+  it('is replaced by the standby copy, when that holds the same snapshot', async () => {
+    await protect();
+    await world.eastDb.query('update tandem.serving set epoch = 0');
+    const made = await plan(world.west);
+    expect(made).toMatchObject({ source: { from: 'own-vault' }, fallback: { from: 'standby-copy' } });
+    expect(made.fallback?.snapshot).toEqual(made.source.snapshot);
+    await claim();
+    const { facts, summary } = await restoreContacts(alone(), step('restore-contacts', made), work);
+    expect(facts).toMatchObject({ from: 'standby-copy', users: 3 });
+    expect(summary).toContain('not from own-vault');
+    await serveUsers(alone(), step('serve-users', made));
+    const probed = await probeContacts(alone(), step('probe', made), work);
+    expect(probed.facts).toMatchObject({ mismatches: 0, compared: 3 });
+  });
+
+  it('has no second source when the copy does not hold that one yet', async () => {
+    await protect();
+    await protect(false);
+    await world.eastDb.query('update tandem.serving set epoch = 0');
+    const newer = await plan(world.west);
+    expect([newer.source.snapshot.seq, newer.fallback]).toEqual([2, undefined]);
+  });
+});

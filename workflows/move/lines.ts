@@ -18,7 +18,7 @@ export class Lines {
    */
   refusal: Error | null = null;
 
-  /** `refused` is called once, when nothing more will be taken. */
+  /** `refused` is called when nothing more will be taken. */
   constructor(refused: () => void) {
     this.refused = refused;
   }
