@@ -48,9 +48,9 @@ export class SiteMetrics {
   readonly rpoSeconds = this.gauge('tandem_rpo_seconds', 'The promised RPO.', ['customer']);
   readonly build = this.gauge('tandem_worker_build', 'The build this worker runs.', ['site', 'build']);
   readonly stranded = this.gauge(
-    'tandem_moves_without_worker',
-    'Moves of this site that wait for a build which no worker runs any more: they answer nobody until they are taken over.',
-    ['site'],
+    'tandem_moves_stranded',
+    'Moves of this site that stand still until they are taken over: no worker runs their build, or their task fails for ever.',
+    ['site', 'reason'],
   );
 
   constructor() {

@@ -1,14 +1,10 @@
-import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto';
 import {
   WorkflowExecutionAlreadyStartedError,
   WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
   type Client,
   type WorkflowHandle,
 } from '@temporalio/client';
-import { SIGNATURE_LIFE_MS, signedText, type SignedVerb, type Verb } from '../workflows/model/approvals.ts';
-import { failureText } from '../workflows/model/failures.ts';
-import type { ClosedMove, FailoverInput, FailoverStatus, VerbAnswer } from '../workflows/model/moves.ts';
+import type { ClosedMove, FailoverInput, FailoverStatus } from '../workflows/model/moves.ts';
 import { failoverId, searchAttributes, taskQueue } from '../workflows/model/names.ts';
 import { endPhases } from '../workflows/model/phases.ts';
 import { Fault } from './fault.ts';
@@ -79,7 +75,7 @@ export async function resumeFailover(
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     throw new Fault(
       `resume of ${customer}: a run of it is there`,
-      `\`tandem failover watch --customer ${customer}\` follows it. Is it paused? Then \`tandem failover resume --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more? Then \`tandem failover resume --take-over\` ends it and goes on.`,
+      `\`tandem failover watch --customer ${customer}\` follows it. Is it paused? Then \`tandem failover resume --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more or its workflow task fails again and again? Then \`tandem failover resume --take-over\` ends it and goes on.`,
     );
   }
   return failoverHandle(client, customer);
@@ -105,80 +101,6 @@ export function noFailover(customer: string): Fault {
   return new Fault(
     `failover of ${customer}: none is known to this site's Temporal service`,
     `\`tandem failover start --customer ${customer} --from SITE --reason TEXT --requested-by ID --isolation TEXT\` declares one; \`tandem failover report\` reads the vault.`,
-  );
-}
-
-/** A verb that nobody has signed yet. */
-export interface VerbDraft {
-  verb: Verb;
-  operator: string;
-  step?: string;
-  because?: string;
-  /** What the plan asks an approval to accept, word for word. */
-  accepts?: string[];
-  /** An approval that counts alone, unless it is stopped within ten minutes. */
-  breakGlass?: true;
-  /** Now, by the run's clock, in ms: signatures live an hour from then. */
-  now?: number;
-}
-
-export interface VerbRequest extends VerbDraft {
-  key: KeyObject;
-}
-
-type Read = Pick<FailoverStatus, 'customer' | 'move' | 'plan' | 'steps'>;
-
-/** What is to be signed, over what the run says of itself. The operator has read this status: its digest is what he signs. */
-export function draftVerb(
-  status: Read,
-  { verb, operator, step, because, accepts = [], breakGlass, now = Date.now() }: VerbDraft,
-): { v: Omit<SignedVerb, 'signature'>; text: string } {
-  const { customer, move, plan, steps } = status;
-  const round = steps.find((s) => s.id === step)?.round ?? 0;
-  const v = {
-    verb,
-    operator,
-    digest: plan?.digest ?? '',
-    ...(step !== undefined && { step, round: verb === 'retry' ? round + 1 : round }),
-    ...(because !== undefined && { because }),
-    ...(accepts.length > 0 && { accepts }),
-    ...(breakGlass && { breakGlass }),
-    nonce: randomBytes(16).toString('hex'),
-    expires: new Date(now + SIGNATURE_LIFE_MS).toISOString(),
-  };
-  return { v, text: signedText({ customer, move, epoch: plan?.decisions.epoch ?? null }, v) };
-}
-
-export function signVerb(status: Read, { key, ...draft }: VerbRequest): SignedVerb {
-  const { v, text } = draftVerb(status, draft);
-  return { ...v, signature: sign(null, Buffer.from(text), key).toString('hex') };
-}
-
-/** Sends a signed verb. Its id is the hash of what was signed, so that an answer that got lost does not apply it twice. */
-export async function sendVerb(handle: FailoverHandle, v: SignedVerb): Promise<VerbAnswer> {
-  const updateId = createHash('sha256').update(JSON.stringify(v)).digest('hex');
-  try {
-    return await handle.executeUpdate<VerbAnswer, [SignedVerb]>(v.verb, { args: [v], updateId });
-  } catch (error) {
-    if (error instanceof WorkflowUpdateFailedError) {
-      throw new Fault(
-        `${v.verb} refused: ${failureText(error)}`,
-        `\`tandem failover watch --customer ${handle.workflowId.slice('failover/'.length)}\` shows the plan and what is asked.`,
-      );
-    }
-    if (error instanceof WorkflowNotFoundError) throw await notRunning(handle, v.verb);
-    throw error;
-  }
-}
-
-/** Whom a word does not reach: a move that has ended, or none. */
-async function notRunning(handle: FailoverHandle, verb: Verb): Promise<Fault> {
-  const customer = handle.workflowId.slice('failover/'.length);
-  const run = await handle.describe().catch(() => null);
-  if (run === null) return noFailover(customer);
-  return new Fault(
-    `${verb} refused: the failover of ${customer} is not running, it is ${run.status.name.toLowerCase().replaceAll('_', ' ')}`,
-    `\`tandem failover report --customer ${customer}\` shows how it ended; one that was terminated goes on by \`tandem failover resume --customer ${customer}\`.`,
   );
 }
 

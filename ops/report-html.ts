@@ -1,3 +1,4 @@
+import { actsForCustomers } from '../workflows/model/acts.ts';
 import type { FailoverReport } from '../workflows/model/moves.ts';
 import { duration } from '../workflows/model/rto.ts';
 
@@ -182,7 +183,7 @@ export function reportNotice(r: FailoverReport): string {
 }
 
 const leftForCustomer = (r: FailoverReport): string[] => [
-  ...r.steps.filter((s) => s.state !== 'done').map((s) => `${s.act} was not completed`),
+  ...new Set(r.steps.filter((s) => s.state !== 'done').map((s) => `Not completed: ${actsForCustomers[s.act]}`)),
   ...r.notTested,
 ];
 

@@ -3,15 +3,23 @@ import { pageOperators } from '../activities/notify/page.ts';
 import type { SiteSettings } from '../activities/settings.ts';
 import { failureText } from '../workflows/model/failures.ts';
 import type { SiteMetrics } from './metrics.ts';
-import { strandedMoves, strandedText, takeOverCommand, type StrandedMove } from './stranded.ts';
+import {
+  strandedHeads,
+  strandedMoves,
+  strandedReasons,
+  strandedText,
+  takeOverCommand,
+  type StrandedMove,
+} from './stranded.ts';
 import { pause } from './temporal.ts';
 
 /** With the 75 s after which a silent build is gone, whoever is on duty hears of it within two minutes. */
 const EVERY_MS = 30_000;
 
 /**
- * Looks for moves whose build has no worker, while this one lives: a release that was rolled out without leaving a worker of
- * the old build would else stop a failover in silence. Each is said and paged once, with the command that takes it over.
+ * Looks for moves that stand still while this worker lives: a release that was rolled out without leaving a worker of the
+ * old build, or a history that cannot be replayed, would else stop a failover in silence. Each is said and paged once, with
+ * the command that takes it over.
  */
 export async function watchStranded(
   client: Client,
@@ -23,18 +31,22 @@ export async function watchStranded(
 ): Promise<void> {
   const { site } = settings;
   const told = new Set<string>();
-  metrics.stranded.set({ site }, 0);
+  const count = (moves: readonly StrandedMove[]): void => {
+    for (const reason of strandedReasons)
+      metrics.stranded.set({ site, reason }, moves.filter((m) => m.reason === reason).length);
+  };
+  count([]);
   while (!signal.aborted) {
     try {
       const moves = await strandedMoves(client, goneMs === undefined ? {} : { goneMs });
-      metrics.stranded.set({ site }, moves.length);
+      count(moves);
       for (const move of moves.filter(({ runId }) => !told.has(runId))) {
         say(`ALARM: ${strandedText(move)}; \`${takeOverCommand(move)}\` goes on from its journal`);
         if (await page(settings, move, signal, say)) told.add(move.runId);
       }
     } catch (error) {
       if (signal.aborted) return;
-      say(`moves without a worker cannot be looked for: ${failureText(error)}`);
+      say(`moves that stand still cannot be looked for: ${failureText(error)}`);
     }
     await pause(everyMs, signal);
   }
@@ -47,15 +59,15 @@ async function page(
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<boolean> {
-  const { customer, runId } = stranded;
+  const { customer, runId, reason } = stranded;
   const { sent, failed } = await pageOperators(
     settings,
     {
       customer,
       move: null,
       key: `stranded/${runId}`,
-      subject: `${customer}: the failover stands still, no worker runs its build`,
-      text: `${strandedText(stranded)}.\nNext: ${takeOverCommand(stranded)}\nor start a worker of that build again.`,
+      subject: `${customer}: the failover stands still, ${strandedHeads[reason]}`,
+      text: `${strandedText(stranded)}.\nNext: ${takeOverCommand(stranded)}${reason === 'no-worker' ? '\nor start a worker of that build again.' : ''}`,
     },
     signal,
   );

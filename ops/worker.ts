@@ -99,14 +99,16 @@ export async function createWorker(
     workflowBundle: build.workflowBundle,
     activities,
     interceptors: { activity: [(context) => ({ inbound: new SteadyHeartbeat(context) })] },
-    // After a kill -9 the next worker is given the run's tasks after this, not after the default 10 s.
-    stickyQueueScheduleToStartTimeout: '1s',
+    // After a kill -9 the next worker is given the run's tasks after this, not after the default 10 s. Much less, and a
+    // busy worker loses the runs that it keeps: each is replayed, which makes it busier.
+    stickyQueueScheduleToStartTimeout: '3s',
     shutdownGraceTime: SHUTDOWN_GRACE,
     shutdownForceTime: '30s',
     // Heartbeats may not be held back longer than a third of their time-out.
     maxHeartbeatThrottleInterval: '2s',
     workflowThreadPoolSize: 1,
-    maxCachedWorkflows: 50,
+    // Room for every move of a busy night: one that is not kept is replayed at each step. 1 MiB each or less.
+    maxCachedWorkflows: 500,
     workerDeploymentOptions: {
       useWorkerVersioning: true,
       version: { deploymentName: DEPLOYMENT, buildId: build.buildId },

@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { failure, failureKind, type FailureKind } from '../../workflows/model/failures.ts';
 import { PlainFault } from '../plain-fault.ts';
@@ -39,19 +40,32 @@ export interface DatabaseLimits {
  */
 const IDLE_MS = 30_000;
 
+/**
+ * An idle connection is one less for whoever comes next: many customers may lie on one server, and all of them move in the
+ * same night. The driver would keep it for 10 s.
+ */
+const IDLE_CONNECTION_MS = 1000;
+
+/** SQLSTATE of a server that has no connection left. It soon has one again, and to be busy is not to be broken. */
+const TOO_MANY_CONNECTIONS = '53300';
+const AGAIN_MS = 100;
+
 const unheard = (): undefined => undefined;
 
 /** Connections to one database. `name` is what errors call it; the URL holds a password and is never printed. */
 export class Database {
   readonly name: string;
   private readonly pool: Pool;
+  private readonly connectMs: number;
 
   constructor(name: string, url: string, limits: DatabaseLimits) {
     this.name = name;
+    this.connectMs = limits.connectMs;
     this.pool = new Pool({
       connectionString: url,
       max: limits.connections,
       connectionTimeoutMillis: limits.connectMs,
+      idleTimeoutMillis: IDLE_CONNECTION_MS,
       statement_timeout: limits.statementMs,
       idle_in_transaction_session_timeout: IDLE_MS,
       // The server's limit cannot help when the server is gone without a word: the client needs one of its own.
@@ -70,7 +84,7 @@ export class Database {
     let client: PoolClient | undefined;
     let broken = true;
     try {
-      client = await this.pool.connect();
+      client = await this.connect();
       // The same for one that breaks between two statements: the next statement on it fails, and says why.
       client.on('error', unheard);
       const result = await work(client);
@@ -81,6 +95,21 @@ export class Database {
     } finally {
       client?.off('error', unheard);
       client?.release(broken);
+    }
+  }
+
+  /** Waits for a server that is full as long as for one that does not answer. */
+  private async connect(): Promise<PoolClient> {
+    const until = Date.now() + this.connectMs;
+    for (;;) {
+      try {
+        return await this.pool.connect();
+      } catch (error) {
+        const full = error instanceof Error && 'code' in error && error.code === TOO_MANY_CONNECTIONS;
+        if (!full || Date.now() >= until) throw error;
+        // Not all at the same moment.
+        await setTimeout(AGAIN_MS * (1 + Math.random()));
+      }
     }
   }
 

@@ -1,7 +1,8 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
 import { Fault } from '../fault.ts';
-import { draftVerb, failoverStatus, type FailoverHandle, type VerbDraft } from '../moves.ts';
+import { failoverStatus, type FailoverHandle } from '../moves.ts';
+import { draftVerb, type VerbDraft } from '../verbs.ts';
 import { planScreen } from './failover-plan.ts';
 import type { Context } from './print.ts';
 

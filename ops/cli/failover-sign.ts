@@ -1,7 +1,8 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
 import { isAnswer } from '../../workflows/model/motions.ts';
-import { draftVerb, failoverStatus, sendVerb, type FailoverHandle, type VerbDraft } from '../moves.ts';
+import { failoverStatus, type FailoverHandle } from '../moves.ts';
+import { draftVerb, sendVerb, type VerbDraft } from '../verbs.ts';
 import { openSigner } from '../signer.ts';
 import { printText, readPasted } from './failover-paste.ts';
 import { planScreen } from './failover-plan.ts';

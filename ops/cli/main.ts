@@ -91,7 +91,7 @@ async function main(argv: string[]): Promise<void> {
       command.exitOverride().configureOutput({ outputError: () => undefined });
     await program.parseAsync(argv, { from: 'user' });
   } catch (error) {
-    process.exitCode = usageOrFault(error, out);
+    process.exitCode = usageOrFault(error, out, helpFor(program, argv));
   }
 }
 
@@ -99,7 +99,17 @@ function descendants(command: Command): Command[] {
   return command.commands.flatMap((c) => [c, ...descendants(c)]);
 }
 
-function usageOrFault(error: unknown, out: Printer): number {
+/** The help of the verb that was meant, as far as its words are known. */
+function helpFor(program: Command, argv: readonly string[]): string {
+  const path = [program];
+  for (const word of argv) {
+    const next = path.at(-1)?.commands.find((c) => c.name() === word);
+    if (next) path.push(next);
+  }
+  return [...path.map((c) => c.name()), '--help'].join(' ');
+}
+
+function usageOrFault(error: unknown, out: Printer, help: string): number {
   if (!(error instanceof CommanderError)) {
     const stopped = error instanceof Error && error.name === 'AbortError';
     out.fault(stopped ? Object.assign(new Error('stopped, as asked'), { try: 'Give the same command again.' }) : error);
@@ -112,7 +122,7 @@ function usageOrFault(error: unknown, out: Printer): number {
     .join(' ')
     .trim()
     .replace(/^\((.*)\)$/, '$1'); // Commander's own guess, in brackets.
-  out.fault(Object.assign(new Error(first), { try: near || '`tandem --help`, or `tandem VERB --help`.' }));
+  out.fault(Object.assign(new Error(first), { try: `${near ? `${near} ` : ''}\`${help}\`.` }));
   return exits.usage;
 }
 

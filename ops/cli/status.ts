@@ -192,7 +192,7 @@ function show({ out }: Context, { halves, sites, external, unseen, unsealed }: C
     ),
     ...unseen.map(({ site, because }) => `NOT SEEN from ${site}: ${because}`),
     ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
-    ...sites.flatMap((s) => s.stranded.map((move) => `NO WORKER, seen at ${s.site}: ${strandedText(move)}`)),
+    ...sites.flatMap((s) => s.stranded.map((move) => `STANDS STILL, seen at ${s.site}: ${strandedText(move)}`)),
     ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),
     '',
     ...sites.map(

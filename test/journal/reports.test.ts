@@ -238,6 +238,12 @@ describe('the report for people', () => {
     expect(reportNotice({ ...report, servedAt: null, outcome: 'aborted' })).toContain('Its users were not moved');
   });
 
+  it('tells a customer what was not completed in words, and each once', () => {
+    const left = report.steps.map((s) => ({ ...s, act: 'restore-contacts' as const, state: 'skipped' as const }));
+    const told = reportNotice({ ...report, steps: left }).match(/^- Not completed: .*$/gm);
+    expect(told).toEqual(['- Not completed: bringing back your contacts and block lists']);
+  });
+
   it('comes out of the command line as it is', async () => {
     expect((await run(['failover', 'report', '--html'])).out).toMatch(/^<!doctype html>[\s\S]*<\/html>\n$/);
     expect((await run(['failover', 'report', '--notice'])).out).toMatch(/^Notice to contoso\n/);

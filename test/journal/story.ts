@@ -6,7 +6,7 @@ import { listMoves, readSealed } from '../../activities/journal/read.ts';
 import { sha256 } from '../../activities/vault/signed.ts';
 import { fingerprint } from '../../ops/evidence.ts';
 import { rawHex } from '../../ops/keys.ts';
-import { signVerb } from '../../ops/moves.ts';
+import { signVerb } from '../../ops/verbs.ts';
 import type { SignedVerb } from '../../workflows/model/approvals.ts';
 import type { FailoverReport, FailoverStatus, JournalEntry } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Approver, type Decisions } from '../../workflows/model/plan.ts';

@@ -1,15 +1,8 @@
 import type { KeyObject } from 'node:crypto';
 import { createJobs } from '../../activities/mover/jobs.ts';
 import type { Running } from '../../activities/running.ts';
-import {
-  failoverStatus,
-  followFailover,
-  sendVerb,
-  signVerb,
-  startFailover,
-  type FailoverHandle,
-  type VerbRequest,
-} from '../../ops/moves.ts';
+import { failoverStatus, followFailover, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { sendVerb, signVerb, type VerbRequest } from '../../ops/verbs.ts';
 import type { FailoverInput, FailoverStatus } from '../../workflows/model/moves.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Site } from './databases.ts';

@@ -57,6 +57,11 @@ function signed(
 }
 
 describe('a signed verb is refused', () => {
+  it('before there is a plan, whoever signed it and for whatever', () => {
+    const planless = { ...claim, epoch: null, digest: '', approvers: [] };
+    for (const v of [signed('one'), signed('one', { digest: '' }, planless)])
+      expect(refuse(planless, v)).toMatch(/^there is no plan yet/);
+  });
   it('when its operator is not in the plan, also with a sound signature', () => {
     expect(refuse(claim, signed('stranger'))).toMatch(/not an operator of this plan/);
   });

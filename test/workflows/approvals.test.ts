@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { failoverStatus, sendVerb, signVerb, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { failoverStatus, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { sendVerb, signVerb } from '../../ops/verbs.ts';
 import { rawHex } from '../../ops/keys.ts';
 import { prepareSite } from '../../ops/prepare.ts';
 import { snapshotNow } from '../../ops/snapshots.ts';

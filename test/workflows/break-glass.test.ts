@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { failoverStatus, resumeFailover, type FailoverHandle, type VerbRequest } from '../../ops/moves.ts';
+import { failoverStatus, resumeFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { type VerbRequest } from '../../ops/verbs.ts';
 import type { Message } from '../../activities/notify/port.ts';
 import { webhookEnd, type WebhookEnd } from '../notify/ends.ts';
 import { passTime } from '../rig/clock.ts';

@@ -3,7 +3,7 @@ import { buildOf, buildWorkflows, type WorkflowBuild } from '../../ops/build.ts'
 import { SiteMetrics } from '../../ops/metrics.ts';
 import { failoverStatus, resumeFailover, type FailoverHandle } from '../../ops/moves.ts';
 import { watchStranded } from '../../ops/stranded-loop.ts';
-import { strandedMoves } from '../../ops/stranded.ts';
+import { strandedMoves, type StrandedReason } from '../../ops/stranded.ts';
 import { outboxEnd } from '../notify/ends.ts';
 import { approve, ask, cover, declare, reach } from '../rig/failovers.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
@@ -91,9 +91,9 @@ describe('a move whose build has no worker any more', () => {
     const { move, plan } = await failoverStatus(first);
     expect(await strandedMoves(west)).toEqual([]);
     await Promise.all([gone.stop(), worker.stop()]);
-    await region.work('west', undefined, later);
+    worker = await region.work('west', undefined, later);
 
-    const told = await alarmed();
+    const told = await alarmed('no-worker');
     const stranded = { customer: CUSTOMER, workflowId: first.workflowId, build: (await release).buildId };
     expect(await strandedMoves(west, { goneMs: GONE_MS })).toMatchObject([stranded]);
     expect(told.said).toEqual([
@@ -101,7 +101,7 @@ describe('a move whose build has no worker any more', () => {
     ]);
     expect(told.pages).toHaveLength(1);
     expect(told.pages[0]).toMatch(/tandem failover resume --customer contoso --take-over/);
-    expect(told.metrics).toMatch(/^tandem_moves_without_worker\{site="west"\} 1$/m);
+    expect(told.metrics).toMatch(/^tandem_moves_stranded\{site="west",reason="no-worker"\} 1$/m);
 
     const handle = await resumeFailover(west, 'west', CUSTOMER, { replace: true });
     const after = await reach(handle, (s) => s.phase === 'approving');
@@ -115,8 +115,44 @@ describe('a move whose build has no worker any more', () => {
   });
 });
 
+describe('a move whose history its worker cannot replay', () => {
+  it('never stands still in silence, and ends the same when it is taken over', LONG, async () => {
+    const { west } = region.clients;
+    const first = await declare(region);
+    await sign(first, 0);
+    const { move, plan } = await failoverStatus(first);
+    await worker.stop();
+    const { workflowBundle, buildId } = await later;
+    const code = workflowBundle.code.replaceAll('make-plan', 'make-another-plan');
+    const broken = await region.work('west', undefined, Promise.resolve({ ...buildOf(code), buildId }));
+    await west.workflow.getHandle(first.workflowId).signal('a-word-that-nobody-takes');
+
+    const told = await alarmed('task-fails');
+    const stranded = { workflowId: first.workflowId, reason: 'task-fails' };
+    expect(await strandedMoves(west)).toMatchObject([stranded]);
+    expect(told.said).toEqual([
+      expect.stringMatching(
+        /^ALARM: .* its workflow task failed \d+ times in a row, with ".*Nondeterminism.*make-another-plan/,
+      ),
+    ]);
+    expect(told.pages).toHaveLength(1);
+    expect(told.pages[0]).toMatch(/tandem failover resume --customer contoso --take-over\n?$/);
+    expect(told.metrics).toMatch(/^tandem_moves_stranded\{site="west",reason="task-fails"\} 1$/m);
+
+    await broken.stop();
+    worker = await region.work('west', undefined, later);
+    const handle = await resumeFailover(west, 'west', CUSTOMER, { replace: true });
+    const after = await reach(handle, (s) => s.phase === 'approving');
+    expect(after).toMatchObject({ move, plan: { digest: plan?.digest }, approvals: [{ operator: 'operator-1' }] });
+    await sign(handle, 1);
+    expect((await handle.result()).report).toMatchObject({ move, outcome: 'closed', mismatches: 0 });
+    expect(await effects(move)).toEqual(ONCE);
+    expect(await strandedMoves(west)).toEqual([]);
+  });
+});
+
 /** What the loop of a worker tells in three looks, with an outbox as its channel. */
-async function alarmed(): Promise<{ said: string[]; pages: string[]; metrics: string }> {
+async function alarmed(reason: StrandedReason): Promise<{ said: string[]; pages: string[]; metrics: string }> {
   const box = await outboxEnd();
   const ended = new AbortController();
   const metrics = new SiteMetrics();
@@ -124,9 +160,10 @@ async function alarmed(): Promise<{ said: string[]; pages: string[]; metrics: st
   const settings = { ...region.settings.west, channels: new Map([['box', box.settings]]), paging: ['box'] };
   const looking = watchStranded(region.clients.west, settings, metrics, ended.signal, (line) => said.push(line), {
     everyMs: 300,
-    goneMs: GONE_MS,
+    // A worker that has just begun must not be taken for gone.
+    ...(reason === 'no-worker' && { goneMs: GONE_MS }),
   });
-  await expect.poll(() => said.length).toBeGreaterThan(0);
+  await expect.poll(() => said.length, { timeout: 60_000 }).toBeGreaterThan(0);
   await new Promise((resolve) => setTimeout(resolve, 700)); // Two more looks: what was told is not told again.
   ended.abort();
   await looking;

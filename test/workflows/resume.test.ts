@@ -1,13 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import {
-  failoverStatus,
-  resumeFailover,
-  sendVerb,
-  signVerb,
-  standsBecause,
-  startFailover,
-  type FailoverHandle,
-} from '../../ops/moves.ts';
+import { failoverStatus, resumeFailover, standsBecause, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { sendVerb, signVerb } from '../../ops/verbs.ts';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import { approve, ask, cover, declaration, declare, reach, servable } from '../rig/failovers.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { failoverStatus, sendVerb, signVerb, type FailoverHandle, type VerbRequest } from '../../ops/moves.ts';
+import { failoverStatus, type FailoverHandle } from '../../ops/moves.ts';
+import { sendVerb, signVerb, type VerbRequest } from '../../ops/verbs.ts';
 import type { VerbAnswer } from '../../workflows/model/moves.ts';
 import { approve, ask, cover, declare, reach, servable } from '../rig/failovers.ts';
 import { openRegion, type Region } from '../rig/region.ts';

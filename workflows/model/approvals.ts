@@ -84,6 +84,7 @@ export interface Claim {
 
 /** Why a signed verb is not accepted, in one sentence; null when it is. Fails closed: what cannot be read is refused. */
 export function refuse(claim: Claim, v: SignedVerb): string | null {
+  if (claim.digest === '') return 'there is no plan yet that a word could be signed for: wait until it is shown';
   const operator = claim.approvers.find((a) => a.id === v.operator);
   if (!operator)
     return `${JSON.stringify(v.operator)} is not an operator of this plan: ${claim.approvers.map((a) => a.id).join(', ')}`;

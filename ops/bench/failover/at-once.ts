@@ -1,3 +1,5 @@
+import { failureText } from '../../../workflows/model/failures.ts';
+import { Fault } from '../../fault.ts';
 import { makeFigure, ratioAtMost, type Figure } from '../report.ts';
 import { seconds, type FailoverBench, type FailoverMeasurement } from './bench.ts';
 import { failOver, held, instant } from './course.ts';
@@ -83,8 +85,18 @@ async function waves(bench: FailoverBench, what: string, sizes: readonly number[
 /** From the first declaration to the last end, s. */
 async function wave({ ground }: FailoverBench, customers: number): Promise<number> {
   const begun = performance.now();
-  await Promise.all(Array.from({ length: customers }, (_, i) => failOver(ground, nameOf(i), customers)));
-  return seconds(performance.now() - begun);
+  // All of them, also when one fails: nobody closes the ground under the others.
+  const ends = await Promise.allSettled(
+    Array.from({ length: customers }, (_, i) => failOver(ground, nameOf(i), customers)),
+  );
+  const took = seconds(performance.now() - begun);
+  const failed = ends.filter((end) => end.status === 'rejected');
+  if (failed.length > 0)
+    throw new Fault(
+      `bench: ${failed.length} of ${customers} failovers at once failed: ${failureText(failed[0]?.reason)}`,
+      'Its report tells why.',
+    );
+  return took;
 }
 
 async function besideHeld(bench: FailoverBench, customers: number): Promise<number[]> {

@@ -4,7 +4,8 @@ import { failure } from '../../../workflows/model/failures.ts';
 import { performedActs } from '../../../workflows/model/acts.ts';
 import type { FailoverReport, FailoverStatus } from '../../../workflows/model/moves.ts';
 import { Fault } from '../../fault.ts';
-import { followFailover, sendVerb, signVerb, startFailover, type FailoverHandle } from '../../moves.ts';
+import { followFailover, startFailover, type FailoverHandle } from '../../moves.ts';
+import { sendVerb, signVerb } from '../../verbs.ts';
 import { SOURCE, SURVIVOR, type Ground } from './ground.ts';
 
 export interface Operator {

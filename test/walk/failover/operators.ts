@@ -4,11 +4,10 @@ import {
   failoverHandle,
   failoverStatus,
   resumeFailover,
-  sendVerb,
-  signVerb,
   startFailover,
   type FailoverHandle,
 } from '../../../ops/moves.ts';
+import { sendVerb, signVerb } from '../../../ops/verbs.ts';
 import { sql } from '../../rig/sql.ts';
 import { LOST, SURVIVOR, type World } from './world.ts';
 
