@@ -91,7 +91,7 @@ export async function moveInProcess(
         const how = killed ? `ended by ${killed}` : `ended with code ${code}`;
         reject(failure('mover-died', `data mover: ${job} ${how}${words.trim() === '' ? '' : `: ${words.trim()}`}`));
       });
-      child.send({ start: { settings: toPlain(settings), job, input } } satisfies ToMover);
+      child.send({ start: { settings: toPlain(forJob(settings, input)), job, input } } satisfies ToMover);
     });
   } catch (error) {
     signal.throwIfAborted(); // Cancelled: whatever the job said at its end.
@@ -99,6 +99,13 @@ export async function moveInProcess(
   } finally {
     signal.removeEventListener('abort', stop);
   }
+}
+
+/** A job is told the secrets of its own customer alone. Of one that is not known it is told what there is, for its error. */
+function forJob(settings: SiteSettings, input: unknown): SiteSettings {
+  const named = input as { customer?: string; snapshot?: { customer: string }; key?: { customer: string } };
+  const own = settings.customers.get(named.customer ?? named.snapshot?.customer ?? named.key?.customer ?? '');
+  return own ? { ...settings, customers: new Map([[own.id, own]]) } : settings;
 }
 
 function askToEnd(child: ChildProcess): void {
