@@ -7,7 +7,7 @@ import { failOver, held, instant } from './course.ts';
 /** Users in the lost half of each: small, so that a hundred fit on one machine. */
 const USERS = 20;
 const HELD = 'held';
-/** What a hundred at once may take more than the line through ten: noise of the machine. */
+/** What many at once may take more than as many one after the other: noise of the machine. */
 const NOISE = 1.1;
 
 const nameOf = (i: number): string => `customer-${i}`;
@@ -35,10 +35,10 @@ export const atOnce: FailoverMeasurement = {
       () => besideHeld(bench, some),
     );
     return [
-      linear('at-once-instant-10', times, 0, `${some} customers, instant acts, against ${some} times one`),
-      linear('at-once-instant', times, 1, `${most} customers, instant acts, against ten times ${some}`),
-      linear('at-once-real-10', real, 0, `${some} customers, real acts, against ${some} times one`),
-      linear('at-once-real', real, 1, `${most} customers, real acts, against ten times ${some}`),
+      linear('at-once-instant-10', times, 1, `${some} customers, instant acts, against ${some} times one`),
+      linear('at-once-instant', times, 2, `${most} customers, instant acts, against ${most} times one`),
+      linear('at-once-real-10', real, 1, `${some} customers, real acts, against ${some} times one`),
+      linear('at-once-real', real, 2, `${most} customers, real acts, against ${most} times one`),
       makeFigure({
         figure: 'beside-held',
         unit: 's',
@@ -57,10 +57,10 @@ interface Wave {
   samples: number[];
 }
 
-/** A figure of one wave against the line through the one before. */
-function linear(figure: string, sizes: readonly Wave[], before: number, note: string): Figure {
-  const [small, large] = [sizes[before], sizes[before + 1]];
-  const factor = (large?.customers ?? 1) / (small?.customers ?? 1);
+/** A figure of one wave against the line through the first, of one customer. */
+function linear(figure: string, sizes: readonly Wave[], of: number, note: string): Figure {
+  const [small, large] = [sizes[0], sizes[of]];
+  const factor = large?.customers ?? 1;
   return makeFigure({
     figure,
     unit: 's',
