@@ -1,16 +1,15 @@
 import { execFile } from 'node:child_process';
-import { access, chown, mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { access, chown, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { Fault } from '../fault.ts';
 import { startProcess, untilHealthy } from './processes.ts';
 import { databasePassword, databaseUrl } from './secrets.ts';
+import { UNPRIVILEGED, unprivileged } from './unprivileged.ts';
 
 const run = promisify(execFile);
 
-/** PostgreSQL refuses to run as root; this account exists everywhere and owns nothing. */
-const UNPRIVILEGED = { name: 'nobody', uid: 65534, gid: 65534 };
 const READY_LIMIT_MS = 20_000;
 
 export const contactsDatabase = 'contacts';
@@ -26,26 +25,6 @@ async function binaries(): Promise<{ initdb: string; postgres: string }> {
       'Run on Linux, x64 or arm64, and install again: `npm ci`.',
     );
   }
-}
-
-/** As root, the command as an unprivileged user who can still reach a checkout below a closed folder such as /root. */
-async function unprivileged(command: string, args: string[]): Promise<{ command: string; args: string[] }> {
-  if (process.getuid?.() !== 0) return { command, args };
-  const reach =
-    (await openToAll(command)) && (await openToAll(args[args.indexOf('-D') + 1] ?? '/'))
-      ? []
-      : ['--inh-caps=+dac_override', '--ambient-caps=+dac_override'];
-  return {
-    command: 'setpriv',
-    args: [`--reuid=${UNPRIVILEGED.name}`, `--regid=${UNPRIVILEGED.gid}`, '--clear-groups', ...reach, command, ...args],
-  };
-}
-
-async function openToAll(path: string): Promise<boolean> {
-  for (let folder = dirname(path); folder !== '/'; folder = dirname(folder)) {
-    if (((await stat(folder)).mode & 0o001) === 0) return false;
-  }
-  return true;
 }
 
 /** Makes the database cluster, whole or not at all. */
@@ -80,7 +59,7 @@ async function initialise(folder: string, site: string): Promise<void> {
     '--no-sync',
     '--no-instructions',
   ];
-  const call = await unprivileged(initdb, args);
+  const call = await unprivileged(initdb, args, data);
   try {
     await run(call.command, call.args);
   } catch (error) {
@@ -117,7 +96,7 @@ export async function startPostgres(folder: string, site: string, port: number):
     log_min_messages: 'warning',
   };
   const args = ['-D', data, ...Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
-  await startProcess(folder, { site, name: 'postgres', ...(await unprivileged(postgres, args)), cwd: '/' });
+  await startProcess(folder, { site, name: 'postgres', ...(await unprivileged(postgres, args, data)), cwd: '/' });
 }
 
 /** Waits until it answers, then makes the roles and databases that are missing. */

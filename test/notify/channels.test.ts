@@ -1,6 +1,5 @@
 import { createHmac } from 'node:crypto';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openChannel } from '../../activities/notify/channels.ts';
@@ -9,6 +8,7 @@ import { pageOperators } from '../../activities/notify/page.ts';
 import type { Message } from '../../activities/notify/port.ts';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import { another, outboxEnd, silentEnd, smtpEnd, webhookEnd, type End, type SmtpEnd, type WebhookEnd } from './ends.ts';
+import { freePort } from '../rig/ports.ts';
 
 /** What is promised of every way to people outside, on real servers with real certificates. */
 
@@ -210,11 +210,3 @@ describe('a channel that hangs', () => {
     expect(took).toBeLessThan(15_000);
   }, 30_000);
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
-}

@@ -1,19 +1,14 @@
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 
-const LIBRARIES = '/usr/lib/x86_64-linux-gnu';
 const LIMIT_MS = 60_000;
 
-const DRIVERS = '/usr/lib/erlang/lib';
-const holds = (folder: string, part: string): boolean =>
-  existsSync(folder) && readdirSync(folder).some((name) => name.startsWith(part));
-
-/** Whether Debian's ejabberd is on this machine, with its PostgreSQL driver. */
-export const hasEjabberd = holds(LIBRARIES, 'ejabberd-') && holds(DRIVERS, 'p1_pgsql-');
+const ejabberd = findEjabberd();
+export const hasEjabberd = ejabberd !== null;
 
 /** What ejabberd itself reads of users: contacts and lists in all, and for each user a hash of all that it has of him. */
 export interface Seen {
@@ -33,7 +28,7 @@ export async function seenByEjabberd(databaseUrl: string, usernames: readonly st
     const env = {
       PATH: process.env['PATH'] ?? '',
       HOME: folder,
-      ERL_LIBS: LIBRARIES,
+      ERL_LIBS: ejabberd?.libraries ?? '',
       ERL_CRASH_DUMP_BYTES: '0',
       EJABBERD_CONFIG_PATH: join(folder, 'ejabberd.yml'),
       EJABBERD_LOG_PATH: join(folder, 'ejabberd.log'),

@@ -1,6 +1,5 @@
 import { createHash } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -15,6 +14,7 @@ import {
 import { sql } from '../../rig/sql.ts';
 import { usersOf } from '../look.ts';
 import { SURVIVOR, type World } from './world.ts';
+import { freePort } from '../../rig/ports.ts';
 
 /**
  * Steps that a worker is frozen in, right before their effect: the line after which they start, how many attempts then
@@ -107,12 +107,4 @@ export async function stateOf({ url }: World): Promise<string> {
   return createHash('sha256')
     .update(JSON.stringify([rows, users]))
     .digest('hex');
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

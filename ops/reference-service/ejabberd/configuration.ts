@@ -1,0 +1,96 @@
+/** What one site of the reference service is told. */
+export interface EjabberdOptions {
+  site: string;
+  domain: string;
+  /** Loopback address of this site: 127.0.0.n. Both sites use the same ports, each at its own address. */
+  address: string;
+  ports: EjabberdPorts;
+  databaseUrl: string;
+  /** PEM files: this site's certificate with its key, and the authority that both trust. */
+  certificate: string;
+  authority: string;
+  peer: { site: string; address: string };
+}
+
+export interface EjabberdPorts {
+  /** Where clients sign in: StartTLS is required. */
+  clients: number;
+  /** Erlang distribution: the same at both sites, because there is no port mapper. */
+  distribution: number;
+}
+
+export const nodeOf = (site: string, address: string): string => `${site}@${address}`;
+
+/**
+ * ejabberd.yml, as JSON, which is YAML. Caches are off: what Tandem writes into the tables counts at once. SQL statements
+ * end after seconds: ejabberd's own limit is a minute, and a sign-in would hang as long.
+ */
+export function ejabberdConfiguration(o: EjabberdOptions): string {
+  const { hostname, port, username, password, pathname } = new URL(o.databaseUrl);
+  return JSON.stringify(
+    {
+      loglevel: 'info',
+      log_rotate_count: 0,
+      // Seconds until a peer that swallows packets is taken for gone.
+      net_ticktime: 8,
+      hosts: [o.domain],
+      certfiles: [o.certificate],
+      ca_file: o.authority,
+      auth_method: ['sql'],
+      auth_password_format: 'scram',
+      disable_sasl_mechanisms: ['digest-md5', 'X-OAUTH2'],
+      sql_type: 'pgsql',
+      sql_server: hostname,
+      sql_port: Number(port),
+      sql_database: pathname.slice(1),
+      sql_username: decodeURIComponent(username),
+      sql_password: decodeURIComponent(password),
+      sql_pool_size: 5,
+      sql_query_timeout: '5 seconds',
+      default_db: 'sql',
+      new_sql_schema: false,
+      use_cache: false,
+      auth_use_cache: false,
+      listen: [
+        {
+          port: o.ports.clients,
+          ip: o.address,
+          module: 'ejabberd_c2s',
+          access: 'c2s',
+          starttls_required: true,
+          max_stanza_size: 262_144,
+        },
+      ],
+      acl: { local: { user_regexp: '' } },
+      access_rules: { local: { allow: 'local' }, c2s: { deny: 'blocked', allow: 'all' } },
+      api_permissions: {},
+      shaper_rules: { max_user_sessions: 10, max_user_offline_messages: { 1000: 'all' } },
+      modules: modules(o),
+    },
+    null,
+    2,
+  );
+}
+
+const modules = (o: EjabberdOptions): Record<string, unknown> => ({
+  mod_adhoc: {},
+  mod_blocking: {},
+  mod_caps: {},
+  mod_carboncopy: {},
+  mod_client_state: {},
+  mod_disco: {},
+  mod_last: {},
+  mod_offline: { access_max_user_messages: 'max_user_offline_messages' },
+  mod_ping: {},
+  mod_privacy: {},
+  mod_private: {},
+  mod_roster: { versioning: true, store_current_id: true },
+  mod_stream_mgmt: { resend_on_timeout: 'if_offline' },
+  mod_vcard: { search: false },
+  mod_tandem: {
+    site: o.site,
+    peer: o.peer.site,
+    peer_node: nodeOf(o.peer.site, o.peer.address),
+    peer_clients: `${o.peer.address}:${o.ports.clients}`,
+  },
+});

@@ -1,0 +1,38 @@
+import { client, xml } from '@xmpp/client';
+import type { Told, Where } from './xmpp.ts';
+
+/** A user's client, as a process: told by its parent where to sign in and what to say, it tells what it hears. */
+
+const tell = (told: Told): void => void process.send?.(told);
+type Condition = Error & { condition?: string };
+const why = (error: Condition): string => error.condition ?? error.message;
+
+/** The library writes to sockets that are gone; the session has ended by then, and that was told. */
+process.on('uncaughtException', (error) => tell({ ended: why(error) }));
+
+process.once('message', ({ at, domain, user, password }: Where) => {
+  const xmpp = client({ service: `xmpp://${at}`, domain, username: user, password, resource: `test-${user}` });
+  xmpp.reconnect.stop();
+  let online = false;
+  const failed = (error: Condition): void => tell(online ? { ended: why(error) } : { failed: why(error) });
+  xmpp.on('error', failed);
+  // A redirect ends the first stream as well.
+  xmpp.on('disconnect', () => void (online && tell({ ended: 'disconnected' })));
+  xmpp.on('stanza', (stanza) => {
+    if (!stanza.is('message')) return;
+    const { type, from = '' } = stanza.attrs as { type?: string; from?: string };
+    tell({ heard: `${type === 'error' ? 'error' : from.split('/')[0]}: ${stanza.getChildText('body') ?? ''}` });
+  });
+  xmpp.on('online', () => {
+    online = true;
+    const socket = xmpp.socket as unknown as { remoteAddress?: string; socket?: { remoteAddress?: string } } | null;
+    const address = socket?.remoteAddress ?? socket?.socket?.remoteAddress ?? '';
+    xmpp.send(xml('presence')).catch(failed);
+    tell({ online: { at: address } });
+  });
+  process.on('message', ({ to, body }: { to: string; body: string }) => {
+    xmpp.send(xml('message', { to, type: 'chat' }, xml('body', {}, body))).catch(failed);
+  });
+  xmpp.start().catch(failed);
+});
+process.once('disconnect', () => process.exit());
