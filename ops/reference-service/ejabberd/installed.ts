@@ -12,7 +12,9 @@ import { Fault } from '../../fault.ts';
 
 const LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu'];
 const DRIVERS = '/usr/lib/erlang/lib';
-const SOURCE = fileURLToPath(new URL('mod_tandem.erl', import.meta.url));
+const SOURCES = ['mod_tandem.erl', 'mod_tandem_rights.erl'].map((name) =>
+  fileURLToPath(new URL(name, import.meta.url)),
+);
 
 export interface Ejabberd {
   /** What Erlang searches for ejabberd's own code. */
@@ -39,16 +41,15 @@ const entries = (folder: string): string[] => (existsSync(folder) ? readdirSync(
 
 /** The folder with our module's code, compiled once for each text of it and each ejabberd. */
 export async function compileModule({ libraries, headers }: Ejabberd): Promise<string> {
-  const digest = createHash('sha256')
-    .update(headers)
-    .update(await readFile(SOURCE));
+  const digest = createHash('sha256').update(headers);
+  for (const source of SOURCES) digest.update(await readFile(source));
   const cache = process.env['TANDEM_CACHE'] ?? join(homedir(), '.cache', 'tandem');
   const folder = join(cache, 'ejabberd', digest.digest('hex').slice(0, 16));
-  if (existsSync(join(folder, 'mod_tandem.beam'))) return folder;
+  if (existsSync(folder)) return folder;
   await mkdir(join(cache, 'ejabberd'), { recursive: true });
   const draft = await mkdtemp(`${folder}.`);
   try {
-    await promisify(execFile)('erlc', ['-Wall', '-Werror', '-I', headers, '-o', draft, SOURCE], {
+    await promisify(execFile)('erlc', ['-Wall', '-Werror', '-I', headers, '-o', draft, ...SOURCES], {
       env: { ...process.env, ERL_LIBS: libraries },
       timeout: 60_000,
     });

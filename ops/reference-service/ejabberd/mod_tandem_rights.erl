@@ -1,0 +1,172 @@
+%% What mod_tandem believes: who may serve which half, and where a user belongs. One server a host reads the rows of the site's
+%% own database, closes the sessions of all whom this site may not serve, and keeps the link to the peer.
+%%
+%% Licensed as mod_tandem is.
+-module(mod_tandem_rights).
+-behaviour(gen_server).
+
+-export([own/1, believed/1, home/2, look_again/1]).
+-export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
+
+-include("logger.hrl").
+
+%% How often the rows are read, and how long one reading may take. ms.
+-define(EVERY, 1000).
+-define(READING, 2000).
+%% What was read is believed this long: a database that hangs closes the site, a hiccup does not. ms.
+-define(BELIEVED, 5000).
+%% A user's home is looked up at most this often; whoever changes homes says so by `tandem_look_again`. ms.
+-define(HOME_KEPT, 30000).
+%% Between two attempts at the link to the peer. ms.
+-define(LINK_EVERY, 1000).
+
+init([Host | _]) ->
+    process_flag(trap_exit, true),
+    Opt = fun(Name) -> gen_mod:get_module_opt(Host, mod_tandem, Name) end,
+    Peer = case Opt(peer_node) of <<>> -> none; Node -> binary_to_atom(Node, utf8) end,
+    persistent_term:put(
+      {?MODULE, Host},
+      #{site => Opt(site), peer => Opt(peer), node => Peer, clients => Opt(peer_clients)}),
+    ets:new(table(Host), [named_table, public, set, {read_concurrency, true}]),
+    self() ! read,
+    self() ! link,
+    {ok, #{host => Host, reading => none, asked => [], linking => none}}.
+
+terminate(_, _) -> ok.
+
+handle_call(look_again, From, #{asked := Asked} = State) ->
+    %% A reading that has begun may have missed what the caller has just written: he waits for the next.
+    {noreply, start_reading(State#{asked := [{From, fresh} | Asked]})}.
+
+handle_cast(_, State) ->
+    {noreply, State}.
+
+handle_info(read, State) ->
+    erlang:send_after(?EVERY, self(), read),
+    obey(State),
+    {noreply, start_reading(State)};
+handle_info({reading, Pid, At, Rights}, #{host := Host, reading := {Pid, Late}} = State) when is_map(Rights) ->
+    erlang:cancel_timer(Late),
+    ets:insert(table(Host), {rights, At, Rights}),
+    obey(State),
+    {noreply, answer(ok, State)};
+handle_info({late, Pid}, #{reading := {Pid, _}} = State) ->
+    exit(Pid, kill),
+    obey(State),
+    {noreply, answer(unread, State)};
+handle_info({reading, Pid, _, unread}, #{reading := {Pid, Late}} = State) ->
+    erlang:cancel_timer(Late),
+    obey(State),
+    {noreply, answer(unread, State)};
+handle_info({'EXIT', Pid, _}, #{reading := {Pid, Late}} = State) ->
+    erlang:cancel_timer(Late),
+    obey(State),
+    {noreply, answer(unread, State)};
+handle_info(link, #{host := Host, linking := none} = State) ->
+    erlang:send_after(?LINK_EVERY, self(), link),
+    case maps:get(node, own(Host)) of
+        none -> {noreply, State};
+        Node ->
+            case lists:member(Node, nodes()) of
+                true -> {noreply, State};
+                %% To connect to a site that swallows packets takes seconds: never in a user's session.
+                false -> {noreply, State#{linking := spawn_link(fun() -> net_kernel:connect_node(Node) end)}}
+            end
+    end;
+handle_info(link, State) ->
+    erlang:send_after(?LINK_EVERY, self(), link),
+    {noreply, State};
+handle_info({'EXIT', Pid, _}, #{linking := Pid} = State) ->
+    {noreply, State#{linking := none}};
+handle_info(_, State) ->
+    {noreply, State}.
+
+start_reading(#{reading := none, asked := Asked, host := Host} = State) ->
+    Self = self(),
+    Pid = spawn_link(fun() ->
+        At = now_ms(),
+        Self ! {reading, self(), At, read_rights(Host)}
+    end),
+    Late = erlang:send_after(?READING, self(), {late, Pid}),
+    State#{reading := {Pid, Late}, asked := [{From, begun} || {From, _} <- Asked]};
+start_reading(State) ->
+    State.
+
+%% Tells those whose reading has begun after they asked; reads again for the others.
+answer(Outcome, #{asked := Asked, host := Host} = State) ->
+    {Told, Waiting} = lists:partition(fun({_, When}) -> When =:= begun end, Asked),
+    [gen_server:reply(From, Outcome) || {From, _} <- Told],
+    Idle = State#{reading := none, asked := Waiting},
+    case Waiting of
+        [] -> Idle;
+        _ -> ets:match_delete(table(Host), {{home, '_'}, '_', '_'}), start_reading(Idle)
+    end.
+
+%% Half -> the site that may serve it. A row behind the newest epoch is left out: it says nothing.
+read_rights(Host) ->
+    case catch ejabberd_sql:sql_query(Host,
+        <<"select s.half, s.site from tandem.serving s join tandem.identity i on i.customer = s.customer "
+          "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number">>) of
+        {selected, _, Rows} -> maps:from_list([{Half, Site} || [Half, Site] <- Rows]);
+        _ -> unread % ejabberd's own log has the database's words.
+    end.
+
+%% Closes the sessions of all whom this site may not serve, when that has changed.
+obey(#{host := Host}) ->
+    Now = believed(Host),
+    case ets:lookup(table(Host), obeyed) of
+        [{_, Now}] -> ok;
+        _ ->
+            ets:match_delete(table(Host), {{home, '_'}, '_', '_'}),
+            ets:insert(table(Host), {obeyed, Now}),
+            ?INFO_MSG("~ts: the right to serve is now ~p", [Host, Now]),
+            spawn(fun() -> close_others(Host) end)
+    end.
+
+close_others(Host) ->
+    Users = lists:usort([U || {U, _, _} <- ejabberd_sm:get_vh_session_list(Host)]),
+    [ejabberd_sm:kick_user(U, Host) || U <- Users, mod_tandem:where(U, Host) =/= <<"here">>].
+
+believed(Host) ->
+    case catch ets:lookup(table(Host), rights) of
+        [{_, At, Rights}] ->
+            case now_ms() - At =< ?BELIEVED of
+                true -> Rights;
+                false -> unread
+            end;
+        _ -> unread
+    end.
+
+%% Where a user belongs; `none` also for one in quarantine, whose block list cannot be read: he is not let in.
+home(Host, User) ->
+    Now = now_ms(),
+    case ets:lookup(table(Host), {home, User}) of
+        [{_, Half, At}] when Now - At =< ?HOME_KEPT -> Half;
+        _ ->
+            Name = ejabberd_sql:escape(User),
+            Read = catch ejabberd_sql:sql_query(Host,
+                [<<"select h.site from tandem.home h where h.username = ">>, quoted(Name),
+                 <<" and not exists (select from tandem.quarantine q where q.username = h.username and q.release is null)">>]),
+            case Read of
+                {selected, _, [[Half]]} -> keep(Host, User, Half, Now);
+                {selected, _, []} -> keep(Host, User, none, Now);
+                _ -> none
+            end
+    end.
+
+keep(Host, User, Half, Now) ->
+    ets:insert(table(Host), {{home, User}, Half, Now}),
+    Half.
+
+quoted(Escaped) -> [<<"E'">>, Escaped, <<"'">>].
+
+%% Reads the rows now; answers when that is done. 0: read; 1: it could not be, and the site is closed within seconds.
+look_again(Host) ->
+    case catch gen_server:call(gen_mod:get_module_proc(Host, mod_tandem), look_again, 2 * ?READING + 1000) of
+        ok -> 0;
+        _ -> 1
+    end.
+
+own(Host) -> persistent_term:get({?MODULE, Host}, none).
+table(Host) -> binary_to_atom(<<"mod_tandem@", Host/binary>>, utf8).
+now_ms() -> erlang:monotonic_time(millisecond).
