@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { sqlConnection } from '../../ops/reference-service/ejabberd/configuration.ts';
 import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 
 const LIMIT_MS = 60_000;
@@ -52,7 +53,6 @@ export async function seenByEjabberd(databaseUrl: string, usernames: readonly st
 
 /** No listener, no cache: what is asked is read from the tables at that moment. */
 function configuration(databaseUrl: string): string {
-  const { hostname, port, username, password, pathname } = new URL(databaseUrl);
   return JSON.stringify({
     hosts: ['acme.example'],
     loglevel: 'warning',
@@ -61,12 +61,7 @@ function configuration(databaseUrl: string): string {
     use_cache: false,
     auth_use_cache: false,
     new_sql_schema: false,
-    sql_type: 'pgsql',
-    sql_server: hostname,
-    sql_port: Number(port),
-    sql_database: pathname.slice(1),
-    sql_username: decodeURIComponent(username),
-    sql_password: decodeURIComponent(password),
+    ...sqlConnection(databaseUrl),
     sql_pool_size: 2,
     listen: [],
     modules: { mod_roster: {}, mod_privacy: {} },

@@ -26,7 +26,6 @@ export const nodeOf = (site: string, address: string): string => `${site}@${addr
  * end after seconds: ejabberd's own limit is a minute, and a sign-in would hang as long.
  */
 export function ejabberdConfiguration(o: EjabberdOptions): string {
-  const { hostname, port, username, password, pathname } = new URL(o.databaseUrl);
   return JSON.stringify(
     {
       loglevel: 'info',
@@ -39,12 +38,7 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
       auth_method: ['sql'],
       auth_password_format: 'scram',
       disable_sasl_mechanisms: ['digest-md5', 'X-OAUTH2'],
-      sql_type: 'pgsql',
-      sql_server: hostname,
-      sql_port: Number(port),
-      sql_database: pathname.slice(1),
-      sql_username: decodeURIComponent(username),
-      sql_password: decodeURIComponent(password),
+      ...sqlConnection(o.databaseUrl),
       sql_pool_size: 5,
       sql_query_timeout: '5 seconds',
       default_db: 'sql',
@@ -61,8 +55,7 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
           max_stanza_size: 262_144,
         },
       ],
-      acl: { local: { user_regexp: '' } },
-      access_rules: { local: { allow: 'local' }, c2s: { deny: 'blocked', allow: 'all' } },
+      access_rules: { c2s: { allow: 'all' } },
       api_permissions: {},
       shaper_rules: { max_user_sessions: 10, max_user_offline_messages: { 1000: 'all' } },
       modules: modules(o),
@@ -70,6 +63,19 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
     null,
     2,
   );
+}
+
+/** How ejabberd is told a database. */
+export function sqlConnection(databaseUrl: string): Record<string, string | number> {
+  const { hostname, port, username, password, pathname } = new URL(databaseUrl);
+  return {
+    sql_type: 'pgsql',
+    sql_server: hostname,
+    sql_port: Number(port),
+    sql_database: pathname.slice(1),
+    sql_username: decodeURIComponent(username),
+    sql_password: decodeURIComponent(password),
+  };
 }
 
 const modules = (o: EjabberdOptions): Record<string, unknown> => ({

@@ -34,7 +34,8 @@ init([Host | _]) ->
 
 terminate(_, _) -> ok.
 
-handle_call(look_again, From, #{asked := Asked} = State) ->
+handle_call(look_again, From, #{asked := Asked, host := Host} = State) ->
+    ets:match_delete(table(Host), {{home, '_'}, '_', '_'}),
     %% A reading that has begun may have missed what the caller has just written: he waits for the next.
     {noreply, start_reading(State#{asked := [{From, fresh} | Asked]})}.
 
@@ -93,13 +94,13 @@ start_reading(State) ->
     State.
 
 %% Tells those whose reading has begun after they asked; reads again for the others.
-answer(Outcome, #{asked := Asked, host := Host} = State) ->
+answer(Outcome, #{asked := Asked} = State) ->
     {Told, Waiting} = lists:partition(fun({_, When}) -> When =:= begun end, Asked),
     [gen_server:reply(From, Outcome) || {From, _} <- Told],
     Idle = State#{reading := none, asked := Waiting},
     case Waiting of
         [] -> Idle;
-        _ -> ets:match_delete(table(Host), {{home, '_'}, '_', '_'}), start_reading(Idle)
+        _ -> start_reading(Idle)
     end.
 
 %% Half -> the site that may serve it. A row behind the newest epoch is left out: it says nothing.

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { chown, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Client } from 'pg';
 import { greetsClients } from '../../../activities/probes/service.ts';
 import { startProcess, untilHealthy, type ProcessRecord } from '../../embedded/processes.ts';
@@ -40,6 +40,7 @@ export async function startEjabberd(
   const { site, address, ports, domain } = options;
   const home = join(folder, 'data', site, 'ejabberd');
   const own = (name: string): string => join(home, name);
+  await mkdir(dirname(home), { recursive: true });
   await mkdir(home, { recursive: true, mode: 0o700 });
   const spool = await spoolFor(home);
   await mkdir(own('log'), { recursive: true, mode: 0o700 });
