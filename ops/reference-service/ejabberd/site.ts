@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chown, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chown, copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Client } from 'pg';
@@ -45,19 +45,24 @@ export async function startEjabberd(
   const spool = await spoolFor(home);
   await mkdir(own('log'), { recursive: true, mode: 0o700 });
   await mkdir(own('modules'), { recursive: true, mode: 0o700 });
+  // The cache may lie where the server's account cannot look.
+  await cp(await compileModule(ejabberd), own('code'), { recursive: true });
   await copyFile(options.certificate, own('site.pem'));
   await copyFile(options.authority, own('ca.pem'));
   const configuration = ejabberdConfiguration({ ...options, certificate: own('site.pem'), authority: own('ca.pem') });
   await secretFile(own('ejabberd.yml'), configuration, 0o600);
   await secretFile(own('.erlang.cookie'), await cookie(folder), 0o400);
-  await hand([home, spool, ...['log', 'modules', 'site.pem', 'ca.pem', 'ejabberd.yml', '.erlang.cookie'].map(own)]);
-  const code = await compileModule(ejabberd);
+  await hand([
+    home,
+    spool,
+    ...['log', 'modules', 'code', 'site.pem', 'ca.pem', 'ejabberd.yml', '.erlang.cookie'].map(own),
+  ]);
   // No port mapper, which would be shared by all on this machine: the port is known, and bound to loopback.
   const distribution = `-start_epmd false -erl_epmd_port ${ports.distribution}`.split(' ');
   const bound = ['-kernel', 'inet_dist_use_interface', `{${address.replaceAll('.', ',')}}`];
   const stored = ['-mnesia', 'dir', JSON.stringify(spool)];
   const named = ['-noinput', '+K', 'true', '-name', nodeOf(site, address)];
-  const args = [...named, ...distribution, ...bound, '-pa', code, ...stored, '-s', 'ejabberd'];
+  const args = [...named, ...distribution, ...bound, '-pa', own('code'), ...stored, '-s', 'ejabberd'];
   const record = await startProcess(folder, {
     site,
     name: 'ejabberd',
