@@ -78,18 +78,22 @@ async function untilWritten(handle: FailoverHandle): Promise<void> {
 }
 
 /** Sends a signed verb. Its id is the hash of what was signed, so that an answer that got lost does not apply it twice. */
-export async function sendVerb(handle: FailoverHandle, v: SignedVerb): Promise<VerbAnswer> {
+export async function sendVerb(
+  handle: FailoverHandle,
+  v: SignedVerb,
+  answerMs: number = ANSWER_MS,
+): Promise<VerbAnswer> {
   const updateId = createHash('sha256').update(JSON.stringify(v)).digest('hex');
   try {
     await untilWritten(handle);
-    return await handle.client.withDeadline(Date.now() + ANSWER_MS, () =>
+    return await handle.client.withDeadline(Date.now() + answerMs, () =>
       handle.executeUpdate<VerbAnswer, [SignedVerb]>(v.verb, { args: [v], updateId }),
     );
   } catch (error) {
     if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
       throw new Fault(
-        `${v.verb}: no answer within ${ANSWER_MS / 1000} s; whether it counts, the status tells`,
-        '`tandem status` says whether the move stands still; else give the word again: it is applied once.',
+        `${v.verb}: no answer within ${answerMs / 1000} s; whether it counts, the status tells`,
+        '`tandem status` says whether the move stands still, and what to do then; else look at what is asked, and give the word again.',
       );
     }
     if (error instanceof WorkflowUpdateFailedError) {

@@ -6,6 +6,7 @@ import { watchStranded } from '../../ops/stranded-loop.ts';
 import { strandedMoves, type StrandedReason } from '../../ops/stranded.ts';
 import { outboxEnd } from '../notify/ends.ts';
 import { approve, ask, cover, declare, reach } from '../rig/failovers.ts';
+import { sendVerb, signVerb } from '../../ops/verbs.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 
 /** A new release never changes a move that runs: it keeps the build it was approved with, and ends as it would have. */
@@ -88,9 +89,14 @@ describe('a move whose build has no worker any more', () => {
     const gone = await region.work('west', undefined, release);
     const first = await declare(region);
     await sign(first, 0);
-    const { move, plan } = await failoverStatus(first);
+    const seen = await failoverStatus(first);
+    const { move, plan } = seen;
     expect(await strandedMoves(west)).toEqual([]);
     await Promise.all([gone.stop(), worker.stop()]);
+    const [, two] = region.operators;
+    if (!two) throw new Error('no second operator');
+    const unheard = signVerb(seen, { verb: 'approve', operator: two.id, key: two.key });
+    await expect(sendVerb(first, unheard, 1500)).rejects.toThrow('approve: no answer within 1.5 s');
     worker = await region.work('west', undefined, later);
 
     const told = await alarmed('no-worker');
