@@ -21,6 +21,16 @@ export interface ServiceAddresses {
   api: string | null;
   /** A URL of somebody outside, who answers 200 while he can reach the client port; null when there is none. */
   outsideCheck: string | null;
+  /** ejabberd's API as this site may use it; null: it reads what it obeys by itself. */
+  management?: ManagementAccess | null;
+}
+
+export interface ManagementAccess {
+  /** https; http on loopback only. */
+  url: string;
+  token: string;
+  /** PEM; null: the public certificates count. */
+  ca: string | null;
 }
 
 /** The keys of one customer. New packs are written under `current`; any key of the ring opens old ones. */

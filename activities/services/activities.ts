@@ -30,7 +30,7 @@ export function createFailoverActivities(
     'seal-move': (move) => sealMove(site, move, running().signal),
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
-    'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),
+    'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
     ...createExternalActivities(site, () => running().signal),

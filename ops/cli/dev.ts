@@ -46,14 +46,14 @@ export function register(program: Command, context: Context): void {
         `${p.site}/${p.name}`,
         p.state,
         p.pid === null ? '-' : String(p.pid),
-        String(p.port),
+        `${p.host}:${p.port}`,
         p.log,
       ]);
       out.answer(
         processes,
         processes.length === 0
           ? 'No stack was ever started here.'
-          : [...table([['process', 'state', 'pid', 'port', 'log'], ...rows]), ...uiLines(processes)],
+          : [...table([['process', 'state', 'pid', 'address', 'log'], ...rows]), ...uiLines(processes)],
       );
       const healthy = processes.length > 0 && processes.every((p) => p.state === 'running');
       if (!healthy) out.next('tandem dev up');

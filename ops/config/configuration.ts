@@ -33,6 +33,17 @@ export interface ServiceConfiguration {
   api: string | null;
   /** Answers 200 while the client port can be reached from outside; asked of somebody who is outside. */
   outsideCheck: string | null;
+  /** ejabberd's API; null: it is not asked, and reads what it obeys by itself. */
+  management: ManagementConfiguration | null;
+}
+
+export interface ManagementConfiguration {
+  url: string;
+  /** Of this site's own worker. */
+  token: SecretReference;
+  /** Of its peer's; null: the peer does not ask. */
+  peerToken: SecretReference | null;
+  ca: PlacedFile | null;
 }
 
 /** Where a secret lies. It is never written in the configuration itself. */

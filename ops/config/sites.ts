@@ -1,11 +1,12 @@
 import type { Cursor } from '../../runbooks/yaml.ts';
 import { publicKeyOf } from '../keys.ts';
-import { bucketOf, endpoint, hostPort, SAFE, serviceOf } from './addresses.ts';
+import { bucketOf, endpoint, hostPort, SAFE } from './addresses.ts';
 import { capacityOf } from './capacity.ts';
 import { channelsOf, pagingOf } from './channels.ts';
 import type { SiteConfiguration } from './configuration.ts';
 import { commandsOf, requestsOf } from './outside.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
+import { serviceOf } from './service.ts';
 import { unique } from './unique.ts';
 
 const siteKeys = [

@@ -7,7 +7,7 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
  * line, and the stack does without.
  */
 
-const PACKAGES = ['ejabberd', 'erlang-p1-pgsql', 'openssl'];
+const PACKAGES = ['ejabberd', 'erlang-p1-pgsql', 'erlang-p1-oauth2', 'openssl'];
 /** Debian starts a server when it is installed, unless this says no. Ours are started by the stack, and on loopback. */
 const POLICY = '/usr/sbin/policy-rc.d';
 const SERVICES = ['ejabberd'];

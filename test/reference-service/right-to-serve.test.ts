@@ -1,13 +1,18 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { prepareTables } from '../../ops/embedded/people/people.ts';
 import { stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
 import { certificateFor, openAuthority } from '../../ops/reference-service/authority.ts';
 import { nodeOf } from '../../ops/reference-service/ejabberd/configuration.ts';
 import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 import { makeServiceTables, startEjabberd } from '../../ops/reference-service/ejabberd/site.ts';
+import { admitToManagement } from '../../ops/reference-service/ejabberd/tokens.ts';
+import { grantTables } from '../../ops/embedded/service.ts';
+import { databaseUrl } from '../../ops/embedded/secrets.ts';
+import { SERVICE_ROLE } from '../../ops/embedded/postgres.ts';
+import { askService, rightsObeyed } from '../../activities/services/management.ts';
 import { call } from '../rig/erlang.ts';
 import { freePort } from '../rig/ports.ts';
 import { scratchDatabase, type ScratchDatabase, type Site } from '../rig/databases.ts';
@@ -28,10 +33,18 @@ let databases: Record<Site, ScratchDatabase>;
 const processes: Partial<Record<Site, ProcessRecord>> = {};
 let clients: number;
 let distribution: number;
+let management: number;
 let ca: string;
+let pem: string;
 const sessions: Session[] = [];
 
 const at = (site: Site, text: string): Promise<unknown> => sql(databases[site].url, text);
+/** The database as ejabberd reaches it: with the rights of its role, and no others. */
+async function asService(site: Site): Promise<string> {
+  const { folder: stack, sites: all } = inject('stack');
+  const name = new URL(databases[site].url).pathname.slice(1);
+  return databaseUrl(stack, site, SERVICE_ROLE, all[site]?.ports.postgres ?? 0, name);
+}
 const signIn = async (user: keyof typeof homes, site: Site): Promise<Session> => {
   const session = await Session.open({
     at: `${address[site]}:${clients}`,
@@ -57,8 +70,10 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
     databases = { east, west };
     distribution = await freePort();
     clients = await freePort();
+    management = await freePort();
     const authority = await openAuthority(join(folder, 'tls'));
     ca = authority.certificate;
+    pem = await readFile(ca, 'utf8');
     for (const site of sites) {
       await prepareTables(databases[site].url, 'acme', site, ['east', 'west']);
       await makeServiceTables(ejabberd, databases[site].url);
@@ -70,14 +85,16 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
         );
         if (home) await at(site, `insert into tandem.home values ('${user}', '${home}')`);
       }
+      await grantTables(databases[site].url);
+      await admitToManagement(databases[site].url, DOMAIN, { own: `own-${site}`, peer: `peer-${site}` });
       const peer = site === 'east' ? 'west' : 'east';
       processes[site] = await startEjabberd(folder, ejabberd, {
         site,
         domain: DOMAIN,
         address: address[site],
-        ports: { clients, distribution },
-        databaseUrl: databases[site].url,
-        certificate: await certificateFor(authority, join(folder, 'tls', `${site}.pem`), [DOMAIN]),
+        ports: { clients, distribution, management },
+        databaseUrl: await asService(site),
+        certificate: await certificateFor(authority, join(folder, 'tls', `${site}.pem`), [DOMAIN, address[site]]),
         authority: authority.certificate,
         peer: { site: peer, address: address[peer] },
       });
@@ -114,6 +131,30 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
     await hears(anna, `wendy@${DOMAIN}: and back`);
   });
 
+  it('is read and never written by the service', async () => {
+    const url = await asService('east');
+    for (const change of ['update tandem.serving set epoch = 9', 'delete from tandem.home', 'select from tandem.move'])
+      await expect(sql(url, change)).rejects.toThrow('permission denied');
+  });
+
+  it('is told over the API to who has a token, as far as it reaches', async () => {
+    const ask = (token: string) => ({ url: `https://${address.east}:${management}/api`, token, ca: pem });
+    const limit = { limitMs: 3000 };
+    expect([...(await rightsObeyed(ask('peer-east'), DOMAIN, limit))]).toEqual([
+      ['east', 'east'],
+      ['west', 'west'],
+    ]);
+    await expect(rightsObeyed(ask('peer-west'), DOMAIN, limit)).rejects.toThrow('answered with 40');
+    await expect(askService(ask('peer-east'), 'kick_user', { user: 'anna', host: DOMAIN }, limit)).rejects.toThrow(
+      '403',
+    );
+    await expect(askService(ask('own-east'), 'stop', {}, limit)).rejects.toThrow('403');
+    expect(await askService(ask('own-east'), 'tandem_where', { user: 'anna', host: DOMAIN }, limit)).toEqual({
+      site: 'here',
+    });
+    await expect(rightsObeyed({ ...ask('own-east'), ca: null }, DOMAIN, limit)).rejects.toThrow(/certificate/);
+  });
+
   it('is nobody’s for a user without a home', async () => {
     await expect(signIn('nobody', 'east')).rejects.toThrow('system-shutdown');
   });
@@ -129,7 +170,7 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
     await at('east', `update tandem.home set site = 'west' where username = 'anna'`);
     await at('east', `insert into tandem.quarantine (username, record_id, because) values ('aron', '', 'a test')`);
     try {
-      expect(await ask('mod_tandem_rights', 'look_again')).toBe('0');
+      expect(await ask('mod_tandem_rights', 'look_again')).toBe('ok');
       expect([await where('anna'), await where('aron')]).toEqual(['<<"peer">>', '<<"closed">>']);
       await expect(signIn('aron', 'east')).rejects.toThrow('system-shutdown');
     } finally {

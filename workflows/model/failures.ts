@@ -116,6 +116,10 @@ export const failures = {
     retry: false,
     try: 'This database belongs to another site or customer: correct its address in the configuration.',
   },
+  'service-disobeys': {
+    retry: true,
+    try: 'Read the log of the service at this site: what it takes to be true differs from `tandem.serving`; then `tandem failover retry`.',
+  },
   'clock-wrong': {
     retry: true,
     try: 'Set the clocks of the database, the vault and this machine by the same source of time.',

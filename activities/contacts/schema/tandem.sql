@@ -277,4 +277,9 @@ do $$ begin
     grant execute on function tandem.observe() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
   end if;
+  -- What the service obeys, it can read and never write.
+  if exists (select from pg_roles where rolname = 'tandem_service') then
+    grant usage on schema tandem to tandem_service;
+    grant select on tandem.identity, tandem.epoch, tandem.serving, tandem.home, tandem.quarantine to tandem_service;
+  end if;
 end $$;
