@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { options } from '../../workflows/model/acts.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
@@ -17,7 +18,6 @@ import { witnessOf } from './witness.ts';
 const HOUR = 3_600_000;
 /** What the service promises (SERVICE): a customer may have better, never worse. */
 const PROMISED = { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR };
-const options = ['third-party-federation', 'public-im', 'content-archiving', 'external-av'] as const;
 
 export function parse(source: Source, file: string): Configuration {
   const top = source.root.fields(['sites', 'customers', 'operators', 'witness']);
