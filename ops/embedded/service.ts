@@ -89,6 +89,9 @@ async function choose(
 export const managementToken = (folder: string, site: string, whose: 'own' | 'peer'): Promise<string> =>
   secret(folder, `${site}-ejabberd-${whose}-token`);
 
+/** With which the stack's made-up users sign in. */
+export const peoplePassword = (folder: string): Promise<string> => secret(folder, 'people-password');
+
 /** Its part of the site's database, and then the server. The site's PostgreSQL must be up. */
 export async function startService(folder: string, site: string, service: Service, postgres: number): Promise<void> {
   const { ejabberd, domain, ports, authority, addresses } = service;

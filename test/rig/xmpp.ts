@@ -1,18 +1,8 @@
-import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Cell } from '../../ops/embedded/people/life.ts';
+export { scramRow } from '../../ops/embedded/people/accounts.ts';
 
 /** A user at his client, for tests of the reference service. */
-
-/** What ejabberd keeps of a password: RFC 5802 with SHA-1, in the order of table `users`. */
-export function scramRow(username: string, password: string): Cell[] {
-  const salt = createHash('sha256').update(username).digest().subarray(0, 16);
-  const salted = pbkdf2Sync(password, salt, 4096, 20, 'sha1');
-  const hmac = (what: string): Buffer => createHmac('sha1', salted).update(what).digest();
-  const stored = createHash('sha1').update(hmac('Client Key')).digest('base64');
-  return [username, stored, hmac('Server Key').toString('base64'), salt.toString('base64'), 4096];
-}
 
 const PROGRAM = fileURLToPath(new URL('xmpp-client.ts', import.meta.url));
 
