@@ -33,7 +33,8 @@ start(Host, Opts) ->
     Started = gen_mod:start_child(mod_tandem_rights, Host, Opts, gen_mod:get_module_proc(Host, ?MODULE)),
     ejabberd_hooks:add(filter_packet, ?MODULE, filter, 10),
     ejabberd_hooks:add(c2s_handle_recv, Host, ?MODULE, received, 10),
-    ejabberd_commands:register_commands(?MODULE, commands()),
+    %% Not with our name as the definer: 23.01 then does not find them again to take them away.
+    ejabberd_commands:register_commands(commands()),
     Started.
 
 stop(Host) ->
@@ -153,5 +154,7 @@ commands() ->
         module = mod_tandem_rights, function = look_again, args = [{host, binary}], result = {res, rescode}},
      #ejabberd_commands{name = tandem_where, tags = [tandem], desc = "Where a user is served: here, peer or closed",
         module = ?MODULE, function = where, args = [{user, binary}, {host, binary}], result = {site, string}},
+     #ejabberd_commands{name = tandem_faults, tags = [tandem], desc = "What is wrong with this configuration for Tandem",
+        module = mod_tandem_doctor, function = faults, args = [{host, binary}], result = {faults, {list, {fault, string}}}},
      #ejabberd_commands{name = tandem_rights, tags = [tandem], desc = "The halves and the sites that may serve them",
         module = ?MODULE, function = rights, args = [{host, binary}], result = {rights, {list, {right, string}}}}].
