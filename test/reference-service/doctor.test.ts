@@ -14,8 +14,13 @@ type Tree = Record<string, unknown> & { modules: Record<string, Record<string, u
 const found = async (access: ManagementAccess): Promise<string[]> =>
   (await inspectService(access, { site: 'east', domain: DOMAIN })).map(({ observed }) => observed);
 
-/** ejabberd reads its configuration again after a change, and once more as it was. */
-async function changed(change: (tree: Tree) => unknown, look: () => Promise<void>): Promise<void> {
+/** Looks until this is found: ejabberd goes on reloading behind the back of whoever asked for that. */
+async function finds(expected: unknown[]): Promise<void> {
+  await expect.poll(async () => (await found(service.api('east'))).toSorted(), { timeout: 8000 }).toEqual(expected);
+}
+
+/** What is found while ejabberd has another configuration; it has its own again afterwards. */
+async function findsWith(change: (tree: Tree) => unknown, expected: unknown[]): Promise<void> {
   const file = join(service.home('east'), 'ejabberd.yml');
   const before = await readFile(file, 'utf8');
   const reload = async (text: string): Promise<void> => {
@@ -26,9 +31,10 @@ async function changed(change: (tree: Tree) => unknown, look: () => Promise<void
   change(tree);
   try {
     await reload(stringify(tree));
-    await look();
+    await finds(expected);
   } finally {
     await reload(before);
+    await finds([]);
   }
 }
 
@@ -38,38 +44,25 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
   }, 60_000);
   afterAll(() => service?.close(), 30_000);
 
-  it('as the reference service has it is without fault', async () => {
-    expect(await found(service.api('east'))).toEqual([]);
-  });
+  it('as the reference service has it is without fault', () => finds([]));
 
   it('that keeps in memory or in Mnesia what a restore writes is named, option by option', async () => {
-    await changed(
-      (tree) => {
-        tree['auth_use_cache'] = true;
-        tree.modules['mod_privacy'] = { use_cache: true };
-        tree.modules['mod_roster'] = { db_type: 'mnesia' };
-        delete tree.modules['mod_blocking'];
-      },
-      async () =>
-        expect((await found(service.api('east'))).toSorted()).toEqual([
-          'auth_use_cache: true; an account that was disabled would still sign in',
-          'modules.mod_privacy.use_cache: true; what a restore brings, a block list too, would not be in force',
-          'modules.mod_roster.db_type: mnesia; it must be sql',
-          'modules: mod_blocking is not among them; contacts and block lists need it',
-        ]),
-    );
+    const change = (tree: Tree): void => {
+      tree['auth_use_cache'] = true;
+      tree.modules['mod_privacy'] = { use_cache: true };
+      tree.modules['mod_roster'] = { db_type: 'mnesia' };
+      delete tree.modules['mod_blocking'];
+    };
+    await findsWith(change, [
+      'auth_use_cache: true; an account that was disabled would still sign in',
+      'modules.mod_privacy.use_cache: true; what a restore brings, a block list too, would not be in force',
+      'modules.mod_roster.db_type: mnesia; it must be sql',
+      'modules: mod_blocking is not among them; contacts and block lists need it',
+    ]);
   });
 
   it('without mod_tandem serves whoever signs in: that is an error', async () => {
-    await changed(
-      (tree) => delete tree.modules['mod_tandem'],
-      async () => {
-        // It is reloaded behind the back of whoever asked for that.
-        await expect
-          .poll(() => found(service.api('east')), { timeout: 5000 })
-          .toEqual([expect.stringContaining('it has no mod_tandem')]);
-      },
-    );
+    await findsWith((tree) => delete tree.modules['mod_tandem'], [expect.stringContaining('it has no mod_tandem')]);
   });
 
   it('that cannot be asked is an error that says why', async () => {
