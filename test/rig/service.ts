@@ -43,7 +43,7 @@ export interface ServiceSites {
   leaveAll: () => void;
   /** Its API, with a token such as `own-east` or `peer-east`. */
   api: (site: Site, token?: string) => ManagementAccess;
-  /** A function of its Erlang, with texts as arguments; what Erlang prints of the result. */
+  /** A function of its Erlang, with texts and quoted atoms as arguments; what Erlang prints of the result. */
   inErlang: (site: Site, module: string, name: string, ...args: string[]) => Promise<string>;
   close: () => Promise<void>;
 }

@@ -17,13 +17,20 @@ export interface Where {
 }
 
 /** What a client tells. `at`: the address that it came to, redirects followed. */
-export type Told = { online: { at: string } } | { failed: string } | { heard: string } | { ended: string };
+export type Told =
+  | { online: { at: string } }
+  | { failed: string }
+  | { heard: string }
+  | { saw: string }
+  | { ended: string };
 
 const LIMIT_MS = 8000;
 
 /** In a process of its own: what the library leaves behind, timers and late errors, goes with it. */
 export class Session {
   readonly heard: string[] = [];
+  /** Presence of others, oldest first: `ADDRESS: available`, or another type. */
+  readonly saw: string[] = [];
   /** Why the server ended it; null while it lasts. */
   ended: string | null = null;
   /** The address that the session came to. */
@@ -34,6 +41,7 @@ export class Session {
     this.child = child;
     child.on('message', (told: Told) => {
       if ('heard' in told) this.heard.push(told.heard);
+      if ('saw' in told) this.saw.push(told.saw);
       if ('ended' in told) this.ended ??= told.ended;
     });
   }

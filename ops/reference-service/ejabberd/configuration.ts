@@ -24,6 +24,9 @@ export interface EjabberdPorts {
   management: number;
 }
 
+/** Seconds until a peer that swallows packets is taken for gone; the same at both sites. */
+export const TICK_S = 8;
+
 export const nodeOf = (site: string, address: string): string => `${site}@${address}`;
 
 /**
@@ -35,8 +38,7 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
     {
       loglevel: 'info',
       log_rotate_count: 0,
-      // Seconds until a peer that swallows packets is taken for gone.
-      net_ticktime: 8,
+      net_ticktime: TICK_S,
       hosts: [o.domain],
       certfiles: [o.certificate],
       ca_file: o.authority,

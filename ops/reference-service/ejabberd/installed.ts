@@ -14,8 +14,8 @@ const LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu'];
 const DRIVERS = '/usr/lib/erlang/lib';
 /** Of packages that ejabberd only suggests: its PostgreSQL driver, and the tokens of its API. */
 const ADDED = ['p1_pgsql-', 'p1_oauth2-'];
-const SOURCES = ['mod_tandem.erl', 'mod_tandem_rights.erl', 'mod_tandem_doctor.erl'].map((name) =>
-  fileURLToPath(new URL(name, import.meta.url)),
+const SOURCES = ['mod_tandem.erl', 'mod_tandem_rights.erl', 'mod_tandem_link.erl', 'mod_tandem_doctor.erl'].map(
+  (name) => fileURLToPath(new URL(name, import.meta.url)),
 );
 
 export interface Ejabberd {

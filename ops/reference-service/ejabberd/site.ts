@@ -6,7 +6,7 @@ import { Client } from 'pg';
 import { greetsClients } from '../../../activities/probes/service.ts';
 import { startProcess, untilHealthy, type ProcessRecord } from '../../embedded/processes.ts';
 import { openToAll, UNPRIVILEGED, unprivileged } from '../../embedded/unprivileged.ts';
-import { ejabberdConfiguration, nodeOf, type EjabberdOptions } from './configuration.ts';
+import { ejabberdConfiguration, nodeOf, TICK_S, type EjabberdOptions } from './configuration.ts';
 import { compileModule, type Ejabberd } from './installed.ts';
 
 /** One site of the reference service: an ejabberd upon the site's own contact database. */
@@ -63,7 +63,9 @@ export async function startEjabberd(
   ]);
   // No port mapper, which would be shared by all on this machine: the port is known, and bound to loopback.
   const distribution = `-start_epmd false -erl_epmd_port ${ports.distribution}`.split(' ');
-  const bound = ['-kernel', 'inet_dist_use_interface', `{${address.replaceAll('.', ',')}}`];
+  // What ejabberd.yml says of the tick counts a minute after the start only.
+  const ticks = ['net_ticktime', String(TICK_S)];
+  const bound = ['-kernel', 'inet_dist_use_interface', `{${address.replaceAll('.', ',')}}`, ...ticks];
   const stored = ['-mnesia', 'dir', JSON.stringify(spool)];
   const named = ['-noinput', '+K', 'true', '-name', nodeOf(site, address)];
   const args = [...named, ...distribution, ...bound, '-pa', own('code'), ...stored, '-s', 'ejabberd'];
