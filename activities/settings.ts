@@ -54,6 +54,42 @@ export interface Party {
   contact: string | null;
 }
 
+/** A key that DNS messages are signed with (RFC 8945). */
+export interface TsigKey {
+  name: string;
+  algorithm: 'hmac-sha256' | 'hmac-sha384' | 'hmac-sha512';
+  secret: Buffer;
+}
+
+/** Records by which users find a service, by the site they lead to. Names are absolute, without the last dot. */
+export type DnsRecords = { name: string } & (
+  | { kind: 'service'; port: number; priority: number; weight: number; targets: ReadonlyMap<string, string> }
+  | { kind: 'address'; addresses: ReadonlyMap<string, readonly string[]> }
+);
+
+/** The zone of a customer, and this site's right to change it. */
+export interface DnsSettings {
+  /** `host:port` of its primary server. */
+  server: string;
+  zone: string;
+  key: TsigKey;
+  ttlSeconds: number;
+  records: readonly DnsRecords[];
+  sites: readonly string[];
+}
+
+/** A backend of HAProxy, with the name of the server in it that leads to each site. */
+export interface ProxyBackend {
+  backend: string;
+  servers: ReadonlyMap<string, string>;
+}
+
+/** A site's HAProxy. */
+export interface ProxySettings {
+  /** Its runtime API: the path of a socket, or `host:port` on loopback. */
+  socket: string;
+}
+
 /** One customer as one of its sites knows it. Durations in ms. */
 export interface CustomerSettings {
   id: string;
@@ -79,6 +115,10 @@ export interface CustomerSettings {
   links?: ReadonlyMap<string, number>;
   /** What all of its traffic takes. */
   trafficBytesPerSecond?: number;
+  /** Its zone; left out where Tandem changes none. */
+  dns?: DnsSettings;
+  /** Its backends in each site's HAProxy; left out where there are none. */
+  backends?: readonly ProxyBackend[];
 }
 
 /** A request that a step with `call-http` may make. */
@@ -149,6 +189,8 @@ export interface SiteSettings {
   /** What steps may ask of services that are not ours, by name. Nothing that is not listed here is ever called. */
   requests: ReadonlyMap<string, RequestSettings>;
   commands: ReadonlyMap<string, CommandSettings>;
+  /** This site's HAProxy; left out where it has none. */
+  proxy?: ProxySettings;
   /** How many users of all customers this site can serve; left out where nobody has said. */
   capacityUsers?: number;
   /** Where reports for people are kept on this site's disk. */

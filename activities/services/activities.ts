@@ -8,6 +8,7 @@ import { requestExternalUpdate } from '../notify/request.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { ExternalUpdateActivities, FailoverActivities } from '../types.ts';
+import { shiftTraffic } from '../traffic/act.ts';
 import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
@@ -38,6 +39,8 @@ export function createFailoverActivities(
     'call-http': async (input) => performOutside(site, await plannedStep(site, input), 'call-http', running().signal),
     'run-command': async (input) =>
       performOutside(site, await plannedStep(site, input), 'run-command', running().signal),
+    'shift-dns': async (input) => shiftTraffic(site, await plannedStep(site, input), 'shift-dns', running().signal),
+    'shift-proxy': async (input) => shiftTraffic(site, await plannedStep(site, input), 'shift-proxy', running().signal),
     'check-effect': async (input) => checkEffect(site, await plannedStep(site, input), running().signal),
   };
 }

@@ -1,5 +1,6 @@
 import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
+import { checkTraffic } from '../traffic/act.ts';
 import { checkOutside } from './outside.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
@@ -19,6 +20,8 @@ const checks: Partial<Record<Act, Check>> = {
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
   'serve-users': rightHeld,
+  'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
+  'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),
   'call-http': (site, input, signal) => checkOutside(site, input, 'call-http', signal),
   'run-command': (site, input, signal) => checkOutside(site, input, 'run-command', signal),
 };

@@ -88,7 +88,7 @@ export function blockersOf(
   return [
     ...undecided(customer, isolation, servingAccepted),
     ...unperformed(steps),
-    ...unconfigured(site.settings, steps),
+    ...unconfigured(site.settings, customer, steps),
   ];
 }
 

@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import type { CommandSettings, Operator, Party } from '../../activities/settings.ts';
+import type { CommandSettings, Operator, Party, ProxyBackend, ProxySettings } from '../../activities/settings.ts';
 import type { MoveKind } from '../../workflows/model/acts.ts';
 import { Fault } from '../fault.ts';
 import { faultLine, Source } from '../../runbooks/yaml.ts';
 import type { ChannelConfiguration } from './channels.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
+import type { DnsConfiguration } from './traffic.ts';
 
 /** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
 export interface Configuration {
@@ -81,6 +82,7 @@ export interface SiteConfiguration {
   requests: ReadonlyMap<string, RequestConfiguration>;
   commands: ReadonlyMap<string, CommandSettings>;
   service: ServiceConfiguration | null;
+  proxy: ProxySettings | null;
   /** Users of all customers that it can serve; null when nobody has said. */
   capacityUsers: number | null;
 }
@@ -110,6 +112,8 @@ export interface CustomerConfiguration {
   links: ReadonlyMap<string, number>;
   /** What all of its traffic takes; null when nobody has said. */
   trafficBytesPerSecond: number | null;
+  dns: DnsConfiguration | null;
+  backends: readonly ProxyBackend[] | null;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */

@@ -16,6 +16,7 @@ import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { pathOf, secretText } from './secrets.ts';
 import { serviceAddresses } from './service.ts';
+import { dnsSettings } from './traffic.ts';
 import { witnessAccess } from './witness.ts';
 
 /** What one site needs of the configuration, with the secrets it names for this site; no other secret is read. */
@@ -67,6 +68,7 @@ export async function settingsFor(
     callbacks: own.callbacks,
     requests: new Map(requests),
     commands: own.commands,
+    ...(own.proxy !== null && { proxy: own.proxy }),
     ...(own.capacityUsers !== null && { capacityUsers: own.capacityUsers }),
     reportsFolder,
   };
@@ -140,6 +142,8 @@ async function customerSettings(
     parties,
     links,
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
+    ...(customer.dns !== null && { dns: await dnsSettings(configuration, customer.dns, site) }),
+    ...(customer.backends !== null && { backends: customer.backends }),
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),

@@ -7,6 +7,7 @@ import type { SiteConfiguration } from './configuration.ts';
 import { commandsOf, requestsOf } from './outside.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
 import { serviceOf } from './service.ts';
+import { proxyOf } from './traffic.ts';
 import { unique } from './unique.ts';
 
 const siteKeys = [
@@ -19,6 +20,7 @@ const siteKeys = [
   'requests',
   'commands',
   'service',
+  'proxy',
   'capacity',
 ] as const;
 
@@ -65,6 +67,7 @@ export function siteOf(site: string, at: Cursor): SiteConfiguration {
     requests: requestsOf(requests),
     commands: commandsOf(commands),
     service: serviceOf(service),
+    proxy: proxyOf(f.proxy),
     capacityUsers: capacityOf(capacity),
   };
 }

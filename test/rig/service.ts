@@ -37,7 +37,8 @@ export interface ServiceSites {
   at: (site: Site, text: string) => Promise<unknown>;
   /** The database as ejabberd reaches it: with the rights of its role, and no others. */
   asService: (site: Site) => Promise<string>;
-  signIn: (user: string, site: Site) => Promise<Session>;
+  /** At the site itself, or at the address that is before it. */
+  signIn: (user: string, site: Site, front?: string) => Promise<Session>;
   /** The newest one first. */
   sessions: () => Session[];
   leaveAll: () => void;
@@ -94,8 +95,8 @@ export async function startServiceSites(
     home,
     at,
     asService,
-    async signIn(user, site) {
-      const from = { at: `${address[site]}:${ports.clients}`, domain: DOMAIN, user, password: PASSWORD };
+    async signIn(user, site, front) {
+      const from = { at: front ?? `${address[site]}:${ports.clients}`, domain: DOMAIN, user, password: PASSWORD };
       const session = await Session.open({ ...from, authority: authority.certificate });
       sessions.unshift(session);
       return session;

@@ -62,6 +62,8 @@ export const performedActs = [
   'fence-site',
   'restore-contacts',
   'serve-users',
+  'shift-dns',
+  'shift-proxy',
   'probe',
   'notify',
   'request-external-update',
