@@ -1,6 +1,7 @@
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { DnsSettings } from '../settings.ts';
+import type { Claims } from '../vault/epochs.ts';
 import { txtData, txtText, types, type DnsRecord } from './dns-message.ts';
 import { exactly, query, replaced, update, type Bounds } from './dns-server.ts';
 
@@ -38,6 +39,12 @@ export async function readToken(dns: DnsSettings, bounds: Bounds): Promise<Token
   return { held, newest, unreadable: held.length - epochs.length };
 }
 
+/** What the zone says of epochs. */
+export async function claimsInDns(dns: DnsSettings, bounds: Bounds): Promise<Claims> {
+  const { newest } = await readToken(dns, bounds);
+  return { newest, taken: new Set(newest ? [newest.number] : []) };
+}
+
 export type Written = { against: Epoch } | { against: null; changed: boolean; token: Token };
 
 /**
@@ -73,4 +80,9 @@ export function offer(
   const name = epochName(dns);
   const own = replaced(name, types.TXT, dns.ttlSeconds, [txtData(formOf(epoch))]);
   return update(dns, { requires: exactly(name, types.TXT, held), changes: [...own, ...others] }, bounds);
+}
+
+/** Claims an epoch in the zone. Null when it stands there as this move's, now or before; else what stands against it. */
+export async function claimInDns(dns: DnsSettings, epoch: Epoch, bounds: Bounds): Promise<Epoch | null> {
+  return (await writeEpoch(dns, epoch, () => Promise.resolve([]), bounds)).against;
 }

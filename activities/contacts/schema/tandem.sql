@@ -29,7 +29,7 @@ create table if not exists tandem.epoch (
   at timestamptz not null default now()
 );
 
--- Where else this site has claimed an epoch: its vault and the witness. What was away is asked again until it has the claim.
+-- Where else this site has claimed an epoch: its vault, the witness and the customer's zone. What was away is asked again until it has the claim.
 create table if not exists tandem.claim (
   customer text not null,
   number bigint not null,
