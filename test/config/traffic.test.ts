@@ -1,10 +1,11 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { stringify } from 'yaml';
+import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { parse, stringify } from 'yaml';
 import type { DnsSettings } from '../../activities/settings.ts';
-import type { Configuration, SiteConfiguration } from '../../ops/config/configuration.ts';
+import { readConfiguration, type Configuration, type SiteConfiguration } from '../../ops/config/configuration.ts';
+import { settingsFor } from '../../ops/config/settings.ts';
 import { backendsOf, dnsOf, dnsSettings, proxyOf, type DnsConfiguration } from '../../ops/config/traffic.ts';
 import { faultLine, Source } from '../../runbooks/yaml.ts';
 
@@ -22,9 +23,9 @@ const keys = {
 };
 const dns = { server: 'ns.example:53', zone: 'contoso.example', keys, records: [srv, chat] };
 
-function read<T>(value: unknown, parse: (at: Source['root']) => T): { parsed: T; faults: string[] } {
+function read<T>(value: unknown, parsing: (at: Source['root']) => T): { parsed: T; faults: string[] } {
   const source = new Source('t.yaml', stringify({ x: value }));
-  const parsed = parse(source.root.fields(['x']).x);
+  const parsed = parsing(source.root.fields(['x']).x);
   return { parsed, faults: source.faults.map((f) => faultLine(f).replace(/^t\.yaml:\d+:\d+: x[.:]? ?/, '')) };
 }
 const readDns = (change: object): { parsed: DnsConfiguration | null; faults: string[] } =>
@@ -149,9 +150,60 @@ describe('a proxy', () => {
   });
 });
 
+describe('a whole configuration', () => {
+  type Tree = { [key: string]: Tree };
+  const changed = async (change: (tree: Tree) => void): Promise<Configuration> => {
+    const { configuration, folder } = inject('stack');
+    const tree = parse(await readFile(configuration, 'utf8')) as Tree;
+    change(tree);
+    // Beside the stack's file, where its secrets are.
+    const file = join(folder, `traffic-${Math.floor(performance.now() * 1000)}.yaml`);
+    await writeFile(file, stringify(tree));
+    try {
+      return await readConfiguration(file);
+    } finally {
+      await rm(file);
+    }
+  };
+  const both = [{ backend: 'contoso-c2s', servers: { east: 'east', west: 'west' } }];
+  const led = (tree: Tree): void => {
+    for (const site of ['east', 'west'])
+      Object.assign(tree['sites']?.[site] ?? {}, { proxy: { socket: `/run/${site}` } });
+    const secret = { env: 'TANDEM_TEST_TSIG' };
+    const own = { east: { name: 'tandem-east', secret: { env: 'NOT_SET' } }, west: { name: 'tandem-west', secret } };
+    Object.assign(tree['customers']?.['contoso'] ?? {}, { dns: { ...dns, keys: own }, proxy: both });
+  };
+
+  it('gives a site its zone with its own key, its proxy and its backends; and none where it says none', async () => {
+    process.env['TANDEM_TEST_TSIG'] = Buffer.alloc(32, 7).toString('base64');
+    try {
+      const settings = await settingsFor(await changed(led), 'west', { reportsFolder: '/nowhere' });
+      expect(settings.proxy).toEqual({ socket: '/run/west' });
+      expect(settings.customers.get('contoso')).toMatchObject({
+        dns: { zone: 'contoso.example', key: { name: 'tandem-west', secret: Buffer.alloc(32, 7) } },
+        backends: [{ backend: 'contoso-c2s' }],
+      });
+      const without = await settingsFor(await changed(() => undefined), 'west', { reportsFolder: '/nowhere' });
+      expect([without.proxy, without.customers.get('contoso')?.dns]).toEqual([undefined, undefined]);
+    } finally {
+      delete process.env['TANDEM_TEST_TSIG'];
+    }
+  });
+
+  it('is refused when two customers share a zone or a backend: one would lead the other’s users away', async () => {
+    const shared = changed((tree) => {
+      led(tree);
+      Object.assign(tree['customers'] ?? {}, { fabrikam: tree['customers']?.['contoso'] });
+    });
+    await expect(shared).rejects.toThrow(/contoso and fabrikam have the same zone.*\n.*the same backend/);
+  });
+});
+
 describe('a key’s secret', () => {
   let folder: string;
-  beforeAll(async () => (folder = await mkdtemp(join(tmpdir(), 'tandem-keys-'))));
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tandem-keys-'));
+  });
   afterAll(() => rm(folder, { recursive: true }));
   const secretOf = async (text: string): Promise<DnsSettings> => {
     await writeFile(join(folder, 'west'), text, { mode: 0o600 });

@@ -8,18 +8,8 @@ import { findBind } from '../../ops/reference-service/bind.ts';
 import type { Epoch } from '../../workflows/model/epoch.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { kindOf } from '../failover-acts/world.ts';
-import {
-  CHAT,
-  nameServer,
-  never,
-  newKey,
-  removeFolder,
-  scratchFolder,
-  SERVICE,
-  ZONE,
-  type NameServer,
-} from './ends.ts';
-import { relayTo, type Relay } from './relay.ts';
+import { nameServer, never, newKey, removeFolder, scratchFolder, SERVICE, ZONE, type NameServer } from './ends.ts';
+import { relayTo, signedAgain, type Relay } from './relay.ts';
 
 /** A real bind9, updated by two sites: what the name server itself refuses, and whom of its answers Tandem believes. */
 
@@ -235,17 +225,39 @@ describe.skipIf(findBind() === null)('a name server', () => {
     });
   });
 
-  it('serves a partner’s zone beside ours, hands no zone out, and answers for nobody else', async () => {
-    expect(await end.resolver.resolveSrv('_xmpp-server._tcp.partner.example')).toMatchObject([{ port: 5269 }]);
-    await expect(end.resolver.resolve4('elsewhere.example')).rejects.toMatchObject({ code: 'EREFUSED' });
-    expect(
-      await kindOf(
-        update(
-          { ...end.dns, zone: 'partner.example' },
-          { requires: [], changes: replaced(CHAT, 16, 5, []) },
-          { signal: never },
-        ),
-      ),
-    ).toBe('dns-refused');
+  describe('that proves who it is, and answers', () => {
+    const answering = (bytes: [number, number][]): void => {
+      relay.onReply = (reply, request) => {
+        for (const [i, value] of bytes) reply[i] = value;
+        return signedAgain(reply, request, end.dns.key);
+      };
+    };
+    // Octets 2 and 3 of a message: QR, opcode, AA, TC, RD; RA, Z, rcode. Octet 13 is the first letter of what was asked.
+    it.each<[string, [number, number][], string, RegExp]>([
+      ['what it has from others', [[2, 0x80]], 'dns-lame', /does not answer for zone contoso\.example/],
+      ['a part of it', [[2, 0x86]], 'dns-unproven', /its answer is cut off/],
+      ['another question', [[13, 0x78]], 'dns-unproven', /something that was not asked/],
+      ['another request', [[2, 0xac]], 'dns-unproven', /something that was not asked/],
+      ['no answer but a question', [[2, 0x04]], 'dns-unproven', /something that was not asked/],
+      [
+        'FORMERR',
+        [[3, 1]],
+        'dns-refused',
+        /it answers FORMERR to a question of zone contoso\.example by key tandem-west/,
+      ],
+      ['SERVFAIL', [[3, 2]], 'dns-unreachable', /SERVFAIL/],
+      ['REFUSED', [[3, 5]], 'dns-lame', /REFUSED to a question/],
+      ['NOTAUTH', [[3, 9]], 'dns-lame', /NOTAUTH/],
+      ['NOTZONE', [[3, 10]], 'dns-lame', /NOTZONE/],
+      ['what nobody knows', [[3, 15]], 'dns-refused', /RCODE15/],
+    ])('%s', async (_, bytes, type, message) => {
+      answering(bytes);
+      await expect(shift(through(), at(2))).rejects.toMatchObject({
+        type,
+        message: expect.stringMatching(message) as unknown,
+      });
+      answering([]);
+      await shift(through(), at(2));
+    });
   });
 });

@@ -11,7 +11,7 @@ import { srvData, types } from '../../activities/traffic/dns-message.ts';
 import { replaced, update } from '../../activities/traffic/dns-server.ts';
 import { ask } from '../../activities/traffic/stream.ts';
 import { logPath, stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
-import { startBind } from '../../ops/reference-service/bind.ts';
+import { startBind, type BindOptions } from '../../ops/reference-service/bind.ts';
 import { haproxySocket, startHaproxy } from '../../ops/reference-service/haproxy.ts';
 import { freePort } from '../rig/ports.ts';
 
@@ -22,7 +22,7 @@ const sites = ['east', 'west'] as const;
 
 export interface End {
   act: TrafficAct;
-  process: ProcessRecord;
+  readonly process: ProcessRecord;
   /** What a site is told of it; at another address for what is not there. */
   settings(address?: string): { customer: Partial<CustomerSettings>; site: Partial<SiteSettings> };
   /** Sites that users are led to, as somebody finds who knows nothing of Tandem. */
@@ -53,6 +53,8 @@ export interface NameServer extends End {
   /** The same zone by the other site's key. */
   east: DnsSettings;
   resolver: Resolver;
+  /** Ends it with -9 and starts it again. */
+  killed(): Promise<void>;
   /** What `_epoch` holds, string by string. */
   epoch(): Promise<string[]>;
 }
@@ -60,7 +62,7 @@ export interface NameServer extends End {
 export async function nameServer(folder: string): Promise<NameServer> {
   const port = await freePort();
   const keys = [newKey('tandem-west'), newKey('tandem-east')] as const;
-  const process = await startBind(folder, {
+  const options: BindOptions = {
     site: 'names',
     address: '127.0.0.1',
     port,
@@ -78,7 +80,8 @@ export async function nameServer(folder: string): Promise<NameServer> {
       },
       { name: 'partner.example', records: ['_xmpp-server._tcp IN SRV 10 50 5269 xmpp', 'xmpp IN A 192.0.2.4'] },
     ],
-  });
+  };
+  let process = await startBind(folder, options);
   const dns: DnsSettings = {
     server: `127.0.0.1:${port}`,
     zone: ZONE,
@@ -105,7 +108,13 @@ export async function nameServer(folder: string): Promise<NameServer> {
   };
   return {
     act: 'shift-dns',
-    process,
+    get process() {
+      return process;
+    },
+    async killed() {
+      await stopProcess(folder, process, 'SIGKILL', 5000);
+      process = await startBind(folder, options);
+    },
     dns,
     east: { ...dns, key: keys[1] },
     resolver,
@@ -190,6 +199,8 @@ export async function visit(port: number, address = '127.0.0.1'): Promise<Visito
 
 export interface Proxy extends End {
   front: number;
+  /** Where a connection is all that is asked of a server. */
+  web: number;
   socket: string;
   greeters: Greeters;
   /** What HAProxy itself says to a command. */
@@ -198,13 +209,16 @@ export interface Proxy extends End {
 
 export async function proxyBefore(folder: string): Promise<Proxy> {
   const behind = await greeters();
-  const front = await freePort();
+  const [front, web] = [await freePort(), await freePort()];
   const servers = { east: `127.0.0.1:${behind.ports.east}`, west: `127.0.0.1:${behind.ports.west}` };
   const process = await startHaproxy(folder, {
     site: 'west',
     domain: ZONE,
     address: '127.0.0.1',
-    ports: [{ name: 'c2s', port: front, health: 'xmpp-client', servers }],
+    ports: [
+      { name: 'c2s', port: front, health: 'xmpp-client', servers },
+      { name: 'web', port: web, health: 'connect', servers },
+    ],
   });
   const socket = haproxySocket(folder, 'west');
   const say = async (command: string): Promise<string> =>
@@ -214,6 +228,7 @@ export async function proxyBefore(folder: string): Promise<Proxy> {
     act: 'shift-proxy',
     process,
     front,
+    web,
     socket,
     greeters: behind,
     say,

@@ -36,8 +36,8 @@ const shift = (to: string[], backends: ProxyBackend[] = [backend], socket = end.
     never,
   );
 /** `UP`, `DOWN`, `MAINT` … by server, as HAProxy shows it to people. */
-const shown = async (server: string): Promise<string> => {
-  const line = (await end.say('show stat')).split('\n').find((l) => l.startsWith(`c2s,${server},`));
+const shown = async (server: string, of = 'c2s'): Promise<string> => {
+  const line = (await end.say('show stat')).split('\n').find((l) => l.startsWith(`${of},${server},`));
   return line?.split(',')[17] ?? '';
 };
 
@@ -53,7 +53,11 @@ describe.skipIf(findHaproxy() === null)('HAProxy', () => {
   });
   beforeEach(async () => {
     await shift(['east', 'west']);
-    for (let i = 0; i < 80 && (await Promise.all(['east', 'west'].map(shown))).join() !== 'UP,UP'; i += 1)
+    for (
+      let i = 0;
+      i < 80 && (await Promise.all(['east', 'west'].map((server) => shown(server)))).join() !== 'UP,UP';
+      i += 1
+    )
       await setTimeout(100);
   });
   afterEach(() => {
@@ -158,6 +162,14 @@ listen keeps
     const other = { backend: 's2s', servers: backend.servers };
     expect(await kindOf(shift(['west'], [backend, other]))).toBe('proxy-refused');
     expect(await shown('east')).toBe('UP');
+  });
+
+  it('leads users of one backend, and leaves those of others where they are', async () => {
+    await expect.poll(() => shown('east', 'web'), { timeout: 5000 }).toBe('UP');
+    await shift(['west'], [{ ...backend, backend: 'web' }]);
+    expect([await shown('east', 'web'), await shown('east')]).toEqual(['MAINT', 'UP']);
+    expect([(await come(end.web)).site, (await come(end.web)).site]).toEqual(['west', 'west']);
+    await shift(['east', 'west'], [{ ...backend, backend: 'web' }]);
   });
 
   it('has its socket closed to others', async () => {
