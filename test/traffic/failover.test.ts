@@ -74,6 +74,23 @@ describe.skipIf(findBind() === null || findHaproxy() === null)('a failover that 
   });
 
   it('cannot be signed where nothing is configured, and says what is away before anybody signs', async () => {
+    await writeFile(
+      join(folder, 'led.yaml'),
+      RUNBOOK.replaceAll(/act: shift-(dns|proxy),/g, 'act: shift-$1, when: $1,'),
+    );
+    const only = await Promise.all([planOf(west(false)), planOf(west(true))]);
+    expect(only.map(({ decisions: { leftOut, steps }, blockers }) => [leftOut, steps.length, blockers])).toEqual([
+      [
+        [
+          { id: 'dns', when: 'dns' },
+          { id: 'proxy', when: 'proxy' },
+        ],
+        4,
+        [],
+      ],
+      [undefined, 6, []],
+    ]);
+    await writeFile(join(folder, 'led.yaml'), RUNBOOK);
     expect((await planOf(west(false))).blockers.map(({ kind, text }) => `${kind}: ${text.slice(0, 16)}`)).toEqual([
       'not-configured: step dns: the co',
       'not-configured: step proxy: the ',
