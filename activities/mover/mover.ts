@@ -102,14 +102,16 @@ export async function moveInProcess(
 }
 
 /**
- * A job is told the secrets of its own customer alone, and none of the service's. Of a customer that is not known it is told
+ * A job is told the secrets of its own customer alone, and none of the service's or the zone's. Of a customer that is not known it is told
  * what there is, for its error.
  */
 function forJob(settings: SiteSettings, input: unknown): SiteSettings {
   const named = input as { customer?: string; snapshot?: { customer: string }; key?: { customer: string } };
   const own = settings.customers.get(named.customer ?? named.snapshot?.customer ?? named.key?.customer ?? '');
   const services = new Map([...settings.services].map(([site, at]) => [site, { ...at, management: null }]));
-  return { ...settings, services, ...(own && { customers: new Map([[own.id, own]]) }) };
+  if (!own) return { ...settings, services };
+  const { dns: _, ...rest } = own;
+  return { ...settings, services, customers: new Map([[own.id, rest]]) };
 }
 
 function askToEnd(child: ChildProcess): void {
