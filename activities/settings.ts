@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { MoveKind } from '../workflows/model/acts.ts';
 import type { Approver } from '../workflows/model/plan.ts';
 import type { ChannelSettings } from './notify/port.ts';
+import type { ProbeSettings } from './probes/services/settings.ts';
 
 /** How to reach a bucket, and as whom. */
 export interface VaultAccess {
@@ -108,6 +109,8 @@ export interface CustomerSettings {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  /** How its services are probed; left out: they are not. */
+  probes?: ProbeSettings;
   parties: ReadonlyMap<string, Party>;
   /** Files of its own runbooks; of a kind that is left out, the shipped one is its. */
   runbooks: ReadonlyMap<MoveKind, string>;

@@ -102,7 +102,7 @@ export async function moveInProcess(
 }
 
 /**
- * A job is told the secrets of its own customer alone, and none of the service's or the zone's. Of a customer that is not known it is told
+ * A job is told the secrets of its own customer alone, and none of the service's, the zone's or the probes'. Of a customer that is not known it is told
  * what there is, for its error.
  */
 function forJob(settings: SiteSettings, input: unknown): SiteSettings {
@@ -110,7 +110,7 @@ function forJob(settings: SiteSettings, input: unknown): SiteSettings {
   const own = settings.customers.get(named.customer ?? named.snapshot?.customer ?? named.key?.customer ?? '');
   const services = new Map([...settings.services].map(([site, at]) => [site, { ...at, management: null }]));
   if (!own) return { ...settings, services };
-  const { dns: _, ...rest } = own;
+  const { dns: _, probes: __, ...rest } = own;
   return { ...settings, services, customers: new Map([[own.id, rest]]) };
 }
 

@@ -5,6 +5,7 @@ import { notify } from '../notify/act.ts';
 import { createExternalActivities } from '../notify/follow.ts';
 import { pageOperators } from '../notify/page.ts';
 import { requestExternalUpdate } from '../notify/request.ts';
+import { probe } from '../probes/act.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { ExternalUpdateActivities, FailoverActivities } from '../types.ts';
@@ -18,10 +19,14 @@ import { plannedStep } from './planned.ts';
 import { serveUsers } from './serve.ts';
 import { openSite } from './site.ts';
 
-/** What a failover calls at one site, without what moves bulk data. Acts carry the names that runbooks give them. */
+/**
+ * What a failover calls at one site, without what moves bulk data: of that a probe takes the part that compares rows. Acts
+ * carry the names that runbooks give them.
+ */
 export function createFailoverActivities(
   settings: SiteSettings,
-): Omit<FailoverActivities, 'restore-contacts' | 'probe'> & ExternalUpdateActivities {
+  moved: Pick<FailoverActivities, 'probe'>,
+): Omit<FailoverActivities, 'restore-contacts'> & ExternalUpdateActivities {
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
@@ -32,6 +37,10 @@ export function createFailoverActivities(
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
+    probe: async (input) => {
+      const { signal } = running();
+      return probe(site, await plannedStep(site, input), { rows: () => moved.probe(input), signal });
+    },
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
     ...createExternalActivities(site, () => running().signal),

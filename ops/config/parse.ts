@@ -7,6 +7,7 @@ import type { Configuration, CustomerConfiguration, SecretReference, SiteConfigu
 import { linksOf } from './capacity.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { partiesOf } from './parties.ts';
+import { probesOf } from './probes.ts';
 import { secretOf, sourceOf } from './references.ts';
 import { runbooksOf } from './runbooks.ts';
 import { siteOf } from './sites.ts';
@@ -73,6 +74,7 @@ const customerKeys = [
   'continuity-test',
   'limits',
   'parties',
+  'probes',
   'runbooks',
   'links',
   'traffic',
@@ -103,6 +105,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     dns: dnsOf(f.dns, sites),
     backends: backendsOf(f.proxy, sites, known),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
+    probes: probesOf(f.probes, sites, known),
     runbooks: runbooksOf(f.runbooks),
   };
 }

@@ -14,6 +14,7 @@ import { certificates } from './certificates.ts';
 import { channelSettings } from './channels.ts';
 import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
+import { probeSettings } from './probes.ts';
 import { pathOf, secretText } from './secrets.ts';
 import { serviceAddresses } from './service.ts';
 import { dnsSettings } from './traffic.ts';
@@ -141,6 +142,7 @@ async function customerSettings(
     limits,
     parties,
     links,
+    ...(customer.probes && { probes: await probeSettings(configuration, customer.probes) }),
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
     ...(customer.dns !== null && { dns: await dnsSettings(configuration, customer.dns, site) }),
     ...(customer.backends !== null && { backends: customer.backends }),

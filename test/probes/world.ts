@@ -45,6 +45,10 @@ export interface Running {
   probe(service: ProbedService, change?: Partial<ProbeQuestion>): Promise<ProbeResult>;
   /** Sessions that the service holds for the accounts, resumable ones among them. */
   sessions(): Promise<number>;
+  /** Whether it takes what comes from the servers of a domain, and sends to them. */
+  federatesWith(domain: string): Promise<boolean>;
+  /** Leads it by a DNS on loopback instead of the machine's. */
+  resolveBy(port: number): Promise<void>;
   /** Does `work` while a module is off. */
   without<T>(module: string, work: () => Promise<T>): Promise<T>;
 }
@@ -79,7 +83,7 @@ export async function openService(ejabberd: Ejabberd): Promise<Service> {
         address,
         ports: await allPorts(),
         databaseUrl: database.url,
-        certificate: await certificateFor(tls, join(folder, 'tls', 'site.pem'), [DOMAIN]),
+        certificate: await certificateFor(tls, join(folder, 'tls', `${address}.pem`), [DOMAIN, address]),
         authority: tls.certificate,
         // The right to serve is that of site east: its name is what the rows say.
         peer: { site: 'west', address: '127.0.0.9' },
@@ -159,6 +163,16 @@ function running(folder: string, record: ProcessRecord, options: EjabberdOptions
     async sessions() {
       const told = await call(node, { module: 'ejabberd_sm', name: 'connected_users_number', args: [] });
       return Number(told);
+    },
+    async federatesWith(domain) {
+      return (await call(node, { module: 'ejabberd_s2s', name: 'allow_host', args: [DOMAIN, domain] })) === 'true';
+    },
+    async resolveBy(port) {
+      const set = (name: string, ...terms: string[]): Promise<string> =>
+        call(node, { module: 'inet_db', name, args: terms.map((term) => ({ term })) });
+      await set('set_lookup', '[file, dns]');
+      await set('res_option', 'resolv_conf', '""'); // Else that is read again.
+      await set('res_option', 'nameservers', `[{{127,0,0,1},${port}}]`);
     },
     async without(which, work) {
       await module('stop_module', which);

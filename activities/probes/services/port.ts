@@ -18,6 +18,9 @@ export const probedServices = [
 ] as const satisfies readonly Service[];
 export type ProbedService = (typeof probedServices)[number];
 
+export const isProbed = (service: string | undefined): service is ProbedService =>
+  (probedServices as readonly (string | undefined)[]).includes(service);
+
 /** Where users of one domain find one site. */
 export interface ProbeTarget {
   domain: string;

@@ -1,7 +1,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { failure, failureText } from '../../../workflows/model/failures.ts';
+import { failure } from '../../../workflows/model/failures.ts';
 import { moverEnvironment } from '../../mover/mover.ts';
 import { Slots } from '../../mover/slots.ts';
 import type { FromProbe, ProbeAccount, ProbeOrder, ProbeQuestion, ProbeResult, Provisioner, ToProbe } from './port.ts';
@@ -73,7 +73,12 @@ async function probeProvisioning(question: ProbeQuestion, provisioner: Provision
     } catch (error) {
       signal.throwIfAborted();
       const ms = Math.round(performance.now() - began);
-      return { ok: false, ms, because: `expected ${what}; saw ${failureText(error)}`, facts: {} };
+      return {
+        ok: false,
+        ms,
+        because: `expected ${what}; saw ${error instanceof Error ? error.message : String(error)}`,
+        facts: {},
+      };
     }
   };
   try {

@@ -23,9 +23,16 @@ export function serviceListeners({ address: ip, ports, bought }: EjabberdOptions
   }
   if (ports.stun !== undefined) {
     const relay = bought?.externalAv
-      ? { use_turn: true, turn_ipv4_address: ip }
+      ? { use_turn: true, auth_type: 'user' }
       : { use_turn: false, auth_type: 'anonymous' };
-    listeners.push({ port: ports.stun, ip, transport: 'udp', module: 'ejabberd_stun', ...relay });
+    listeners.push({
+      port: ports.stun,
+      ip,
+      transport: 'udp',
+      module: 'ejabberd_stun',
+      turn_ipv4_address: ip,
+      ...relay,
+    });
   }
   if (ports.servers !== undefined)
     listeners.push({ port: ports.servers, ip, module: 'ejabberd_s2s_in', max_stanza_size: 524_288 });
