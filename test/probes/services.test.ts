@@ -1,14 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { Client } from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeResult, ProbedService, Provisioner } from '../../activities/probes/services/port.ts';
-import { probeService } from '../../activities/probes/services/probe.ts';
 import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
-import { blackHole, droppingPort } from '../rig/black-holes.ts';
-import { newAuthority, newServer } from '../rig/certificates.ts';
 import { sql } from '../rig/sql.ts';
-import { decoy } from './decoy.ts';
-import { DOMAIN, openService, PASSWORD, type Running, type Service } from './world.ts';
+import { clientsOf } from './clients.ts';
+import { DOMAIN, openService, type Running, type Service } from './world.ts';
 
 /** Real clients at a real ejabberd: each service is seen working, and seen broken for the reason that it is. */
 
@@ -34,17 +30,6 @@ async function under<T>(text: string, undo: string, work: () => Promise<T>): Pro
     await at(undo);
   }
 }
-
-/** Processes of probes that live below a process. */
-const clientsOf = (parent: number): string[] =>
-  readdirSync('/proc').filter((pid) => {
-    try {
-      const [, of] = /\) \S (\d+)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8')) ?? [];
-      return Number(of) === parent && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('probes/services/main.ts');
-    } catch {
-      return false; // No process, or gone while it was looked at.
-    }
-  });
 
 // A real ejabberd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
 describe.skipIf(ejabberd === null)('probes of services', () => {
@@ -187,81 +172,39 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
     expect(await because(east.probe('remote-access'))).toBe('');
   });
 
-  describe('no password is given', () => {
-    const authority = newAuthority('a test');
-    it.each([
-      ['whose certificate is for another name', () => newServer(authority, 'other.example'), /altnames/],
-      ['whose certificate nobody trusts', () => newServer(newAuthority('another'), DOMAIN), /certificate/],
-      ['that offers no encryption', () => null, /no encryption is offered/],
-    ])('to a server %s', async (_, certificate, saw) => {
-      const trap = await decoy(certificate());
-      const target = { ...east.question('remote-access').target, clients: trap.at, ca: authority.certificate };
-      try {
-        expect(await because(east.probe('remote-access', { target, limitMs: 4000 }))).toMatch(saw);
-        expect(trap.heard()).toContain('<stream:stream');
-        expect(trap.heard()).not.toContain('<auth');
-      } finally {
-        await trap.close();
-      }
-    });
-  });
-});
+  describe('a probe that can no longer help itself', () => {
+    /** One that waits for what will not come, with its sessions open; its process. */
+    async function stuck(limitMs: number): Promise<{ probe: Promise<ProbeResult>; pid: number }> {
+      await at(`update rosterusers set subscription = 'N'`);
+      const probe = east.probe('presence', { limitMs });
+      probe.catch(() => undefined);
+      await expect.poll(() => east.sessions(), { timeout: 10_000 }).toBe(2);
+      return { probe, pid: Number(clientsOf(process.pid)[0]) };
+    }
+    afterEach(() => at(`update rosterusers set subscription = 'B'`));
 
-describe('a probe ends within its time-out', () => {
-  const LIMIT_MS = 2500;
-  const inTime = async (probe: Promise<ProbeResult>): Promise<string> => {
-    const began = performance.now();
-    const told = await because(probe);
-    expect(performance.now() - began).toBeLessThan(LIMIT_MS + 700);
-    return told;
-  };
-  const target = { domain: DOMAIN, web: null, address: null, ca: null };
-  const account = { user: 'nobody', password: PASSWORD };
-  const question = {
-    accounts: { first: account, second: account, third: account },
-    relay: false,
-    partner: null,
-    provisioner: null,
-  };
-  const ask = (clients: string, signal = new AbortController().signal): Promise<ProbeResult> =>
-    probeService({
-      ...question,
-      service: 'instant-messaging',
-      target: { ...target, clients },
-      limitMs: LIMIT_MS,
-      signal,
+    it('leaves no session behind when it is killed, and is no verdict on the service', async () => {
+      const { probe, pid } = await stuck(20_000);
+      process.kill(pid, 'SIGKILL');
+      await expect(probe).rejects.toThrow(/^probe of presence: its process was ended by SIGKILL/);
+      await expect.poll(() => east.sessions(), { timeout: 5000 }).toBe(0);
     });
 
-  it('at a host that takes connections and says nothing', async () => {
-    const hole = await blackHole();
-    expect(await inTime(ask(`127.0.0.1:${hole.port}`))).toMatch(
-      /^expected account \d to sign in at .*; saw nothing more than a connection without an answer, after [\d.]+ s$/,
-    );
-    await hole.close();
+    it('is ended at its limit when it stands still, and what it waited for is told', async () => {
+      const { probe, pid } = await stuck(6000);
+      process.kill(pid, 'SIGSTOP');
+      expect(await because(probe)).toMatch(/^expected account 1 to see account 2 come; saw nothing within 6\.\d s$/);
+      expect(clientsOf(process.pid)).toEqual([]);
+    });
   });
 
-  it('at a host that drops packets', async () => {
-    const hole = await droppingPort();
-    expect(await inTime(ask(`127.0.0.1:${hole.port}`))).toMatch(/saw nothing more than no connection, after/);
-    await hole.close();
-  });
-
-  it('at a host where nobody listens, at once', async () => {
-    const began = performance.now();
-    expect(await because(ask('127.0.0.1:9'))).toMatch(/saw connect ECONNREFUSED 127\.0\.0\.1:9/);
-    expect(performance.now() - began).toBeLessThan(LIMIT_MS);
-  });
-
-  it('and when it is asked to stop: its process is gone within a second, and it fails as it was told', async () => {
-    const hole = await blackHole();
-    const stop = new AbortController();
-    const probe = ask(`127.0.0.1:${hole.port}`, stop.signal);
-    await expect.poll(() => hole.opened(), { timeout: 5000 }).toBeGreaterThan(0);
-    const began = performance.now();
-    stop.abort(new Error('asked to stop'));
-    await expect(probe).rejects.toThrow('asked to stop');
-    expect(performance.now() - began).toBeLessThan(1000);
-    expect(clientsOf(process.pid)).toEqual([]);
-    await hole.close();
+  it('follows users to the site that serves them', async () => {
+    const { ports } = east.options;
+    await service.start('west', '127.0.0.9', { ports, peer: { site: 'east', address: '127.0.0.6' } });
+    await at(`update tandem.home set site = 'west' where username = 'probe-1'`);
+    await east.lookAgain();
+    await expect.poll(() => because(east.probe('instant-messaging', { limitMs: 5000 })), { timeout: 20_000 }).toBe('');
+    await at(`update tandem.home set site = 'east'`);
+    await east.lookAgain();
   });
 });

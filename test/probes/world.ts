@@ -49,6 +49,8 @@ export interface Running {
   federatesWith(domain: string): Promise<boolean>;
   /** Leads it by a DNS on loopback instead of the machine's. */
   resolveBy(port: number): Promise<void>;
+  /** Makes it forget where users are at home. */
+  lookAgain(): Promise<void>;
   /** Does `work` while a module is off. */
   without<T>(module: string, work: () => Promise<T>): Promise<T>;
 }
@@ -173,6 +175,9 @@ function running(folder: string, record: ProcessRecord, options: EjabberdOptions
       await set('set_lookup', '[file, dns]');
       await set('res_option', 'resolv_conf', '""'); // Else that is read again.
       await set('res_option', 'nameservers', `[{{127,0,0,1},${port}}]`);
+    },
+    async lookAgain() {
+      await call(node, { module: 'mod_tandem_rights', name: 'look_again', args: [DOMAIN] });
     },
     async without(which, work) {
       await module('stop_module', which);
