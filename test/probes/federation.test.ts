@@ -82,7 +82,7 @@ describe.skipIf(ejabberd === null || !hasProsody())('trusted federation', () => 
   it('is red when the partner does not answer', async () => {
     process.kill(partner.pid, 'SIGSTOP');
     try {
-      expect(await because({ limitMs: 3000 })).toMatch(
+      expect(await because({ limitMs: 5000 })).toMatch(
         /^expected the account at the partner to sign in at .*; saw nothing more than/,
       );
     } finally {

@@ -9,7 +9,7 @@ import { decoy } from './decoy.ts';
 /** What a probe does where there is no service: it ends in time, and tells nobody a password. */
 
 const DOMAIN = 'acme.example';
-const LIMIT_MS = 2500;
+const LIMIT_MS = 4000;
 const account = { user: 'nobody', password: 'a password of the probes' };
 
 function ask(clients: string, change: Partial<ProbeQuestion> = {}, ca: string | null = null): Promise<ProbeResult> {
@@ -41,7 +41,7 @@ describe('no password is given', () => {
   ])('to a server %s', async (_, certificate, saw) => {
     const trap = await decoy(certificate());
     try {
-      expect(await because(ask(trap.at, { service: 'remote-access', limitMs: 4000 }, authority.certificate))).toMatch(
+      expect(await because(ask(trap.at, { service: 'remote-access', limitMs: 6000 }, authority.certificate))).toMatch(
         saw,
       );
       expect(trap.heard()).toContain('<stream:stream');

@@ -104,7 +104,7 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
     ['audio-video', 'mod_stun_disco', /^expected STUN and TURN services with credentials; saw service-unavailable/],
     ['contacts', 'mod_privacy', /saw it arrive: nobody is blocked/],
   ])('%s is red when %s is off', async (name, module, told) => {
-    expect(await east.without(module, () => because(east.probe(name, { limitMs: 3000 })))).toMatch(told);
+    expect(await east.without(module, () => because(east.probe(name, { limitMs: 6000 })))).toMatch(told);
   });
 
   it('instant messaging is red when what is said comes back, presence when nobody is shown', async () => {
@@ -118,7 +118,7 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
     const alone = await under(
       `update rosterusers set subscription = 'N'`,
       `update rosterusers set subscription = 'B'`,
-      () => because(east.probe('presence', { limitMs: 3000 })),
+      () => because(east.probe('presence', { limitMs: 6000 })),
     );
     expect(alone).toMatch(/^expected account 1 to see account 2 come; saw nothing, after/);
   });
@@ -126,7 +126,7 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
   it('archiving is red when the archive answers, and has not kept it', async () => {
     const never = `insert into archive_prefs (username, def, always, never) values ('probe-1', 'never', '[]', '[]')`;
     const told = await under(never, 'delete from archive_prefs', () =>
-      because(east.probe('archiving', { limitMs: 3000 })),
+      because(east.probe('archiving', { limitMs: 6000 })),
     );
     expect(told).toMatch(
       /^expected the archive of account 1 to have it; saw an archive without it, asked \d+ times, after/,
@@ -151,7 +151,7 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
     process.kill(east.record.pid, 'SIGSTOP');
     const began = performance.now();
     try {
-      expect(await because(east.probe('remote-access', { limitMs: 2500 }))).toMatch(
+      expect(await because(east.probe('remote-access', { limitMs: 5000 }))).toMatch(
         /^expected account 1 to sign in at .*; saw nothing more than a connection without an answer/,
       );
     } finally {
@@ -161,13 +161,13 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
     await lock.connect();
     await lock.query('begin; lock table users in access exclusive mode');
     try {
-      expect(await because(east.probe('remote-access', { limitMs: 2500 }))).toMatch(
+      expect(await because(east.probe('remote-access', { limitMs: 5000 }))).toMatch(
         /^expected account 1 to sign in at .*; saw nothing more than a stream before sign-in/,
       );
     } finally {
       await lock.end();
     }
-    expect(performance.now() - began).toBeLessThan(2 * (2500 + 700));
+    expect(performance.now() - began).toBeLessThan(2 * (5000 + 700));
     // It was the database, and not the probe: with it back, the same question has another answer.
     expect(await because(east.probe('remote-access'))).toBe('');
   });

@@ -86,9 +86,12 @@ export type ToProbe = { order: ProbeOrder } | { stop: true };
 
 export interface ProbeOrder extends Pick<ProbeQuestion, 'target' | 'accounts' | 'relay' | 'partner'> {
   what: Exclude<ProbedService, 'provisioning'> | 'provisioned' | 'disabled';
-  /** What its clients may take, ms. */
-  limitMs: number;
+  /** Until when its clients may take, in ms by `moment`: the start of their process is of the same limit. */
+  endsAt: number;
 }
+
+/** Now, ms: the same in all processes of a machine, and set by nobody (CLOCK_MONOTONIC). */
+export const moment = (): number => Number(process.hrtime.bigint() / 1000n) / 1000;
 
 /** `expects`: what it waits for now, for the case that it can no longer say so itself. */
 export type FromProbe = { expects: string } | { result: ProbeResult };

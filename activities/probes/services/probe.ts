@@ -4,7 +4,16 @@ import { fileURLToPath } from 'node:url';
 import { failure } from '../../../workflows/model/failures.ts';
 import { moverEnvironment } from '../../mover/mover.ts';
 import { Slots } from '../../mover/slots.ts';
-import type { FromProbe, ProbeAccount, ProbeOrder, ProbeQuestion, ProbeResult, Provisioner, ToProbe } from './port.ts';
+import {
+  moment,
+  type FromProbe,
+  type ProbeAccount,
+  type ProbeOrder,
+  type ProbeQuestion,
+  type ProbeResult,
+  type Provisioner,
+  type ToProbe,
+} from './port.ts';
 
 const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
 /** In MiB. */
@@ -46,7 +55,7 @@ export async function probeService(question: ProbeQuestion): Promise<ProbeResult
 const orderOf = (
   { target, accounts, relay, partner }: ProbeQuestion,
   what: ProbeOrder['what'],
-): Omit<ProbeOrder, 'limitMs'> => ({
+): Omit<ProbeOrder, 'endsAt'> => ({
   what,
   target,
   accounts,
@@ -102,7 +111,7 @@ async function takeAway(provisioner: Provisioner, { user }: ProbeAccount): Promi
 
 /** One process, told one order: whatever becomes of it, it is gone at the end. */
 async function inProcess(
-  order: Omit<ProbeOrder, 'limitMs'>,
+  order: Omit<ProbeOrder, 'endsAt'>,
   limitMs: number,
   signal: AbortSignal,
 ): Promise<ProbeResult> {
@@ -114,6 +123,7 @@ async function inProcess(
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   });
+  const endsAt = moment() + limitMs - CLOSE_MS;
   let result: ProbeResult | null = null;
   let expects = 'its clients to start';
   let late = false;
@@ -128,9 +138,7 @@ async function inProcess(
     else ({ result } = message);
   });
   try {
-    const how = await ended(child, () =>
-      child.send({ order: { ...order, limitMs: limitMs - CLOSE_MS } } satisfies ToProbe),
-    );
+    const how = await ended(child, () => child.send({ order: { ...order, endsAt } } satisfies ToProbe));
     signal.throwIfAborted();
     const seconds = ((performance.now() - began) / 1000).toFixed(1);
     if (result) return result;

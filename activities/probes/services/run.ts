@@ -1,4 +1,4 @@
-import type { ProbeAccount, ProbeOrder } from './port.ts';
+import { moment, type ProbeAccount, type ProbeOrder } from './port.ts';
 import { Session, type SessionOptions, type Stanza } from './session.ts';
 
 /** What a probe expected and did not see. The message is all that anybody is told of it. */
@@ -17,8 +17,8 @@ export class ProbeRun {
   constructor(order: ProbeOrder, tell: (expects: string) => void) {
     this.order = order;
     this.tell = tell;
-    this.over = AbortSignal.timeout(order.limitMs);
-    this.endsAt = performance.now() + order.limitMs;
+    this.endsAt = order.endsAt;
+    this.over = AbortSignal.timeout(Math.floor(this.leftMs));
   }
 
   /** Fires when the clients' time is over. */
@@ -27,7 +27,7 @@ export class ProbeRun {
   }
 
   get leftMs(): number {
-    return Math.max(1, this.endsAt - performance.now());
+    return Math.max(1, this.endsAt - moment());
   }
 
   note(error: unknown): void {
