@@ -6,15 +6,14 @@ import {
   actRules,
   acts,
   moveKinds,
-  conditions,
   requiredActs,
   services,
   stepArguments,
   type Act,
-  type Condition,
   type MoveKind,
   type StepArgument,
 } from '../workflows/model/acts.ts';
+import { conditions, type Condition } from '../workflows/model/conditions.ts';
 import { onFailures, type OnFailure, type Runbook, type Step } from '../workflows/model/plan.ts';
 import { PROMISED_RTO_MS, stepFaults } from './checks.ts';
 import { unlisted, type Listed } from './names.ts';

@@ -1,4 +1,5 @@
-import { actRules, acts, conditions, moveKinds, services, stepArguments, type Act } from '../workflows/model/acts.ts';
+import { actRules, acts, moveKinds, services, stepArguments, type Act } from '../workflows/model/acts.ts';
+import { conditions } from '../workflows/model/conditions.ts';
 import { onFailures } from '../workflows/model/plan.ts';
 
 /** For editors: the same tables that the loader reads by, as JSON Schema (draft 2020-12). The linter says more. */

@@ -1,5 +1,5 @@
 import { unlisted } from '../../runbooks/names.ts';
-import type { Condition } from '../../workflows/model/acts.ts';
+import type { Condition } from '../../workflows/model/conditions.ts';
 import type { Plan, Step } from '../../workflows/model/plan.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import { lackOf, trafficActs } from '../traffic/act.ts';
@@ -15,13 +15,16 @@ export function withParties(steps: readonly Step[], { parties }: Pick<CustomerSe
 
 /** What of the parts that a step's `when` may name the configuration of this site has for a customer. */
 export function partsOf(
-  { proxy }: Pick<SiteSettings, 'proxy'>,
+  { site, proxy, services }: Pick<SiteSettings, 'site' | 'proxy' | 'services'>,
   { dns, backends, probes }: Pick<CustomerSettings, 'dns' | 'backends' | 'probes'>,
 ): Condition[] {
   const has: [Condition, boolean][] = [
     ['dns', Boolean(dns)],
     ['proxy', Boolean(proxy && backends)],
     ['service-probes', Boolean(probes)],
+    ['web-probes', typeof probes?.targets.get(site)?.web === 'string'],
+    ['federation-probes', Boolean(probes?.partner)],
+    ['provisioning-probes', Boolean(probes && services.get(site)?.management)],
   ];
   return has.flatMap(([part, there]) => (there ? [part] : []));
 }
@@ -31,7 +34,7 @@ export function partsOf(
  * anybody signs. Steps for what was not bought, or is not configured, by their `when`, are not among these.
  */
 export function unconfigured(
-  own: Pick<SiteSettings, 'site' | 'channels' | 'requests' | 'commands' | 'proxy'>,
+  own: Pick<SiteSettings, 'site' | 'channels' | 'requests' | 'commands' | 'proxy' | 'services'>,
   customer: Pick<CustomerSettings, 'id' | 'dns' | 'backends'>,
   steps: readonly Step[],
 ): Plan['blockers'] {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
-import { tellStory, type DemoReport, type Stage } from '../embedded/demo/story.ts';
+import { tellStory, type DemoReport, type Facts, type Stage } from '../embedded/demo/story.ts';
 import { down, reset } from '../embedded/control.ts';
 import { exits, wholeNumber, type Context } from './print.ts';
 
@@ -18,8 +18,10 @@ const words: Record<Stage, string> = {
   fenced: 'A newer epoch keeps east from serving again',
   restored: 'West holds the contacts and ACLs of the lost half as of the recovery point',
   serving: 'West serves everybody',
+  'signed-in-again': 'A user of the lost half is signed in again, at west',
   verified: 'Every row was compared with the snapshot',
   closed: 'The failover is closed; its evidence is sealed in the vault',
+  services: 'Every promised service was looked at by real clients, as its users find it',
   'test-passed': 'A continuity test restored the same snapshot from nothing, and it was equal',
 };
 
@@ -35,11 +37,9 @@ export function register(program: Command, context: Context): void {
       const folder = process.env['TANDEM_STATE'] ?? join(process.cwd(), '.tandem', 'demo');
       const started = Date.now();
       const { out } = context;
-      const tell = (stage: Stage, facts: Record<string, string | number | boolean>): void => {
+      const tell = (stage: Stage, facts: Facts): void => {
         const atMs = Date.now() - started;
-        const detail = Object.entries(facts)
-          .map(([name, value]) => `${name} ${value}`)
-          .join(', ');
+        const detail = Object.entries(facts).map(factText).join(', ');
         out.answer(
           { stage, atMs, ...facts },
           `${(atMs / 1000).toFixed(1).padStart(6)} s  ${words[stage]}\n          ${detail}`,
@@ -63,6 +63,11 @@ export function register(program: Command, context: Context): void {
       }
     });
 }
+
+const factText = ([name, value]: [string, Facts[string]]): string =>
+  typeof value === 'object'
+    ? value.map(({ service, ok, ms }) => `${service} ${ok ? `${ms} ms` : 'NOT SEEN'}`).join(', ')
+    : `${name} ${value}`;
 
 function summary(r: DemoReport): string[] {
   return [

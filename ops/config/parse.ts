@@ -1,5 +1,5 @@
 import { dirname } from 'node:path';
-import { options } from '../../workflows/model/acts.ts';
+import { options } from '../../workflows/model/conditions.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';

@@ -7,6 +7,7 @@ import type { Ports } from './ports.ts';
 import { contactsDatabase } from './postgres.ts';
 import { databaseUrl, newSigningKey, secret, vaultUsers } from './secrets.ts';
 import { managementToken, type Service } from './service.ts';
+import { probesEntry } from './probes.ts';
 import { proxyEntry, trafficEntry } from './traffic.ts';
 import { bucketOf, REGION } from './vault.ts';
 import { WITNESS_BUCKET, witnessServer } from './witness.ts';
@@ -133,7 +134,7 @@ async function customerEntry(folder: string, sites: string[], ports: Ports, serv
     domain: DOMAIN,
     sites,
     databases,
-    ...(service && (await trafficEntry(folder, service))),
+    ...(service && { ...(await trafficEntry(folder, service)), probes: await probesEntry(folder, service) }),
     keys: { current: 'k1', ring: { k1: file(`${CUSTOMER}-k1`) } },
     options: ['content-archiving', 'third-party-federation'],
     objectives: { rpo: '8h', rto: '24h' },

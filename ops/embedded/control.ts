@@ -5,13 +5,24 @@ import { Fault } from '../fault.ts';
 import { forgetBind } from '../reference-service/bind.ts';
 import { forgetEjabberd } from '../reference-service/ejabberd/site.ts';
 import { choosePorts, isFree, witnessPort, type PortName, type Ports } from './ports.ts';
+import { hasPartner, PARTNER_ADDRESS, PARTNER_SITE } from './partner.ts';
 import { knownService } from './service.ts';
 import { hasNameServer, hasProxy, NAME_SERVER } from './traffic.ts';
 import { findProcesses, killMarked, lives, logPath, stopProcess, type ProcessRecord } from './processes.ts';
 
 /** Looking at a stack, and ending it, whatever has become of the command that started it. */
 
-const processNames = ['postgres', 'vault', 'temporal', 'ui', 'worker', 'ejabberd', 'haproxy', 'bind'] as const;
+const processNames = [
+  'postgres',
+  'vault',
+  'temporal',
+  'ui',
+  'worker',
+  'ejabberd',
+  'haproxy',
+  'bind',
+  'prosody',
+] as const;
 export type ProcessName = (typeof processNames)[number];
 
 /** The port whose answer shows that a process is up. */
@@ -78,11 +89,14 @@ async function expected(folder: string): Promise<Expected[]> {
       ];
     }),
     ...(witness === null ? [] : [{ site: WITNESS, name: 'vault' as const, host, port: witness }]),
+    ...(service && hasPartner() ? [partnerOf(service.ports['partner-clients'])] : []),
     ...(service && hasNameServer()
       ? [{ site: NAME_SERVER, name: 'bind' as const, host, port: service.ports.dns }]
       : []),
   ];
 }
+
+const partnerOf = (port: number): Expected => ({ site: PARTNER_SITE, name: 'prosody', host: PARTNER_ADDRESS, port });
 
 const typedKeys = <K extends string>(of: Record<K, unknown>): K[] => Object.keys(of) as K[];
 
@@ -110,7 +124,7 @@ export async function stopAll(folder: string, records: ProcessRecord[]): Promise
     await Promise.all(these.map((record) => stopProcess(folder, record, signal, graceMs)));
   };
   await stop('SIGTERM', 15_000, 'worker', 'ui', 'haproxy');
-  await stop('SIGTERM', 15_000, 'temporal', 'vault', 'ejabberd', 'bind');
+  await stop('SIGTERM', 15_000, 'temporal', 'vault', 'ejabberd', 'bind', 'prosody');
   await stop('SIGINT', 20_000, 'postgres'); // Its "fast" shutdown: it does not wait for clients.
 }
 

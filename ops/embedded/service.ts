@@ -10,12 +10,27 @@ import { admitToManagement } from '../reference-service/ejabberd/tokens.ts';
 import { isFree } from './ports.ts';
 import { contactsDatabase, SERVICE_ROLE } from './postgres.ts';
 import { databaseUrl, secret } from './secrets.ts';
+import { hasNameServer } from './traffic.ts';
 
 /** The reference service as a part of the stack: an ejabberd a site, on the site's PostgreSQL. */
 
 /** Where its servers listen, the same at both sites: each has an address of its own. New ones go to the end. */
-const portNames = ['clients', 'distribution', 'management', 'front', 'dns'] as const;
+const portNames = [
+  'clients',
+  'distribution',
+  'management',
+  'front',
+  'dns',
+  'web',
+  'stun',
+  'servers',
+  'partner-clients',
+  'partner-servers',
+] as const;
 export type ServicePorts = Record<(typeof portNames)[number], number>;
+
+/** The domain of the trusted partner. */
+export const PARTNER = 'partner.example';
 
 /** A block that is large enough for what may come, below those of the sites. */
 const BLOCK = 24;
@@ -112,6 +127,8 @@ export async function startService(folder: string, site: string, service: Servic
     certificate: await certificateFor(authority, join(folder, 'tls', `${site}.pem`), names),
     authority: authority.certificate,
     peer: { site: other, address: at },
+    bought: { archiving: true, externalAv: false, partners: [PARTNER] },
+    resolver: hasNameServer() ? { address: '127.0.0.1', port: ports.dns } : null,
   });
 }
 

@@ -7,6 +7,7 @@ import { CUSTOMER, DOMAIN, configurationPath, writeConfiguration } from './confi
 import { locked } from './lock.ts';
 import { choosePorts, requireFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { livingProcesses, stopAll, type ProcessName } from './control.ts';
+import { hasPartner, PARTNER_SITE, startStackPartner } from './partner.ts';
 import { contactsDatabase, preparePostgres, startPostgres } from './postgres.ts';
 import { startProcess, type ProcessRecord } from './processes.ts';
 import { databaseUrl, vaultUsers, type VaultUsers } from './secrets.ts';
@@ -70,8 +71,8 @@ export async function up(options: StackOptions): Promise<Stack> {
     const running = await livingProcesses(folder);
     const ports = await choosePorts(folder, sites);
     const witness = await witnessPort(folder, options.witness ?? sites.length > 1);
-    const witnessRuns = running.some((r) => r.site === WITNESS && r.name === 'vault');
-    const nameServerRuns = running.some((r) => r.site === NAME_SERVER && r.name === 'bind');
+    const runs = (site: string, name: ProcessName): boolean => running.some((r) => r.site === site && r.name === name);
+    const witnessRuns = runs(WITNESS, 'vault');
     const service = options.service === false ? null : await prepareService(folder, sites, DOMAIN);
     await writeConfiguration(folder, ports, witness, service);
     const taken = portsToTake(sites, ports, running, options.workers);
@@ -83,7 +84,8 @@ export async function up(options: StackOptions): Promise<Stack> {
         ...(witness === null
           ? []
           : [startWitness(folder, { port: witness, sites, running: witnessRuns }, servers.versitygw)]),
-        ...(service && hasNameServer() && !nameServerRuns ? [startNameServer(folder, service)] : []),
+        ...(service && hasNameServer() && !runs(NAME_SERVER, 'bind') ? [startNameServer(folder, service)] : []),
+        ...(service && hasPartner() && !runs(PARTNER_SITE, 'prosody') ? [startStackPartner(folder, service)] : []),
       ]);
     } catch (error) {
       const before = new Set(running.map((r) => r.pid));

@@ -3,7 +3,7 @@ import { WITNESS } from '../config/witness.ts';
 import { findBind, startBind, type BindKey } from '../reference-service/bind.ts';
 import { findHaproxy, haproxySocket, startHaproxy } from '../reference-service/haproxy.ts';
 import { secret } from './secrets.ts';
-import type { Service } from './service.ts';
+import { PARTNER, type Service } from './service.ts';
 
 /** How the stack's users are led to a site: a name server at neither, and a proxy before the service of each. */
 
@@ -11,7 +11,10 @@ import type { Service } from './service.ts';
 export const NAME_SERVER = WITNESS;
 const HOST = '127.0.0.1';
 const BACKEND = 'clients';
-const RECORD = '_xmpp-client._tcp';
+const CLIENTS = '_xmpp-client._tcp';
+const SERVERS = '_xmpp-server._tcp';
+/** ejabberd has the targets of SRV records resolved by the machine, which knows no name of ours: the address stands for one. */
+export const PARTNER_HOST = '127.0.0.4';
 
 export const hasNameServer = (): boolean => findBind() !== null;
 export const hasProxy = (): boolean => findHaproxy() !== null;
@@ -34,14 +37,20 @@ export async function startNameServer(folder: string, service: Service): Promise
   );
   const records = sites.flatMap(([site, address]) => [
     `im-${site} IN A ${address}`,
-    `${RECORD} IN SRV 10 50 ${ports.front} ${hostOf(site, service)}.`,
+    `${CLIENTS} IN SRV 10 50 ${ports.front} ${hostOf(site, service)}.`,
+    `${SERVERS} IN SRV 10 50 ${ports.servers} ${hostOf(site, service)}.`,
   ]);
   const changes = [
-    { name: RECORD, types: ['SRV'] },
+    { name: CLIENTS, types: ['SRV'] },
+    { name: SERVERS, types: ['SRV'] },
     { name: '_epoch', types: ['TXT'] },
   ];
   const zone = { name: domain, records, keys, changes };
-  await startBind(folder, { site: NAME_SERVER, address: HOST, port: ports.dns, zones: [zone] });
+  const partner = {
+    name: PARTNER,
+    records: [`${SERVERS} IN SRV 10 50 ${ports['partner-servers']} ${PARTNER_HOST}.`],
+  };
+  await startBind(folder, { site: NAME_SERVER, address: HOST, port: ports.dns, zones: [zone, partner] });
 }
 
 /** The front of a site's service: before both, so that who comes to either is taken to one that is up. */
@@ -63,7 +72,10 @@ export async function trafficEntry(folder: string, service: Service): Promise<Re
     zone: domain,
     keys: bySite((site) => ({ name: keyName(site), secret: { file: `secrets/${site}-dns-key` } })),
     ttl: '30s',
-    records: [{ name: RECORD, port: ports.front, targets: bySite((site) => hostOf(site, service)) }],
+    records: [
+      { name: CLIENTS, port: ports.front, targets: bySite((site) => hostOf(site, service)) },
+      { name: SERVERS, port: ports.servers, targets: bySite((site) => hostOf(site, service)) },
+    ],
   };
   return {
     ...(hasNameServer() && { dns }),

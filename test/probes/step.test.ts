@@ -54,8 +54,23 @@ describe('a plan', () => {
     ).map(({ text }) => text);
 
   it('leaves out the steps that are only for customers whose services are probed, unless they are', () => {
-    expect(partsOf({}, { probes })).toEqual(['service-probes']);
-    expect(partsOf({}, {})).toEqual([]);
+    const service = { clients: 'west:5222', api: null, outsideCheck: null };
+    const management = { url: 'https://west/api', token: 'x', ca: null };
+    const west = { site: 'west', services: new Map([['west', service]]) };
+    expect(partsOf(west, { probes })).toEqual(['service-probes']);
+    expect(partsOf(west, {})).toEqual([]);
+    const [at] = [...probes.targets.values()];
+    const all: ProbeSettings = {
+      ...probes,
+      targets: new Map(at ? [['west', { ...at, web: 'https://west' }]] : []),
+      partner: { domain: 'partner.example', clients: 'partner:5222', ...account },
+    };
+    expect(partsOf({ ...west, services: new Map([['west', { ...service, management }]]) }, { probes: all })).toEqual([
+      'service-probes',
+      'web-probes',
+      'federation-probes',
+      'provisioning-probes',
+    ]);
   });
 
   it('cannot be approved with a step that looks at what nobody can look at', () => {

@@ -117,6 +117,7 @@ describe('the shipped runbook', () => {
       'probe',
       'shift-proxy',
       'shift-dns',
+      ...Array.from({ length: 10 }, () => 'probe'),
       'request-external-update',
       'request-external-update',
     ]);

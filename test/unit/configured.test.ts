@@ -27,6 +27,7 @@ const asking = (named: string): Step => ({
 });
 const asked = (named: string): string[] | undefined => withParties([asking(named)], { parties })[0]?.parties;
 const site = {
+  services: new Map(),
   site: 'west',
   channels: new Map<string, ChannelSettings>([['box', { kind: 'outbox', folder: 'x' }]]),
   requests: new Map(),

@@ -1,4 +1,4 @@
-import type { Condition } from './acts.ts';
+import type { Condition } from './conditions.ts';
 import type { Decisions, Step } from './plan.ts';
 
 /** What a step is only for. */

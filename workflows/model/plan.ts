@@ -1,4 +1,5 @@
-import type { Act, Condition, MoveKind, Service, StepArgument } from './acts.ts';
+import type { Act, MoveKind, Service, StepArgument } from './acts.ts';
+import type { Condition } from './conditions.ts';
 import type { SnapshotId, Timestamp } from './snapshots.ts';
 
 /**

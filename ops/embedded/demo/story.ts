@@ -16,6 +16,7 @@ import { createPeople, editPeople } from '../people/people.ts';
 import { killSite, status } from '../control.ts';
 import { peoplePassword } from '../service.ts';
 import { up, type Stack } from '../stack.ts';
+import { seenServices, signInAgain, type SeenService } from './users.ts';
 import { compareWitness, makeWitness } from './witness.ts';
 
 /** The product's story on real servers: protect, lose a site, fail over, verify, evidence. */
@@ -32,11 +33,16 @@ export const stages = [
   'fenced',
   'restored',
   'serving',
+  'signed-in-again',
   'verified',
   'closed',
+  'services',
   'test-passed',
 ] as const;
 export type Stage = (typeof stages)[number];
+
+/** What is measured at a stage; of `services`, what each probe saw. */
+export type Facts = Record<string, string | number | boolean | readonly SeenService[]>;
 
 export interface DemoReport {
   stage: 'report';
@@ -55,7 +61,7 @@ export interface DemoOptions {
   folder: string;
   users: number;
   seed: string;
-  tell: (stage: Stage, facts: Record<string, string | number | boolean>) => void;
+  tell: (stage: Stage, facts: Facts) => void;
   say: (line: string) => void;
   signal: AbortSignal;
 }
@@ -106,6 +112,9 @@ export async function tellStory(options: DemoOptions): Promise<DemoReport> {
   }
 }
 
+/** Whether there is an ejabberd at each site, whose users sign in. */
+const hasService = ({ stack }: Scene): boolean => stack.sites[SURVIVOR]?.clients != null;
+
 function urlOf({ stack }: Scene, site: string): string {
   return stack.sites[site]?.databaseUrl ?? '';
 }
@@ -121,6 +130,7 @@ async function protect(scene: Scene): Promise<void> {
     sites: [LOST, SURVIVOR],
     urls: { [LOST]: urlOf(scene, LOST), [SURVIVOR]: urlOf(scene, SURVIVOR) },
     password: await peoplePassword(options.folder),
+    synthetic: hasService(scene),
   });
   tell('users-created', { users, contacts: sum(created, 'contacts'), aclItems: sum(created, 'aclItems') });
   const of = settings.customers.get(customer);
@@ -175,21 +185,26 @@ async function failOver(scene: Scene, disruptedAt: string): Promise<{ closed: Cl
     await sendVerb(handle, signVerb(await failoverStatus(handle), { verb: 'approve', operator, key }));
   }
   tell('approved', { by: 'operator-1, operator-2' });
-  const done = (act: string) => (s: FailoverStatus) =>
-    s.steps.some((step) => step.act === act && step.state === 'done');
+  const again = hasService(scene) ? signInAgain(scene.settings, customer, SURVIVOR, options.signal) : null;
+  // Told where the story has come to; until then nobody hears it.
+  again?.catch(() => undefined);
+  const done = (id: string) => (s: FailoverStatus) => s.steps.some((step) => step.id === id && step.state === 'done');
   const told = [
-    ['fence-site', 'fenced'],
-    ['restore-contacts', 'restored'],
-    ['serve-users', 'serving'],
-    ['probe', 'verified'],
+    ['fence', 'fenced'],
+    ['contacts', 'restored'],
+    ['serve', 'serving'],
+    ['verify', 'verified'],
   ] as const;
-  for (const [act, stage] of told) {
-    const { steps } = await until(handle, options, done(act));
-    tell(stage, { summary: steps.find((step) => step.act === act)?.summary ?? '' });
+  for (const [id, stage] of told) {
+    const { steps } = await until(handle, options, done(id));
+    tell(stage, { summary: steps.find((step) => step.id === id)?.summary ?? '' });
+    if (stage === 'serving' && again) tell('signed-in-again', await again);
   }
   const closed = await handle.result();
   const mismatches = await compareWitness(urlOf(scene, SURVIVOR), LOST);
   tell('closed', { outcome: closed.report.outcome, mismatches });
+  const services = seenServices(closed.report);
+  if (services.length > 0) tell('services', { services });
   return { closed, mismatches };
 }
 

@@ -7,6 +7,7 @@ import { Database } from '../../../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../../../activities/contacts/prepare.ts';
 import { makeContactTables } from '../postgres.ts';
 import { scramKeys } from './accounts.ts';
+import { syntheticPeople } from './synthetic.ts';
 import { personOf, usernameOf, type Cell, type LifeOptions, type Person } from './life.ts';
 
 export interface PeopleOptions {
@@ -19,6 +20,8 @@ export interface PeopleOptions {
   contacts?: LifeOptions['contacts'];
   /** With which all of them sign in; without one nobody does. */
   password?: string;
+  /** The last of the users are those by which probes look. */
+  synthetic?: boolean;
 }
 
 export interface PeopleCounts {
@@ -86,10 +89,14 @@ async function fillSite(options: PeopleOptions, site: string, half: number): Pro
     await client.query('begin');
     // Ids of the same list differ between the sites, as they do in life.
     const ids = { next: 1000 + half * 4001 };
-    for (let first = 0; first < users; first += BATCH) {
-      const people = Array.from({ length: Math.min(BATCH, users - first) }, (_, i) => personOf(first + i, life));
-      await load(client, people, { sites, half, ids, counts, account });
+    const to = { sites, half, ids, counts, account };
+    const synthetic = options.synthetic ? syntheticPeople(life.domain, sites) : [];
+    const madeUp = users - synthetic.length;
+    for (let first = 0; first < madeUp; first += BATCH) {
+      const people = Array.from({ length: Math.min(BATCH, madeUp - first) }, (_, i) => personOf(first + i, life));
+      await load(client, people, to);
     }
+    if (synthetic.length > 0) await load(client, synthetic, to);
     await client.query("select setval(pg_get_serial_sequence('privacy_list', 'id'), $1)", [ids.next]);
     await client.query('commit');
     await client.query('analyze');
@@ -200,7 +207,7 @@ export async function editPeople({
   try {
     await client.query('begin');
     const { rows } = await client.query<{ username: string }>(
-      'select username from tandem.home where site = $1 order by md5($2 || username) limit $3',
+      `select username from tandem.home where site = $1 and username not like 'probe-%' order by md5($2 || username) limit $3`,
       [site, seed, users],
     );
     const names = rows.map((r) => r.username);

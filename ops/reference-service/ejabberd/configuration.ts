@@ -14,6 +14,8 @@ export interface EjabberdOptions {
   certificate: string;
   authority: string;
   peer: { site: string; address: string };
+  /** The DNS by which it finds other servers; left out: the machine's. */
+  resolver?: { address: string; port: number } | null;
   /** Left out: nothing was bought. */
   bought?: BoughtServices;
 }

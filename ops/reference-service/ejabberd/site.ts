@@ -55,6 +55,7 @@ export async function startEjabberd(
   await copyFile(options.authority, own('ca.pem'));
   const configuration = ejabberdConfiguration({ ...options, certificate: own('site.pem'), authority: own('ca.pem') });
   await secretFile(own('ejabberd.yml'), configuration, 0o600);
+  if (options.resolver) await writeFile(own('inetrc'), inetrc(options.resolver), { mode: 0o644 });
   await secretFile(own('.erlang.cookie'), await cookie(folder), 0o400);
   await hand([
     home,
@@ -78,6 +79,7 @@ export async function startEjabberd(
       HOME: home,
       ERL_LIBS: ejabberd.libraries,
       ERL_CRASH_DUMP_BYTES: '0',
+      ...(options.resolver && { ERL_INETRC: own('inetrc') }),
       EJABBERD_CONFIG_PATH: own('ejabberd.yml'),
       EJABBERD_LOG_PATH: own('log/ejabberd.log'),
       CONTRIB_MODULES_PATH: own('modules'),
@@ -110,6 +112,17 @@ const spoolElsewhere = (home: string): string =>
 /** Deletes what a site's ejabberd keeps outside of the stack's folder. It must not run. */
 export const forgetEjabberd = (folder: string, site: string): Promise<void> =>
   rm(spoolElsewhere(homeOf(folder, site)), { recursive: true, force: true });
+
+/** How Erlang resolves names: by this server and no other. It takes the targets of SRV records to the machine's own. */
+const inetrc = ({ address, port }: { address: string; port: number }): string =>
+  [
+    '{resolv_conf, ""}.',
+    '{lookup, [file, dns]}.',
+    `{nameserver, {${address.replaceAll('.', ',')}}, ${port}}.`,
+    '{timeout, 1000}.',
+    '{retry, 1}.',
+    '',
+  ].join('\n');
 
 /** What the nodes of a stack prove to each other: both know it, nobody else does. */
 async function cookie(folder: string): Promise<string> {
