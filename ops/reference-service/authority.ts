@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { access, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { Fault } from '../fault.ts';
@@ -30,7 +31,7 @@ export async function openAuthority(folder: string): Promise<Authority> {
 
 /**
  * A certificate with its key in one PEM file, as ejabberd takes it: for a server (and, between servers, a client) of these
- * names. One that is there is kept.
+ * names and addresses. One that is there is kept.
  */
 export async function certificateFor(
   authority: Authority,
@@ -43,7 +44,7 @@ export async function certificateFor(
   const signed = ['-CA', authority.certificate, '-CAkey', authority.key];
   const named = ['-subj', `/CN=${names[0] ?? ''}`, '-days', days];
   const extensions = [
-    `subjectAltName=${names.map((name) => `DNS:${name}`).join(',')}`,
+    `subjectAltName=${names.map((name) => `${isIP(name) > 0 ? 'IP' : 'DNS'}:${name}`).join(',')}`,
     'basicConstraints=critical,CA:FALSE',
     'extendedKeyUsage=serverAuth,clientAuth',
   ].flatMap((extension) => ['-addext', extension]);

@@ -7,10 +7,10 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
  * line, and the stack does without.
  */
 
-const PACKAGES = ['ejabberd', 'erlang-p1-pgsql', 'openssl'];
+const PACKAGES = ['ejabberd', 'erlang-p1-pgsql', 'openssl', 'slapd'];
 /** Debian starts a server when it is installed, unless this says no. Ours are started by the stack, and on loopback. */
 const POLICY = '/usr/sbin/policy-rc.d';
-const SERVICES = ['ejabberd'];
+const SERVICES = ['ejabberd', 'slapd'];
 const LIMIT_MS = 300_000;
 
 /** @param {(line: string) => void} say */
