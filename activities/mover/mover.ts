@@ -105,7 +105,10 @@ export async function moveInProcess(
 function forJob(settings: SiteSettings, input: unknown): SiteSettings {
   const named = input as { customer?: string; snapshot?: { customer: string }; key?: { customer: string } };
   const own = settings.customers.get(named.customer ?? named.snapshot?.customer ?? named.key?.customer ?? '');
-  return own ? { ...settings, customers: new Map([[own.id, own]]) } : settings;
+  if (!own) return settings;
+  // No job asks the directory: its password stays here.
+  const { directory: _, ...rest } = own;
+  return { ...settings, customers: new Map([[own.id, rest]]) };
 }
 
 function askToEnd(child: ChildProcess): void {

@@ -1,3 +1,5 @@
+import { applyEntitlements } from '../directory/act.ts';
+import { createDirectoryActivities } from '../directory/activities.ts';
 import { closeMove } from '../journal/close.ts';
 import { sealMove } from '../journal/seal.ts';
 import { claimMove, writeJournal } from '../journal/moves.ts';
@@ -7,7 +9,7 @@ import { pageOperators } from '../notify/page.ts';
 import { requestExternalUpdate } from '../notify/request.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
-import type { ExternalUpdateActivities, FailoverActivities } from '../types.ts';
+import type { ExternalUpdateActivities, FailoverActivities, ProvisioningActivities } from '../types.ts';
 import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
@@ -20,7 +22,7 @@ import { openSite } from './site.ts';
 /** What a failover calls at one site, without what moves bulk data. Acts carry the names that runbooks give them. */
 export function createFailoverActivities(
   settings: SiteSettings,
-): Omit<FailoverActivities, 'restore-contacts' | 'probe'> & ExternalUpdateActivities {
+): Omit<FailoverActivities, 'restore-contacts' | 'probe'> & ExternalUpdateActivities & ProvisioningActivities {
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
@@ -30,9 +32,11 @@ export function createFailoverActivities(
     'seal-move': (move) => sealMove(site, move, running().signal),
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
+    'apply-entitlements': async (input) => applyEntitlements(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
+    ...createDirectoryActivities(site, () => running().signal),
     ...createExternalActivities(site, () => running().signal),
     'page-operators': (page) => pageOperators(settings, page, running().signal),
     'call-http': async (input) => performOutside(site, await plannedStep(site, input), 'call-http', running().signal),

@@ -1,5 +1,6 @@
 import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
+import { entitlementsStand } from '../directory/act.ts';
 import { checkOutside } from './outside.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
@@ -18,6 +19,7 @@ const checks: Partial<Record<Act, Check>> = {
   'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
+  'apply-entitlements': entitlementsStand,
   'serve-users': rightHeld,
   'call-http': (site, input, signal) => checkOutside(site, input, 'call-http', signal),
   'run-command': (site, input, signal) => checkOutside(site, input, 'run-command', signal),

@@ -4,6 +4,7 @@ import type { MoveKind } from '../../workflows/model/acts.ts';
 import { Fault } from '../fault.ts';
 import { faultLine, Source } from '../../runbooks/yaml.ts';
 import type { ChannelConfiguration } from './channels.ts';
+import type { DirectoryConfiguration } from './directory.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
 
@@ -93,6 +94,8 @@ export interface CustomerConfiguration {
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
   parties: ReadonlyMap<string, Party>;
+  /** Null: whoever has a home has an account. */
+  directory: DirectoryConfiguration | null;
   /** Its own, by the kind that each stands for; the shipped ones are the others. */
   runbooks: ReadonlyMap<MoveKind, PlacedFile>;
   /** Bytes per second by site, where somebody has said. */

@@ -4,6 +4,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
 import { linksOf } from './capacity.ts';
+import { directoryOf } from './directory.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { partiesOf } from './parties.ts';
 import { secretOf, sourceOf } from './references.ts';
@@ -62,6 +63,7 @@ const customerKeys = [
   'continuity-test',
   'limits',
   'parties',
+  'directory',
   'runbooks',
   'links',
   'traffic',
@@ -84,6 +86,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     keys,
     options: bought,
     parties: partiesOf(f.parties, { options: bought, channels }),
+    directory: directoryOf(f.directory, sites),
     ...timesOf(f),
     links: linksOf(f.links, sites),
     trafficBytesPerSecond: f.traffic.rate(),

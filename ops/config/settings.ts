@@ -13,6 +13,7 @@ import type {
   SiteConfiguration,
 } from './configuration.ts';
 import { channelSettings } from './channels.ts';
+import { directorySettings } from './directory.ts';
 import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { pathOf, secretText } from './secrets.ts';
@@ -140,6 +141,7 @@ async function customerSettings(
     parties,
     links,
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
+    ...(customer.directory && { directory: await directorySettings(configuration, customer.directory, site) }),
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),
