@@ -9,6 +9,10 @@ import { READING_LIMITS, type Directory, type Entitled, type ReadingLimits } fro
 /** Entries a page, chosen anew for each reading; see `endsInTheOpen`. */
 const PAGE = { least: 400, most: 600 };
 
+/** Of a page: it is held in memory until it is whole, and a server that never ends it must not fill that. */
+const PAGE_BYTES = 32 * 1024 * 1024;
+const LOOK_MS = 100;
+
 /** What the server says no to, whoever asks again (RFC 4511). */
 const refusals: Record<number, string> = {
   7: 'it does not know this way to bind',
@@ -63,6 +67,10 @@ class Line {
   private readonly cutOff = Promise.withResolvers<never>();
   private readonly client: Client;
   private socket: Socket | null = null;
+  private readonly looking: NodeJS.Timeout;
+  /** Bytes that had come when the page began. */
+  private before = 0;
+  private tooMuch = false;
 
   constructor(settings: LdapSettings, limits: ReadingLimits, signal: AbortSignal) {
     this.settings = settings;
@@ -72,6 +80,7 @@ class Line {
     // Not every promise of the library ends when its socket does.
     this.cutOff.promise.catch(() => undefined);
     signal.addEventListener('abort', this.cut, { once: true });
+    this.looking = setInterval(this.look, LOOK_MS);
     this.client = new Client({
       url,
       timeout: limits.questionMs,
@@ -86,7 +95,7 @@ class Line {
     });
   }
 
-  /** The library would connect again by itself, as nobody, and take what nobody is shown for all there is. */
+  /** Left to itself the library connects again, as nobody, and takes what nobody is shown for all there is. */
   private once<S extends Socket | TLSSocket>(open: () => S): S {
     if (this.socket) throw new Error('the connection was lost');
     this.signal.throwIfAborted();
@@ -95,8 +104,14 @@ class Line {
     return socket;
   }
 
+  private readonly look = (): void => {
+    this.tooMuch ||= (this.socket?.bytesRead ?? 0) - this.before > PAGE_BYTES;
+    if (this.tooMuch) this.cut();
+  };
+
   /** Ends the connection and whatever waits for it; nothing is said to a server that may not listen. */
   readonly cut = (): void => {
+    clearInterval(this.looking);
     this.signal.removeEventListener('abort', this.cut);
     this.cutOff.reject(new Error('the connection was cut'));
     this.socket?.destroy();
@@ -134,7 +149,12 @@ class Line {
     });
     let read = 0;
     for (;;) {
-      const next = await this.held(found.next());
+      const next = await this.held(found.next()).catch((error: unknown) => {
+        if (this.tooMuch)
+          throw failure('directory-incomplete', `${name}: a page of more than ${PAGE_BYTES / 1024 / 1024} MiB`);
+        throw error;
+      });
+      this.before = this.socket?.bytesRead ?? 0;
       if (next.done) return;
       const { searchEntries: entries, searchReferences: elsewhere } = next.value;
       if (elsewhere.length > 0)

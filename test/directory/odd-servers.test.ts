@@ -2,29 +2,40 @@ import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { BerReader, BerWriter } from 'ldapts';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { LdapSettings } from '../../activities/settings.ts';
+import { READING_LIMITS } from '../../activities/directory/port.ts';
 import { ldapDirectory } from '../../activities/directory/ldap.ts';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 
 /**
- * Some directories, Active Directory among them, send empty pages before the last one (RFC 2696 lets them), or take no notice
- * of pages. No server that can be started here does, so this one says just what they say.
+ * Some directories, Active Directory among them, send empty pages before the last one (RFC 2696 lets them), take no notice of
+ * pages, or fall silent in the middle of a handshake. No server that can be started here does, so this one says just what
+ * they say.
  */
 
+const SEQUENCE = 0x30;
 const BIND = 0x60;
 const SEARCH = 0x63;
+const EXTENDED = 0x77;
 /** Entries of each page; the last page has no cookie. */
 let pages: number[];
+let says: 'pages' | 'endless' | 'http' = 'pages';
 let server: Server;
 
 beforeAll(async () => {
   server = createServer((socket) => {
     let page = 0;
     socket.on('data', (data) => {
+      if (data[0] !== SEQUENCE) return; // TLS.
       const reader = new BerReader(data);
       reader.readSequence();
       const id = reader.readInt() ?? 0;
       if (reader.peek() === BIND) answer(socket, id, 0x61, null);
+      if (reader.peek() === EXTENDED) answer(socket, id, 0x78, null); // And no word of TLS behind it.
       if (reader.peek() !== SEARCH) return;
+      if (says === 'http') socket.write('HTTP/1.1 400 Bad Request\r\n\r\n');
+      if (says === 'endless') endless(socket, id);
+      if (says !== 'pages') return;
       for (let i = 0; i < (pages[page] ?? 0); i += 1) entry(socket, id, `user${page}-${i}`);
       page += 1;
       answer(socket, id, 0x65, page < pages.length ? `page ${page}` : '');
@@ -61,6 +72,14 @@ function answer(socket: Socket, id: number, operation: number, cookie: string | 
   socket.write(writer.buffer);
 }
 
+/** Entry upon entry, as fast as they are taken, and never the end of the page. */
+function endless(socket: Socket, id: number): void {
+  const more = setInterval(() => {
+    if (socket.destroyed) clearInterval(more);
+    else if (socket.writableLength < 1_000_000) for (let i = 0; i < 100; i += 1) entry(socket, id, 'x'.repeat(10_000));
+  }, 1);
+}
+
 function entry(socket: Socket, id: number, uid: string): void {
   const writer = new BerWriter();
   writer.startSequence();
@@ -80,16 +99,17 @@ function entry(socket: Socket, id: number, uid: string): void {
   socket.write(writer.buffer);
 }
 
-async function read(): Promise<string> {
-  const directory = ldapDirectory({
+async function read(tls: 'none' | 'starttls' = 'none'): Promise<string> {
+  const settings: LdapSettings = {
     url: `ldap://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    tls: 'none',
+    tls,
     ca: null,
     bind: { dn: 'cn=tandem', password: 'x' },
     base: 'dc=example',
     filter: '(objectClass=person)',
     attributes: { username: 'uid', entitlement: { name: 'x', value: null }, home: null, credentials: null },
-  });
+  };
+  const directory = ldapDirectory(settings, { ...READING_LIMITS, questionMs: says === 'endless' ? 10_000 : 1000 });
   let users = 0;
   try {
     for await (const page of directory.entitled(new AbortController().signal)) users += page.length;
@@ -120,4 +140,24 @@ it.each([
 ])('an answer that %s', async (_, given, said) => {
   pages = given;
   expect(await read()).toBe(said);
+});
+
+it('a server that says yes to encryption, and then nothing, is waited for no longer than for any question', async () => {
+  const begun = performance.now();
+  expect(await read('starttls')).toMatch(/^directory-unreachable: the connection was cut/);
+  expect(performance.now() - begun).toBeLessThan(2500);
+});
+
+it.each([
+  ['never ends a page', 'endless', 'directory-incomplete: a page of more than 32 MiB'],
+  ['speaks another protocol', 'http', 'directory-unreachable: SearchRequest: Operation timed out'],
+] as const)('a server that %s fills no memory, and ends no worker', async (_, how, said) => {
+  pages = [1];
+  says = how;
+  try {
+    expect(await read()).toBe(said);
+  } finally {
+    says = 'pages';
+  }
+  expect(await read()).toBe('1 users');
 });
