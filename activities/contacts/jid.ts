@@ -7,6 +7,8 @@ const MAX_PART_BYTES = 1023;
 const PARTS = /^(?:([^\t-\r "&'/:<>@]+)@)?([^\t-\r .@/]+(?:\.[^\t-\r .@/]+)*\.?)(?:\/(.+))?$/su;
 /** The first of these alone. */
 const NODE = /^[^\t-\r "&'/:<>@]+$/su;
+/** As most names are: nothing in them is folded or prohibited. */
+const PLAIN_NAME = /^[a-z0-9._-]+$/;
 const PRINTABLE = /^[ -~]*$/;
 
 interface Profile {
@@ -39,6 +41,7 @@ export function isAddress(text: string): boolean {
 
 /** A user's name as ejabberd knows him, however it was typed; null when ejabberd takes it for no name. */
 export function preparedName(text: string): string | null {
+  if (PLAIN_NAME.test(text) && text.length <= MAX_PART_BYTES) return text;
   if (!NODE.test(text)) return null;
   const name = prepared(text, nodeprep);
   // What is folded must stand by itself: a name that changes again would be two users.

@@ -3,6 +3,9 @@ import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import type { AnswerCounts, HeldAnswer } from './answer.ts';
 import type { Oddities } from './staging.ts';
 
+/** So many changes make what the planner knows of these tables worthless, and a move may be next. */
+const MANY_CHANGES = 1000;
+
 /** So few are believed in a small directory too, as long as they are not more than half of it. */
 export const FEW_REMOVALS = 3;
 
@@ -59,6 +62,7 @@ export async function applyAnswer(client: PoolClient, staged: Staged): Promise<O
     [customer, askedAt, users, changed.enabled + changed.disabled > 0 ? 1 : 0, JSON.stringify(counts)],
   );
   await client.query('delete from tandem.directory_removal');
+  if (changed.enabled + changed.disabled > MANY_CHANGES) await client.query('analyze tandem.entitlement, tandem.home');
   return { state: 'applied', at: askedAt.toISOString(), counts };
 }
 

@@ -152,7 +152,7 @@ export async function directorySettings(
 ): Promise<DirectorySettings> {
   if (!ldap) return { ...rest, source: { kind: 'table' } };
   const { urls, ca, bind, ...same } = ldap;
-  const password = (await secretText(configuration, bind.password)).replace(/\r?\n$/, '');
+  const password = (await secretText(configuration, bind.password)).replace(/\r$/, '');
   const { at, path } = bind.password;
   if (password === '')
     throw new Fault(`${at}: ${path}: is empty`, 'A server takes an empty password for nobody, and says yes: set one.');

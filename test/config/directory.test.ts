@@ -113,7 +113,7 @@ describe('what asks', () => {
     await writeFile(join(folder, 'ca.pem'), newAuthority('x').certificate);
     await writeFile(join(folder, 'nonsense.pem'), 'nonsense');
     await writeFile(join(folder, 'password'), 'hush\n', { mode: 0o600 });
-    await writeFile(join(folder, 'empty'), '\n', { mode: 0o600 });
+    await writeFile(join(folder, 'empty'), '\r\n', { mode: 0o600 });
   });
   afterAll(() => rm(folder, { recursive: true }));
   const settings = (text: string): Promise<unknown> => {
