@@ -26,6 +26,8 @@ export interface Following {
   signal: AbortSignal;
   /** Whatever else must hold when the answer is taken, in the same transaction. */
   guard?: (client: PoolClient, name: string) => Promise<void>;
+  /** Finds out what would come of it, and changes nothing. */
+  dryRun?: boolean;
   /** Another way to the directory. */
   open?: (settings: DirectorySettings, database: Database) => Directory;
 }
@@ -41,6 +43,7 @@ export async function followDirectory({
   settings,
   signal,
   guard,
+  dryRun = false,
   open = openDirectory,
 }: Following): Promise<Outcome> {
   const database = new Database(`database of ${customer.id} at ${site}`, customer.databaseUrl, LIMITS);
@@ -54,11 +57,11 @@ export async function followDirectory({
       await guard?.(client, database.name);
       const { removalsShare } = settings;
       const outcome = await applyAnswer(client, { customer: customer.id, askedAt, removalsShare, oddities });
-      await client.query('commit');
+      await client.query(dryRun ? 'rollback' : 'commit');
       return outcome;
     });
   } catch (error) {
-    if (isDirectoryFault(error)) await noteFailure(database, customer.id, failureText(error));
+    if (isDirectoryFault(error) && !dryRun) await noteFailure(database, customer.id, failureText(error));
     throw error;
   } finally {
     await database.close();

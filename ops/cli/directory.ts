@@ -2,9 +2,18 @@ import { sign } from 'node:crypto';
 import type { Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { acceptRemovals, removalText } from '../../activities/directory/accept.ts';
-import { directoryState, tellHeld, tellState, type DirectoryState } from '../../activities/directory/answer.ts';
+import type { Outcome } from '../../activities/directory/apply.ts';
+import { followDirectory } from '../../activities/directory/follow.ts';
+import {
+  directoryState,
+  tellHeld,
+  tellState,
+  type AnswerCounts,
+  type DirectoryState,
+} from '../../activities/directory/answer.ts';
+import type { Oddities } from '../../activities/directory/staging.ts';
 import { readOperators } from '../../activities/services/operators.ts';
-import type { SiteSettings } from '../../activities/settings.ts';
+import type { CustomerSettings, DirectorySettings, Operator } from '../../activities/settings.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { Fault } from '../fault.ts';
@@ -39,6 +48,9 @@ export function register(program: Command, context: Context): void {
   verb('show', 'the answer in force at a site, how old it is, and one that waits for an operator').action((o: Where) =>
     show(context, o),
   );
+  verb('check', 'ask it now, and tell what would come of its answer; nothing is changed').action((o: Where) =>
+    check(context, o),
+  );
   verb('accept', 'let a held answer disable those whom it would')
     .requiredOption('--operator <id>', 'who signs')
     .requiredOption('--key <file>', "the operator's private key")
@@ -50,7 +62,9 @@ export function register(program: Command, context: Context): void {
 
 interface Place {
   customer: string;
-  settings: SiteSettings;
+  own: CustomerSettings;
+  directory: DirectorySettings;
+  operators: readonly Operator[];
   database: Database;
   state: DirectoryState | null;
 }
@@ -60,14 +74,16 @@ async function within<T>(context: Context, o: Where, work: (place: Place) => Pro
   const customer = customerOf(configuration, o.customer).id;
   const settings = await siteOf(configuration, o.site).settings();
   const own = settings.customers.get(customer);
-  if (!own?.directory)
+  const directory = own?.directory;
+  if (!own || !directory)
     throw new Fault(
       `customer ${customer}: has no directory at ${o.site}`,
       'Whoever has a home has an account; `customers.CUSTOMER.directory` changes that.',
     );
   const database = new Database(`database of ${customer} at ${o.site}`, own.databaseUrl, LIMITS);
   try {
-    return await work({ customer, settings, database, state: await directoryState(database, customer) });
+    const state = await directoryState(database, customer);
+    return await work({ customer, own, directory, operators: settings.operators, database, state });
   } finally {
     await database.close();
   }
@@ -87,16 +103,7 @@ async function show(context: Context, o: Where): Promise<void> {
 function linesOf(site: string, state: DirectoryState | null): string[] {
   const lines = [`At ${site}: ${tellState(state, Date.now())}.`];
   const counts = state?.counts;
-  if (counts) {
-    const told: [number | null, string][] = [
-      [counts.withoutAccount, 'entitled without keys and without an account: they cannot sign in'],
-      [counts.unusableKeys, 'with keys that cannot be used; they keep those they have'],
-      [counts.unusableNames, 'entries with a name that the service cannot have'],
-      [counts.doubles, 'entries for a user whom another entry names as well'],
-      [counts.unknownHomes, 'with a home that is no site; the rule by name holds'],
-    ];
-    lines.push(...told.flatMap(([n, what]) => (n === null || n === 0 ? [] : [`  ${n} ${what}`])));
-  }
+  if (counts) lines.push(...oddLines(counts));
   if (state?.digest)
     lines.push(`Digest of names, homes and keys: ${state.digest} (equal at both sites when they stand alike)`);
   if (state && state.accepted > 0)
@@ -104,9 +111,41 @@ function linesOf(site: string, state: DirectoryState | null): string[] {
   return lines;
 }
 
+function oddLines(counts: Oddities & Pick<AnswerCounts, 'withoutAccount'>): string[] {
+  const told: [number, string][] = [
+    [counts.withoutAccount, 'entitled without keys and without an account: they cannot sign in'],
+    [counts.unusableKeys, 'with keys that cannot be used; they keep those they have'],
+    [counts.unusableNames, 'entries with a name that the service cannot have'],
+    [counts.doubles, 'entries for a user whom another entry names as well'],
+    [counts.unknownHomes, 'with a home that is no site; the rule by name holds'],
+  ];
+  return told.flatMap(([n, what]) => (n === 0 ? [] : [`  ${n} ${what}`]));
+}
+
+async function check(context: Context, o: Where): Promise<void> {
+  await within(context, o, async ({ customer, own, directory }) => {
+    context.out.say(`Asking the directory of ${customer} as ${o.site} does …`);
+    const { signal } = context;
+    const outcome = await followDirectory({ site: o.site, customer: own, settings: directory, signal, dryRun: true });
+    context.out.answer({ site: o.site, customer, outcome }, wouldCome(outcome));
+    if (outcome.state === 'held') process.exitCode = exits.held;
+  });
+}
+
+function wouldCome(outcome: Outcome): string[] {
+  if (outcome.state === 'overtaken') return ['It answers; the follower was quicker, and has a later answer.'];
+  if (outcome.state === 'held') return [`It answers, and the answer would be held: ${tellHeld(outcome.held)}.`];
+  const { users, enabled, disabled, homes, accounts, ...odd } = outcome.counts;
+  const keys = accounts === null ? '' : `, ${accounts} accounts made or given other keys`;
+  return [
+    `It answers: ${users} users are entitled. ${enabled} would be enabled, ${disabled} disabled, ${homes} given a home${keys}.`,
+    ...oddLines(odd),
+  ];
+}
+
 async function accept(context: Context, o: AcceptOptions): Promise<void> {
   const key = await loadPrivateKey(o.key, await givenPassphrase(o.passphraseFile));
-  await within(context, o, async ({ customer, settings, database, state }) => {
+  await within(context, o, async ({ customer, operators, database, state }) => {
     const held = state?.held;
     if (!held) throw new Fault(`directory of ${customer} at ${o.site}: no answer is held`, '`tandem directory show`.');
     if (o.digest !== undefined && o.digest !== held.digest)
@@ -124,7 +163,7 @@ async function accept(context: Context, o: AcceptOptions): Promise<void> {
       at: new Date().toISOString(),
     };
     const signature = sign(null, Buffer.from(removalText(word)), key).toString('hex');
-    const { admitted } = await readOperators(database, settings.operators);
+    const { admitted } = await readOperators(database, operators);
     await acceptRemovals(database, admitted, { ...word, signature });
     context.out.answer(
       { accepted: { ...word, signature } },

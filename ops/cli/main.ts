@@ -28,7 +28,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     load: () => import('./quarantine.ts'),
   },
   directory: {
-    about: "who has an account, by the customer's directory: show, accept",
+    about: "who has an account, by the customer's directory: check, show, accept",
     load: () => import('./directory.ts'),
   },
   retention: { about: 'what of the vaults is past its keeping: plan, run', load: () => import('./retention.ts') },

@@ -65,6 +65,35 @@ describe('directory', () => {
     expect(shown.out).toMatch(/Digest of names, homes and keys: [0-9a-f]{64}/);
   });
 
+  it('is checked without a change, and tells what would come of it or why there is no answer', async () => {
+    const before = await directory('show', '--json');
+    await world.sql('west', "insert into tandem.directory (username) values ('new'), ('not a name')");
+    const told = await directory('check');
+    expect(told).toMatchObject({ code: 0 });
+    expect(told.out).toBe(
+      'It answers: 41 users are entitled. 1 would be enabled, 0 disabled, 1 given a home, 0 accounts made or given other keys.\n' +
+        '  1 entitled without keys and without an account: they cannot sign in\n  1 entries with a name that the service cannot have\n',
+    );
+    await world.sql(
+      'west',
+      'delete from tandem.directory where username in (select username from tandem.directory limit 20)',
+    );
+    expect(await directory('check')).toMatchObject({
+      code: 3,
+      out: expect.stringMatching(/would be held: it would disable/) as string,
+    });
+    await world.sql('west', 'alter table tandem.directory rename to hidden');
+    const away = await directory('check');
+    expect([away.code, away.err]).toEqual([
+      1,
+      expect.stringMatching(/Error: table tandem\.directory.*\nTry: Look at the directory/),
+    ]);
+    await world.sql('west', 'alter table tandem.hidden rename to directory');
+    expect(JSON.parse((await directory('show', '--json')).out)).toEqual(JSON.parse(before.out));
+    await world.sql('west', 'delete from tandem.directory');
+    await world.sql('west', 'insert into tandem.directory (username) select username from tandem.home');
+  });
+
   it('shows what is held, and lets it pass for the digest that the operator saw, and for no other', async () => {
     await world.sql(
       'west',
