@@ -61,6 +61,7 @@ export async function followDirectory({
       return outcome;
     });
   } catch (error) {
+    signal.throwIfAborted(); // Told to end: that is why, whatever the database says of it.
     if (isDirectoryFault(error) && !dryRun) await noteFailure(database, customer.id, failureText(error));
     throw error;
   } finally {

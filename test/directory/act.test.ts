@@ -57,13 +57,15 @@ const epochIs = (number: number, by: string): Promise<unknown> =>
   world.westDb.query("update tandem.epoch set number = $1, site = 'west', move = $2", [number, by]);
 const follow = (): Promise<unknown> =>
   followDirectory({ site: 'west', customer: world.customer, settings: table, signal: never });
-const entitlements = (epoch = 2, round = 0): PlannedStep => {
+const entitlements = (epoch = 2, round = 0, timeoutMs = 300_000): PlannedStep => {
   const { plan, ...rest } = step('apply-entitlements', move, epoch, undefined, round);
-  const steps = [{ id: rest.key.step, act: rest.act, timeoutMs: 300_000 }];
+  const steps = [{ id: rest.key.step, act: rest.act, timeoutMs }];
   return { ...rest, plan: { ...plan, decisions: { ...plan.decisions, steps } } as Plan };
 };
 const apply = (site: OwnSite, epoch = 2, round = 0): Promise<StepResult> =>
   applyEntitlements(site, entitlements(epoch, round), never);
+/** An attempt may take 6 s. */
+const applySoon = (site: OwnSite): Promise<StepResult> => applyEntitlements(site, entitlements(2, 0, 6000), never);
 const mayServe = async (user: string): Promise<unknown> =>
   (await world.westDb.query<{ yes: boolean }>('select tandem.may_serve($1) as yes', [user]))[0]?.yes;
 
@@ -117,12 +119,12 @@ describe('apply-entitlements', () => {
     await follow();
     await world.westDb.query("update tandem.directory_answer set at = at - interval '2 hours'");
     const begun = performance.now();
-    const { summary, facts, alarms } = await apply(westWith(ldapAt(port())));
-    expect(performance.now() - begun).toBeLessThan(20_000);
+    const { summary, facts, alarms } = await applySoon(westWith(ldapAt(port())));
+    expect(performance.now() - begun).toBeLessThan(5000);
     expect(facts).toMatchObject({ directory: true, answered: false, entitled: 3, disabled: 0 });
     expect(Number(facts['answerAgeMs'])).toBeGreaterThan(7_190_000);
     expect(summary).toMatch(
-      /by the directory's answer of 2 h 00 min ago, because a new one was not taken: directory ldaps/,
+      /by the directory's answer of 2 h 00 min ago, because a new one was not taken: (directory ldaps|no whole answer within 3\.0 s)/,
     );
     expect(alarms?.[0]).toMatch(/2 h 00 min/);
   });
