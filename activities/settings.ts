@@ -21,6 +21,16 @@ export interface ServiceAddresses {
   api: string | null;
   /** A URL of somebody outside, who answers 200 while he can reach the client port; null when there is none. */
   outsideCheck: string | null;
+  /** ejabberd's API as this site may use it; null: it reads what it obeys by itself. */
+  management?: ManagementAccess | null;
+}
+
+export interface ManagementAccess {
+  /** https; http on loopback only. */
+  url: string;
+  token: string;
+  /** PEM; null: the public certificates count. */
+  ca: string | null;
 }
 
 /** The keys of one customer. New packs are written under `current`; any key of the ring opens old ones. */
@@ -75,6 +85,42 @@ export interface DirectorySettings {
   removalsShare: number;
 }
 
+/** A key that DNS messages are signed with (RFC 8945). */
+export interface TsigKey {
+  name: string;
+  algorithm: 'hmac-sha256' | 'hmac-sha384' | 'hmac-sha512';
+  secret: Buffer;
+}
+
+/** Records by which users find a service, by the site they lead to. Names are absolute, without the last dot. */
+export type DnsRecords = { name: string } & (
+  | { kind: 'service'; port: number; priority: number; weight: number; targets: ReadonlyMap<string, string> }
+  | { kind: 'address'; addresses: ReadonlyMap<string, readonly string[]> }
+);
+
+/** The zone of a customer, and this site's right to change it. */
+export interface DnsSettings {
+  /** `host:port` of its primary server. */
+  server: string;
+  zone: string;
+  key: TsigKey;
+  ttlSeconds: number;
+  records: readonly DnsRecords[];
+  sites: readonly string[];
+}
+
+/** A backend of HAProxy, with the name of the server in it that leads to each site. */
+export interface ProxyBackend {
+  backend: string;
+  servers: ReadonlyMap<string, string>;
+}
+
+/** A site's HAProxy. */
+export interface ProxySettings {
+  /** Its runtime API: the path of a socket, or `host:port` on loopback. */
+  socket: string;
+}
+
 /** One customer as one of its sites knows it. Durations in ms. */
 export interface CustomerSettings {
   id: string;
@@ -102,6 +148,10 @@ export interface CustomerSettings {
   links?: ReadonlyMap<string, number>;
   /** What all of its traffic takes. */
   trafficBytesPerSecond?: number;
+  /** Its zone; left out where Tandem changes none. */
+  dns?: DnsSettings;
+  /** Its backends in each site's HAProxy; left out where there are none. */
+  backends?: readonly ProxyBackend[];
 }
 
 /** A request that a step with `call-http` may make. */
@@ -172,6 +222,8 @@ export interface SiteSettings {
   /** What steps may ask of services that are not ours, by name. Nothing that is not listed here is ever called. */
   requests: ReadonlyMap<string, RequestSettings>;
   commands: ReadonlyMap<string, CommandSettings>;
+  /** This site's HAProxy; left out where it has none. */
+  proxy?: ProxySettings;
   /** How many users of all customers this site can serve; left out where nobody has said. */
   capacityUsers?: number;
   /** Where reports for people are kept on this site's disk. */

@@ -10,7 +10,7 @@ import { installReferenceService } from './reference-service/packages.mjs';
 
 /**
  * What every npm script of a checkout starts with. Needs nothing but the machine's Node 20 or newer: it installs the
- * packages when the lock file changed, gets and builds the servers when the command needs them, and then runs the command on the
+ * packages when the lock file changed, gets and builds the servers when the command needs them, the service's from Debian, and then runs the command on the
  * Node version that the project pins. All it says goes to stderr: stdout is the command's.
  */
 
@@ -83,8 +83,10 @@ try {
     throw new SetupFault(`Node ${process.versions.node}: 20 or newer is needed`, 'Install Node.js 20 or newer.');
   }
   installPackages();
-  if (verb === 'test') installReferenceService(say);
-  if (needsServers(verb, args)) await buildServers(say);
+  if (needsServers(verb, args)) {
+    installReferenceService(say);
+    await buildServers(say);
+  }
   run(command(verb, args));
 } catch (error) {
   fail(error);

@@ -1,4 +1,5 @@
 import { actRules, requiredActs, type MoveKind } from '../workflows/model/acts.ts';
+import { conditionsOf } from '../workflows/model/applicable.ts';
 import { duration } from '../workflows/model/rto.ts';
 import type { Step } from '../workflows/model/plan.ts';
 import { behind, outOfOrder } from './order.ts';
@@ -37,7 +38,7 @@ function ofStep(step: Step, steps: readonly Step[], kind: MoveKind): StepFault[]
     faults.push({
       step: id,
       field: 'when',
-      text: `${act} is done for every customer, not only for those with ${when}`,
+      text: `${act} is done for every customer, not only for those with ${conditionsOf(step).join(' and ')}`,
     });
   if (withinMs !== undefined && withinMs < timeoutMs)
     faults.push({

@@ -6,11 +6,12 @@ import {
   actRules,
   acts,
   moveKinds,
-  options,
+  conditions,
   requiredActs,
   services,
   stepArguments,
   type Act,
+  type Condition,
   type MoveKind,
   type StepArgument,
 } from '../workflows/model/acts.ts';
@@ -150,10 +151,18 @@ function readStep(fields: StepFields, needs: readonly Cursor[]): Step {
     attempts: fields.attempts.integer(1, MOST_ATTEMPTS, onFailure === 'ask-operator' ? 1 : ATTEMPTS),
     onFailure,
     ...readArguments(fields, act),
-    ...(fields.when.present && { when: fields.when.oneOf(options) }),
+    ...(fields.when.present && { when: readWhen(fields.when) }),
     ...(fields.within.present && { withinMs: upToADay(fields.within) }),
     ...(readFlag(fields['outside-rto']) && { outsideRto: true }),
   };
+}
+
+/** One condition, or several that must all hold. */
+function readWhen(field: Cursor): Condition | Condition[] {
+  if (field.seen() !== 'a list') return field.oneOf(conditions);
+  const items = field.items();
+  if (items.length < 2) field.fault('a list of two or more is expected; one is written without a list');
+  return items.map((item) => item.oneOf(conditions));
 }
 
 function upToADay(field: Cursor, missing?: number): number {

@@ -1,4 +1,4 @@
-import { actRules, acts, moveKinds, options, services, stepArguments, type Act } from '../workflows/model/acts.ts';
+import { actRules, acts, conditions, moveKinds, services, stepArguments, type Act } from '../workflows/model/acts.ts';
 import { onFailures } from '../workflows/model/plan.ts';
 
 /** For editors: the same tables that the loader reads by, as JSON Schema (draft 2020-12). The linter says more. */
@@ -38,7 +38,10 @@ function step(): Record<string, unknown> {
       ...Object.fromEntries(stepArguments.map((name) => [name, { $ref: '#/$defs/text' }])),
       service: { enum: services },
       needs: { type: 'array', items: id, uniqueItems: true, description: 'Steps that are behind it before it starts.' },
-      when: { enum: options, description: 'Only for customers who have this option.' },
+      when: {
+        oneOf: [{ enum: conditions }, { type: 'array', items: { enum: conditions }, minItems: 2, uniqueItems: true }],
+        description: 'Only for customers who have bought, or have configured, all of this.',
+      },
       timeout: lasting('What one attempt may take.'),
       attempts: { type: 'integer', minimum: 1, maximum: 20, description: 'Of one round, before an operator is asked.' },
       within: lasting('It is tried again for so long.'),

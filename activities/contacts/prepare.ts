@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { Database } from './database.ts';
+import { tableNames } from './tables.ts';
 
 const VERSION = 1;
 
@@ -11,8 +12,12 @@ const LOCK_LIMIT = '2s';
 
 /** A database says whose it is; one of another customer or site is never read or written. */
 export async function requireIdentity(client: PoolClient, customer: string, site: string): Promise<void> {
-  const { rows } = await client.query<{ customer: string; site: string; version: number }>(
-    'select customer, site, version from tandem.identity',
+  const { rows } = await client.query<{ customer: string; site: string; version: number; hiding: string[] }>(
+    `select customer, site, version,
+            array(select t from unnest($1::text[]) t join pg_class c on c.oid = to_regclass(t)
+                   where c.relnamespace = 'tandem'::regnamespace) as hiding
+       from tandem.identity`,
+    [tableNames],
   );
   const found = rows[0];
   if (!found)
@@ -24,6 +29,13 @@ export async function requireIdentity(client: PoolClient, customer: string, site
     throw failure(
       'database-wrong',
       `database of ${customer} at ${site}: says it is that of ${found.customer} at ${found.site}`,
+    );
+  }
+  // A role that is called as our schema looks there first: what lies there would be taken for the contacts of everybody.
+  if (found.hiding.length > 0) {
+    throw failure(
+      'database-wrong',
+      `database of ${customer} at ${site}: ${found.hiding.map((name) => `tandem.${name}`).join(', ')} hide the service's own tables; drop those of schema tandem`,
     );
   }
   if (found.version > VERSION)

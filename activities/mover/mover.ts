@@ -101,14 +101,18 @@ export async function moveInProcess(
   }
 }
 
-/** A job is told the secrets of its own customer alone. Of one that is not known it is told what there is, for its error. */
+/**
+ * A job is told the secrets of its own customer alone, and none of the service's or the zone's. Of a customer that is not known it is told
+ * what there is, for its error.
+ */
 function forJob(settings: SiteSettings, input: unknown): SiteSettings {
   const named = input as { customer?: string; snapshot?: { customer: string }; key?: { customer: string } };
   const own = settings.customers.get(named.customer ?? named.snapshot?.customer ?? named.key?.customer ?? '');
-  if (!own) return settings;
-  // No job asks the directory: its password stays here.
-  const { directory: _, ...rest } = own;
-  return { ...settings, customers: new Map([[own.id, rest]]) };
+  const services = new Map([...settings.services].map(([site, at]) => [site, { ...at, management: null }]));
+  if (!own) return { ...settings, services };
+  // No job asks the directory or changes the zone: their secrets stay here.
+  const { dns: _, directory: __, ...rest } = own;
+  return { ...settings, services, customers: new Map([[own.id, rest]]) };
 }
 
 function askToEnd(child: ChildProcess): void {

@@ -1,6 +1,7 @@
 import { failureText } from '../../workflows/model/failures.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { CustomerSettings } from '../settings.ts';
+import { switchesOf } from '../traffic/act.ts';
 import { within } from './peer.ts';
 import { greetsClients, httpStatus } from './service.ts';
 
@@ -20,7 +21,7 @@ export interface Proof {
 
 /**
  * The survivor proves itself first (DESIGN 4): its database, vault, witness and client port, seen from here and from
- * outside, as far as they are configured. What does not answer in time is no proof.
+ * outside, and what it leads users by, as far as they are configured. What does not answer in time is no proof.
  */
 export async function proveSurvivor(site: OwnSite, customer: CustomerSettings, signal?: AbortSignal): Promise<Proof[]> {
   const service = site.settings.services.get(site.settings.site);
@@ -39,6 +40,9 @@ export async function proveSurvivor(site: OwnSite, customer: CustomerSettings, s
     if (outsideCheck !== null)
       questions.push(['client port from outside', (limit) => seenFromOutside(outsideCheck, limit)]);
   }
+  const { 'shift-dns': dns, 'shift-proxy': proxy } = switchesOf(site, customer.id);
+  if (dns) questions.push(['name server', (limit) => dns.prove(limit)]);
+  if (proxy) questions.push(['proxy', (limit) => proxy.prove(limit)]);
   return Promise.all(
     questions.map(async ([name, ask]) => {
       try {

@@ -10,6 +10,7 @@ import { requestExternalUpdate } from '../notify/request.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { ExternalUpdateActivities, FailoverActivities, ProvisioningActivities } from '../types.ts';
+import { shiftTraffic } from '../traffic/act.ts';
 import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
@@ -33,7 +34,7 @@ export function createFailoverActivities(
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'apply-entitlements': async (input) => applyEntitlements(site, await plannedStep(site, input), running().signal),
-    'serve-users': async (input) => serveUsers(site, await plannedStep(site, input)),
+    'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
     ...createDirectoryActivities(site, () => running().signal),
@@ -42,6 +43,8 @@ export function createFailoverActivities(
     'call-http': async (input) => performOutside(site, await plannedStep(site, input), 'call-http', running().signal),
     'run-command': async (input) =>
       performOutside(site, await plannedStep(site, input), 'run-command', running().signal),
+    'shift-dns': async (input) => shiftTraffic(site, await plannedStep(site, input), 'shift-dns', running().signal),
+    'shift-proxy': async (input) => shiftTraffic(site, await plannedStep(site, input), 'shift-proxy', running().signal),
     'check-effect': async (input) => checkEffect(site, await plannedStep(site, input), running().signal),
   };
 }

@@ -1,6 +1,7 @@
 import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { entitlementsStand } from '../directory/act.ts';
+import { checkTraffic } from '../traffic/act.ts';
 import { checkOutside } from './outside.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
@@ -21,6 +22,8 @@ const checks: Partial<Record<Act, Check>> = {
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
   'apply-entitlements': entitlementsStand,
   'serve-users': rightHeld,
+  'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
+  'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),
   'call-http': (site, input, signal) => checkOutside(site, input, 'call-http', signal),
   'run-command': (site, input, signal) => checkOutside(site, input, 'run-command', signal),
 };

@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import type { Epoch } from '../../workflows/model/epoch.ts';
 import { failure, failureText } from '../../workflows/model/failures.ts';
 import { within } from '../probes/peer.ts';
+import { claimInDns, claimsInDns } from '../traffic/dns-epoch.ts';
 import { claimEpoch, readClaims, type Claims } from '../vault/epochs.ts';
 import type { Vault } from '../vault/port.ts';
 import type { OwnSite } from './site.ts';
@@ -14,8 +15,8 @@ const READ_LIMIT_MS = 6000;
 /** A store that was away is not asked with every line of the journal. */
 const AGAIN_AFTER_MS = 30_000;
 
-/** The stores beside its database that a site claims epochs in. */
-export type ClaimStore = 'vault' | 'witness';
+/** The stores beside its database that a site claims epochs in: `dns` is the customer's zone. */
+export type ClaimStore = 'vault' | 'witness' | 'dns';
 
 /** Where a claim stands. `refused` names what stood against it, when it was tried again later. */
 export interface StoreClaim {
@@ -24,8 +25,31 @@ export interface StoreClaim {
   because: string | null;
 }
 
-function storesOf(site: OwnSite): [ClaimStore, Vault][] {
-  return [['vault', site.vault], ...(site.witness ? [['witness', site.witness] as [ClaimStore, Vault]] : [])];
+interface Store {
+  read(signal: AbortSignal): Promise<Claims>;
+  /** Null when it has the epoch as this move's, now or before; else the claim that stands against it. */
+  claim(epoch: Epoch, signal: AbortSignal): Promise<Epoch | null>;
+}
+
+function storesOf(site: OwnSite, customer: string): [ClaimStore, Store][] {
+  const { settings, vault, witness } = site;
+  const { publicKeys } = settings;
+  const bucket = (of: Vault): Store => ({
+    read: (signal) => readClaims(of, customer, { publicKeys, signal }),
+    claim: (epoch, signal) => claimEpoch(of, settings, customer, epoch, signal),
+  });
+  const stores: [ClaimStore, Store][] = [['vault', bucket(vault)]];
+  if (witness) stores.push(['witness', bucket(witness)]);
+  const { dns } = site.customer(customer);
+  if (dns)
+    stores.push([
+      'dns',
+      {
+        read: (signal) => claimsInDns(dns, { signal }),
+        claim: (epoch, signal) => claimInDns(dns, epoch, { signal }),
+      },
+    ]);
+  return stores;
 }
 
 /** What each store that can be reached says of a customer's epochs; of the others, why they cannot. */
@@ -35,15 +59,13 @@ export async function claimsInReach(
   signal?: AbortSignal,
 ): Promise<{ claims: Claims[]; silent: Partial<Record<ClaimStore, string>> }> {
   const silent: Partial<Record<ClaimStore, string>> = {};
-  const { publicKeys } = site.settings;
   const found = await Promise.all(
-    storesOf(site).map(async ([store, vault]) => {
-      const read = (limit: AbortSignal): Promise<Claims> => readClaims(vault, customer, { publicKeys, signal: limit });
+    storesOf(site, customer).map(async ([name, store]) => {
       try {
-        return [await within(READ_LIMIT_MS, `claims in the ${store}`, read, signal)];
+        return [await within(READ_LIMIT_MS, `claims in the ${name}`, (limit) => store.read(limit), signal)];
       } catch (error) {
         signal?.throwIfAborted();
-        silent[store] = failureText(error);
+        silent[name] = failureText(error);
         return [];
       }
     }),
@@ -62,7 +84,7 @@ export async function claimInStores(
   signal?: AbortSignal,
 ): Promise<StoreClaim[]> {
   const answers = await Promise.all(
-    storesOf(site).map(([store, vault]) => claimIn(site, { store, vault, customer, epoch }, CLAIM_LIMIT_MS, signal)),
+    storesOf(site, customer).map(([name, store]) => claimIn({ name, store, epoch }, CLAIM_LIMIT_MS, signal)),
   );
   for (const { store, against } of answers) {
     if (!against) continue;
@@ -74,25 +96,23 @@ export async function claimInStores(
 }
 
 interface Attempt {
-  store: ClaimStore;
-  vault: Vault;
-  customer: string;
+  name: ClaimStore;
+  store: Store;
   epoch: Epoch;
 }
 
 async function claimIn(
-  { settings }: OwnSite,
-  { store, vault, customer, epoch }: Attempt,
+  { name, store, epoch }: Attempt,
   limitMs: number,
   signal?: AbortSignal,
 ): Promise<StoreClaim & { against: Epoch | null }> {
-  const claim = (limit: AbortSignal): Promise<Epoch | null> => claimEpoch(vault, settings, customer, epoch, limit);
+  const claim = (limit: AbortSignal): Promise<Epoch | null> => store.claim(epoch, limit);
   try {
-    const against = await within(limitMs, `claim in the ${store}`, claim, signal);
-    return { store, claimed: against === null, because: null, against };
+    const against = await within(limitMs, `claim in the ${name}`, claim, signal);
+    return { store: name, claimed: against === null, because: null, against };
   } catch (error) {
     signal?.throwIfAborted();
-    return { store, claimed: false, because: failureText(error), against: null };
+    return { store: name, claimed: false, because: failureText(error), against: null };
   }
 }
 
@@ -131,25 +151,25 @@ export async function claimAgain(
   { afterMs = AGAIN_AFTER_MS, signal }: { afterMs?: number; signal?: AbortSignal } = {},
 ): Promise<void> {
   const database = site.database(customer);
-  const missing = await database.query<{ number: string; store: ClaimStore }>(
-    `select number, store from tandem.claim
+  const missing = await database.query<{ number: string; name: ClaimStore }>(
+    `select number, store as name from tandem.claim
       where move = $1 and not claimed and not refused and at < now() - make_interval(secs => $2)`,
     [move, afterMs / 1000],
   );
-  const stores = new Map(storesOf(site));
+  const stores = new Map(storesOf(site, customer));
   await Promise.all(
-    missing.map(async ({ number, store }) => {
-      const vault = stores.get(store);
-      if (!vault) return; // The configuration no longer names it.
+    missing.map(async ({ number, name }) => {
+      const store = stores.get(name);
+      if (!store) return; // The configuration no longer names it.
       const epoch: Epoch = { number: Number(number), site: site.settings.site, move };
-      const tried = await claimIn(site, { store, vault, customer, epoch }, AGAIN_LIMIT_MS, signal);
+      const tried = await claimIn({ name, store, epoch }, AGAIN_LIMIT_MS, signal);
       const { claimed, against } = tried;
       const because = against
         ? `epoch ${against.number} of move ${against.move} of ${against.site} stands there`
         : tried.because;
       await database.query(
         'update tandem.claim set claimed = $4, because = $5, refused = $6, at = now() where customer = $1 and number = $2 and store = $3',
-        [customer, number, store, claimed, because, against !== null],
+        [customer, number, name, claimed, because, against !== null],
       );
     }),
   );

@@ -1,6 +1,8 @@
 import { unlisted } from '../../runbooks/names.ts';
+import type { Condition } from '../../workflows/model/acts.ts';
 import type { Plan, Step } from '../../workflows/model/plan.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
+import { lackOf, trafficActs } from '../traffic/act.ts';
 
 /** Names the parties that a step asks: one by its name, or all of an option. */
 export function withParties(steps: readonly Step[], { parties }: Pick<CustomerSettings, 'parties'>): Step[] {
@@ -11,19 +13,37 @@ export function withParties(steps: readonly Step[], { parties }: Pick<CustomerSe
   });
 }
 
+/** What of the parts that a step's `when` may name the configuration of this site has for a customer. */
+export function partsOf(
+  { proxy }: Pick<SiteSettings, 'proxy'>,
+  { dns, backends }: Pick<CustomerSettings, 'dns' | 'backends'>,
+): Condition[] {
+  return [...(dns ? ['dns' as const] : []), ...(proxy && backends ? ['proxy' as const] : [])];
+}
+
 /**
  * What a step would need of this site's configuration, and would not find in the middle of the move: it is said before
- * anybody signs. Steps for options that were not bought are not among these.
+ * anybody signs. Steps for what was not bought, or is not configured, by their `when`, are not among these.
  */
 export function unconfigured(
-  { site, channels, requests, commands }: Pick<SiteSettings, 'site' | 'channels' | 'requests' | 'commands'>,
+  own: Pick<SiteSettings, 'site' | 'channels' | 'requests' | 'commands' | 'proxy'>,
+  customer: Pick<CustomerSettings, 'id' | 'dns' | 'backends'>,
   steps: readonly Step[],
 ): Plan['blockers'] {
+  const { site, channels, requests, commands } = own;
   const names = { request: [...requests.keys()], command: [...commands.keys()], channel: [...channels.keys()] };
   const lacking = unlisted(steps, [{ where: site, names }]);
   const nobody = steps.filter(({ act, parties = [] }) => act === 'request-external-update' && parties.length === 0);
+  const parts = partsOf(own, customer);
+  const needed = { 'shift-dns': 'dns', 'shift-proxy': 'proxy' } as const;
+  const unled = trafficActs
+    .filter((act) => !parts.includes(needed[act]))
+    .flatMap((act) =>
+      steps.filter((s) => s.act === act).map(({ id }) => ({ step: id, text: lackOf(act, site, customer.id) })),
+    );
   return [
     ...lacking.map(({ step, text }) => ({ step, text })),
     ...nobody.map(({ id, party }) => ({ step: id, text: `the customer has no party ${party}` })),
+    ...unled,
   ].map(({ step, text }) => ({ kind: 'not-configured', text: `step ${step}: ${text}` }));
 }

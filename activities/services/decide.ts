@@ -14,7 +14,7 @@ import type {
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { sawClosed } from '../../workflows/model/verdict.ts';
 import type { CustomerSettings } from '../settings.ts';
-import { unconfigured, withParties } from './configured.ts';
+import { partsOf, unconfigured, withParties } from './configured.ts';
 import type { OwnSite } from './site.ts';
 
 /** From what was seen to what people sign, and why they could not. */
@@ -60,7 +60,7 @@ export function decide(
     epoch,
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
-    ...applicable(withParties(runbook.steps, customer), customer.options),
+    ...applicable(withParties(runbook.steps, customer), [...customer.options, ...partsOf(site.settings, customer)]),
     isolation,
     recoveryPoint: oldest,
     acceptedLossMs,
@@ -88,7 +88,7 @@ export function blockersOf(
   return [
     ...undecided(customer, isolation, servingAccepted),
     ...unperformed(steps),
-    ...unconfigured(site.settings, steps),
+    ...unconfigured(site.settings, customer, steps),
   ];
 }
 

@@ -12,10 +12,10 @@ import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
 /**
- * Claims the plan's epoch in every store that can be reached: this site's vault and the witness, then its database, which
- * is locked meanwhile. The world is looked at once more before: what people signed must still hold. After it every store
- * here refuses what an older move tries to do. A vault or a witness that is away stops nothing: it is told, and the claim
- * is written there later.
+ * Claims the plan's epoch in every store that can be reached: this site's vault, the witness and the customer's zone, then
+ * its database, which is locked meanwhile. The world is looked at once more before: what people signed must still hold.
+ * After it every store here refuses what an older move tries to do. A store that is away stops nothing: it is told, and the
+ * claim is written there later.
  */
 export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const { key, plan } = input;

@@ -1,16 +1,20 @@
+import { setTimeout } from 'node:timers/promises';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
-import type { CustomerSettings } from '../settings.ts';
+import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import { doneBefore, noteEffect } from './effects.ts';
+import { askRights, LEASE_MS } from './obeyed.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
 /** A lost site does not answer: this long is waited for it, and the plan's statement decides. */
 const FENCE_LIMIT_MS = 5000;
 
-type Closed = { closed: true } | { closed: false; silent: boolean; because: string };
+type Closed =
+  | { closed: true; by: 'service' | 'database'; how: string }
+  | { closed: false; silent: boolean; because: string };
 
 /**
  * Closes the source under the step's epoch and names what confirmed it: its own database, else the statement of
@@ -25,7 +29,7 @@ export async function fenceSite(site: OwnSite, input: PlannedStep, signal?: Abor
   if (done) return done;
   // A step of an old move must not reach the peer at all.
   await database.transaction((client) => lockEpoch(client, database.name, customer.id, key.epoch));
-  const byDatabase = await fenceDatabase(customer, key, signal);
+  const byDatabase = await fenceDatabase(site.settings, customer, key, signal);
   const { statement, verdict } = plan.decisions.isolation;
   const dead = !byDatabase.closed && byDatabase.silent && verdict === 'dead';
   if (!byDatabase.closed && statement === null && !dead) {
@@ -41,8 +45,8 @@ export async function fenceSite(site: OwnSite, input: PlannedStep, signal?: Abor
   };
   const result: StepResult = byDatabase.closed
     ? {
-        summary: `${customer.peer} is closed: its database holds epoch ${key.epoch.number}`,
-        facts: { confirmedBy: 'database' },
+        summary: `${customer.peer} is closed: its database holds epoch ${key.epoch.number}${byDatabase.how}`,
+        facts: { confirmedBy: byDatabase.by },
       }
     : {
         summary: `${customer.peer} ${told[by]}; not closed by machine: ${byDatabase.because}`,
@@ -54,8 +58,9 @@ export async function fenceSite(site: OwnSite, input: PlannedStep, signal?: Abor
   });
 }
 
-/** Method `database`: the source's own right to serve, which its service reads at each change. */
+/** Method `database`: the source's own right to serve, which its service reads at each change; and whether it has. */
 async function fenceDatabase(
+  settings: SiteSettings,
   customer: CustomerSettings,
   { epoch }: PlannedStep['key'],
   signal: AbortSignal | undefined,
@@ -83,6 +88,27 @@ async function fenceDatabase(
     );
   }
   return answer?.outcome === 'closed'
-    ? { closed: true }
+    ? serviceClosed(settings, customer, signal)
     : { closed: false, silent: false, because: `its database answered ${answer?.outcome ?? 'nothing'}` };
+}
+
+/**
+ * A service goes on for some seconds with what it has read before: until it says itself that it serves nobody, or until these
+ * are over. One that has read the new epoch and serves all the same is not closed.
+ */
+async function serviceClosed(
+  settings: SiteSettings,
+  customer: CustomerSettings,
+  signal: AbortSignal | undefined,
+): Promise<Closed> {
+  if (!settings.services.has(customer.peer)) return { closed: true, by: 'database', how: '' };
+  const obeyed = await askRights(settings, customer, customer.peer, signal);
+  if (!obeyed.rights) {
+    await setTimeout(LEASE_MS, undefined, signal && { signal });
+    const how = `, and its service had ${LEASE_MS / 1000} s to read it (${obeyed.because})`;
+    return { closed: true, by: 'database', how };
+  }
+  const still = [...obeyed.rights].filter(([, by]) => by === customer.peer).map(([half]) => half);
+  if (still.length === 0) return { closed: true, by: 'service', how: ', and its service says that it serves nobody' };
+  return { closed: false, silent: false, because: `its service says that it still serves ${still.join(' and ')}` };
 }

@@ -2,14 +2,21 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { noteEffect, readEffect } from './effects.ts';
+import { requireServed } from './obeyed.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
 /**
- * Gives this site the right to serve the users of the lost half, from this transaction on: the point of no return. A
- * repeat answers the time of the first.
+ * Gives this site the right to serve the users of the lost half, from one transaction on: the point of no return. A
+ * repeat answers the time of the first, and asks the service again whether it obeys.
  */
-export async function serveUsers(site: OwnSite, input: PlannedStep): Promise<StepResult> {
+export async function serveUsers(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
+  const result = await giveRight(site, input);
+  const told = await requireServed(site.settings, site.customer(input.key.customer), input.plan.decisions.from, signal);
+  return told === '' ? result : { ...result, summary: `${result.summary}; ${told}` };
+}
+
+async function giveRight(site: OwnSite, input: PlannedStep): Promise<StepResult> {
   const { key, plan } = input;
   const { id } = site.customer(key.customer);
   const own = site.settings.site;

@@ -1,11 +1,24 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import { wholeNumber, type Context } from '../cli/print.ts';
 import { benchFailover, failoverFigures } from './failover/run.ts';
-import { markdown } from './report.ts';
+import { markdown, type Figure } from './report.ts';
+import { benchService } from './service/bench.ts';
 import { benchVault, figureNames } from './vault.ts';
 
 /** `tandem bench`: measures what README claims, against what a user would take instead. */
 export function register(program: Command, { out, signal, json }: Context): void {
+  const heard = (): { say: (line: string) => void; tell: (figure: Figure) => void; signal: AbortSignal } => {
+    const started = Date.now();
+    return {
+      // Progress goes to stderr also with --json: minutes pass between two figures.
+      say: (line) => process.stderr.write(`${Math.round((Date.now() - started) / 1000)} s  ${line}\n`),
+      tell: (figure) => json() && out.answer(figure, ''),
+      signal,
+    };
+  };
+  const show = ({ figures, conditions }: { figures: Figure[]; conditions: string[] }): void => {
+    if (!json()) out.answer(figures, markdown(figures, conditions));
+  };
   const group = program.command('bench').description('measurements against the tools that a user would take instead');
   group
     .command('vault')
@@ -17,15 +30,7 @@ export function register(program: Command, { out, signal, json }: Context): void
     .option('--no-install', 'install nothing; figures whose tools are missing stay open')
     .option('--json', 'one JSON object per figure')
     .action(async (o: { users: number; runs: number; chain: number; only: string[]; install: boolean }) => {
-      const started = Date.now();
-      const { figures, conditions } = await benchVault({
-        ...o,
-        // Progress goes to stderr also with --json: minutes pass between two figures.
-        say: (line) => process.stderr.write(`${Math.round((Date.now() - started) / 1000)} s  ${line}\n`),
-        tell: (figure) => json() && out.answer(figure, ''),
-        signal,
-      });
-      if (!json()) out.answer(figures, markdown(figures, conditions));
+      show(await benchVault({ ...o, ...heard() }));
     });
   group
     .command('failover')
@@ -36,15 +41,20 @@ export function register(program: Command, { out, signal, json }: Context): void
     .option('--only <figures>', `some of ${failoverFigures.join(', ')}`, (text: string) => text.split(','), [])
     .option('--json', 'one JSON object per figure')
     .action(async (o: { users: number; runs: number; atOnce: number; only: string[] }) => {
-      const started = Date.now();
-      const { figures, conditions } = await benchFailover({
-        ...o,
-        say: (line) => process.stderr.write(`${Math.round((Date.now() - started) / 1000)} s  ${line}\n`),
-        tell: (figure) => json() && out.answer(figure, ''),
-        signal,
-      });
-      if (!json()) out.answer(figures, markdown(figures, conditions));
+      show(await benchFailover({ ...o, ...heard() }));
     });
+  group
+    .command('service')
+    .description('what users of the reference service notice of a failover: sign-ins, messages')
+    .option('--users <n>', 'how many users the lost half has', wholeNumber, 1000)
+    .option('--large <n>', 'how many it has in one more run', wholeNumber, 20_000)
+    .option('--no-large', 'leave that run out')
+    .option('--runs <n>', 'how often each failover is made', positive, 3)
+    .option('--storm <n>', 'how many of the lost users sign in one after the other', wholeNumber, 300)
+    .option('--json', 'one JSON object per figure')
+    .action(async (o: { users: number; large: number | false; runs: number; storm: number }) =>
+      show(await benchService({ ...o, ...heard() })),
+    );
 }
 
 function positive(text: string): number {

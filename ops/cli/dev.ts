@@ -3,6 +3,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import { CUSTOMER } from '../embedded/configuration.ts';
 import { down, killSite, reset, status, type ProcessStatus } from '../embedded/control.ts';
 import { createPeople, hasPeople } from '../embedded/people/people.ts';
+import { peoplePassword } from '../embedded/service.ts';
 import { up, type Stack } from '../embedded/stack.ts';
 import { Fault } from '../fault.ts';
 import { exits, table, wholeNumber, type Context } from './print.ts';
@@ -46,14 +47,14 @@ export function register(program: Command, context: Context): void {
         `${p.site}/${p.name}`,
         p.state,
         p.pid === null ? '-' : String(p.pid),
-        String(p.port),
+        `${p.host}:${p.port}`,
         p.log,
       ]);
       out.answer(
         processes,
         processes.length === 0
           ? 'No stack was ever started here.'
-          : [...table([['process', 'state', 'pid', 'port', 'log'], ...rows]), ...uiLines(processes)],
+          : [...table([['process', 'state', 'pid', 'address', 'log'], ...rows]), ...uiLines(processes)],
       );
       const healthy = processes.length > 0 && processes.every((p) => p.state === 'running');
       if (!healthy) out.next('tandem dev up');
@@ -115,6 +116,8 @@ async function populate(stack: Stack, users: number, say: (line: string) => void
     return;
   }
   const urls = { [first]: one.databaseUrl, [second]: two.databaseUrl };
-  await createPeople({ seed: 'tandem', users, customer: stack.customer, sites: [first, second], urls });
-  say(`Made ${users} users.`);
+  const password = await peoplePassword(stack.folder);
+  await createPeople({ seed: 'tandem', users, customer: stack.customer, sites: [first, second], urls, password });
+  const signIn = `u000000@${stack.customer}.example and so on sign in with the password in ${stack.folder}/secrets/people-password`;
+  say(one.clients === null ? `Made ${users} users.` : `Made ${users} users: ${signIn}.`);
 }

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
+import { inspectService } from '../../activities/services/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
 import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
@@ -10,12 +11,15 @@ import { openConfiguration, siteOf } from './site.ts';
 
 /** What a snapshot does not hold, whatever the buckets are like: said each time, so that nobody learns it too late. */
 const NOT_COVERED = 'Not covered by snapshots: shared rosters, private storage, vCards, archives, uploaded files.';
-const FIT = 'All vaults and databases, and the witness, do what they must, and nobody may do more than he needs.';
+const FIT =
+  'All vaults, databases and services, and the witness, do what they must, and nobody may do more than he needs.';
 
 export function register(program: Command, context: Context): void {
   program
     .command('doctor')
-    .description('tries what vaults and databases must do, and what the credentials of each site may do to them')
+    .description(
+      'tries what vaults, databases and services must do, and what the credentials of each site may do to them',
+    )
     .option('--site <site>', 'only as this site sees it')
     .action(async ({ site }: { site?: string }) => {
       const configuration = await openConfiguration(context);
@@ -46,14 +50,16 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
   const bucket = async (access: VaultAccess, role: 'own' | 'peer'): Promise<Finding[]> =>
     judgeBucket(await inspectBucket(access, { signal }), role);
   const { cleaner, vault, witness } = settings;
+  const management = settings.services.get(from)?.management;
   const found = await Promise.all([
     bucket(vault, 'own'),
     cleaner ? inspectBucket(cleaner, { signal }).then(judgeCleaner) : [noCleaner(vault)],
     witness ? inspectBucket(witness, { signal }).then(judgeWitness) : [noWitness],
     ...[...settings.peerVaults.values()].map((access) => bucket(access, 'peer')),
-    ...[...settings.customers.values()].flatMap(({ id, peer, databaseUrl, peerDatabaseUrl }) => [
+    ...[...settings.customers.values()].flatMap(({ id, domain, peer, databaseUrl, peerDatabaseUrl }) => [
       inspectDatabase(databaseUrl, { customer: id, site: from }),
       inspectPeerDatabase(peerDatabaseUrl, { customer: id, site: peer }),
+      ...(management ? [inspectService(management, { site: from, domain })] : []),
     ]),
   ]);
   return found.flat().map((finding) => ({ ...finding, from }));

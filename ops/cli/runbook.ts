@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { parseRunbook, shippedRunbooks, whyUnread, type RunbookUse } from '../../runbooks/load.ts';
 import { runbookSchema } from '../../runbooks/schema.ts';
 import { faultLine } from '../../runbooks/yaml.ts';
+import { conditionsOf } from '../../workflows/model/applicable.ts';
 import { actRules, canPerform, moveKinds, type MoveKind } from '../../workflows/model/acts.ts';
 import { signaturesNeeded } from '../../workflows/model/motions.ts';
 import type { Runbook, Step } from '../../workflows/model/plan.ts';
@@ -154,8 +155,11 @@ function screen(runbook: Runbook): string[] {
   ];
 }
 
-const argumentsOf = ({ service, request, command, party, channel, message, when }: Step): string =>
-  [service, request, command, party, channel, message, when && `only with ${when}`].filter(Boolean).join('; ');
+function argumentsOf(step: Step): string {
+  const { service, request, command, party, channel, message, when } = step;
+  const only = when && `only with ${conditionsOf(step).join(' and ')}`;
+  return [service, request, command, party, channel, message, only].filter(Boolean).join('; ');
+}
 
 function limits({ timeoutMs, withinMs, attempts, outsideRto }: Step): string {
   const each = withinMs === undefined ? `${attempts} × ${duration(timeoutMs)}` : `again for ${duration(withinMs)}`;

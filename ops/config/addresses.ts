@@ -1,5 +1,4 @@
 import type { Cursor } from '../../runbooks/yaml.ts';
-import type { ServiceConfiguration } from './configuration.ts';
 
 /** Addresses as `tandem.yaml` says them. */
 
@@ -26,16 +25,5 @@ export function bucketOf(at: Record<'endpoint' | 'region' | 'bucket', Cursor>): 
     endpoint: at.endpoint.text(SAFE, endpoint),
     region: at.region.text('a region is expected, such as us-east-1'),
     bucket: at.bucket.text('a bucket name is expected', (b) => /^[a-z0-9][a-z0-9.-]{2,62}$/.test(b)),
-  };
-}
-
-/** Where the users of a site sign in; null when the file does not say. */
-export function serviceOf(at: Cursor): ServiceConfiguration | null {
-  if (!at.present) return null;
-  const { clients, api, 'outside-check': outside } = at.fields(['clients', 'api', 'outside-check']);
-  return {
-    clients: clients.text('host:port is expected', hostPort),
-    api: api.present ? api.text(SAFE, endpoint) : null,
-    outsideCheck: outside.present ? outside.text(SAFE, endpoint) : null,
   };
 }

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import type { CommandSettings, Operator, Party } from '../../activities/settings.ts';
+import type { CommandSettings, Operator, Party, ProxyBackend, ProxySettings } from '../../activities/settings.ts';
 import type { MoveKind } from '../../workflows/model/acts.ts';
 import { Fault } from '../fault.ts';
 import { faultLine, Source } from '../../runbooks/yaml.ts';
@@ -7,6 +7,7 @@ import type { ChannelConfiguration } from './channels.ts';
 import type { DirectoryConfiguration } from './directory.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
+import type { DnsConfiguration } from './traffic.ts';
 
 /** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
 export interface Configuration {
@@ -34,6 +35,17 @@ export interface ServiceConfiguration {
   api: string | null;
   /** Answers 200 while the client port can be reached from outside; asked of somebody who is outside. */
   outsideCheck: string | null;
+  /** ejabberd's API; null: it is not asked, and reads what it obeys by itself. */
+  management: ManagementConfiguration | null;
+}
+
+export interface ManagementConfiguration {
+  url: string;
+  /** Of this site's own worker. */
+  token: SecretReference;
+  /** Of its peer's; null: the peer does not ask. */
+  peerToken: SecretReference | null;
+  ca: PlacedFile | null;
 }
 
 /** Where a secret lies. It is never written in the configuration itself. */
@@ -71,6 +83,7 @@ export interface SiteConfiguration {
   requests: ReadonlyMap<string, RequestConfiguration>;
   commands: ReadonlyMap<string, CommandSettings>;
   service: ServiceConfiguration | null;
+  proxy: ProxySettings | null;
   /** Users of all customers that it can serve; null when nobody has said. */
   capacityUsers: number | null;
 }
@@ -102,6 +115,8 @@ export interface CustomerConfiguration {
   links: ReadonlyMap<string, number>;
   /** What all of its traffic takes; null when nobody has said. */
   trafficBytesPerSecond: number | null;
+  dns: DnsConfiguration | null;
+  backends: readonly ProxyBackend[] | null;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */

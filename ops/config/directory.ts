@@ -1,13 +1,12 @@
-import { readFile } from 'node:fs/promises';
-import { createSecureContext } from 'node:tls';
 import { FilterParser } from 'ldapts';
 import type { DirectorySettings, LdapSettings } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
 import type { Cursor } from '../../runbooks/yaml.ts';
 import { loopback } from './addresses.ts';
+import { certificates } from './certificates.ts';
 import type { Configuration, PlacedFile, SecretReference } from './configuration.ts';
 import { fileOf, secretOf } from './references.ts';
-import { pathOf, secretText } from './secrets.ts';
+import { secretText } from './secrets.ts';
 
 /** `customers.CUSTOMER.directory`, as `tandem.yaml` says it. */
 
@@ -157,21 +156,11 @@ export async function directorySettings(
   if (password === '')
     throw new Fault(`${at}: ${path}: is empty`, 'A server takes an empty password for nobody, and says yes: set one.');
   const url = urls.get(site) ?? '';
-  const certificates = ca && (await certificatesOf(configuration, ca));
   return {
     ...rest,
-    source: { kind: 'ldap', ldap: { ...same, url, ca: certificates, bind: { dn: bind.dn, password } } },
+    source: {
+      kind: 'ldap',
+      ldap: { ...same, url, ca: await certificates(configuration, ca), bind: { dn: bind.dn, password } },
+    },
   };
-}
-
-async function certificatesOf(configuration: Configuration, { file, at, path }: PlacedFile): Promise<string> {
-  const next = 'A file of certificates in PEM is expected, beside the configuration or by its absolute path.';
-  try {
-    const pem = await readFile(pathOf(configuration, file), 'utf8');
-    createSecureContext({ ca: pem });
-    if (pem.includes('-----BEGIN CERTIFICATE-----')) return pem;
-  } catch (error) {
-    throw new Fault(`${at}: ${path}: ${file}: ${String(error)}`, next);
-  }
-  throw new Fault(`${at}: ${path}: ${file}: holds no certificate`, next);
 }

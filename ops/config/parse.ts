@@ -1,4 +1,5 @@
 import { dirname } from 'node:path';
+import { options } from '../../workflows/model/acts.ts';
 import { cadenceHolds } from '../../workflows/model/snapshots.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
@@ -10,6 +11,7 @@ import { partiesOf } from './parties.ts';
 import { secretOf, sourceOf } from './references.ts';
 import { runbooksOf } from './runbooks.ts';
 import { siteOf } from './sites.ts';
+import { backendsOf, dnsOf } from './traffic.ts';
 import { unique } from './unique.ts';
 import { witnessOf } from './witness.ts';
 
@@ -18,12 +20,21 @@ import { witnessOf } from './witness.ts';
 const HOUR = 3_600_000;
 /** What the service promises (SERVICE): a customer may have better, never worse. */
 const PROMISED = { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR };
-const options = ['third-party-federation', 'public-im', 'content-archiving', 'external-av'] as const;
 
 export function parse(source: Source, file: string): Configuration {
   const top = source.root.fields(['sites', 'customers', 'operators', 'witness']);
   const sites = new Map(top.sites.entries('site').map(([site, at]) => [site, siteOf(site, at)]));
   const customers = new Map(top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, sites)]));
+  unique(
+    top.customers,
+    [...customers.values()].map((c) => [c.dns?.zone ?? '', c.id]),
+    'the same zone',
+  );
+  unique(
+    top.customers,
+    [...customers.values()].flatMap((c) => (c.backends ?? []).map(({ backend }): [string, string] => [backend, c.id])),
+    'the same backend',
+  );
   const operators = top.operators.entries('operator').map(([id, at]) => operatorOf(id, at));
   unique(
     top.sites,
@@ -67,6 +78,8 @@ const customerKeys = [
   'runbooks',
   'links',
   'traffic',
+  'dns',
+  'proxy',
 ] as const;
 
 function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfiguration>): CustomerConfiguration {
@@ -90,6 +103,8 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     ...timesOf(f),
     links: linksOf(f.links, sites),
     trafficBytesPerSecond: f.traffic.rate(),
+    dns: dnsOf(f.dns, sites),
+    backends: backendsOf(f.proxy, sites, known),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
     runbooks: runbooksOf(f.runbooks),
   };

@@ -1,7 +1,5 @@
 import { createPublicKey, type KeyObject } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { createSecureContext } from 'node:tls';
 import type { CustomerSettings, RequestSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
 import { loadPrivateKey, openSshLine, publicKeyOf } from '../keys.ts';
@@ -12,11 +10,14 @@ import type {
   SecretReference,
   SiteConfiguration,
 } from './configuration.ts';
+import { certificates } from './certificates.ts';
 import { channelSettings } from './channels.ts';
 import { directorySettings } from './directory.ts';
 import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { pathOf, secretText } from './secrets.ts';
+import { serviceAddresses } from './service.ts';
+import { dnsSettings } from './traffic.ts';
 import { witnessAccess } from './witness.ts';
 
 /** What one site needs of the configuration, with the secrets it names for this site; no other secret is read. */
@@ -58,7 +59,7 @@ export async function settingsFor(
     peerTemporals: new Map(
       peers.map((p) => [p.site, { address: p.temporal.address, namespace: p.temporal.namespace }]),
     ),
-    services: new Map([own, ...peers].flatMap((s) => (s.service ? [[s.site, s.service] as const] : []))),
+    services: await serviceAddresses(configuration, site, [own, ...peers]),
     signingKey,
     publicKeys: publicKeysOf(configuration),
     customers: new Map(customers),
@@ -68,6 +69,7 @@ export async function settingsFor(
     callbacks: own.callbacks,
     requests: new Map(requests),
     commands: own.commands,
+    ...(own.proxy !== null && { proxy: own.proxy }),
     ...(own.capacityUsers !== null && { capacityUsers: own.capacityUsers }),
     reportsFolder,
   };
@@ -142,6 +144,8 @@ async function customerSettings(
     links,
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
     ...(customer.directory && { directory: await directorySettings(configuration, customer.directory, site) }),
+    ...(customer.dns !== null && { dns: await dnsSettings(configuration, customer.dns, site) }),
+    ...(customer.backends !== null && { backends: customer.backends }),
     databaseUrl: await databaseUrl(configuration, own.url),
     peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
     keys: await keyring(configuration, customer),
@@ -149,21 +153,10 @@ async function customerSettings(
   };
 }
 
-/** Its certificates are read before anything starts: in the middle of a move is too late to find out. */
-async function requestSettings(configuration: Configuration, request: RequestConfiguration): Promise<RequestSettings> {
-  const { ca: place, ...rest } = request;
-  if (place === null) return { ...rest, ca: null };
-  try {
-    const pem = await readFile(pathOf(configuration, place.file), 'utf8');
-    createSecureContext({ ca: pem });
-    if (pem.includes('-----BEGIN CERTIFICATE-----')) return { ...rest, ca: pem };
-  } catch (error) {
-    throw new Fault(`${place.at}: ${place.path}: ${place.file}: ${String(error)}`, PEM_EXPECTED);
-  }
-  throw new Fault(`${place.at}: ${place.path}: ${place.file}: holds no certificate`, PEM_EXPECTED);
-}
-
-const PEM_EXPECTED = 'A file of certificates in PEM is expected, beside the configuration or by its absolute path.';
+const requestSettings = async (
+  configuration: Configuration,
+  { ca, ...rest }: RequestConfiguration,
+): Promise<RequestSettings> => ({ ...rest, ca: await certificates(configuration, ca) });
 
 /** Destroying one customer's keys must neither spare it nor take another with it: no key belongs to two customers. */
 function separateKeys(configuration: Configuration, customers: CustomerSettings[]): void {

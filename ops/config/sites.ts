@@ -1,11 +1,13 @@
 import type { Cursor } from '../../runbooks/yaml.ts';
 import { publicKeyOf } from '../keys.ts';
-import { bucketOf, endpoint, hostPort, SAFE, serviceOf } from './addresses.ts';
+import { bucketOf, endpoint, hostPort, SAFE } from './addresses.ts';
 import { capacityOf } from './capacity.ts';
 import { channelsOf, pagingOf } from './channels.ts';
 import type { SiteConfiguration } from './configuration.ts';
 import { commandsOf, requestsOf } from './outside.ts';
 import { accountOf, secretOf, sourceOf } from './references.ts';
+import { serviceOf } from './service.ts';
+import { proxyOf } from './traffic.ts';
 import { unique } from './unique.ts';
 
 const siteKeys = [
@@ -18,6 +20,7 @@ const siteKeys = [
   'requests',
   'commands',
   'service',
+  'proxy',
   'capacity',
 ] as const;
 
@@ -64,6 +67,7 @@ export function siteOf(site: string, at: Cursor): SiteConfiguration {
     requests: requestsOf(requests),
     commands: commandsOf(commands),
     service: serviceOf(service),
+    proxy: proxyOf(f.proxy),
     capacityUsers: capacityOf(capacity),
   };
 }

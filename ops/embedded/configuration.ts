@@ -6,10 +6,12 @@ import { openSshLine } from '../keys.ts';
 import type { Ports } from './ports.ts';
 import { contactsDatabase } from './postgres.ts';
 import { databaseUrl, newSigningKey, secret, vaultUsers } from './secrets.ts';
+import { managementToken, type Service } from './service.ts';
 import { bucketOf, REGION } from './vault.ts';
 import { WITNESS_BUCKET, witnessServer } from './witness.ts';
 
 export const CUSTOMER = 'contoso';
+export const DOMAIN = `${CUSTOMER}.example`;
 const OPERATORS = {
   'operator-1': ['declare', 'approve', 'operate'],
   'operator-2': ['declare', 'approve', 'commander', 'operate'],
@@ -22,11 +24,16 @@ const file = (name: string): { file: string } => ({ file: `secrets/${name}` });
 const publicLine = (pem: string): string => openSshLine(createPublicKey(createPrivateKey(pem)));
 
 /** Writes the stack's tandem.yaml, with every secret it names. One that is there is kept: people edit it. */
-export async function writeConfiguration(folder: string, ports: Ports, witness: number | null): Promise<void> {
+export async function writeConfiguration(
+  folder: string,
+  ports: Ports,
+  witness: number | null,
+  service: Service | null,
+): Promise<void> {
   const sites = Object.keys(ports);
   const configuration = {
     sites: Object.fromEntries(
-      await Promise.all(sites.map(async (site) => [site, await siteEntry(folder, site, ports)] as const)),
+      await Promise.all(sites.map(async (site) => [site, await siteEntry(folder, site, ports, service)] as const)),
     ),
     customers: { [CUSTOMER]: await customerEntry(folder, sites, ports) },
     operators: Object.fromEntries(
@@ -63,7 +70,7 @@ async function witnessEntry(folder: string, port: number, sites: string[]): Prom
   return { endpoint, region: REGION, bucket: WITNESS_BUCKET, accounts: Object.fromEntries(accounts) as unknown };
 }
 
-async function siteEntry(folder: string, site: string, ports: Ports): Promise<unknown> {
+async function siteEntry(folder: string, site: string, ports: Ports, service: Service | null): Promise<unknown> {
   const at = ports[site];
   if (!at) throw new Error(`no ports for ${site}`);
   await vaultUsers(folder, site);
@@ -86,9 +93,24 @@ async function siteEntry(folder: string, site: string, ports: Ports): Promise<un
       'public-key': publicLine(await secret(folder, `${site}-signing.pem`, newSigningKey)),
       'private-key': file(`${site}-signing.pem`),
     },
+    ...(service && { service: await serviceEntry(folder, site, service) }),
     // What is told stays on this machine, as files: the stack needs no mail server.
     channels: { desk: { outbox: { folder: `outbox/${site}` } } },
     paging: ['desk'],
+  };
+}
+
+async function serviceEntry(folder: string, site: string, { addresses, ports }: Service): Promise<unknown> {
+  const at = addresses[site] ?? '';
+  await Promise.all([managementToken(folder, site, 'own'), managementToken(folder, site, 'peer')]);
+  return {
+    clients: `${at}:${ports.clients}`,
+    management: {
+      url: `https://${at}:${ports.management}/api`,
+      token: file(`${site}-ejabberd-own-token`),
+      'peer-token': file(`${site}-ejabberd-peer-token`),
+      ca: 'tls/ca.pem',
+    },
   };
 }
 
@@ -107,7 +129,7 @@ async function customerEntry(folder: string, sites: string[], ports: Ports): Pro
   }
   await secret(folder, `${CUSTOMER}-k1`, () => randomBytes(32).toString('base64'));
   return {
-    domain: `${CUSTOMER}.example`,
+    domain: DOMAIN,
     sites,
     databases,
     keys: { current: 'k1', ring: { k1: file(`${CUSTOMER}-k1`) } },

@@ -2,16 +2,18 @@ import { access, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { WITNESS } from '../config/witness.ts';
 import { Fault } from '../fault.ts';
+import { forgetEjabberd } from '../reference-service/ejabberd/site.ts';
 import { choosePorts, isFree, witnessPort, type PortName, type Ports } from './ports.ts';
+import { knownService } from './service.ts';
 import { findProcesses, killMarked, lives, logPath, stopProcess, type ProcessRecord } from './processes.ts';
 
 /** Looking at a stack, and ending it, whatever has become of the command that started it. */
 
-export const processNames = ['postgres', 'vault', 'temporal', 'ui', 'worker'] as const;
+export const processNames = ['postgres', 'vault', 'temporal', 'ui', 'worker', 'ejabberd'] as const;
 export type ProcessName = (typeof processNames)[number];
 
 /** The port whose answer shows that a process is up. */
-export const portOf: Record<ProcessName, PortName> = {
+export const portOf: Record<Exclude<ProcessName, 'ejabberd'>, PortName> = {
   postgres: 'postgres',
   vault: 'vault',
   temporal: 'temporal',
@@ -31,6 +33,7 @@ export interface ProcessStatus {
   name: string;
   state: 'running' | 'not answering' | 'dead' | 'not started';
   pid: number | null;
+  host: string;
   port: number;
   log: string;
 }
@@ -39,17 +42,38 @@ export async function status(at: string): Promise<ProcessStatus[]> {
   const folder = resolve(at);
   const ports = await knownPorts(folder);
   const records = await findProcesses(folder);
-  const all: { site: string; name: ProcessName; port: number }[] = Object.entries(ports).flatMap(([site, of]) =>
-    processNames.map((name) => ({ site, name, port: of[portOf[name]] })),
+  const service = await knownService(folder);
+  const loopback = '127.0.0.1';
+  const all: { site: string; name: ProcessName; host: string; port: number }[] = Object.entries(ports).flatMap(
+    ([site, of]) =>
+      processNames.flatMap<{ site: string; name: ProcessName; host: string; port: number }>((name) => {
+        if (name !== 'ejabberd') return [{ site, name, host: loopback, port: of[portOf[name]] }];
+        const address = service?.addresses[site];
+        return service && address ? [{ site, name, host: address, port: service.ports.clients }] : [];
+      }),
   );
   const witness = await witnessPort(folder, false);
-  if (witness !== null) all.push({ site: WITNESS, name: 'vault', port: witness });
+  if (witness !== null) all.push({ site: WITNESS, name: 'vault', host: loopback, port: witness });
   return Promise.all(
-    all.map(async ({ site, name, port }) => {
+    all.map(async ({ site, name, host, port }) => {
       const record = records.find((r) => r.site === site && r.name === name);
       const alive = record !== undefined && (await lives(record));
-      const state = !record ? 'not started' : !alive ? 'dead' : (await isFree(port)) ? 'not answering' : 'running';
-      return { site, name, state, pid: alive ? record.pid : null, port, log: logPath(folder, site, name) } as const;
+      const state = !record
+        ? 'not started'
+        : !alive
+          ? 'dead'
+          : (await isFree(port, host))
+            ? 'not answering'
+            : 'running';
+      return {
+        site,
+        name,
+        state,
+        pid: alive ? record.pid : null,
+        host,
+        port,
+        log: logPath(folder, site, name),
+      } as const;
     }),
   );
 }
@@ -78,7 +102,7 @@ export async function stopAll(folder: string, records: ProcessRecord[]): Promise
     await Promise.all(these.map((record) => stopProcess(folder, record, signal, graceMs)));
   };
   await stop('SIGTERM', 15_000, 'worker', 'ui');
-  await stop('SIGTERM', 15_000, 'temporal', 'vault');
+  await stop('SIGTERM', 15_000, 'temporal', 'vault', 'ejabberd');
   await stop('SIGINT', 20_000, 'postgres'); // Its "fast" shutdown: it does not wait for clients.
 }
 
@@ -104,6 +128,7 @@ export async function reset(at: string): Promise<void> {
     );
   }
   await down(folder);
+  for (const site of Object.keys((await knownService(folder))?.addresses ?? {})) await forgetEjabberd(folder, site);
   await rm(folder, { recursive: true, force: true });
 }
 
@@ -111,9 +136,13 @@ export async function reset(at: string): Promise<void> {
 export async function killSite(at: string, site: string): Promise<void> {
   const folder = resolve(at);
   await killMarked(folder, site);
-  const ports = Object.values((await knownPorts(folder))[site] ?? {});
+  const service = await knownService(folder);
+  const ends = [
+    ...Object.values((await knownPorts(folder))[site] ?? {}).map((port) => ({ port, host: '127.0.0.1' })),
+    ...Object.values(service?.ports ?? {}).map((port) => ({ port, host: service?.addresses[site] ?? '127.0.0.1' })),
+  ];
   for (const deadline = Date.now() + 10_000; ; await new Promise((r) => setTimeout(r, 20))) {
-    const open = await Promise.all(ports.map(async (port) => !(await isFree(port))));
+    const open = await Promise.all(ends.map(async ({ port, host }) => !(await isFree(port, host))));
     if (!open.includes(true)) return;
     if (Date.now() > deadline)
       throw new Fault(`site ${site}: a port is still open 10 s after SIGKILL`, '`tandem dev status` names what runs.');

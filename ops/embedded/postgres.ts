@@ -13,6 +13,8 @@ const run = promisify(execFile);
 const READY_LIMIT_MS = 20_000;
 
 export const contactsDatabase = 'contacts';
+/** The account of the service, which has the rights of the role that Tandem's schema knows for it. */
+export const SERVICE_ROLE = 'ejabberd';
 
 const dataFolder = (folder: string, site: string): string => join(folder, 'data', site, 'postgres');
 
@@ -107,7 +109,10 @@ export async function preparePostgres(folder: string, site: string, port: number
       ['temporal', ''],
       ['tandem', 'createdb'],
       ['tandem_peer', 'connection limit 20'],
+      [SERVICE_ROLE, 'in role tandem_service'],
     ];
+    const { rowCount: made } = await admin.query(`select from pg_roles where rolname = 'tandem_service'`);
+    if (made === 0) await admin.query('create role tandem_service nologin');
     for (const [role, options] of roles) {
       const { rowCount } = await admin.query('select from pg_roles where rolname = $1', [role]);
       // The password is of the base64url alphabet: it needs no quoting.
@@ -136,6 +141,8 @@ export async function makeContactTables(url: string): Promise<void> {
   const client = new Client({ connectionString: url });
   await client.connect();
   try {
+    // Role `tandem` would make them in the schema of its name, where they would hide the service's own.
+    await client.query('set search_path to public');
     await client.query(await readFile(new URL('people/ejabberd.sql', import.meta.url), 'utf8'));
   } finally {
     await client.end();

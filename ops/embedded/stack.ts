@@ -3,21 +3,22 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WITNESS } from '../config/witness.ts';
 import { Fault } from '../fault.ts';
-import { CUSTOMER, configurationPath, writeConfiguration } from './configuration.ts';
+import { CUSTOMER, DOMAIN, configurationPath, writeConfiguration } from './configuration.ts';
 import { locked } from './lock.ts';
 import { choosePorts, requireFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { livingProcesses, stopAll, type ProcessName } from './control.ts';
 import { contactsDatabase, preparePostgres, startPostgres } from './postgres.ts';
 import { startProcess, type ProcessRecord } from './processes.ts';
 import { databaseUrl, vaultUsers, type VaultUsers } from './secrets.ts';
+import { prepareService, startService, type Service } from './service.ts';
 import { findServers, type Servers } from './servers.mjs';
 import { answersHttp, prepareTemporalDatabases, startTemporal, startUi } from './temporal.ts';
 import { prepareVault, startVault } from './vault.ts';
 import { startWitness, witnessServer, type WitnessServer } from './witness.ts';
 
 /**
- * Two whole sites on one machine: a PostgreSQL, a vault, a Temporal service with its UI and a worker each; and a witness
- * at neither.
+ * Two whole sites on one machine: a PostgreSQL, a vault, a Temporal service with its UI and a worker each, and the service
+ * itself where ejabberd is on the machine; and a witness at neither.
  */
 
 export interface StackOptions {
@@ -27,6 +28,8 @@ export interface StackOptions {
   workers: boolean;
   /** A witness at neither site; by default there is one when there are two sites. */
   witness?: boolean;
+  /** Whether there is an ejabberd at each site; by default where the machine has it. */
+  service?: boolean;
   /** For the test rig: workflows whose clock can be moved. */
   timeSkipping?: boolean;
   say?: (line: string) => void;
@@ -41,6 +44,8 @@ export interface SiteAddresses {
   uiUrl: string;
   workerUrl: string;
   vault: VaultUsers & { endpoint: string };
+  /** `host:port` at which clients sign in; null without a service. */
+  clients: string | null;
 }
 
 export interface Stack {
@@ -65,13 +70,14 @@ export async function up(options: StackOptions): Promise<Stack> {
     const ports = await choosePorts(folder, sites);
     const witness = await witnessPort(folder, options.witness ?? sites.length > 1);
     const witnessRuns = running.some((r) => r.site === WITNESS);
-    await writeConfiguration(folder, ports, witness);
+    const service = options.service === false ? null : await prepareService(folder, sites, DOMAIN);
+    await writeConfiguration(folder, ports, witness, service);
     const taken = portsToTake(sites, ports, running, options.workers);
     if (witness !== null && !witnessRuns) taken.push({ site: WITNESS, name: 'vault', port: witness });
     await requireFree(taken);
     try {
       await whole([
-        ...sites.map((site) => startSite(folder, site, ports, servers, running, options)),
+        ...sites.map((site) => startSite(folder, site, { ports, servers, running, service }, options)),
         ...(witness === null
           ? []
           : [startWitness(folder, { port: witness, sites, running: witnessRuns }, servers.versitygw)]),
@@ -84,7 +90,7 @@ export async function up(options: StackOptions): Promise<Stack> {
       );
       throw error;
     }
-    return addresses(folder, ports, witness);
+    return addresses(folder, ports, witness, service);
   });
 }
 
@@ -128,12 +134,11 @@ async function whole(tasks: Promise<void>[]): Promise<void> {
 async function startSite(
   folder: string,
   site: string,
-  all: Ports,
-  servers: Servers,
-  running: ProcessRecord[],
+  shared: { ports: Ports; servers: Servers; running: ProcessRecord[]; service: Service | null },
   options: StackOptions,
 ): Promise<void> {
-  const ports = all[site];
+  const { servers, running, service } = shared;
+  const ports = shared.ports[site];
   if (!ports) throw new Fault(`site ${site}: has no ports in ${folder}`, '`tandem dev reset`, then `tandem dev up`.');
   const say = options.say ?? (() => undefined);
   const missing = (name: ProcessName): boolean => !running.some((r) => r.site === site && r.name === name);
@@ -142,10 +147,18 @@ async function startSite(
     await prepareVault(folder, site, ports.vault);
     say(`${site}: vault at 127.0.0.1:${ports.vault}`);
   };
-  const temporal = async (): Promise<void> => {
+  const database = async (): Promise<void> => {
     if (missing('postgres')) await startPostgres(folder, site, ports.postgres);
     await preparePostgres(folder, site, ports.postgres);
     say(`${site}: PostgreSQL at 127.0.0.1:${ports.postgres}`);
+    await whole([temporal(), ejabberd()]);
+  };
+  const ejabberd = async (): Promise<void> => {
+    if (!service || !missing('ejabberd')) return;
+    await startService(folder, site, service, ports.postgres);
+    say(`${site}: ejabberd at ${service.addresses[site]}:${service.ports.clients}`);
+  };
+  const temporal = async (): Promise<void> => {
     if (missing('temporal')) {
       await prepareTemporalDatabases(folder, site, ports, servers);
       await startTemporal(folder, site, ports, servers, options.timeSkipping ?? false);
@@ -157,7 +170,7 @@ async function startSite(
     // It waits for the others by itself, and has its own start-up to do meanwhile.
     if (options.workers && missing('worker')) await startWorker(folder, site);
   };
-  await whole([vault(), temporal(), worker()]);
+  await whole([vault(), database(), worker()]);
   await whole([
     ...(options.workers ? [answersHttp(folder, site, 'worker', `http://127.0.0.1:${ports.worker}/ready`)] : []),
     answersHttp(folder, site, 'ui', `http://127.0.0.1:${ports.ui}/`),
@@ -185,7 +198,12 @@ export async function startWorker(folder: string, site: string): Promise<Process
   });
 }
 
-async function addresses(folder: string, ports: Ports, witness: number | null): Promise<Stack> {
+async function addresses(
+  folder: string,
+  ports: Ports,
+  witness: number | null,
+  service: Service | null,
+): Promise<Stack> {
   const sites: Record<string, SiteAddresses> = {};
   for (const [site, at] of Object.entries(ports)) {
     sites[site] = {
@@ -197,6 +215,7 @@ async function addresses(folder: string, ports: Ports, witness: number | null): 
       uiUrl: `http://127.0.0.1:${at.ui}`,
       workerUrl: `http://127.0.0.1:${at.worker}`,
       vault: { endpoint: `http://127.0.0.1:${at.vault}`, ...(await vaultUsers(folder, site)) },
+      clients: service && `${service.addresses[site]}:${service.ports.clients}`,
     };
   }
   return {

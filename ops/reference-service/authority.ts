@@ -31,7 +31,7 @@ export async function openAuthority(folder: string): Promise<Authority> {
 
 /**
  * A certificate with its key in one PEM file, as ejabberd takes it: for a server (and, between servers, a client) of these
- * names and addresses. One that is there is kept.
+ * names or IP addresses. One that is there is kept.
  */
 export async function certificateFor(
   authority: Authority,
@@ -44,7 +44,7 @@ export async function certificateFor(
   const signed = ['-CA', authority.certificate, '-CAkey', authority.key];
   const named = ['-subj', `/CN=${names[0] ?? ''}`, '-days', days];
   const extensions = [
-    `subjectAltName=${names.map((name) => `${isIP(name) > 0 ? 'IP' : 'DNS'}:${name}`).join(',')}`,
+    `subjectAltName=${names.map((name) => `${isIP(name) ? 'IP' : 'DNS'}:${name}`).join(',')}`,
     'basicConstraints=critical,CA:FALSE',
     'extendedKeyUsage=serverAuth,clientAuth',
   ].flatMap((extension) => ['-addext', extension]);

@@ -82,6 +82,8 @@ describe('a site', () => {
       Object.assign(east(t), { service: { clients: 'im.east.example:5222' } });
     });
     expect(of.witness).toBeNull();
-    expect([...of.services]).toEqual([['east', { clients: 'im.east.example:5222', api: null, outsideCheck: null }]]);
+    expect([...of.services]).toEqual([
+      ['east', { clients: 'im.east.example:5222', api: null, outsideCheck: null, management: null }],
+    ]);
   });
 });

@@ -66,6 +66,13 @@ describe('a database that stands already', () => {
     expect(await sql(scratch.url, 'select length(schema) as digest from tandem.identity')).toEqual([{ digest: 64 }]);
   });
 
+  it('is refused when a table in our own schema hides one of the service', async () => {
+    await sql(scratch.url, 'create table tandem.rosterusers (username text)');
+    expect(await prepare('second').then(() => '', failureText)).toMatch(
+      /tandem\.rosterusers hide the service's own tables; drop those of schema tandem/,
+    );
+  });
+
   it('of another site is refused, whatever its schema', async () => {
     await sql(scratch.url, "update tandem.identity set site = 'east'");
     expect(await prepare('second').then(() => '', failureText)).toMatch(/says it is that of contoso at east/);

@@ -19,7 +19,7 @@ async function freshFolder(): Promise<string> {
 }
 
 /** One site without a worker: enough to show how a stack lives and dies. */
-const start = async (folder: string): Promise<Stack> => up({ folder, sites: ['east'], workers: false });
+const start = async (folder: string): Promise<Stack> => up({ folder, sites: ['east'], workers: false, service: false });
 const pids = async (folder: string): Promise<number[]> =>
   (await livingProcesses(folder)).map((p) => p.pid).toSorted((a, b) => a - b);
 
@@ -109,7 +109,7 @@ describe('the stack', () => {
   it('tells the truth and can be stopped after up was killed with -9 in the middle', async () => {
     const folder = await freshFolder();
     const script = `import { up } from ${JSON.stringify(fileURLToPath(new URL('../../ops/embedded/stack.ts', import.meta.url)))};
-      await up({ folder: ${JSON.stringify(folder)}, sites: ['east'], workers: false });`;
+      await up({ folder: ${JSON.stringify(folder)}, sites: ['east'], workers: false, service: false });`;
     const upping = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: 'ignore' });
     for (let found = 0; found < 2; found = (await livingProcesses(folder)).length)
       await new Promise((r) => setTimeout(r, 20));
@@ -133,7 +133,7 @@ describe('the stack', () => {
     if (!at) throw new Error('no east');
     await sql(at.databaseUrl, 'create table kept (n int); insert into kept values (7)');
     await killSite(one, 'east');
-    expect(await Promise.all(Object.values(at.ports).map(isFree))).not.toContain(false);
+    expect(await Promise.all(Object.values(at.ports).map((port) => isFree(port)))).not.toContain(false);
     await start(one);
     expect(await sql(at.databaseUrl, 'select n from kept')).toEqual([{ n: 7 }]);
   });

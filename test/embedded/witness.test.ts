@@ -55,7 +55,7 @@ describe('a site’s account in the witness', () => {
 it('the witness of a stack outlives its sites, and ends with the stack', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'tandem-witness-'));
   try {
-    await up({ folder, sites: ['east'], workers: false, witness: true });
+    await up({ folder, sites: ['east'], workers: false, service: false, witness: true });
     const state = async (): Promise<string[]> =>
       (await status(folder)).filter((p) => p.name === 'vault').map((p) => `${p.site} ${p.state}`);
     expect(await state()).toEqual(['east running', 'witness running']);

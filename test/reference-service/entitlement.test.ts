@@ -1,50 +1,23 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { followDirectory } from '../../activities/directory/follow.ts';
 import { scramText } from '../../activities/directory/scram.ts';
-import { prepareTables } from '../../ops/embedded/people/people.ts';
-import { stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
-import { certificateFor, openAuthority } from '../../ops/reference-service/authority.ts';
-import { nodeOf } from '../../ops/reference-service/ejabberd/configuration.ts';
-import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
-import { makeServiceTables, startEjabberd } from '../../ops/reference-service/ejabberd/site.ts';
 import { hasSlapd, loadPeople, type Person } from '../../ops/reference-service/slapd.ts';
-import { scratchDatabase, type ScratchDatabase } from '../rig/databases.ts';
-import { call } from '../rig/erlang.ts';
-import { freePort } from '../rig/ports.ts';
+import { address, DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 import { scratchSlapd, type ScratchSlapd } from '../rig/slapd.ts';
 import { sql } from '../rig/sql.ts';
-import { scramRow, Session } from '../rig/xmpp.ts';
+import { scramRow, type Session } from '../rig/xmpp.ts';
 
 /** From an attribute in a real directory to a user's session in a real ejabberd. */
 
-const DOMAIN = 'acme.example';
+/** As the rig's clients give it. */
 const PASSWORD = 'a password of the tests';
-const ADDRESS = '127.0.0.4';
-const ejabberd = findEjabberd();
+const ADDRESS = address.east;
 
-let folder: string;
 let slapd: ScratchSlapd;
-let database: ScratchDatabase;
-let server: ProcessRecord;
-let clients: number;
-let distribution: number;
-let authority: string;
-const sessions: Session[] = [];
+let service: ServiceSites;
+let url: string;
 
-const signIn = async (user: string): Promise<Session> => {
-  const session = await Session.open({
-    at: `${ADDRESS}:${clients}`,
-    domain: DOMAIN,
-    user,
-    password: PASSWORD,
-    authority,
-  });
-  sessions.push(session);
-  return session;
-};
+const signIn = (user: string): Promise<Session> => service.signIn(user, 'east');
 const person = (username: string, change: Partial<Person> = {}): Person => {
   const [, storedKey, serverKey, salt, iterations] = scramRow(username, PASSWORD) as [
     string,
@@ -59,15 +32,11 @@ const person = (username: string, change: Partial<Person> = {}): Person => {
 const follow = (): Promise<unknown> =>
   followDirectory({
     site: 'east',
-    customer: { id: 'acme', sites: ['east', 'west'], databaseUrl: database.url },
+    customer: { id: 'acme', sites: ['east', 'west'], databaseUrl: url },
     settings: { source: { kind: 'ldap', ldap: slapd.settings }, everyMs: 300_000, removalsShare: 0.02 },
     signal: new AbortController().signal,
   });
-const lookAgain = (): Promise<string> =>
-  call(
-    { node: nodeOf('east', ADDRESS), port: distribution, home: join(folder, 'data', 'east', 'ejabberd') },
-    { module: 'mod_tandem_rights', name: 'look_again', args: [DOMAIN] },
-  );
+const lookAgain = (): Promise<string> => service.inErlang('east', 'mod_tandem_rights', 'look_again', DOMAIN);
 const ended = async (session: Session, timeout = 4000): Promise<void> => {
   await expect.poll(() => session.ended, { timeout }).not.toBeNull();
 };
@@ -76,41 +45,20 @@ const ended = async (session: Session, timeout = 4000): Promise<void> => {
 describe.skipIf(ejabberd === null || !hasSlapd())('the entitlement', () => {
   beforeAll(async () => {
     if (!ejabberd) return;
-    folder = await mkdtemp(join(tmpdir(), 'tandem-entitled-'));
-    await chmod(folder, 0o755); // Mnesia wants to be let in.
-    [slapd, database, clients, distribution] = await Promise.all([
-      scratchSlapd(),
-      scratchDatabase('east'),
-      freePort(),
-      freePort(),
-    ]);
+    [slapd, service] = await Promise.all([scratchSlapd(), startServiceSites(ejabberd, {})]);
+    url = service.url('east');
     await loadPeople(
       slapd,
       ['anna', 'aron', 'alma', 'axel'].map((name) => person(name)),
     );
-    await prepareTables(database.url, 'acme', 'east', ['east', 'west']);
-    await makeServiceTables(ejabberd, database.url);
+    // Homes and accounts come from there, and from nowhere else.
     await follow();
-    const own = await openAuthority(join(folder, 'tls'));
-    authority = own.certificate;
-    server = await startEjabberd(folder, ejabberd, {
-      site: 'east',
-      domain: DOMAIN,
-      address: ADDRESS,
-      ports: { clients, distribution },
-      databaseUrl: database.url,
-      certificate: await certificateFor(own, join(folder, 'tls', 'east.pem'), [DOMAIN]),
-      authority,
-      peer: { site: 'west', address: '127.0.0.5' },
-    });
+    await lookAgain();
   }, 60_000);
-  afterEach(() => {
-    for (const session of sessions.splice(0)) session.leave();
-  });
+  afterEach(() => service.leaveAll());
   afterAll(async () => {
-    if (server) await stopProcess(folder, server, 'SIGTERM', 5000);
-    await Promise.all([slapd?.close(), database?.drop()]);
-    await rm(folder, { recursive: true, force: true });
+    await service?.close();
+    await slapd?.close();
   }, 30_000);
 
   it('ends the session of a user who is cleared while he is signed in, and nobody else’s; he may not sign in again', async () => {
@@ -122,10 +70,8 @@ describe.skipIf(ejabberd === null || !hasSlapd())('the entitlement', () => {
     aron.say(`anna@${DOMAIN}`, 'are you there?');
     await expect.poll(() => aron.heard, { timeout: 3000 }).toContain('error: are you there?');
     expect(aron.ended).toBeNull();
-    expect(await sql(database.url, `select count(*)::int as kept from spool where username = 'anna'`)).toEqual([
-      { kept: 0 },
-    ]);
-    expect(await sql(database.url, `select count(*)::int as account from users where username = 'anna'`)).toEqual([
+    expect(await sql(url, `select count(*)::int as kept from spool where username = 'anna'`)).toEqual([{ kept: 0 }]);
+    expect(await sql(url, `select count(*)::int as account from users where username = 'anna'`)).toEqual([
       { account: 1 },
     ]);
   });
@@ -133,7 +79,7 @@ describe.skipIf(ejabberd === null || !hasSlapd())('the entitlement', () => {
   it('lets him in again when it is set again, with the keys that he had', async () => {
     await loadPeople(slapd, [person('anna', { credentials: 'garbage' })]);
     await follow();
-    expect(await lookAgain()).toBe('0');
+    expect(await lookAgain()).toBe('ok');
     expect((await signIn('anna')).at).toBe(ADDRESS);
   });
 
@@ -141,7 +87,7 @@ describe.skipIf(ejabberd === null || !hasSlapd())('the entitlement', () => {
     const alma = await signIn('alma');
     await loadPeople(slapd, [person('alma', { entitled: false })]);
     await follow();
-    expect(await lookAgain()).toBe('0');
+    expect(await lookAgain()).toBe('ok');
     await ended(alma, 500);
   });
 
@@ -166,12 +112,12 @@ describe.skipIf(ejabberd === null || !hasSlapd())('the entitlement', () => {
 
   it('is a no when it cannot be read: the site closes', async () => {
     const aron = await signIn('aron');
-    await sql(database.url, 'alter table tandem.directory_answer rename to hidden');
+    await sql(url, 'alter table tandem.directory_answer rename to hidden');
     try {
       await ended(aron, 9000);
       await expect(signIn('axel')).rejects.toThrow('system-shutdown');
     } finally {
-      await sql(database.url, 'alter table tandem.hidden rename to directory_answer');
+      await sql(url, 'alter table tandem.hidden rename to directory_answer');
     }
   });
 });

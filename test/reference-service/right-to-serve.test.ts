@@ -1,48 +1,16 @@
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { prepareTables } from '../../ops/embedded/people/people.ts';
-import { stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
-import { certificateFor, openAuthority } from '../../ops/reference-service/authority.ts';
-import { nodeOf } from '../../ops/reference-service/ejabberd/configuration.ts';
-import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
-import { makeServiceTables, startEjabberd } from '../../ops/reference-service/ejabberd/site.ts';
-import { call } from '../rig/erlang.ts';
-import { freePort } from '../rig/ports.ts';
-import { scratchDatabase, type ScratchDatabase, type Site } from '../rig/databases.ts';
+import { askService, rightsObeyed } from '../../activities/services/management.ts';
+import type { Site } from '../rig/databases.ts';
+import { address, DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 import { sql } from '../rig/sql.ts';
-import { scramRow, Session } from '../rig/xmpp.ts';
+import type { Session } from '../rig/xmpp.ts';
 
 /** Two real ejabberd obey the rows of their own databases: whoever has no right to serve serves nobody. */
 
-const DOMAIN = 'acme.example';
-const PASSWORD = 'a password of the tests';
-const sites: Site[] = ['east', 'west'];
-const address = { east: '127.0.0.2', west: '127.0.0.3' };
-const homes = { anna: 'east', aron: 'east', wendy: 'west', will: 'west', nobody: null };
-const ejabberd = findEjabberd();
-
-let folder: string;
-let databases: Record<Site, ScratchDatabase>;
-const processes: Partial<Record<Site, ProcessRecord>> = {};
-let clients: number;
-let distribution: number;
-let ca: string;
-const sessions: Session[] = [];
-
-const at = (site: Site, text: string): Promise<unknown> => sql(databases[site].url, text);
-const signIn = async (user: keyof typeof homes, site: Site): Promise<Session> => {
-  const session = await Session.open({
-    at: `${address[site]}:${clients}`,
-    domain: DOMAIN,
-    user,
-    password: PASSWORD,
-    authority: ca,
-  });
-  sessions.push(session);
-  return session;
-};
+const homes = { anna: 'east', aron: 'east', wendy: 'west', will: 'west', nobody: null } as const;
+let service: ServiceSites;
+const at = (site: Site, text: string): Promise<unknown> => service.at(site, text);
+const signIn = (user: keyof typeof homes, site: Site): Promise<Session> => service.signIn(user, site);
 const hears = async (session: Session, what: string, timeout = 3000): Promise<void> => {
   await expect.poll(() => session.heard, { timeout }).toContain(what);
 };
@@ -50,42 +18,11 @@ const hears = async (session: Session, what: string, timeout = 3000): Promise<vo
 // A real ejabberd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
 describe.skipIf(ejabberd === null)('the right to serve', () => {
   beforeAll(async () => {
-    if (!ejabberd) return;
-    folder = await mkdtemp(join(tmpdir(), 'tandem-service-'));
-    await chmod(folder, 0o755); // Mnesia wants to be let in.
-    const [east, west] = await Promise.all([scratchDatabase('east'), scratchDatabase('west')]);
-    databases = { east, west };
-    distribution = await freePort();
-    clients = await freePort();
-    const authority = await openAuthority(join(folder, 'tls'));
-    ca = authority.certificate;
-    for (const site of sites) {
-      await prepareTables(databases[site].url, 'acme', site, ['east', 'west']);
-      await makeServiceTables(ejabberd, databases[site].url);
-      for (const [user, home] of Object.entries(homes)) {
-        const row = scramRow(user, PASSWORD).map((cell) => (typeof cell === 'number' ? cell : `'${cell}'`));
-        await at(
-          site,
-          `insert into users (username, password, serverkey, salt, iterationcount) values (${row.join()})`,
-        );
-        if (home) await at(site, `insert into tandem.home values ('${user}', '${home}')`);
-      }
-      const peer = site === 'east' ? 'west' : 'east';
-      processes[site] = await startEjabberd(folder, ejabberd, {
-        site,
-        domain: DOMAIN,
-        address: address[site],
-        ports: { clients, distribution },
-        databaseUrl: databases[site].url,
-        certificate: await certificateFor(authority, join(folder, 'tls', `${site}.pem`), [DOMAIN]),
-        authority: authority.certificate,
-        peer: { site: peer, address: address[peer] },
-      });
-    }
+    if (ejabberd) service = await startServiceSites(ejabberd, homes);
   }, 60_000);
   afterEach(async () => {
-    for (const session of sessions.splice(0)) session.leave();
-    for (const site of sites) {
+    service.leaveAll();
+    for (const site of ['east', 'west'] as const) {
       await at(site, `update tandem.epoch set number = 1, site = '-'`);
       await at(site, `delete from tandem.serving`);
       await at(
@@ -95,14 +32,7 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
     }
     await new Promise((resolve) => setTimeout(resolve, 2200)); // Until both have read them.
   });
-  afterAll(async () => {
-    for (const record of Object.values(processes)) {
-      process.kill(record.pid, 'SIGCONT');
-      await stopProcess(folder, record, 'SIGTERM', 5000);
-    }
-    await Promise.all(Object.values(databases ?? {}).map((database) => database.drop()));
-    await rm(folder, { recursive: true, force: true });
-  }, 30_000);
+  afterAll(() => service?.close(), 30_000);
 
   it('lets users of both sites talk, wherever they sign in', async () => {
     const [anna, wendy] = [await signIn('anna', 'east'), await signIn('wendy', 'east')];
@@ -114,22 +44,43 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
     await hears(anna, `wendy@${DOMAIN}: and back`);
   });
 
+  it('is read and never written by the service', async () => {
+    const url = await service.asService('east');
+    for (const change of ['update tandem.serving set epoch = 9', 'delete from tandem.home', 'select from tandem.move'])
+      await expect(sql(url, change)).rejects.toThrow('permission denied');
+  });
+
+  it('is told over the API to who has a token, as far as it reaches', async () => {
+    const ask = (token: string) => service.api('east', token);
+    const limit = { limitMs: 3000 };
+    expect([...(await rightsObeyed(ask('peer-east'), DOMAIN, limit))]).toEqual([
+      ['east', 'east'],
+      ['west', 'west'],
+    ]);
+    await expect(rightsObeyed(ask('peer-west'), DOMAIN, limit)).rejects.toThrow('answered with 40');
+    await expect(askService(ask('peer-east'), 'kick_user', { user: 'anna', host: DOMAIN }, limit)).rejects.toThrow(
+      '403',
+    );
+    await expect(askService(ask('own-east'), 'stop', {}, limit)).rejects.toThrow('403');
+    expect(await askService(ask('own-east'), 'tandem_where', { user: 'anna', host: DOMAIN }, limit)).toEqual({
+      site: 'here',
+    });
+    await expect(rightsObeyed({ ...ask('own-east'), ca: null }, DOMAIN, limit)).rejects.toThrow(/certificate/);
+  });
+
   it('is nobody’s for a user without a home', async () => {
     await expect(signIn('nobody', 'east')).rejects.toThrow('system-shutdown');
   });
 
   it('follows a home that has changed, and a quarantine, as soon as it is told to look again', async () => {
     const ask = (module: string, name: string, ...args: string[]): Promise<string> =>
-      call(
-        { node: nodeOf('east', address.east), port: distribution, home: join(folder, 'data', 'east', 'ejabberd') },
-        { module, name, args: [...args, DOMAIN] },
-      );
+      service.inErlang('east', module, name, ...args, DOMAIN);
     const where = (user: string): Promise<string> => ask('mod_tandem', 'where', user);
     expect([await where('anna'), await where('aron')]).toEqual(['<<"here">>', '<<"here">>']);
     await at('east', `update tandem.home set site = 'west' where username = 'anna'`);
     await at('east', `insert into tandem.quarantine (username, record_id, because) values ('aron', '', 'a test')`);
     try {
-      expect(await ask('mod_tandem_rights', 'look_again')).toBe('0');
+      expect(await ask('mod_tandem_rights', 'look_again')).toBe('ok');
       expect([await where('anna'), await where('aron')]).toEqual(['<<"peer">>', '<<"closed">>']);
       await expect(signIn('aron', 'east')).rejects.toThrow('system-shutdown');
     } finally {
@@ -161,7 +112,7 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
 
   it('comes with a row under the newest epoch: users of a dead site are served, those of this one notice nothing', async () => {
     const [anna, aron] = [await signIn('anna', 'east'), await signIn('aron', 'east')];
-    process.kill(processes.west?.pid ?? 0, 'SIGSTOP');
+    process.kill(service.processes.west.pid, 'SIGSTOP');
     // A peer that swallows packets: not even before it is known to be gone does it hold up anybody here.
     anna.say(`wendy@${DOMAIN}`, 'into the dark');
     anna.say(`aron@${DOMAIN}`, 'still here');
@@ -180,8 +131,8 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
       )
       .toBe(address.east);
     anna.say(`wendy@${DOMAIN}`, 'welcome');
-    await expect.poll(() => sessions.at(-1)?.heard, { timeout: 3000 }).toContain(`anna@${DOMAIN}: welcome`);
+    await expect.poll(() => service.sessions()[0]?.heard, { timeout: 3000 }).toContain(`anna@${DOMAIN}: welcome`);
     expect([anna.ended, aron.ended]).toEqual([null, null]);
-    process.kill(processes.west?.pid ?? 0, 'SIGCONT');
+    process.kill(service.processes.west.pid, 'SIGCONT');
   });
 });

@@ -7,7 +7,8 @@ export async function call(
   expression: { module: string; name: string; args: readonly string[] },
 ): Promise<string> {
   const { module, name, args } = expression;
-  const given = args.map((arg) => `<<"${arg}">>`).join();
+  // An atom comes in its quotes; all else is a text.
+  const given = args.map((arg) => (/^'.*'$/.test(arg) ? arg : `<<"${arg}">>`)).join();
   const program = `io:format("~p", [rpc:call('${node}', ${module}, ${name}, [${given}], 8000)]), halt().`;
   const named = ['-noinput', '-hidden', '-name', `ask${process.pid}@127.0.0.1`, '-dist_listen', 'false'];
   const distribution = ['-start_epmd', 'false', '-erl_epmd_port', String(port)];

@@ -21,7 +21,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    const stack = await up({ folder, workers: false, timeSkipping: true });
+    const stack = await up({ folder, workers: false, service: false, timeSkipping: true });
     for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
     project.provide('stack', stack);
   } catch (error) {

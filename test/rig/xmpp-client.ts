@@ -19,8 +19,9 @@ process.once('message', ({ at, domain, user, password }: Where) => {
   // A redirect ends the first stream as well.
   xmpp.on('disconnect', () => void (online && tell({ ended: 'disconnected' })));
   xmpp.on('stanza', (stanza) => {
-    if (!stanza.is('message')) return;
     const { type, from = '' } = stanza.attrs as { type?: string; from?: string };
+    if (stanza.is('presence')) tell({ saw: `${from.split('/')[0]}: ${type ?? 'available'}` });
+    if (!stanza.is('message')) return;
     tell({ heard: `${type === 'error' ? 'error' : from.split('/')[0]}: ${stanza.getChildText('body') ?? ''}` });
   });
   xmpp.on('online', () => {

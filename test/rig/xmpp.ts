@@ -1,18 +1,8 @@
-import { createHash, createHmac, pbkdf2Sync } from 'node:crypto';
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import type { Cell } from '../../ops/embedded/people/life.ts';
+export { scramRow } from '../../ops/embedded/people/accounts.ts';
 
 /** A user at his client, for tests of the reference service. */
-
-/** What ejabberd keeps of a password: RFC 5802 with SHA-1, in the order of table `users`. */
-export function scramRow(username: string, password: string): Cell[] {
-  const salt = createHash('sha256').update(username).digest().subarray(0, 16);
-  const salted = pbkdf2Sync(password, salt, 4096, 20, 'sha1');
-  const hmac = (what: string): Buffer => createHmac('sha1', salted).update(what).digest();
-  const stored = createHash('sha1').update(hmac('Client Key')).digest('base64');
-  return [username, stored, hmac('Server Key').toString('base64'), salt.toString('base64'), 4096];
-}
 
 const PROGRAM = fileURLToPath(new URL('xmpp-client.ts', import.meta.url));
 
@@ -27,13 +17,20 @@ export interface Where {
 }
 
 /** What a client tells. `at`: the address that it came to, redirects followed. */
-export type Told = { online: { at: string } } | { failed: string } | { heard: string } | { ended: string };
+export type Told =
+  | { online: { at: string } }
+  | { failed: string }
+  | { heard: string }
+  | { saw: string }
+  | { ended: string };
 
 const LIMIT_MS = 8000;
 
 /** In a process of its own: what the library leaves behind, timers and late errors, goes with it. */
 export class Session {
   readonly heard: string[] = [];
+  /** Presence of others, oldest first: `ADDRESS: available`, or another type. */
+  readonly saw: string[] = [];
   /** Why the server ended it; null while it lasts. */
   ended: string | null = null;
   /** The address that the session came to. */
@@ -44,6 +41,7 @@ export class Session {
     this.child = child;
     child.on('message', (told: Told) => {
       if ('heard' in told) this.heard.push(told.heard);
+      if ('saw' in told) this.saw.push(told.saw);
       if ('ended' in told) this.ended ??= told.ended;
     });
   }

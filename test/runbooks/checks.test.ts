@@ -43,6 +43,11 @@ describe('a runbook is refused', () => {
       'rehome-users has no place in a failover; it may stand in relocate, failback',
     ]);
     expect(more('{ id: x, act: shift-dns, needs: [serve], when: video }')[0]).toMatch(/^"video"; allowed: third-party/);
+    expect(more('{ id: x, act: shift-dns, needs: [serve], when: [dns, video] }')[0]).toMatch(
+      /^"video"; allowed: third/,
+    );
+    expect(more('{ id: x, act: shift-dns, needs: [serve], when: [dns] }')[0]).toMatch(/^a list of two or more/);
+    expect(more('{ id: x, act: shift-dns, needs: [serve], when: [dns, external-av] }')).toEqual([]);
   });
 
   it('when its steps cannot be done within the RTO, or cannot end', () => {

@@ -30,6 +30,12 @@ describe('steps for an option', () => {
     ]);
   });
 
+  it('are left out when one of several conditions does not hold, and that one is named', () => {
+    const both = [step('epoch', []), step('probe', ['epoch'], ['service-probes', 'content-archiving'])];
+    expect(applicable(both, ['service-probes']).leftOut).toEqual([{ id: 'probe', when: 'content-archiving' }]);
+    expect(applicable(both, ['content-archiving', 'service-probes'])).toEqual({ steps: both });
+  });
+
   it('stand for one who did', () => {
     expect(applicable(steps, ['content-archiving'])).toEqual({ steps });
   });

@@ -39,7 +39,7 @@ export async function walkJobs(walked: readonly WalkedJob[], options: Options): 
     await rm(folder, { recursive: true, force: true });
   };
   return orderly(close, async () => {
-    const { sites } = await up({ folder, workers: false });
+    const { sites } = await up({ folder, workers: false, service: false });
     const { east, west } = sites;
     if (!east || !west) throw new Error('the stack has no sites east and west');
     for (const { superuserUrl } of [east, west]) await spareDisk(superuserUrl);

@@ -63,6 +63,8 @@ export const performedActs = [
   'restore-contacts',
   'apply-entitlements',
   'serve-users',
+  'shift-dns',
+  'shift-proxy',
   'probe',
   'notify',
   'request-external-update',
@@ -109,9 +111,15 @@ export const services = [
 ] as const;
 export type Service = (typeof services)[number];
 
-/** Options that a customer may have bought (SERVICE); what a step's `when` may name. */
+/** Options that a customer may have bought (SERVICE). */
 export const options = ['third-party-federation', 'public-im', 'content-archiving', 'external-av'] as const;
-export type Option = (typeof options)[number];
+
+/** What a configuration may have for a customer, and need not. */
+export const parts = ['dns', 'proxy', 'directory', 'service-probes'] as const;
+
+/** What a step's `when` may name: it is left out for a customer who has not bought, or has not configured, all of it. */
+export const conditions = [...options, ...parts] as const;
+export type Condition = (typeof conditions)[number];
 
 /** What a step says beside what all steps say. */
 export const stepArguments = ['service', 'request', 'command', 'party', 'channel', 'message'] as const;

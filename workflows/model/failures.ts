@@ -116,9 +116,13 @@ export const failures = {
     retry: false,
     try: 'This database belongs to another site or customer: correct its address in the configuration.',
   },
+  'service-disobeys': {
+    retry: true,
+    try: 'Read the log of the service at this site: what it takes to be true differs from `tandem.serving`; then `tandem failover retry`.',
+  },
   'clock-wrong': {
     retry: true,
-    try: 'Set the clocks of the database, the vault and this machine by the same source of time.',
+    try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',
   },
   'source-unreachable': { retry: true, try: 'Nothing to do: no step waits on a lost site beyond its time limit.' },
   'verification-failed': {
@@ -153,6 +157,42 @@ export const failures = {
   'directory-incomplete': {
     retry: true,
     try: 'Look at the limits and the state of the directory: half an answer is none. The last good one stays in force.',
+  },
+  'dns-unreachable': {
+    retry: true,
+    try: 'Look at the name server of `customers.CUSTOMER.dns.server`, and at the way to it over TCP; or change the records by hand and say `done`.',
+  },
+  'dns-key-refused': {
+    retry: false,
+    try: 'Compare name, algorithm and secret of this site’s key under `customers.CUSTOMER.dns.keys` with those of the name server; then retry the step.',
+  },
+  'dns-refused': {
+    retry: false,
+    try: 'Let the key change the records and `_epoch` at the name server (`update-policy`: ops/TRAFFIC.md); then retry the step.',
+  },
+  'dns-lame': {
+    retry: false,
+    try: 'Name the primary server of the zone in `customers.CUSTOMER.dns`, or load the zone there; then retry the step.',
+  },
+  'dns-unproven': {
+    retry: true,
+    try: 'Nothing that was answered is believed: look who answers at the address of the name server, and whether it knows the key.',
+  },
+  'dns-slow': {
+    retry: false,
+    try: 'Give the record a ttl of at most 60 s at the name server, now: after a loss it is too late.',
+  },
+  'proxy-unreachable': {
+    retry: true,
+    try: 'Look at HAProxy at this site, and whether the worker may open its socket `sites.SITE.proxy.socket`; or lead users by hand and say `done`.',
+  },
+  'proxy-refused': {
+    retry: false,
+    try: 'Compare `customers.CUSTOMER.proxy` with the names in HAProxy’s own configuration; its socket needs `level admin`. Then retry the step.',
+  },
+  'traffic-differs': {
+    retry: true,
+    try: 'Somebody else changes it, or it cannot be as it should: look at the records or servers that are named; then retry the step.',
   },
   'disk-full': { retry: true, try: 'Make room on the disk of the database or the vault.' },
 } as const;

@@ -1,4 +1,4 @@
-import type { Act, MoveKind, Option, Service, StepArgument } from './acts.ts';
+import type { Act, Condition, MoveKind, Service, StepArgument } from './acts.ts';
 import type { SnapshotId, Timestamp } from './snapshots.ts';
 
 /**
@@ -20,8 +20,8 @@ export interface Step extends Partial<Record<Exclude<StepArgument, 'service'>, s
   service?: Service;
   /** Of `request-external-update`, in a plan: all parties that its `party` means. */
   parties?: string[];
-  /** Only for customers who have this option. */
-  when?: Option;
+  /** Only for customers who have this option or part, or all of these. */
+  when?: Condition | Condition[];
   /** It is tried again for so long, counted from its first attempt; then it has failed. */
   withinMs?: number;
   /** The RTO clock does not wait for it. */
@@ -86,8 +86,8 @@ export interface Decisions {
   disruptedAt: Timestamp;
   runbook: { name: string; digest: string };
   steps: Step[];
-  /** Steps of the runbook that this customer does not have: each is for an option that was not bought. */
-  leftOut?: { id: string; when: Option }[];
+  /** Steps of the runbook that this customer does not have: each is for what was not bought, or is not configured. */
+  leftOut?: { id: string; when: Condition }[];
   isolation: Isolation;
   /** The oldest recovery point that the approval allows. */
   recoveryPoint: Timestamp;

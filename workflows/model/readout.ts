@@ -77,7 +77,7 @@ function notBack({ steps, leftOut }: Decisions): string[] {
     `Will not come back: ${NEVER_BACK}.`,
     ...(asked.length > 0 ? [`Outside the RTO, no time promised: ${asked.join(', ')}.`] : []),
     ...(leftOut && leftOut.length > 0
-      ? [`Left out, not bought: ${leftOut.map(({ id, when }) => `${id} (${when})`).join(', ')}.`]
+      ? [`Left out, not bought or not configured: ${leftOut.map(({ id, when }) => `${id} (${when})`).join(', ')}.`]
       : []),
   ];
 }

@@ -29,7 +29,7 @@ create table if not exists tandem.epoch (
   at timestamptz not null default now()
 );
 
--- Where else this site has claimed an epoch: its vault and the witness. What was away is asked again until it has the claim.
+-- Where else this site has claimed an epoch: its vault, the witness and the customer's zone. What was away is asked again until it has the claim.
 create table if not exists tandem.claim (
   customer text not null,
   number bigint not null,
@@ -332,5 +332,11 @@ do $$ begin
     grant usage on schema tandem to tandem_peer;
     grant execute on function tandem.observe() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
+  end if;
+  -- What the service obeys, it can read and never write.
+  if exists (select from pg_roles where rolname = 'tandem_service') then
+    grant usage on schema tandem to tandem_service;
+    grant select on tandem.identity, tandem.epoch, tandem.serving, tandem.home, tandem.quarantine, tandem.entitlement,
+                    tandem.directory_answer to tandem_service;
   end if;
 end $$;

@@ -65,7 +65,7 @@ export async function openGround(signal: AbortSignal): Promise<Ground> {
 }
 
 async function groundIn(folder: string, remove: () => Promise<void>, signal: AbortSignal): Promise<Ground> {
-  const stack = await up({ folder, workers: false });
+  const stack = await up({ folder, workers: false, service: false });
   const configuration = await readConfiguration(stack.configuration);
   const of = (site: string): Promise<SiteSettings> =>
     settingsFor(configuration, site, { reportsFolder: join(folder, 'reports') });

@@ -14,6 +14,7 @@ import { startTest } from '../../tests.ts';
 import { operatorKeyPath } from '../configuration.ts';
 import { createPeople, editPeople } from '../people/people.ts';
 import { killSite, status } from '../control.ts';
+import { peoplePassword } from '../service.ts';
 import { up, type Stack } from '../stack.ts';
 import { compareWitness, makeWitness } from './witness.ts';
 
@@ -119,6 +120,7 @@ async function protect(scene: Scene): Promise<void> {
     customer,
     sites: [LOST, SURVIVOR],
     urls: { [LOST]: urlOf(scene, LOST), [SURVIVOR]: urlOf(scene, SURVIVOR) },
+    password: await peoplePassword(options.folder),
   });
   tell('users-created', { users, contacts: sum(created, 'contacts'), aclItems: sum(created, 'aclItems') });
   const of = settings.customers.get(customer);

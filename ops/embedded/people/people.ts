@@ -6,6 +6,7 @@ import { from as copyFrom } from 'pg-copy-streams';
 import { Database } from '../../../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../../../activities/contacts/prepare.ts';
 import { makeContactTables } from '../postgres.ts';
+import { scramKeys } from './accounts.ts';
 import { personOf, usernameOf, type Cell, type LifeOptions, type Person } from './life.ts';
 
 export interface PeopleOptions {
@@ -16,6 +17,8 @@ export interface PeopleOptions {
   /** Contact databases by site, as the role that owns them. */
   urls: Record<string, string>;
   contacts?: LifeOptions['contacts'];
+  /** With which all of them sign in; without one nobody does. */
+  password?: string;
 }
 
 export interface PeopleCounts {
@@ -71,7 +74,8 @@ export async function createPeople(options: PeopleOptions): Promise<Record<strin
 }
 
 async function fillSite(options: PeopleOptions, site: string, half: number): Promise<PeopleCounts> {
-  const { customer, sites, users, seed, urls, contacts } = options;
+  const { customer, sites, users, seed, urls, contacts, password } = options;
+  const account = accountsOf(seed, password);
   const url = urls[site] ?? '';
   await prepareTables(url, customer, site, sites);
   const life: LifeOptions = { seed, users, domain: `${customer}.example`, ...(contacts !== undefined && { contacts }) };
@@ -84,7 +88,7 @@ async function fillSite(options: PeopleOptions, site: string, half: number): Pro
     const ids = { next: 1000 + half * 4001 };
     for (let first = 0; first < users; first += BATCH) {
       const people = Array.from({ length: Math.min(BATCH, users - first) }, (_, i) => personOf(first + i, life));
-      await load(client, people, sites, half, ids, counts);
+      await load(client, people, { sites, half, ids, counts, account });
     }
     await client.query("select setval(pg_get_serial_sequence('privacy_list', 'id'), $1)", [ids.next]);
     await client.query('commit');
@@ -98,16 +102,20 @@ async function fillSite(options: PeopleOptions, site: string, half: number): Pro
 async function load(
   client: Client,
   people: Person[],
-  sites: readonly string[],
-  half: number,
-  ids: { next: number },
-  counts: PeopleCounts,
+  to: {
+    sites: readonly string[];
+    half: number;
+    ids: { next: number };
+    counts: PeopleCounts;
+    account: (username: string) => Cell[];
+  },
 ): Promise<void> {
+  const { sites, half, ids, counts, account } = to;
   const here = people.filter((p) => p.home === half);
   await copy(
     client,
     'users',
-    people.map((p) => [p.username, ...credentials(p.username)]),
+    people.map((p) => account(p.username)),
   );
   await copy(
     client,
@@ -147,10 +155,16 @@ async function load(
   counts.aclItems += items.filter(([id]) => id !== null).length;
 }
 
-/** Stand-ins for SCRAM keys: nobody signs in with them, but accounts have them at both sites. */
-function credentials(username: string): Cell[] {
-  const part = (what: string): string => createHash('sha256').update(`${what}/${username}`).digest('base64');
-  return [part('stored'), part('server'), part('salt').slice(0, 24), 4096];
+/** Accounts are the same at both sites. With a password for all, one derivation serves them all; else nobody can sign in. */
+function accountsOf(seed: string, password: string | undefined): (username: string) => Cell[] {
+  if (password !== undefined) {
+    const keys = scramKeys(password, createHash('sha256').update(seed).digest().subarray(0, 16));
+    return (username) => [username, ...keys];
+  }
+  return (username) => {
+    const part = (what: string): string => createHash('sha256').update(`${what}/${username}`).digest('base64');
+    return [username, part('stored'), part('server'), part('salt').slice(0, 24), 4096];
+  };
 }
 
 async function copy(client: Client, table: Table, rows: Cell[][]): Promise<void> {

@@ -1,3 +1,6 @@
+import { stringify } from 'yaml';
+import { managementPermissions } from './tokens.ts';
+
 /** What one site of the reference service is told. */
 export interface EjabberdOptions {
   site: string;
@@ -17,21 +20,25 @@ export interface EjabberdPorts {
   clients: number;
   /** Erlang distribution: the same at both sites, because there is no port mapper. */
   distribution: number;
+  /** HTTPS: the API for Tandem. */
+  management: number;
 }
+
+/** Seconds until a peer that swallows packets is taken for gone; the same at both sites. */
+export const TICK_S = 8;
 
 export const nodeOf = (site: string, address: string): string => `${site}@${address}`;
 
 /**
- * ejabberd.yml, as JSON, which is YAML. Caches are off: what Tandem writes into the tables counts at once. SQL statements
+ * ejabberd.yml. Caches are off: what Tandem writes into the tables counts at once. SQL statements
  * end after seconds: ejabberd's own limit is a minute, and a sign-in would hang as long.
  */
 export function ejabberdConfiguration(o: EjabberdOptions): string {
-  return JSON.stringify(
+  return stringify(
     {
       loglevel: 'info',
       log_rotate_count: 0,
-      // Seconds until a peer that swallows packets is taken for gone.
-      net_ticktime: 8,
+      net_ticktime: TICK_S,
       hosts: [o.domain],
       certfiles: [o.certificate],
       ca_file: o.authority,
@@ -54,14 +61,21 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
           starttls_required: true,
           max_stanza_size: 262_144,
         },
+        {
+          port: o.ports.management,
+          ip: o.address,
+          module: 'ejabberd_http',
+          tls: true,
+          request_handlers: { '/api': 'mod_http_api' },
+        },
       ],
       access_rules: { c2s: { allow: 'all' } },
-      api_permissions: {},
-      shaper_rules: { max_user_sessions: 10, max_user_offline_messages: { 1000: 'all' } },
+      api_permissions: managementPermissions(o.domain),
+      oauth_use_cache: false,
+      shaper_rules: { max_user_sessions: 10, max_user_offline_messages: new Map([[1000, 'all']]) },
       modules: modules(o),
     },
-    null,
-    2,
+    { lineWidth: 0 },
   );
 }
 
@@ -85,6 +99,7 @@ const modules = (o: EjabberdOptions): Record<string, unknown> => ({
   mod_carboncopy: {},
   mod_client_state: {},
   mod_disco: {},
+  mod_http_api: {},
   mod_last: {},
   mod_offline: { access_max_user_messages: 'max_user_offline_messages' },
   mod_ping: {},

@@ -12,8 +12,10 @@ import { Fault } from '../../fault.ts';
 
 const LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu'];
 const DRIVERS = '/usr/lib/erlang/lib';
-const SOURCES = ['mod_tandem.erl', 'mod_tandem_rights.erl'].map((name) =>
-  fileURLToPath(new URL(name, import.meta.url)),
+/** Of packages that ejabberd only suggests: its PostgreSQL driver, and the tokens of its API. */
+const ADDED = ['p1_pgsql-', 'p1_oauth2-'];
+const SOURCES = ['mod_tandem.erl', 'mod_tandem_rights.erl', 'mod_tandem_link.erl', 'mod_tandem_doctor.erl'].map(
+  (name) => fileURLToPath(new URL(name, import.meta.url)),
 );
 
 export interface Ejabberd {
@@ -24,14 +26,15 @@ export interface Ejabberd {
   schema: string;
 }
 
-/** Null when it is not on this machine, or its PostgreSQL driver is not. */
+/** Null when it is not on this machine, or what it needs beside is not. */
 export function findEjabberd(): Ejabberd | null {
-  const driver = entries(DRIVERS).some((name) => name.startsWith('p1_pgsql-'));
+  const there = entries(DRIVERS);
+  const complete = ADDED.every((prefix) => there.some((name) => name.startsWith(prefix)));
   for (const libraries of LIBRARIES) {
     const found = entries(libraries).find((name) =>
       existsSync(join(libraries, name, 'include', 'ejabberd_commands.hrl')),
     );
-    if (found && driver)
+    if (found && complete)
       return { libraries, headers: join(libraries, found, 'include'), schema: '/usr/share/ejabberd/sql/pg.sql' };
   }
   return null;
@@ -58,7 +61,7 @@ export async function compileModule({ libraries, headers }: Ejabberd): Promise<s
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     throw new Fault(
       `mod_tandem: erlc failed: ${`${stdout}${stderr}`.trim().slice(-500) || String(error)}`,
-      'It is written for ejabberd 23.01 of Debian 12: `apt-get install ejabberd erlang-p1-pgsql`.',
+      'It is written for ejabberd 23.01 of Debian 12: `apt-get install ejabberd erlang-p1-pgsql erlang-p1-oauth2`.',
     );
   }
   // Another command may have been as fast: the code is the same.

@@ -12,7 +12,7 @@
 -behaviour(gen_mod).
 
 -export([start/2, stop/1, reload/3, depends/2, mod_options/1, mod_opt_type/1, mod_doc/0]).
--export([filter/1, received/3, incoming/2]).
+-export([filter/1, received/3]).
 -export([where/2, rights/1]).
 
 -include_lib("p1_xmpp/include/xmpp.hrl").
@@ -31,15 +31,18 @@ mod_opt_type(_) -> econf:binary().
 
 start(Host, Opts) ->
     Started = gen_mod:start_child(mod_tandem_rights, Host, Opts, gen_mod:get_module_proc(Host, ?MODULE)),
+    ok = mod_tandem_link:start(Host),
     ejabberd_hooks:add(filter_packet, ?MODULE, filter, 10),
     ejabberd_hooks:add(c2s_handle_recv, Host, ?MODULE, received, 10),
-    ejabberd_commands:register_commands(?MODULE, commands()),
+    %% Not with our name as the definer: 23.01 then does not find them again to take them away.
+    ejabberd_commands:register_commands(commands()),
     Started.
 
 stop(Host) ->
     ejabberd_commands:unregister_commands(commands()),
     ejabberd_hooks:delete(c2s_handle_recv, Host, ?MODULE, received, 10),
     ejabberd_hooks:delete(filter_packet, ?MODULE, filter, 10),
+    mod_tandem_link:stop(Host),
     gen_mod:stop_child(gen_mod:get_module_proc(Host, ?MODULE)).
 
 reload(Host, _, _) ->
@@ -79,9 +82,9 @@ deliver(Packet, Host, User) ->
         here -> Packet;
         {peer, Node} when Node =/= none ->
             %% What came from the peer is never sent back: both would send it to each other for ever.
-            case xmpp:get_meta(Packet, tandem_peer, false) orelse not lists:member(Node, nodes()) of
+            case xmpp:get_meta(Packet, tandem_peer, false) orelse not mod_tandem_link:send(Host, Node, Packet) of
                 true -> refuse(Packet);
-                false -> rpc:cast(Node, ?MODULE, incoming, [Host, Packet]), drop
+                false -> drop
             end;
         _ -> refuse(Packet)
     end.
@@ -100,12 +103,9 @@ refuse(Packet) ->
 bounce(Packet, Error) ->
     #jid{lserver = Host} = xmpp:get_to(Packet),
     case xmpp:get_meta(Packet, tandem_peer, false) of
-        true -> rpc:cast(maps:get(node, mod_tandem_rights:own(Host)), ?MODULE, incoming, [Host, xmpp:del_meta(Error, tandem_peer)]);
+        true -> mod_tandem_link:send(Host, maps:get(node, mod_tandem_rights:own(Host)), xmpp:del_meta(Error, tandem_peer));
         false -> ejabberd_router:route(Error)
     end.
-
-incoming(_Host, Packet) ->
-    ejabberd_router:route(xmpp:put_meta(Packet, tandem_peer, true)).
 
 %% After SASL, when a resource is bound: until then nothing is known of who signs in.
 received(#{user := User, lserver := Host} = State, _, #iq{type = set} = Packet) when User =/= <<>> ->
@@ -153,5 +153,7 @@ commands() ->
         module = mod_tandem_rights, function = look_again, args = [{host, binary}], result = {res, rescode}},
      #ejabberd_commands{name = tandem_where, tags = [tandem], desc = "Where a user is served: here, peer or closed",
         module = ?MODULE, function = where, args = [{user, binary}, {host, binary}], result = {site, string}},
+     #ejabberd_commands{name = tandem_faults, tags = [tandem], desc = "What is wrong with this configuration for Tandem",
+        module = mod_tandem_doctor, function = faults, args = [{host, binary}], result = {faults, {list, {fault, string}}}},
      #ejabberd_commands{name = tandem_rights, tags = [tandem], desc = "The halves and the sites that may serve them",
         module = ?MODULE, function = rights, args = [{host, binary}], result = {rights, {list, {right, string}}}}].

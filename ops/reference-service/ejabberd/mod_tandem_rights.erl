@@ -205,11 +205,11 @@ forgotten(Host) -> ets:lookup(table(Host), forgotten).
 
 quoted(Escaped) -> [<<"E'">>, Escaped, <<"'">>].
 
-%% Reads the rows now; answers when that is done. 0: read; 1: it could not be, and the site is closed within seconds.
+%% Reads the rows now; answers when that is done. error: they could not be, and the site is closed within seconds.
 look_again(Host) ->
     case catch gen_server:call(gen_mod:get_module_proc(Host, mod_tandem), look_again, 2 * ?READING + 1000) of
-        ok -> 0;
-        _ -> 1
+        ok -> ok;
+        _ -> error
     end.
 
 own(Host) -> persistent_term:get({?MODULE, Host}, none).

@@ -6,7 +6,7 @@ import { Client } from 'pg';
 import { greetsClients } from '../../../activities/probes/service.ts';
 import { startProcess, untilHealthy, type ProcessRecord } from '../../embedded/processes.ts';
 import { openToAll, UNPRIVILEGED, unprivileged } from '../../embedded/unprivileged.ts';
-import { ejabberdConfiguration, nodeOf, type EjabberdOptions } from './configuration.ts';
+import { ejabberdConfiguration, nodeOf, TICK_S, type EjabberdOptions } from './configuration.ts';
 import { compileModule, type Ejabberd } from './installed.ts';
 
 /** One site of the reference service: an ejabberd upon the site's own contact database. */
@@ -19,6 +19,8 @@ export async function makeServiceTables(ejabberd: Ejabberd, databaseUrl: string)
   const client = new Client({ connectionString: databaseUrl });
   await client.connect();
   try {
+    // A role makes what it does not place in the schema of its name, if there is one.
+    await client.query('set search_path to public');
     const text = (await readFile(ejabberd.schema, 'utf8')).replaceAll(/^\s*--.*$/gm, '');
     for (const statement of text.split(';').filter((s) => s.trim() !== '')) {
       await client.query(statement).catch((error: { code?: string }) => {
@@ -31,6 +33,8 @@ export async function makeServiceTables(ejabberd: Ejabberd, databaseUrl: string)
   }
 }
 
+const homeOf = (folder: string, site: string): string => join(folder, 'data', site, 'ejabberd');
+
 /** Starts it and waits until it greets clients. All that it keeps lies in the site's folder of the stack. */
 export async function startEjabberd(
   folder: string,
@@ -38,7 +42,7 @@ export async function startEjabberd(
   options: EjabberdOptions,
 ): Promise<ProcessRecord> {
   const { site, address, ports, domain } = options;
-  const home = join(folder, 'data', site, 'ejabberd');
+  const home = homeOf(folder, site);
   const own = (name: string): string => join(home, name);
   await mkdir(dirname(home), { recursive: true });
   await mkdir(home, { recursive: true, mode: 0o700 });
@@ -59,7 +63,9 @@ export async function startEjabberd(
   ]);
   // No port mapper, which would be shared by all on this machine: the port is known, and bound to loopback.
   const distribution = `-start_epmd false -erl_epmd_port ${ports.distribution}`.split(' ');
-  const bound = ['-kernel', 'inet_dist_use_interface', `{${address.replaceAll('.', ',')}}`];
+  // What ejabberd.yml says of the tick counts a minute after the start only.
+  const ticks = ['net_ticktime', String(TICK_S)];
+  const bound = ['-kernel', 'inet_dist_use_interface', `{${address.replaceAll('.', ',')}}`, ...ticks];
   const stored = ['-mnesia', 'dir', JSON.stringify(spool)];
   const named = ['-noinput', '+K', 'true', '-name', nodeOf(site, address)];
   const args = [...named, ...distribution, ...bound, '-pa', own('code'), ...stored, '-s', 'ejabberd'];
@@ -92,12 +98,18 @@ export async function startEjabberd(
  * missed after a restart: all that lasts is in SQL.
  */
 async function spoolFor(home: string): Promise<string> {
-  const hidden = `tandem-ejabberd-${createHash('sha256').update(home).digest('hex').slice(0, 16)}`;
   const open = process.getuid?.() !== 0 || (await openToAll(home));
-  const spool = open ? join(home, 'spool') : join(tmpdir(), hidden);
+  const spool = open ? join(home, 'spool') : spoolElsewhere(home);
   await mkdir(spool, { recursive: true, mode: 0o700 });
   return spool;
 }
+
+const spoolElsewhere = (home: string): string =>
+  join(tmpdir(), `tandem-ejabberd-${createHash('sha256').update(home).digest('hex').slice(0, 16)}`);
+
+/** Deletes what a site's ejabberd keeps outside of the stack's folder. It must not run. */
+export const forgetEjabberd = (folder: string, site: string): Promise<void> =>
+  rm(spoolElsewhere(homeOf(folder, site)), { recursive: true, force: true });
 
 /** What the nodes of a stack prove to each other: both know it, nobody else does. */
 async function cookie(folder: string): Promise<string> {

@@ -33,7 +33,7 @@ export class World {
   static async open(users: number): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'tandem-walk-'));
     try {
-      const stack = await up({ folder, workers: true });
+      const stack = await up({ folder, workers: true, service: false });
       for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
       const keys = OPERATORS.map(async (id) => [id, await loadPrivateKey(operatorKeyPath(folder, id))] as const);
       return new World(stack, new Map(await Promise.all(keys)), users);
@@ -102,7 +102,7 @@ export class World {
 
   /** Starts what is not running. */
   async mend(): Promise<void> {
-    await up({ folder: this.stack.folder, sites: [SURVIVOR], workers: true });
+    await up({ folder: this.stack.folder, sites: [SURVIVOR], workers: true, service: false });
   }
 
   async kill(name: 'worker' | 'temporal'): Promise<void> {

@@ -1,0 +1,114 @@
+import { mkdtemp, readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
+import type { CustomerSettings } from '../../../activities/settings.ts';
+import type { FailoverReport } from '../../../workflows/model/moves.ts';
+import { readConfiguration } from '../../config/configuration.ts';
+import { settingsFor } from '../../config/settings.ts';
+import { CUSTOMER, DOMAIN, operatorKeyPath } from '../../embedded/configuration.ts';
+import { killSite, reset } from '../../embedded/control.ts';
+import { createPeople } from '../../embedded/people/people.ts';
+import { peoplePassword } from '../../embedded/service.ts';
+import { up, type Stack } from '../../embedded/stack.ts';
+import { Fault } from '../../fault.ts';
+import { loadPrivateKey } from '../../keys.ts';
+import { failoverStatus, followFailover, startFailover } from '../../moves.ts';
+import { snapshotNow, standbyNow } from '../../snapshots.ts';
+import { connectClient } from '../../temporal.ts';
+import { sendVerb, signVerb } from '../../verbs.ts';
+import { signIn, type Signed } from './client.ts';
+
+/** Two real sites whose users sign in, of which one is lost: what production does, from the command to the client. */
+
+const LOST = 'east';
+const SURVIVOR = 'west';
+const SITES = [LOST, SURVIVOR] as const;
+const SIGN_IN_LIMIT_MS = 10_000;
+
+export interface Scene {
+  /** Signs in at the survivor. */
+  enter: (user: string) => Promise<Signed>;
+  address: (user: string) => string;
+  lose: () => Promise<void>;
+  /** Declares the loss and signs twice; answers the report when it has ended. */
+  failOver: () => Promise<FailoverReport>;
+  close: () => Promise<void>;
+}
+
+/** A fresh stack with `users` in each half, covered and applied in both directions. */
+export async function openScene(users: number, contacts: number): Promise<Scene> {
+  const folder = await mkdtemp(join(tmpdir(), 'tandem-bench-'));
+  try {
+    const stack = await up({ folder, workers: true });
+    return await sceneOf(stack, users, contacts);
+  } catch (error) {
+    await reset(folder);
+    throw error;
+  }
+}
+
+async function sceneOf(stack: Stack, users: number, contacts: number): Promise<Scene> {
+  const { folder } = stack;
+  const at = stack.sites[SURVIVOR]?.clients;
+  if (!at) throw new Fault('bench: there is no ejabberd on this machine', 'As root on Debian, `npm test` installs it.');
+  const password = await peoplePassword(folder);
+  const urls = Object.fromEntries(SITES.map((site) => [site, stack.sites[site]?.databaseUrl ?? '']));
+  const size = { users: 2 * users, contacts: { exactly: contacts } };
+  await createPeople({ seed: 'bench', customer: CUSTOMER, sites: SITES, urls, password, ...size });
+  const configuration = await readConfiguration(stack.configuration);
+  const clients = new Map<string, Client>();
+  for (const site of SITES) {
+    const temporal = configuration.sites.get(site)?.temporal;
+    if (temporal) clients.set(site, await connectClient(temporal));
+  }
+  const client = clients.get(SURVIVOR);
+  if (!client) throw new Error(`no client of ${SURVIVOR}`);
+  await protect(clients, async (site) => {
+    const { customers } = await settingsFor(configuration, site, { reportsFolder: folder });
+    return customers.get(CUSTOMER);
+  });
+  const ca = await readFile(join(folder, 'tls', 'ca.pem'), 'utf8');
+  return {
+    enter: (user) => signIn({ at, domain: DOMAIN, user, password, ca, limitMs: SIGN_IN_LIMIT_MS }),
+    address: (user) => `${user}@${DOMAIN}`,
+    lose: () => killSite(folder, LOST),
+    failOver: () => failOver(client, folder),
+    async close() {
+      await Promise.all([...clients.values()].map((c) => c.connection.close()));
+      await reset(folder);
+    },
+  };
+}
+
+async function protect(
+  clients: ReadonlyMap<string, Client>,
+  customerAt: (site: string) => Promise<CustomerSettings | undefined>,
+): Promise<void> {
+  for (const work of [snapshotNow, standbyNow]) {
+    const one = async ([site, client]: [string, Client]): Promise<void> => {
+      const customer = await customerAt(site);
+      if (customer) await work(client, site, customer);
+    };
+    await Promise.all([...clients].map(one));
+  }
+}
+
+async function failOver(client: Client, folder: string): Promise<FailoverReport> {
+  const handle = await startFailover(client, SURVIVOR, {
+    customer: CUSTOMER,
+    from: LOST,
+    reason: 'a measurement',
+    requestedBy: 'operator-1',
+    isolation: 'every process of it was killed',
+  });
+  await followFailover(handle, () => undefined, { enough: ({ phase }) => phase === 'approving', everyMs: 20 });
+  for (const operator of ['operator-1', 'operator-2']) {
+    const key = await loadPrivateKey(operatorKeyPath(folder, operator));
+    await sendVerb(handle, signVerb(await failoverStatus(handle), { verb: 'approve', operator, key }));
+  }
+  const { report } = await handle.result();
+  if (report.outcome !== 'closed')
+    throw new Fault(`bench: the failover ended as ${report.outcome}`, 'Its report tells why.');
+  return report;
+}

@@ -1,0 +1,72 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { nodeOf } from '../../ops/reference-service/ejabberd/configuration.ts';
+import { address, DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
+
+/** The way between two ejabberd sites: order, presence, and a peer that takes no more. */
+
+const ANNA = `anna@${DOMAIN}`;
+const WENDY = `wendy@${DOMAIN}`;
+let service: ServiceSites;
+
+describe.skipIf(ejabberd === null)('the link between two sites', () => {
+  beforeAll(async () => {
+    if (ejabberd) service = await startServiceSites(ejabberd, { anna: 'east', aron: 'east', wendy: 'west' });
+    for (const site of ['east', 'west'] as const)
+      for (const [user, contact] of [
+        ['anna', WENDY],
+        ['wendy', ANNA],
+      ])
+        await service.at(
+          site,
+          `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+           values ('${user}', '${contact}', '', 'B', 'N', '', 'N', '', 'item')`,
+        );
+  }, 60_000);
+  afterEach(() => {
+    process.kill(service.processes.west.pid, 'SIGCONT');
+    service.leaveAll();
+  });
+  afterAll(() => service?.close(), 30_000);
+
+  it('brings what one user says in the order in which he said it', async () => {
+    const [anna, wendy] = [await service.signIn('anna', 'east'), await service.signIn('wendy', 'west')];
+    const said = Array.from({ length: 300 }, (_, i) => `number ${i}`);
+    for (const body of said) anna.say(WENDY, body);
+    await expect.poll(() => wendy.heard.length, { timeout: 5000 }).toBe(said.length);
+    expect(wendy.heard).toEqual(said.map((body) => `${ANNA}: ${body}`));
+  });
+
+  it('that takes no more holds up nobody: the sender’s own session goes on, and he is told', async () => {
+    const [anna, aron] = [await service.signIn('anna', 'east'), await service.signIn('aron', 'east')];
+    process.kill(service.processes.west.pid, 'SIGSTOP');
+    // More than the buffers between the sites hold.
+    const large = 'x'.repeat(60_000);
+    for (let i = 0; i < 300; i += 1) anna.say(WENDY, large);
+    anna.say(`aron@${DOMAIN}`, 'still here');
+    await expect.poll(() => aron.heard, { timeout: 4000 }).toContain(`${ANNA}: still here`);
+    await expect.poll(() => anna.heard.some((heard) => heard.startsWith('error: x'))).toBe(true);
+    expect([anna.ended, aron.ended]).toEqual([null, null]);
+  });
+
+  it('that is lost shows the users of the other site as gone, and when it is back as they are', async () => {
+    const [anna, wendy] = [await service.signIn('anna', 'east'), await service.signIn('wendy', 'west')];
+    await expect.poll(() => anna.saw, { timeout: 5000 }).toContain(`${WENDY}: available`);
+    await service.inErlang('east', 'erlang', 'disconnect_node', `'${nodeOf('west', address.west)}'`);
+    const shown = [`${WENDY}: available`, `${WENDY}: unavailable`, `${WENDY}: available`];
+    // A client is told its own presence as well.
+    await expect.poll(() => anna.saw.filter((saw) => saw.startsWith(WENDY)), { timeout: 8000 }).toEqual(shown);
+    await expect
+      .poll(() => wendy.saw.filter((saw) => saw.startsWith(ANNA)).slice(-2), { timeout: 5000 })
+      .toEqual([`${ANNA}: unavailable`, `${ANNA}: available`]);
+    expect([anna.ended, wendy.ended]).toEqual([null, null]);
+  });
+
+  it('to a site that stands still is lost as well: its users are shown as gone', async () => {
+    const anna = await service.signIn('anna', 'east');
+    await service.signIn('wendy', 'west');
+    await expect.poll(() => anna.saw, { timeout: 5000 }).toContain(`${WENDY}: available`);
+    process.kill(service.processes.west.pid, 'SIGSTOP');
+    await expect.poll(() => anna.saw.at(-1), { timeout: 20_000 }).toBe(`${WENDY}: unavailable`);
+    expect(anna.ended).toBeNull();
+  });
+});

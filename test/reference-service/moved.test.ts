@@ -1,0 +1,147 @@
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Client } from '@temporalio/client';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { CustomerSettings } from '../../activities/settings.ts';
+import type { FailoverReport } from '../../workflows/model/moves.ts';
+import { readConfiguration, type Configuration } from '../../ops/config/configuration.ts';
+import { settingsFor } from '../../ops/config/settings.ts';
+import { operatorKeyPath } from '../../ops/embedded/configuration.ts';
+import { killSite, reset } from '../../ops/embedded/control.ts';
+import { createPeople } from '../../ops/embedded/people/people.ts';
+import { up, type Stack } from '../../ops/embedded/stack.ts';
+import { loadPrivateKey } from '../../ops/keys.ts';
+import { startFailover } from '../../ops/moves.ts';
+import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
+import { snapshotNow, standbyNow } from '../../ops/snapshots.ts';
+import { connectClient } from '../../ops/temporal.ts';
+import { approve, reach } from '../rig/failovers.ts';
+import { sql } from '../rig/sql.ts';
+import { Session } from '../rig/xmpp.ts';
+
+/** A whole failover, with users who are signed in and talk while it happens. */
+
+const PASSWORD = 'a password of the tests';
+const [LOST, BLOCKED, ONE, OTHER] = ['u000000', 'u000001', 'u000003', 'u000005'];
+const SITES = ['east', 'west'] as const;
+
+let folder: string;
+let stack: Stack;
+let configuration: Configuration;
+const clients = new Map<string, Client>();
+const sessions: Session[] = [];
+
+const domain = 'contoso.example';
+const clientOf = (site: string): Client => {
+  const client = clients.get(site);
+  if (!client) throw new Error(`no client of ${site}`);
+  return client;
+};
+async function signIn(user = '', site: (typeof SITES)[number]): Promise<Session> {
+  const authority = join(folder, 'tls', 'ca.pem');
+  const at = stack.sites[site]?.clients ?? '';
+  const session = await Session.open({ at, domain, user, password: PASSWORD, authority });
+  sessions.push(session);
+  return session;
+}
+
+async function protect(): Promise<void> {
+  const urls = { east: stack.sites['east']?.databaseUrl ?? '', west: stack.sites['west']?.databaseUrl ?? '' };
+  await createPeople({ seed: 'moved', users: 40, customer: 'contoso', sites: SITES, urls, password: PASSWORD });
+  // Whom the lost user blocks, as his client has it in force: the most important thing that is brought over.
+  await sql(
+    urls.east,
+    `delete from privacy_list where username = '${LOST}'; delete from privacy_default_list where username = '${LOST}'`,
+  );
+  await sql(
+    urls.east,
+    `with list as (insert into privacy_list (username, name) values ('${LOST}', 'Blocked contacts') returning id)
+     insert into privacy_list_data (id, t, value, action, ord, match_all, match_iq, match_message, match_presence_in, match_presence_out)
+     select id, 'j', '${BLOCKED}@${domain}', 'd', 0, true, false, false, false, false from list`,
+  );
+  await sql(urls.east, `insert into privacy_default_list (username, name) values ('${LOST}', 'Blocked contacts')`);
+  const atEach = async (
+    work: (client: Client, site: string, of: CustomerSettings) => Promise<unknown>,
+  ): Promise<void> => {
+    const one = async (site: string): Promise<void> => {
+      const { customers } = await settingsFor(configuration, site, { reportsFolder: folder });
+      const customer = customers.get('contoso');
+      if (customer) await work(clientOf(site), site, customer);
+    };
+    await Promise.all(SITES.map(one));
+  };
+  await atEach(snapshotNow);
+  await atEach(standbyNow);
+}
+
+async function failOver(): Promise<FailoverReport> {
+  const handle = await startFailover(clientOf('west'), 'west', {
+    customer: 'contoso',
+    from: 'east',
+    reason: 'the hall is dark',
+    requestedBy: 'operator-1',
+    isolation: 'every process of it was killed',
+  });
+  await reach(handle, ({ phase }) => phase === 'approving');
+  for (const id of ['operator-1', 'operator-2'])
+    await approve(handle, { id, key: await loadPrivateKey(operatorKeyPath(folder, id)) });
+  return (await handle.result()).report;
+}
+
+// A real ejabberd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
+describe.skipIf(findEjabberd() === null)('users of a lost site, and of the other one', () => {
+  let lost: Session;
+  let one: Session;
+  let other: Session;
+  let said = 0;
+  let report: FailoverReport;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'tandem-moved-'));
+    stack = await up({ folder, workers: true });
+    configuration = await readConfiguration(stack.configuration);
+    for (const site of SITES) {
+      const temporal = configuration.sites.get(site)?.temporal;
+      if (temporal) clients.set(site, await connectClient(temporal));
+    }
+    await protect();
+    lost = await signIn(LOST, 'east');
+    [one, other] = [await signIn(ONE, 'west'), await signIn(OTHER, 'west')];
+    const talk = setInterval(() => one.say(`${OTHER}@${domain}`, `number ${(said += 1)}`), 50);
+    try {
+      await killSite(folder, 'east');
+      report = await failOver();
+    } finally {
+      clearInterval(talk);
+    }
+  }, 120_000);
+  afterAll(async () => {
+    for (const session of sessions) session.leave();
+    await Promise.all([...clients.values()].map((client) => client.connection.close()));
+    await reset(folder);
+  }, 60_000);
+
+  it('are all served in the end, and the fence says how that is safe', () => {
+    expect(report).toMatchObject({ outcome: 'closed', mismatches: 0 });
+    expect(lost.ended).not.toBeNull();
+  });
+
+  it('who stayed where they were noticed nothing: every message came, in order, and no session ended', async () => {
+    expect(said).toBeGreaterThan(20);
+    const expected = Array.from({ length: said }, (_, i) => `${ONE}@${domain}: number ${i + 1}`);
+    await expect.poll(() => other.heard.filter((h) => h.includes('number')), { timeout: 3000 }).toEqual(expected);
+    expect([one.ended, other.ended]).toEqual([null, null]);
+  });
+
+  it('who were moved sign in where they are served, and whom they blocked stays blocked', async () => {
+    const moved = await signIn(LOST, 'west');
+    expect(`${moved.at}:`).toBe(stack.sites['west']?.clients?.replace(/\d+$/, ''));
+    const blocked = await signIn(BLOCKED, 'west');
+    blocked.say(`${LOST}@${domain}`, 'let me in');
+    await expect.poll(() => blocked.heard, { timeout: 3000 }).toContain('error: let me in');
+    one.say(`${LOST}@${domain}`, 'welcome');
+    await expect.poll(() => moved.heard, { timeout: 3000 }).toContain(`${ONE}@${domain}: welcome`);
+    expect(moved.heard.filter((h) => h.includes('let me in'))).toEqual([]);
+  });
+});

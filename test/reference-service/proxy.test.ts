@@ -1,0 +1,88 @@
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { haproxySwitch } from '../../activities/traffic/haproxy.ts';
+import { stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
+import { findHaproxy, haproxySocket, startHaproxy } from '../../ops/reference-service/haproxy.ts';
+import { freePort } from '../rig/ports.ts';
+import { address, DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
+import type { Session } from '../rig/xmpp.ts';
+import { never, removeFolder, scratchFolder } from '../traffic/ends.ts';
+
+/** Two real ejabberd behind a real HAProxy: users come through it, and a frozen one is found out by its greeting. */
+
+let folder: string;
+let service: ServiceSites;
+let proxy: ProcessRecord;
+let front: string;
+
+const lead = (to: string[]): Promise<unknown> => {
+  const servers = new Map([
+    ['east', 'east'],
+    ['west', 'west'],
+  ]);
+  const own = haproxySwitch({
+    proxy: { socket: haproxySocket(folder, 'west') },
+    backends: [{ backend: 'c2s', servers }],
+  });
+  return own.shift({ customer: 'acme', epoch: { number: 2, site: 'west', move: 'm' }, to }, never);
+};
+/** Whoever comes to a site that is not his is sent on to the other one's own address. */
+const come = (user: 'anna' | 'wendy'): Promise<Session> => service.signIn(user, 'west', front);
+const THROUGH = '127.0.0.1';
+
+// Neither is on every machine: root on Debian gets them by `npm test` itself, and CI is that.
+describe.skipIf(ejabberd === null || findHaproxy() === null)('ejabberd behind HAProxy', () => {
+  beforeAll(async () => {
+    if (!ejabberd) return;
+    [folder, service] = await Promise.all([
+      scratchFolder(),
+      startServiceSites(ejabberd, { anna: 'east', wendy: 'west' }),
+    ]);
+    const port = await freePort();
+    front = `${THROUGH}:${port}`;
+    const servers = { east: `${address.east}:${service.clients}`, west: `${address.west}:${service.clients}` };
+    proxy = await startHaproxy(folder, {
+      site: 'west',
+      domain: DOMAIN,
+      address: THROUGH,
+      ports: [{ name: 'c2s', port, health: 'xmpp-client', servers }],
+    });
+  }, 60_000);
+  afterEach(() => service.leaveAll());
+  afterAll(async () => {
+    await stopProcess(folder, proxy, 'SIGTERM', 5000);
+    await service.close();
+    await removeFolder(folder);
+  }, 30_000);
+
+  it('users sign in through it, and are cut off when they are led elsewhere', async () => {
+    await lead(['east']);
+    const anna = await come('anna');
+    expect([anna.at, anna.ended]).toEqual([THROUGH, null]);
+    await lead(['west']);
+    await expect.poll(() => anna.ended, { timeout: 3000 }).not.toBeNull();
+    expect((await come('wendy')).at).toBe(THROUGH);
+  });
+
+  it('a frozen one is marked down within seconds, which cuts off its users, and up again when it greets', async () => {
+    await lead(['east']);
+    const anna = await come('anna');
+    await lead(['east', 'west']);
+    process.kill(service.processes.east.pid, 'SIGSTOP');
+    try {
+      const start = performance.now();
+      await expect.poll(() => anna.ended, { timeout: 9000 }).not.toBeNull();
+      expect(performance.now() - start).toBeLessThan(8000);
+      const came = [await come('wendy'), await come('wendy'), await come('wendy')];
+      expect(came.map(({ at }) => at)).toEqual([THROUGH, THROUGH, THROUGH]);
+    } finally {
+      process.kill(service.processes.east.pid, 'SIGCONT');
+    }
+    await lead(['east']);
+    const again = (): Promise<string> =>
+      come('anna').then(
+        ({ at }) => at,
+        () => '',
+      );
+    await expect.poll(again, { timeout: 10_000 }).toBe(THROUGH);
+  }, 40_000);
+});

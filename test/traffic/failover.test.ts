@@ -1,0 +1,130 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { makePlan } from '../../activities/services/plan.ts';
+import { openSite } from '../../activities/services/site.ts';
+import type { SiteSettings } from '../../activities/settings.ts';
+import { findBind } from '../../ops/reference-service/bind.ts';
+import { findHaproxy } from '../../ops/reference-service/haproxy.ts';
+import type { Plan } from '../../workflows/model/plan.ts';
+import { approve, cover, declaration, declare, reach, servable } from '../rig/failovers.ts';
+import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
+import { nameServer, proxyBefore, removeFolder, scratchFolder, type NameServer, type Proxy } from './ends.ts';
+import { relayTo, type Relay } from './relay.ts';
+
+/** A whole failover that leads users by a real name server and a real proxy. */
+
+const RUNBOOK = `kind: failover
+name: Led elsewhere
+steps:
+  - { id: epoch, act: advance-epoch }
+  - { id: fence, act: fence-site, needs: [epoch] }
+  - { id: contacts, act: restore-contacts, needs: [epoch] }
+  - { id: serve, act: serve-users, needs: [fence, contacts] }
+  - { id: dns, act: shift-dns, needs: [serve], timeout: 8s }
+  - { id: proxy, act: shift-proxy, needs: [serve] }
+`;
+
+let folder: string;
+let region: Region;
+let names: NameServer;
+let proxy: Proxy;
+let relay: Relay;
+
+function west(configured: boolean): SiteSettings {
+  const { west: settings } = region.settings;
+  const customer = settings.customers.get(CUSTOMER);
+  if (!customer) throw new Error('no customer');
+  const runbooks = new Map([['failover' as const, join(folder, 'led.yaml')]]);
+  const led = configured
+    ? { ...customer, ...names.settings(relay.address).customer, ...proxy.settings().customer, runbooks }
+    : { ...customer, runbooks };
+  return {
+    ...settings,
+    ...(configured && proxy.settings().site),
+    customers: new Map([[CUSTOMER, led]]),
+  };
+}
+
+async function planOf(settings: SiteSettings): Promise<Plan> {
+  const site = openSite(settings);
+  try {
+    return await makePlan(site, { input: declaration(), declaredAt: new Date().toISOString() });
+  } finally {
+    await site.close();
+  }
+}
+
+// Real servers are not on every machine: root on Debian gets them by `npm test` itself, and CI is that.
+describe.skipIf(findBind() === null || findHaproxy() === null)('a failover that leads users elsewhere', () => {
+  beforeAll(async () => {
+    folder = await scratchFolder();
+    [region, names, proxy] = await Promise.all([openRegion({ users: 10 }), nameServer(folder), proxyBefore(folder)]);
+    relay = await relayTo(Number(names.dns.server.split(':')[1]));
+    await writeFile(join(folder, 'led.yaml'), RUNBOOK);
+    await names.byHand(['east', 'west']);
+    await cover(region);
+    region.lose('east');
+  });
+  afterAll(async () => {
+    relay.close();
+    await region.close();
+    await Promise.all([names.close(), proxy.close()]);
+    await removeFolder(folder);
+  });
+
+  it('cannot be signed where nothing is configured, and says what is away before anybody signs', async () => {
+    await writeFile(
+      join(folder, 'led.yaml'),
+      RUNBOOK.replaceAll(/act: shift-(dns|proxy),/g, 'act: shift-$1, when: $1,'),
+    );
+    const only = await Promise.all([planOf(west(false)), planOf(west(true))]);
+    expect(only.map(({ decisions: { leftOut, steps }, blockers }) => [leftOut, steps.length, blockers])).toEqual([
+      [
+        [
+          { id: 'dns', when: 'dns' },
+          { id: 'proxy', when: 'proxy' },
+        ],
+        4,
+        [],
+      ],
+      [undefined, 6, []],
+    ]);
+    await writeFile(join(folder, 'led.yaml'), RUNBOOK);
+    expect((await planOf(west(false))).blockers.map(({ kind, text }) => `${kind}: ${text.slice(0, 16)}`)).toEqual([
+      'not-configured: step dns: the co',
+      'not-configured: step proxy: the ',
+    ]);
+    const plan = await planOf(west(true));
+    expect([plan.blockers, plan.decisions.acceptances]).toEqual([[], undefined]);
+    relay.onRequest = () => new Promise(() => undefined);
+    const silent = await planOf(west(true));
+    relay.onRequest = () => Promise.resolve();
+    expect(silent.survivor?.filter(({ ok }) => !ok)).toMatchObject([
+      { name: 'name server', told: expect.stringContaining('no answer within 3 s') as unknown },
+    ]);
+    expect([silent.blockers, silent.decisions.acceptances]).toEqual([[], ['survivor-unproven']]);
+  });
+
+  it('serves users while the name server is silent, and leads them when it answers; its claim is there at the end', async () => {
+    region.settings.west = west(true);
+    await region.work('west');
+    const handle = await declare(region);
+    const [first, second] = region.operators;
+    if (!first || !second) throw new Error('two operators');
+    await approve(handle, first);
+    relay.onRequest = () => new Promise(() => undefined);
+    await approve(handle, second);
+    const served = await reach(handle, (s) => s.steps.find(({ id }) => id === 'proxy')?.state === 'done');
+    expect(served.steps.find(({ id }) => id === 'dns')?.state).not.toBe('done');
+    expect(await servable(region, 'west', 'east')).toBeGreaterThan(0);
+    expect([await proxy.leads(), await names.leads(), await names.epoch()]).toEqual([['west'], ['east', 'west'], []]);
+    relay.onRequest = () => Promise.resolve();
+    const { report } = await handle.result();
+    expect(report.outcome).toBe('closed');
+    expect(await names.leads()).toEqual(['west']);
+    expect(await names.epoch()).toEqual([`${report.epoch} west ${report.move}`]);
+    expect(report.claims).toContainEqual({ store: 'dns', claimed: true, because: null });
+    expect(report.alarms.map(({ text }) => text).join()).toContain('the dns does not hold the claim');
+  }, 60_000);
+});
