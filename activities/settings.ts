@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto';
 import type { MoveKind } from '../workflows/model/acts.ts';
 import type { Approver } from '../workflows/model/plan.ts';
 import type { ChannelSettings } from './notify/port.ts';
+import type { ProbeSettings } from './probes/services/settings.ts';
 
 /** How to reach a bucket, and as whom. */
 export interface VaultAccess {
@@ -139,6 +140,8 @@ export interface CustomerSettings {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  /** How its services are probed; left out: they are not. */
+  probes?: ProbeSettings;
   parties: ReadonlyMap<string, Party>;
   /** Left out: there is none, and whoever has a home has an account. */
   directory?: DirectorySettings;

@@ -8,11 +8,14 @@ import type { SiteActivities } from '../activities/types.ts';
 import { createTestReceiptActivities } from '../activities/vault/test-activities.ts';
 
 /** All that the workflows of one site may call, under the names that Temporal UI shows. */
-export function siteActivities(settings: SiteSettings): SiteActivities {
+export function siteActivities(
+  settings: SiteSettings,
+  moved = createMovedActivities(settings, running),
+): SiteActivities {
   return {
-    ...createMovedActivities(settings, running),
+    ...moved,
     'nudge-standby': ({ customer }) => nudgeStandby(settings, customer),
-    ...createFailoverActivities(settings),
+    ...createFailoverActivities(settings, moved),
     ...createTestReceiptActivities(settings),
     ...createScratchActivities(settings),
   };

@@ -102,7 +102,7 @@ export async function moveInProcess(
 }
 
 /**
- * A job is told the secrets of its own customer alone, and none of the service's or the zone's. Of a customer that is not known it is told
+ * A job is told the secrets of its own customer alone, and none of the service's, the zone's or the probes'. Of a customer that is not known it is told
  * what there is, for its error.
  */
 function forJob(settings: SiteSettings, input: unknown): SiteSettings {
@@ -110,8 +110,8 @@ function forJob(settings: SiteSettings, input: unknown): SiteSettings {
   const own = settings.customers.get(named.customer ?? named.snapshot?.customer ?? named.key?.customer ?? '');
   const services = new Map([...settings.services].map(([site, at]) => [site, { ...at, management: null }]));
   if (!own) return { ...settings, services };
-  // No job asks the directory or changes the zone: their secrets stay here.
-  const { dns: _, directory: __, ...rest } = own;
+  // No job asks the directory, changes the zone or signs in: their secrets stay here.
+  const { dns: _, probes: __, directory: ___, ...rest } = own;
   return { ...settings, services, customers: new Map([[own.id, rest]]) };
 }
 

@@ -7,6 +7,7 @@ import { notify } from '../notify/act.ts';
 import { createExternalActivities } from '../notify/follow.ts';
 import { pageOperators } from '../notify/page.ts';
 import { requestExternalUpdate } from '../notify/request.ts';
+import { probe } from '../probes/act.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { ExternalUpdateActivities, FailoverActivities, ProvisioningActivities } from '../types.ts';
@@ -20,10 +21,14 @@ import { plannedStep } from './planned.ts';
 import { serveUsers } from './serve.ts';
 import { openSite } from './site.ts';
 
-/** What a failover calls at one site, without what moves bulk data. Acts carry the names that runbooks give them. */
+/**
+ * What a failover calls at one site, without what moves bulk data: of that a probe takes the part that compares rows. Acts
+ * carry the names that runbooks give them.
+ */
 export function createFailoverActivities(
   settings: SiteSettings,
-): Omit<FailoverActivities, 'restore-contacts' | 'probe'> & ExternalUpdateActivities & ProvisioningActivities {
+  moved: Pick<FailoverActivities, 'probe'>,
+): Omit<FailoverActivities, 'restore-contacts'> & ExternalUpdateActivities & ProvisioningActivities {
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
@@ -35,6 +40,10 @@ export function createFailoverActivities(
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'apply-entitlements': async (input) => applyEntitlements(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
+    probe: async (input) => {
+      const { signal } = running();
+      return probe(site, await plannedStep(site, input), { rows: () => moved.probe(input), signal });
+    },
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
     ...createDirectoryActivities(site, () => running().signal),

@@ -16,9 +16,14 @@ export function withParties(steps: readonly Step[], { parties }: Pick<CustomerSe
 /** What of the parts that a step's `when` may name the configuration of this site has for a customer. */
 export function partsOf(
   { proxy }: Pick<SiteSettings, 'proxy'>,
-  { dns, backends }: Pick<CustomerSettings, 'dns' | 'backends'>,
+  { dns, backends, probes }: Pick<CustomerSettings, 'dns' | 'backends' | 'probes'>,
 ): Condition[] {
-  return [...(dns ? ['dns' as const] : []), ...(proxy && backends ? ['proxy' as const] : [])];
+  const has: [Condition, boolean][] = [
+    ['dns', Boolean(dns)],
+    ['proxy', Boolean(proxy && backends)],
+    ['service-probes', Boolean(probes)],
+  ];
+  return has.flatMap(([part, there]) => (there ? [part] : []));
 }
 
 /**

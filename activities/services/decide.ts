@@ -13,6 +13,7 @@ import type {
 } from '../../workflows/model/plan.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { sawClosed } from '../../workflows/model/verdict.ts';
+import { unprobed } from '../probes/services/step.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
 import type { OwnSite } from './site.ts';
@@ -89,8 +90,16 @@ export function blockersOf(
     ...undecided(customer, isolation, servingAccepted),
     ...unperformed(steps),
     ...unconfigured(site.settings, customer, steps),
+    ...unprobed(customer, probedPlace(site, customer), steps),
   ];
 }
+
+/** Where the users of the lost half will be. */
+const probedPlace = ({ settings: { site, services } }: OwnSite, { peer }: CustomerSettings) => ({
+  site,
+  half: peer,
+  provisions: Boolean(services.get(site)?.management),
+});
 
 /** Everybody whom the run may have to listen to: those who approve, and those who may only retry a step or stop it. */
 function approvers(operators: readonly Approver[]): Approver[] {

@@ -60,7 +60,7 @@ export function haproxySwitch({ proxy, backends }: Setting): TrafficSwitch {
         throw failure('traffic-differs', `${socket}: ${names(still)} not as they were told to be, a moment ago`);
       const down = wanted.filter((w) => w.leads && stateOf(w, after).operational === STOPPED);
       return {
-        summary: `HAProxy leads users to ${to.join(' and ')} in ${backends.length} backends`,
+        summary: `HAProxy leads users to ${to.join(' and ')} in ${backends.length === 1 ? '1 backend' : `${backends.length} backends`}`,
         facts: { backends: backends.length, changed: wrong.length, down: down.length, epoch: epoch.number },
         ...(down.length > 0 && {
           alarms: [
@@ -81,7 +81,7 @@ export function haproxySwitch({ proxy, backends }: Setting): TrafficSwitch {
     async prove(signal) {
       await read(socket, wantedOf(backends, []), signal);
       await mayChange(socket, signal);
-      return `${socket} knows all servers of ${backends.length} backends`;
+      return `${socket} knows all servers of ${backends.length === 1 ? '1 backend' : `${backends.length} backends`}`;
     },
   };
 }

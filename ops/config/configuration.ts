@@ -7,6 +7,7 @@ import type { ChannelConfiguration } from './channels.ts';
 import type { DirectoryConfiguration } from './directory.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
+import type { ProbeConfiguration } from './probes.ts';
 import type { DnsConfiguration } from './traffic.ts';
 
 /** `tandem.yaml`, parsed. Durations in ms. Secrets are references still: they are read for one site, when it needs them. */
@@ -106,6 +107,8 @@ export interface CustomerConfiguration {
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
+  /** Null: its services are not probed. */
+  probes: ProbeConfiguration | null;
   parties: ReadonlyMap<string, Party>;
   /** Null: whoever has a home has an account. */
   directory: DirectoryConfiguration | null;

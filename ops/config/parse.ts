@@ -8,6 +8,7 @@ import { linksOf } from './capacity.ts';
 import { directoryOf } from './directory.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { partiesOf } from './parties.ts';
+import { probesOf } from './probes.ts';
 import { secretOf, sourceOf } from './references.ts';
 import { runbooksOf } from './runbooks.ts';
 import { siteOf } from './sites.ts';
@@ -75,6 +76,7 @@ const customerKeys = [
   'limits',
   'parties',
   'directory',
+  'probes',
   'runbooks',
   'links',
   'traffic',
@@ -106,6 +108,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     dns: dnsOf(f.dns, sites),
     backends: backendsOf(f.proxy, sites, known),
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
+    probes: probesOf(f.probes, sites, known),
     runbooks: runbooksOf(f.runbooks),
   };
 }

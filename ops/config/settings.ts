@@ -15,6 +15,7 @@ import { channelSettings } from './channels.ts';
 import { directorySettings } from './directory.ts';
 import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
+import { probeSettings } from './probes.ts';
 import { pathOf, secretText } from './secrets.ts';
 import { serviceAddresses } from './service.ts';
 import { dnsSettings } from './traffic.ts';
@@ -142,6 +143,7 @@ async function customerSettings(
     limits,
     parties,
     links,
+    ...(customer.probes && { probes: await probeSettings(configuration, customer.probes) }),
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
     ...(customer.directory && { directory: await directorySettings(configuration, customer.directory, site) }),
     ...(customer.dns !== null && { dns: await dnsSettings(configuration, customer.dns, site) }),

@@ -7,6 +7,7 @@ import type { Ports } from './ports.ts';
 import { contactsDatabase } from './postgres.ts';
 import { databaseUrl, newSigningKey, secret, vaultUsers } from './secrets.ts';
 import { managementToken, type Service } from './service.ts';
+import { proxyEntry, trafficEntry } from './traffic.ts';
 import { bucketOf, REGION } from './vault.ts';
 import { WITNESS_BUCKET, witnessServer } from './witness.ts';
 
@@ -35,7 +36,7 @@ export async function writeConfiguration(
     sites: Object.fromEntries(
       await Promise.all(sites.map(async (site) => [site, await siteEntry(folder, site, ports, service)] as const)),
     ),
-    customers: { [CUSTOMER]: await customerEntry(folder, sites, ports) },
+    customers: { [CUSTOMER]: await customerEntry(folder, sites, ports, service) },
     operators: Object.fromEntries(
       await Promise.all(
         Object.entries(OPERATORS).map(
@@ -93,7 +94,7 @@ async function siteEntry(folder: string, site: string, ports: Ports, service: Se
       'public-key': publicLine(await secret(folder, `${site}-signing.pem`, newSigningKey)),
       'private-key': file(`${site}-signing.pem`),
     },
-    ...(service && { service: await serviceEntry(folder, site, service) }),
+    ...(service && { service: await serviceEntry(folder, site, service), ...proxyEntry(folder, site) }),
     // What is told stays on this machine, as files: the stack needs no mail server.
     channels: { desk: { outbox: { folder: `outbox/${site}` } } },
     paging: ['desk'],
@@ -114,7 +115,7 @@ async function serviceEntry(folder: string, site: string, { addresses, ports }: 
   };
 }
 
-async function customerEntry(folder: string, sites: string[], ports: Ports): Promise<unknown> {
+async function customerEntry(folder: string, sites: string[], ports: Ports, service: Service | null): Promise<unknown> {
   const databases: Record<string, unknown> = {};
   for (const site of sites) {
     const port = ports[site]?.postgres ?? 0;
@@ -132,6 +133,7 @@ async function customerEntry(folder: string, sites: string[], ports: Ports): Pro
     domain: DOMAIN,
     sites,
     databases,
+    ...(service && (await trafficEntry(folder, service))),
     keys: { current: 'k1', ring: { k1: file(`${CUSTOMER}-k1`) } },
     options: ['content-archiving', 'third-party-federation'],
     objectives: { rpo: '8h', rto: '24h' },

@@ -2,18 +2,20 @@ import { access, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { WITNESS } from '../config/witness.ts';
 import { Fault } from '../fault.ts';
+import { forgetBind } from '../reference-service/bind.ts';
 import { forgetEjabberd } from '../reference-service/ejabberd/site.ts';
 import { choosePorts, isFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { knownService } from './service.ts';
+import { hasNameServer, hasProxy, NAME_SERVER } from './traffic.ts';
 import { findProcesses, killMarked, lives, logPath, stopProcess, type ProcessRecord } from './processes.ts';
 
 /** Looking at a stack, and ending it, whatever has become of the command that started it. */
 
-export const processNames = ['postgres', 'vault', 'temporal', 'ui', 'worker', 'ejabberd'] as const;
+const processNames = ['postgres', 'vault', 'temporal', 'ui', 'worker', 'ejabberd', 'haproxy', 'bind'] as const;
 export type ProcessName = (typeof processNames)[number];
 
 /** The port whose answer shows that a process is up. */
-export const portOf: Record<Exclude<ProcessName, 'ejabberd'>, PortName> = {
+const portOf: Record<'postgres' | 'vault' | 'temporal' | 'ui' | 'worker', PortName> = {
   postgres: 'postgres',
   vault: 'vault',
   temporal: 'temporal',
@@ -40,43 +42,49 @@ export interface ProcessStatus {
 
 export async function status(at: string): Promise<ProcessStatus[]> {
   const folder = resolve(at);
-  const ports = await knownPorts(folder);
   const records = await findProcesses(folder);
-  const service = await knownService(folder);
-  const loopback = '127.0.0.1';
-  const all: { site: string; name: ProcessName; host: string; port: number }[] = Object.entries(ports).flatMap(
-    ([site, of]) =>
-      processNames.flatMap<{ site: string; name: ProcessName; host: string; port: number }>((name) => {
-        if (name !== 'ejabberd') return [{ site, name, host: loopback, port: of[portOf[name]] }];
-        const address = service?.addresses[site];
-        return service && address ? [{ site, name, host: address, port: service.ports.clients }] : [];
-      }),
-  );
-  const witness = await witnessPort(folder, false);
-  if (witness !== null) all.push({ site: WITNESS, name: 'vault', host: loopback, port: witness });
   return Promise.all(
-    all.map(async ({ site, name, host, port }) => {
+    (await expected(folder)).map(async ({ site, name, host, port }) => {
       const record = records.find((r) => r.site === site && r.name === name);
       const alive = record !== undefined && (await lives(record));
-      const state = !record
-        ? 'not started'
-        : !alive
-          ? 'dead'
-          : (await isFree(port, host))
-            ? 'not answering'
-            : 'running';
-      return {
-        site,
-        name,
-        state,
-        pid: alive ? record.pid : null,
-        host,
-        port,
-        log: logPath(folder, site, name),
-      } as const;
+      const closed = alive && (await isFree(port, host));
+      const state = !record ? 'not started' : !alive ? 'dead' : closed ? 'not answering' : 'running';
+      const pid = alive ? record.pid : null;
+      return { site, name, state, pid, host, port, log: logPath(folder, site, name) } as const;
     }),
   );
 }
+
+type Expected = Pick<ProcessStatus, 'site' | 'host' | 'port'> & { name: ProcessName };
+
+/** All processes that a whole stack in this folder has. */
+async function expected(folder: string): Promise<Expected[]> {
+  const host = '127.0.0.1';
+  const ports = await knownPorts(folder);
+  const service = await knownService(folder);
+  const witness = await witnessPort(folder, false);
+  const own = typedKeys(portOf);
+  return [
+    ...Object.entries(ports).flatMap(([site, of]): Expected[] => {
+      const address = service?.addresses[site];
+      return [
+        ...own.map((name) => ({ site, name, host, port: of[portOf[name]] })),
+        ...(service && address
+          ? [{ site, name: 'ejabberd' as const, host: address, port: service.ports.clients }]
+          : []),
+        ...(service && address && hasProxy()
+          ? [{ site, name: 'haproxy' as const, host: address, port: service.ports.front }]
+          : []),
+      ];
+    }),
+    ...(witness === null ? [] : [{ site: WITNESS, name: 'vault' as const, host, port: witness }]),
+    ...(service && hasNameServer()
+      ? [{ site: NAME_SERVER, name: 'bind' as const, host, port: service.ports.dns }]
+      : []),
+  ];
+}
+
+const typedKeys = <K extends string>(of: Record<K, unknown>): K[] => Object.keys(of) as K[];
 
 async function knownPorts(folder: string): Promise<Ports> {
   const exists = await access(join(folder, 'ports.json')).then(
@@ -101,8 +109,8 @@ export async function stopAll(folder: string, records: ProcessRecord[]): Promise
     const these = records.filter((r) => names.some((name) => name === r.name));
     await Promise.all(these.map((record) => stopProcess(folder, record, signal, graceMs)));
   };
-  await stop('SIGTERM', 15_000, 'worker', 'ui');
-  await stop('SIGTERM', 15_000, 'temporal', 'vault', 'ejabberd');
+  await stop('SIGTERM', 15_000, 'worker', 'ui', 'haproxy');
+  await stop('SIGTERM', 15_000, 'temporal', 'vault', 'ejabberd', 'bind');
   await stop('SIGINT', 20_000, 'postgres'); // Its "fast" shutdown: it does not wait for clients.
 }
 
@@ -129,6 +137,7 @@ export async function reset(at: string): Promise<void> {
   }
   await down(folder);
   for (const site of Object.keys((await knownService(folder))?.addresses ?? {})) await forgetEjabberd(folder, site);
+  await forgetBind(folder, NAME_SERVER);
   await rm(folder, { recursive: true, force: true });
 }
 

@@ -14,7 +14,7 @@ import { databaseUrl, secret } from './secrets.ts';
 /** The reference service as a part of the stack: an ejabberd a site, on the site's PostgreSQL. */
 
 /** Where its servers listen, the same at both sites: each has an address of its own. New ones go to the end. */
-const portNames = ['clients', 'distribution', 'management'] as const;
+const portNames = ['clients', 'distribution', 'management', 'front', 'dns'] as const;
 export type ServicePorts = Record<(typeof portNames)[number], number>;
 
 /** A block that is large enough for what may come, below those of the sites. */
@@ -73,7 +73,8 @@ async function choose(
   const blocks = Math.floor((LAST - FIRST) / BLOCK);
   for (let i = 0; i < blocks; i += 1) {
     const first = FIRST + ((seed + i) % blocks) * BLOCK;
-    const wanted = Object.values(addresses).flatMap((host) => portNames.map((_, n) => isFree(first + n, host)));
+    const hosts = ['127.0.0.1', ...Object.values(addresses)];
+    const wanted = hosts.flatMap((host) => portNames.map((_, n) => isFree(first + n, host)));
     if ((await Promise.all(wanted)).includes(false)) continue;
     await writeFile(`${remembered(folder)}.new`, JSON.stringify({ first, sites }));
     await rename(`${remembered(folder)}.new`, remembered(folder));

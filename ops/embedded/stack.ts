@@ -12,6 +12,7 @@ import { startProcess, type ProcessRecord } from './processes.ts';
 import { databaseUrl, vaultUsers, type VaultUsers } from './secrets.ts';
 import { prepareService, startService, type Service } from './service.ts';
 import { findServers, type Servers } from './servers.mjs';
+import { hasNameServer, hasProxy, NAME_SERVER, startNameServer, startProxy } from './traffic.ts';
 import { answersHttp, prepareTemporalDatabases, startTemporal, startUi } from './temporal.ts';
 import { prepareVault, startVault } from './vault.ts';
 import { startWitness, witnessServer, type WitnessServer } from './witness.ts';
@@ -69,7 +70,8 @@ export async function up(options: StackOptions): Promise<Stack> {
     const running = await livingProcesses(folder);
     const ports = await choosePorts(folder, sites);
     const witness = await witnessPort(folder, options.witness ?? sites.length > 1);
-    const witnessRuns = running.some((r) => r.site === WITNESS);
+    const witnessRuns = running.some((r) => r.site === WITNESS && r.name === 'vault');
+    const nameServerRuns = running.some((r) => r.site === NAME_SERVER && r.name === 'bind');
     const service = options.service === false ? null : await prepareService(folder, sites, DOMAIN);
     await writeConfiguration(folder, ports, witness, service);
     const taken = portsToTake(sites, ports, running, options.workers);
@@ -81,6 +83,7 @@ export async function up(options: StackOptions): Promise<Stack> {
         ...(witness === null
           ? []
           : [startWitness(folder, { port: witness, sites, running: witnessRuns }, servers.versitygw)]),
+        ...(service && hasNameServer() && !nameServerRuns ? [startNameServer(folder, service)] : []),
       ]);
     } catch (error) {
       const before = new Set(running.map((r) => r.pid));
@@ -158,6 +161,11 @@ async function startSite(
     await startService(folder, site, service, ports.postgres);
     say(`${site}: ejabberd at ${service.addresses[site]}:${service.ports.clients}`);
   };
+  const proxy = async (): Promise<void> => {
+    if (!service || !hasProxy() || !missing('haproxy')) return;
+    await startProxy(folder, site, service);
+    say(`${site}: HAProxy at ${service.addresses[site]}:${service.ports.front}`);
+  };
   const temporal = async (): Promise<void> => {
     if (missing('temporal')) {
       await prepareTemporalDatabases(folder, site, ports, servers);
@@ -170,7 +178,7 @@ async function startSite(
     // It waits for the others by itself, and has its own start-up to do meanwhile.
     if (options.workers && missing('worker')) await startWorker(folder, site);
   };
-  await whole([vault(), database(), worker()]);
+  await whole([vault(), database(), proxy(), worker()]);
   await whole([
     ...(options.workers ? [answersHttp(folder, site, 'worker', `http://127.0.0.1:${ports.worker}/ready`)] : []),
     answersHttp(folder, site, 'ui', `http://127.0.0.1:${ports.ui}/`),

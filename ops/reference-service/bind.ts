@@ -50,7 +50,7 @@ export interface BindOptions {
  */
 export async function startBind(folder: string, options: BindOptions): Promise<ProcessRecord> {
   const { site, address, port, zones } = options;
-  const home = await homeOf(join(folder, 'data', site, 'bind'));
+  const home = await homeOf(wantedHome(folder, site));
   const own = (name: string): string => join(home, name);
   await secretFile(
     own('keys.conf'),
@@ -86,14 +86,21 @@ export async function startBind(folder: string, options: BindOptions): Promise<P
  */
 async function homeOf(wanted: string): Promise<string> {
   await mkdir(dirname(wanted), { recursive: true });
-  const hidden = `tandem-bind-${createHash('sha256').update(wanted).digest('hex').slice(0, 16)}`;
   const open = process.getuid?.() !== 0 || (await openToAll(wanted));
-  const home = open ? wanted : join(tmpdir(), hidden);
+  const home = open ? wanted : elsewhere(wanted);
   await mkdir(home, { recursive: true, mode: 0o700 });
   const { uid, mode } = await lstat(home);
   if ((mode & 0o077) === 0 && [process.getuid?.(), UNPRIVILEGED.uid].includes(uid)) return home;
   throw new Fault(`${home}: is somebody else’s, or open to others`, 'Remove it.');
 }
+
+const wantedHome = (folder: string, site: string): string => join(folder, 'data', site, 'bind');
+const elsewhere = (wanted: string): string =>
+  join(tmpdir(), `tandem-bind-${createHash('sha256').update(wanted).digest('hex').slice(0, 16)}`);
+
+/** Deletes what it keeps outside of the stack's folder. It must not run. */
+export const forgetBind = (folder: string, site: string): Promise<void> =>
+  rm(elsewhere(wantedHome(folder, site)), { recursive: true, force: true });
 
 /** A name once for each: a key that two zones know is one key. */
 const keyText = ({ name, algorithm, secret }: BindKey, i: number, all: readonly BindKey[]): string =>

@@ -7,10 +7,20 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
  * line, and the stack does without.
  */
 
-const PACKAGES = ['bind9', 'ejabberd', 'erlang-p1-oauth2', 'erlang-p1-pgsql', 'haproxy', 'openssl', 'slapd'];
+const PACKAGES = [
+  'bind9',
+  'ejabberd',
+  'erlang-p1-oauth2',
+  'erlang-p1-pgsql',
+  'haproxy',
+  'lua-unbound',
+  'openssl',
+  'prosody',
+  'slapd',
+];
 /** Debian starts a server when it is installed, unless this says no. Ours are started by the stack, and on loopback. */
 const POLICY = '/usr/sbin/policy-rc.d';
-const SERVICES = ['ejabberd', 'haproxy', 'named', 'slapd'];
+const SERVICES = ['ejabberd', 'haproxy', 'named', 'prosody', 'slapd'];
 const LIMIT_MS = 300_000;
 
 /** @param {(line: string) => void} say */

@@ -48,7 +48,8 @@ beforeEach(async () => {
   world = await makeWorld();
   east = new S3Vault(world.vaults.east);
   const schema = await readFile(new URL('../../ops/embedded/people/ejabberd.sql', import.meta.url), 'utf8');
-  for (const db of [world.eastDb, world.westDb]) await db.query(schema);
+  // In the schema of the service, not in ours, which is called as the role is.
+  for (const db of [world.eastDb, world.westDb]) await db.query(`set local search_path to public; ${schema}`);
   await world.eastDb.query(
     `${contact('e1', 'a@x')}; ${contact('e1', 'b@x')}; ${contact('e2', 'a@x')}; ${contact('w1', 'old@x')}`,
   );

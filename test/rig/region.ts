@@ -117,7 +117,7 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       const address = inject('stack').sites[site]?.temporalAddress ?? '';
       // A process for each job costs more than all that is asked of it here; test/mover and the stacks have it.
       const inProcess = createJobs(settings[site], running);
-      const activities = change({ ...siteActivities(settings[site]), ...inProcess });
+      const activities = change(siteActivities(settings[site], inProcess));
       const worker = await createWorker(
         settings[site],
         { address, namespace: at },

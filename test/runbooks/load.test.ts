@@ -115,6 +115,8 @@ describe('the shipped runbook', () => {
       'restore-contacts',
       'serve-users',
       'probe',
+      'shift-proxy',
+      'shift-dns',
       'request-external-update',
       'request-external-update',
     ]);

@@ -59,7 +59,9 @@ async function planOf(settings: SiteSettings): Promise<Plan> {
 describe.skipIf(findBind() === null || findHaproxy() === null)('a failover that leads users elsewhere', () => {
   beforeAll(async () => {
     folder = await scratchFolder();
-    [region, names, proxy] = await Promise.all([openRegion({ users: 10 }), nameServer(folder), proxyBefore(folder)]);
+    names = await nameServer(folder);
+    proxy = await proxyBefore(folder);
+    region = await openRegion({ users: 10 });
     relay = await relayTo(Number(names.dns.server.split(':')[1]));
     await writeFile(join(folder, 'led.yaml'), RUNBOOK);
     await names.byHand(['east', 'west']);
@@ -67,9 +69,10 @@ describe.skipIf(findBind() === null || findHaproxy() === null)('a failover that 
     region.lose('east');
   });
   afterAll(async () => {
+    // Servers of processes of their own: whatever else fails, they do not outlive the test.
+    await Promise.all([names.close(), proxy.close()]);
     relay.close();
     await region.close();
-    await Promise.all([names.close(), proxy.close()]);
     await removeFolder(folder);
   });
 

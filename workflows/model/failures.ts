@@ -87,6 +87,10 @@ export const failures = {
     retry: true,
     try: 'Look at the memory and the log of this machine: the process that moves the data was ended from outside, or ran out.',
   },
+  'probe-died': {
+    retry: true,
+    try: 'Look at the memory and the log of this machine: the process of the clients was ended from outside, or ran out.',
+  },
   'snapshot-too-slow': {
     retry: true,
     try: 'Look at the vault and at the disks: the read transaction is ended so that it cannot hold back vacuum.',

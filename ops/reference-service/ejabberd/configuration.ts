@@ -1,4 +1,5 @@
 import { stringify } from 'yaml';
+import { serverRules, serviceListeners, serviceModules, type BoughtServices } from './services.ts';
 import { managementPermissions } from './tokens.ts';
 
 /** What one site of the reference service is told. */
@@ -13,6 +14,8 @@ export interface EjabberdOptions {
   certificate: string;
   authority: string;
   peer: { site: string; address: string };
+  /** Left out: nothing was bought. */
+  bought?: BoughtServices;
 }
 
 export interface EjabberdPorts {
@@ -22,6 +25,12 @@ export interface EjabberdPorts {
   distribution: number;
   /** HTTPS: the API for Tandem. */
   management: number;
+  /** HTTPS, for browsers (BOSH, WebSocket) and uploaded files; left out: none of these is offered. */
+  web?: number;
+  /** STUN, and TURN where it was bought, over UDP; left out: neither is offered. */
+  stun?: number;
+  /** Partners' servers come here, and listen at the same port; left out: there is no federation. */
+  servers?: number;
 }
 
 /** Seconds until a peer that swallows packets is taken for gone; the same at both sites. */
@@ -34,6 +43,7 @@ export const nodeOf = (site: string, address: string): string => `${site}@${addr
  * end after seconds: ejabberd's own limit is a minute, and a sign-in would hang as long.
  */
 export function ejabberdConfiguration(o: EjabberdOptions): string {
+  const servers = serverRules(o);
   return stringify(
     {
       loglevel: 'info',
@@ -68,8 +78,11 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
           tls: true,
           request_handlers: { '/api': 'mod_http_api' },
         },
+        ...serviceListeners(o),
       ],
-      access_rules: { c2s: { allow: 'all' } },
+      ...servers.rules,
+      acl: servers.acl,
+      access_rules: { c2s: { allow: 'all' }, ...servers.access },
       api_permissions: managementPermissions(o.domain),
       oauth_use_cache: false,
       shaper_rules: { max_user_sessions: 10, max_user_offline_messages: new Map([[1000, 'all']]) },
@@ -108,6 +121,7 @@ const modules = (o: EjabberdOptions): Record<string, unknown> => ({
   mod_roster: { versioning: true, store_current_id: true },
   mod_stream_mgmt: { resend_on_timeout: 'if_offline' },
   mod_vcard: { search: false },
+  ...serviceModules(o),
   mod_tandem: {
     site: o.site,
     peer: o.peer.site,

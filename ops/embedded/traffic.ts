@@ -1,0 +1,76 @@
+import { randomBytes } from 'node:crypto';
+import { WITNESS } from '../config/witness.ts';
+import { findBind, startBind, type BindKey } from '../reference-service/bind.ts';
+import { findHaproxy, haproxySocket, startHaproxy } from '../reference-service/haproxy.ts';
+import { secret } from './secrets.ts';
+import type { Service } from './service.ts';
+
+/** How the stack's users are led to a site: a name server at neither, and a proxy before the service of each. */
+
+/** A name server, as a witness, is at neither site. */
+export const NAME_SERVER = WITNESS;
+const HOST = '127.0.0.1';
+const BACKEND = 'clients';
+const RECORD = '_xmpp-client._tcp';
+
+export const hasNameServer = (): boolean => findBind() !== null;
+export const hasProxy = (): boolean => findHaproxy() !== null;
+
+const hostOf = (site: string, { domain }: Service): string => `im-${site}.${domain}`;
+const keyName = (site: string): string => `tandem-${site}`;
+const keyOf = (folder: string, site: string): Promise<string> =>
+  secret(folder, `${site}-dns-key`, () => randomBytes(32).toString('base64'));
+
+/** Both sites' keys may change what users find the service by, and the epoch, and nothing else. */
+export async function startNameServer(folder: string, service: Service): Promise<void> {
+  const { addresses, domain, ports } = service;
+  const sites = Object.entries(addresses);
+  const keys = await Promise.all(
+    sites.map(async ([site]): Promise<BindKey> => ({
+      name: keyName(site),
+      algorithm: 'hmac-sha256',
+      secret: Buffer.from(await keyOf(folder, site), 'base64'),
+    })),
+  );
+  const records = sites.flatMap(([site, address]) => [
+    `im-${site} IN A ${address}`,
+    `${RECORD} IN SRV 10 50 ${ports.front} ${hostOf(site, service)}.`,
+  ]);
+  const changes = [
+    { name: RECORD, types: ['SRV'] },
+    { name: '_epoch', types: ['TXT'] },
+  ];
+  const zone = { name: domain, records, keys, changes };
+  await startBind(folder, { site: NAME_SERVER, address: HOST, port: ports.dns, zones: [zone] });
+}
+
+/** The front of a site's service: before both, so that who comes to either is taken to one that is up. */
+export async function startProxy(folder: string, site: string, { addresses, domain, ports }: Service): Promise<void> {
+  const servers = Object.fromEntries(Object.entries(addresses).map(([name, at]) => [name, `${at}:${ports.clients}`]));
+  const front = { name: BACKEND, port: ports.front, health: 'xmpp-client', servers } as const;
+  await startHaproxy(folder, { site, domain, address: addresses[site] ?? HOST, ports: [front] });
+}
+
+/** `customers.CUSTOMER.dns` and `.proxy` of tandem.yaml. */
+export async function trafficEntry(folder: string, service: Service): Promise<Record<string, unknown>> {
+  const { addresses, domain, ports } = service;
+  const sites = Object.keys(addresses);
+  const bySite = <T>(of: (site: string) => T): Record<string, T> =>
+    Object.fromEntries(sites.map((site) => [site, of(site)]));
+  await Promise.all(sites.map((site) => keyOf(folder, site)));
+  const dns = {
+    server: `${HOST}:${ports.dns}`,
+    zone: domain,
+    keys: bySite((site) => ({ name: keyName(site), secret: { file: `secrets/${site}-dns-key` } })),
+    ttl: '30s',
+    records: [{ name: RECORD, port: ports.front, targets: bySite((site) => hostOf(site, service)) }],
+  };
+  return {
+    ...(hasNameServer() && { dns }),
+    ...(hasProxy() && { proxy: [{ backend: BACKEND, servers: bySite((site) => site) }] }),
+  };
+}
+
+/** `sites.SITE.proxy`. */
+export const proxyEntry = (folder: string, site: string): Record<string, unknown> =>
+  hasProxy() ? { proxy: { socket: haproxySocket(folder, site) } } : {};

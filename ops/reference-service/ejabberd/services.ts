@@ -1,0 +1,83 @@
+import type { EjabberdOptions } from './configuration.ts';
+
+/** What a site offers beside sign-in, contacts and messages, as SERVICE promises it, and as the customer has bought it. */
+
+/** What the customer has bought, and whom he talks to. */
+export interface BoughtServices {
+  /** Text messages are kept. Without it there is no archive that could fill. */
+  archiving: boolean;
+  /** Calls of users on the Internet go through a relay. Without it none is offered. */
+  externalAv: boolean;
+  /** Domains of trusted partners; to and from others nothing goes. */
+  partners: readonly string[];
+}
+
+type Entry = Record<string, unknown>;
+
+/** A port that is left out is not offered. */
+export function serviceListeners({ address: ip, ports, bought }: EjabberdOptions): Entry[] {
+  const listeners: Entry[] = [];
+  if (ports.web !== undefined) {
+    const handlers = { '/bosh': 'mod_bosh', '/ws': 'ejabberd_http_ws', '/upload': 'mod_http_upload' };
+    listeners.push({ port: ports.web, ip, module: 'ejabberd_http', tls: true, request_handlers: handlers });
+  }
+  if (ports.stun !== undefined) {
+    const relay = bought?.externalAv
+      ? { use_turn: true, auth_type: 'user' }
+      : { use_turn: false, auth_type: 'anonymous' };
+    listeners.push({
+      port: ports.stun,
+      ip,
+      transport: 'udp',
+      module: 'ejabberd_stun',
+      turn_ipv4_address: ip,
+      ...relay,
+    });
+  }
+  if (ports.servers !== undefined)
+    listeners.push({ port: ports.servers, ip, module: 'ejabberd_s2s_in', max_stanza_size: 524_288 });
+  return listeners;
+}
+
+export function serviceModules({ ports, bought }: EjabberdOptions): Record<string, Entry> {
+  return {
+    mod_push: {},
+    mod_push_keepalive: {},
+    mod_pubsub: { plugins: ['flat', 'pep'] },
+    ...(bought?.archiving && {
+      mod_mam: { default: 'always', assume_mam_usage: true, request_activates_archiving: false },
+    }),
+    ...(ports.web !== undefined && {
+      mod_bosh: {},
+      // Who is not of this domain, as a partner's user is, gets no slot. SERVICE has no limit of size.
+      mod_http_upload: {
+        put_url: `https://@HOST@:${ports.web}/upload`,
+        docroot: '@HOME@/upload',
+        access: 'local',
+        max_size: 'infinity',
+        thumbnail: false,
+      },
+    }),
+    ...(ports.stun !== undefined && { mod_stun_disco: { offer_local_services: true, access: 'local' } }),
+  };
+}
+
+/**
+ * Other servers prove by a certificate of a trusted authority who they are: there is no dialback that would believe the
+ * DNS.
+ */
+export function serverRules({ ports, bought }: EjabberdOptions): { rules: Entry; acl: Entry; access: Entry } {
+  const partners = bought?.partners ?? [];
+  return {
+    rules: {
+      s2s_use_starttls: 'required',
+      s2s_access: 'partners',
+      ...(ports.servers !== undefined && { outgoing_s2s_port: ports.servers }),
+    },
+    acl: { local: { user_regexp: '' }, ...(partners.length > 0 && { partners: { server: partners } }) },
+    access: {
+      local: { allow: 'local' },
+      partners: partners.length > 0 ? { allow: 'partners' } : { deny: 'all' },
+    },
+  };
+}
