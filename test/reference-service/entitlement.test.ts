@@ -94,6 +94,7 @@ describe.skipIf(ejabberd === null || !hasSlapd())('the entitlement', () => {
   it('ends nobody’s session when the directory is away, or empty', async () => {
     const [aron, axel] = [await signIn('aron'), await signIn('axel')];
     process.kill(slapd.record.pid, 'SIGSTOP');
+    await new Promise((resolve) => setTimeout(resolve, 300)); // Until all of its threads stand still.
     try {
       await expect(follow()).rejects.toThrow();
     } finally {
