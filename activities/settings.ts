@@ -55,6 +55,37 @@ export interface Party {
   contact: string | null;
 }
 
+/** How this site asks the customer's LDAP directory, secrets included. */
+export interface LdapSettings {
+  /** `ldap://host:port` or `ldaps://host:port`. */
+  url: string;
+  /** `implicit`: from the first byte. `starttls`: before anything is said. `none`: on loopback only. */
+  tls: 'implicit' | 'starttls' | 'none';
+  /** PEM: trusted instead of the public certificates; null: those are. */
+  ca: string | null;
+  /** An account that may only read. Its password is never empty: a server would take it for nobody, and say yes. */
+  bind: { dn: string; password: string };
+  base: string;
+  /** RFC 4515: whom to look at, entitled or not. */
+  filter: string;
+  attributes: {
+    username: string;
+    /** Whoever has the attribute, with this value when one is named, has an account. */
+    entitlement: { name: string; value: string | null };
+    home: string | null;
+    /** Holds SCRAM keys as RFC 5803 writes them. */
+    credentials: string | null;
+  };
+}
+
+/** Who has an account, by the customer's own word. */
+export interface DirectorySettings {
+  source: { kind: 'ldap'; ldap: LdapSettings } | { kind: 'table' };
+  everyMs: number;
+  /** Of the users of the last good answer, 0 to 1: more are not disabled at once without an operator. */
+  removalsShare: number;
+}
+
 /** A key that DNS messages are signed with (RFC 8945). */
 export interface TsigKey {
   name: string;
@@ -112,6 +143,8 @@ export interface CustomerSettings {
   /** How its services are probed; left out: they are not. */
   probes?: ProbeSettings;
   parties: ReadonlyMap<string, Party>;
+  /** Left out: there is none, and whoever has a home has an account. */
+  directory?: DirectorySettings;
   /** Files of its own runbooks; of a kind that is left out, the shipped one is its. */
   runbooks: ReadonlyMap<MoveKind, string>;
   /** What the customer's link to each of its sites carries, where it is known; bytes per second. */

@@ -117,6 +117,26 @@ export interface ExternalUpdateActivities {
   ): Promise<FollowedUpdate>;
 }
 
+export interface ProvisioningActivities {
+  /**
+   * Asks the customer's directory, and enables and disables accounts at this site by its answer: all of it or nothing. An
+   * answer that would disable too many is held until an operator accepts it; he is paged, once. Fails when the directory
+   * gives no whole answer; then the last good one stays in force. Safe to repeat.
+   */
+  'follow-directory'(input: { customer: string }): Promise<Followed>;
+}
+
+/** How a look at the directory ended. Numbers only. */
+export interface Followed {
+  /** `none`: there is no directory. `overtaken`: a later look was quicker. */
+  state: 'applied' | 'held' | 'overtaken' | 'none';
+  /** For people. */
+  told: string;
+  /** Of the answer in force. */
+  at?: Timestamp | null;
+  counts?: Record<string, number | null>;
+}
+
 export interface PageInput {
   customer: string;
   /** The move it is about; null when it is about none. */
@@ -175,4 +195,5 @@ export interface SiteActivities
     RetentionActivities,
     FailoverActivities,
     ContinuityActivities,
-    ExternalUpdateActivities {}
+    ExternalUpdateActivities,
+    ProvisioningActivities {}

@@ -1,5 +1,6 @@
 import { Database } from '../activities/contacts/database.ts';
 import { countQuarantined } from '../activities/contacts/quarantine.ts';
+import { directoryState, type DirectoryState } from '../activities/directory/answer.ts';
 import type { SiteSettings } from '../activities/settings.ts';
 import type { Coverage } from '../workflows/model/snapshots.ts';
 import { coverageOf, openVaults } from './coverage.ts';
@@ -22,6 +23,12 @@ function show(metrics: SiteMetrics, { customer, site, newest, covered, suspect, 
   }
 }
 
+function showDirectory(metrics: SiteMetrics, customer: string, state: DirectoryState | null): void {
+  metrics.directoryAnswer.set({ customer }, seconds(state?.at ?? undefined));
+  metrics.directoryHeld.set({ customer }, state?.held?.removed ?? 0);
+  metrics.disabled.set({ customer }, state?.disabled ?? 0);
+}
+
 /**
  * Keeps the metrics of protection true while the worker lives. It watches coverage, not runs: what a schedule failed to
  * do shows here as an age that grows.
@@ -39,11 +46,12 @@ export async function watchCoverage(
   }));
   try {
     while (!signal.aborted) {
-      for (const { id, objectives, database } of customers) {
+      for (const { id, objectives, directory, database } of customers) {
         metrics.rpoSeconds.set({ customer: id }, objectives.rpoMs / 1000);
         try {
           for (const direction of await coverageOf(settings, vaults, id)) show(metrics, direction);
           metrics.quarantined.set({ customer: id }, await countQuarantined(database));
+          if (directory) showDirectory(metrics, id, await directoryState(database, id));
         } catch (error) {
           say(`coverage of ${id} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
         }

@@ -35,6 +35,19 @@ export class SiteMetrics {
     'Users at this site who are not let in until an operator decides, because their ACL cannot be read.',
     ['customer'],
   );
+  readonly directoryAnswer = this.gauge(
+    'tandem_directory_answer_timestamp_seconds',
+    'When the directory gave the answer that is in force at this site. 0 = never.',
+    ['customer'],
+  );
+  readonly directoryHeld = this.gauge(
+    'tandem_directory_held',
+    'Users whom an answer of the directory would disable that waits for an operator; 0 while none waits.',
+    ['customer'],
+  );
+  readonly disabled = this.gauge('tandem_users_disabled', 'Users whom the directory disables at this site.', [
+    'customer',
+  ]);
   readonly unsealed = this.gauge(
     'tandem_moves_unsealed',
     'Moves that have ended at this site, whose evidence its vault does not hold yet.',

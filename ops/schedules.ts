@@ -2,6 +2,7 @@ import { ScheduleOverlapPolicy, type Client, type ScheduleOptions, type Schedule
 import type { CustomerSettings } from '../activities/settings.ts';
 import type { ContinuityTestInput } from '../workflows/model/continuity.ts';
 import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import type { ProvisioningInput } from '../workflows/provisioning.ts';
 import type { RetentionInput } from '../workflows/retention.ts';
 import type { SnapshotInput } from '../workflows/snapshot.ts';
 import type { StandbyInput } from '../workflows/standby.ts';
@@ -20,6 +21,9 @@ const RETENTION_AT_MS = 3 * HOUR + 30 * MINUTE;
 const TEST_CATCH_UP_MS = 60 * DAY;
 const TEST_TIMEOUT_MS = 12 * HOUR;
 
+/** Above what the looks of a run take together. */
+const PROVISIONING_TIMEOUT_MS = 10 * MINUTE;
+
 type Action = { workflowType: string; args: unknown[] };
 export type Desired = ScheduleOptions & { action: Action & { type: 'startWorkflow' } };
 
@@ -31,6 +35,8 @@ interface Plan {
   action: Action;
   catchUpMs: number;
   timeoutMs: number;
+  /** It runs as soon as it is there, too. */
+  atOnce?: true;
 }
 
 /** The schedules of one customer at one of its sites. All times are UTC. */
@@ -89,10 +95,28 @@ export function schedulesOf(customer: CustomerSettings, site: string): Desired[]
       timeoutMs: TEST_TIMEOUT_MS,
     },
   ];
+  if (customer.directory) plans.push(provisioningPlan(id, site, customer.directory.everyMs));
   return plans.map((plan) => desired(plan, id, site));
 }
 
-function desired({ id, note, spec, action, catchUpMs, timeoutMs }: Plan, customer: string, site: string): Desired {
+/** What an empty site is told first: who may come in. A look that was missed is made up for by the next one. */
+function provisioningPlan(customer: string, site: string, everyMs: number): Plan {
+  return {
+    id: scheduleIds.provisioning(customer),
+    note: `follows the directory at ${site}: enables and disables accounts`,
+    spec: { intervals: [{ every: everyMs }] },
+    action: { workflowType: 'provisioning', args: [{ customer } satisfies ProvisioningInput] },
+    catchUpMs: everyMs,
+    timeoutMs: PROVISIONING_TIMEOUT_MS,
+    atOnce: true,
+  };
+}
+
+function desired(
+  { id, note, spec, action, catchUpMs, timeoutMs, atOnce }: Plan,
+  customer: string,
+  site: string,
+): Desired {
   return {
     scheduleId: id,
     spec: { ...spec, timezone: 'UTC' },
@@ -107,7 +131,7 @@ function desired({ id, note, spec, action, catchUpMs, timeoutMs }: Plan, custome
       staticSummary: note,
     },
     policies: { overlap: ScheduleOverlapPolicy.BUFFER_ONE, catchupWindow: catchUpMs },
-    state: { note },
+    state: { note, ...(atOnce && { triggerImmediately: true }) },
   };
 }
 

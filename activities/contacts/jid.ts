@@ -5,6 +5,10 @@ const MAX_PART_BYTES = 1023;
 
 /** Node, domain, resource, by the grammar of ejabberd's jid.rl: its own, and not quite that of RFC 7622. */
 const PARTS = /^(?:([^\t-\r "&'/:<>@]+)@)?([^\t-\r .@/]+(?:\.[^\t-\r .@/]+)*\.?)(?:\/(.+))?$/su;
+/** The first of these alone. */
+const NODE = /^[^\t-\r "&'/:<>@]+$/su;
+/** As most names are: nothing in them is folded or prohibited. */
+const PLAIN_NAME = /^[a-z0-9._-]+$/;
 const PRINTABLE = /^[ -~]*$/;
 
 interface Profile {
@@ -35,20 +39,32 @@ export function isAddress(text: string): boolean {
   return canPrepare(node, nodeprep) && canPrepare(domain, nameprep) && canPrepare(resource, resourceprep);
 }
 
-/** Map, normalise, then look for what is prohibited and for mixed directions. */
-function canPrepare(text: string, { prohibited, foldsCase }: Profile): boolean {
-  if (Buffer.byteLength(text) > MAX_PART_BYTES) return false;
+/** A user's name as ejabberd knows him, however it was typed; null when ejabberd takes it for no name. */
+export function preparedName(text: string): string | null {
+  if (PLAIN_NAME.test(text) && text.length <= MAX_PART_BYTES) return text;
+  if (!NODE.test(text)) return null;
+  const name = prepared(text, nodeprep);
+  // What is folded must stand by itself: a name that changes again would be two users.
+  return name !== null && NODE.test(name) && prepared(name, nodeprep) === name ? name : null;
+}
+
+const canPrepare = (text: string, profile: Profile): boolean => prepared(text, profile) !== null;
+
+/** Map, normalise, then look for what is prohibited and for mixed directions; null when something is. */
+function prepared(text: string, { prohibited, foldsCase }: Profile): string | null {
+  if (Buffer.byteLength(text) > MAX_PART_BYTES) return null;
   let mapped = '';
   for (const char of text) {
     const found = classOf(char);
-    if (found === 'P' && !replaced.has(char)) return false;
+    if (found === 'P' && !replaced.has(char)) return null;
     if (found !== 'B') mapped += foldsCase ? fold(char) : char;
   }
-  const prepared = mapped.normalize('NFKC');
-  if (Buffer.byteLength(prepared) > MAX_PART_BYTES) return false;
-  const classes = Array.from(prepared, classOf);
-  if (classes.some((c) => c === 'P' || prohibited.includes(c))) return false;
-  return !classes.includes('R') || (classes[0] === 'R' && classes.at(-1) === 'R' && !classes.includes('L'));
+  const whole = mapped.normalize('NFKC');
+  if (Buffer.byteLength(whole) > MAX_PART_BYTES) return null;
+  const classes = Array.from(whole, classOf);
+  if (classes.some((c) => c === 'P' || prohibited.includes(c))) return null;
+  const oneWay = !classes.includes('R') || (classes[0] === 'R' && classes.at(-1) === 'R' && !classes.includes('L'));
+  return oneWay ? whole : null;
 }
 
 const classOf = (char: string): string => prepClass(char.codePointAt(0) ?? 0);

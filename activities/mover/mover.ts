@@ -110,7 +110,8 @@ function forJob(settings: SiteSettings, input: unknown): SiteSettings {
   const own = settings.customers.get(named.customer ?? named.snapshot?.customer ?? named.key?.customer ?? '');
   const services = new Map([...settings.services].map(([site, at]) => [site, { ...at, management: null }]));
   if (!own) return { ...settings, services };
-  const { dns: _, probes: __, ...rest } = own;
+  // No job asks the directory, changes the zone or signs in: their secrets stay here.
+  const { dns: _, probes: __, directory: ___, ...rest } = own;
   return { ...settings, services, customers: new Map([[own.id, rest]]) };
 }
 

@@ -1,6 +1,7 @@
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { compareSnapshot } from '../contacts/compare.ts';
+import type { Database } from '../contacts/database.ts';
 import { doneBefore, noteEffect } from '../services/effects.ts';
 import type { PlannedStep } from '../services/planned.ts';
 import type { LongWork } from '../services/restore.ts';
@@ -11,7 +12,7 @@ import { compareWithLedger } from '../services/standby.ts';
 /**
  * Looks at what the moved users find: the right to be served here, for each of them, and every row of their contacts and
  * ACLs as the plan's snapshot has it. Any that is missing or differs is `verification-failed`, in numbers. Users in
- * quarantine are not let in, and are told of.
+ * quarantine and those whom the directory disables are not let in, and are told of.
  */
 export async function probeContacts(
   site: OwnSite,
@@ -24,21 +25,13 @@ export async function probeContacts(
   const done = await doneBefore(database, input);
   if (done) return done;
   const half = plan.decisions.from;
-  const [right] = await database.query<{ users: string; unserved: string; quarantined: string }>(
-    `select count(*) as users, count(*) filter (where q.username is not null) as quarantined,
-            count(*) filter (where q.username is null and not tandem.may_serve(h.username)) as unserved
-       from tandem.home h left join tandem.quarantine q on q.username = h.username and q.release is null
-      where h.site = $1`,
-    [half],
-  );
-  const users = Number(right?.users ?? 0);
-  const unserved = Number(right?.unserved ?? 0);
-  const quarantined = Number(right?.quarantined ?? 0);
+  const { users, unserved, quarantined, disabled } = await rightOf(database, half);
   const { vault, unproven = 0, ...rows } = await compareRows(site, input, { heartbeat, signal });
   const facts = {
     users,
     unserved,
     quarantined,
+    ...(disabled > 0 && { disabled }),
     ...rows,
     ...(vault === 'none' && { unproven, vault }),
     overLimit: await overLimit(site, customer.id, half, customer.limits.contacts),
@@ -49,9 +42,33 @@ export async function probeContacts(
   }
   const over = facts.overLimit > 0 ? `; ${facts.overLimit} have more contacts than ${customer.limits.contacts}` : '';
   const held = quarantined > 0 ? `; ${quarantined} are in quarantine, see \`tandem quarantine list\`` : '';
+  const out = disabled > 0 ? `; ${disabled} are disabled in the directory` : '';
   const how = vault === 'none' ? 'by the ledger of the standby copy, no vault was read' : 'row by row';
-  const summary = `${users - quarantined} users are served; ${rows.compared} were compared ${how}, none differs${over}${held}`;
+  const summary = `${users - quarantined - disabled} users are served; ${rows.compared} were compared ${how}, none differs${over}${held}${out}`;
   return database.transaction((client) => noteEffect(client, input, { summary, facts }));
+}
+
+interface Right {
+  users: number;
+  /** Of whom nobody can say why. */
+  unserved: number;
+  quarantined: number;
+  /** By the directory, and not in quarantine. */
+  disabled: number;
+}
+
+async function rightOf(database: Database, half: string): Promise<Right> {
+  const [row] = await database.query<Right & Record<string, unknown>>(
+    `select count(*)::int as users, count(*) filter (where q.username is not null)::int as quarantined,
+            count(*) filter (where q.username is null and not r.entitled)::int as disabled,
+            count(*) filter (where q.username is null and r.entitled and not tandem.may_serve(h.username))::int as unserved
+       from tandem.home h
+       cross join lateral (select tandem.entitled(h.username) as entitled) r
+       left join tandem.quarantine q on q.username = h.username and q.release is null
+      where h.site = $1`,
+    [half],
+  );
+  return row ?? { users: 0, unserved: 0, quarantined: 0, disabled: 0 };
 }
 
 interface Compared {

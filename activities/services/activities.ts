@@ -1,3 +1,5 @@
+import { applyEntitlements } from '../directory/act.ts';
+import { createDirectoryActivities } from '../directory/activities.ts';
 import { closeMove } from '../journal/close.ts';
 import { sealMove } from '../journal/seal.ts';
 import { claimMove, writeJournal } from '../journal/moves.ts';
@@ -8,7 +10,7 @@ import { requestExternalUpdate } from '../notify/request.ts';
 import { probe } from '../probes/act.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
-import type { ExternalUpdateActivities, FailoverActivities } from '../types.ts';
+import type { ExternalUpdateActivities, FailoverActivities, ProvisioningActivities } from '../types.ts';
 import { shiftTraffic } from '../traffic/act.ts';
 import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
@@ -26,7 +28,7 @@ import { openSite } from './site.ts';
 export function createFailoverActivities(
   settings: SiteSettings,
   moved: Pick<FailoverActivities, 'probe'>,
-): Omit<FailoverActivities, 'restore-contacts'> & ExternalUpdateActivities {
+): Omit<FailoverActivities, 'restore-contacts'> & ExternalUpdateActivities & ProvisioningActivities {
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
@@ -36,6 +38,7 @@ export function createFailoverActivities(
     'seal-move': (move) => sealMove(site, move, running().signal),
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
+    'apply-entitlements': async (input) => applyEntitlements(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
     probe: async (input) => {
       const { signal } = running();
@@ -43,6 +46,7 @@ export function createFailoverActivities(
     },
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
+    ...createDirectoryActivities(site, () => running().signal),
     ...createExternalActivities(site, () => running().signal),
     'page-operators': (page) => pageOperators(settings, page, running().signal),
     'call-http': async (input) => performOutside(site, await plannedStep(site, input), 'call-http', running().signal),

@@ -1,5 +1,6 @@
 import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
+import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
 import { checkOutside } from './outside.ts';
 import type { OwnSite } from './site.ts';
@@ -19,6 +20,7 @@ const checks: Partial<Record<Act, Check>> = {
   'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
+  'apply-entitlements': entitlementsStand,
   'serve-users': rightHeld,
   'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
   'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),

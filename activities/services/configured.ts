@@ -16,11 +16,12 @@ export function withParties(steps: readonly Step[], { parties }: Pick<CustomerSe
 /** What of the parts that a step's `when` may name the configuration of this site has for a customer. */
 export function partsOf(
   { site, proxy, services }: Pick<SiteSettings, 'site' | 'proxy' | 'services'>,
-  { dns, backends, probes }: Pick<CustomerSettings, 'dns' | 'backends' | 'probes'>,
+  { dns, backends, directory, probes }: Pick<CustomerSettings, 'dns' | 'backends' | 'directory' | 'probes'>,
 ): Condition[] {
   const has: [Condition, boolean][] = [
     ['dns', Boolean(dns)],
     ['proxy', Boolean(proxy && backends)],
+    ['directory', Boolean(directory)],
     ['service-probes', Boolean(probes)],
     ['web-probes', typeof probes?.targets.get(site)?.web === 'string'],
     ['federation-probes', Boolean(probes?.partner)],

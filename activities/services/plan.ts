@@ -3,6 +3,7 @@ import { makeForecast } from '../../workflows/model/forecast.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Isolation, type Named, type Plan } from '../../workflows/model/plan.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
+import { readState, tellState } from '../directory/answer.ts';
 import { observeSource } from '../probes/source.ts';
 import { proveSurvivor } from '../probes/survivor.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -31,7 +32,7 @@ export async function makePlan(
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators } = await look(
+  const { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory } = await look(
     site,
     customer,
     { disruptedAt, recoveryPoint: input.recoveryPoint ?? null },
@@ -78,7 +79,7 @@ export async function makePlan(
     targetRtoMs,
     observed: seen.because,
     survivor,
-    notes: notesOf(site, isolation, input),
+    notes: notesOf(site, isolation, input, directory),
     blockers: blockersOf(site, customer, { isolation, steps: decisions.steps }, servingAccepted),
     madeAt: new Date().toISOString(),
   };
@@ -94,27 +95,38 @@ async function look(
   const database = site.database(customer.id);
   // One connection for both: many plans may be made at once.
   const inDatabase = database.connection(
-    async (client) => [await countLedger(client, customer), await timesInDatabase(client, customer.id)] as const,
+    async (client) =>
+      [
+        await countLedger(client, customer),
+        await timesInDatabase(client, customer.id),
+        customer.directory ? tellState(await readState(client, customer.id), Date.now()) : null,
+      ] as const,
   );
   const known = inDatabase.then(([, times]) => times);
-  const [runbook, seen, survivor, claimed, [ledger], carries, chosen, times, operators] = await Promise.all([
-    // Now, and not when the worker starts: what people sign is what lies on disk.
-    loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
-    observeSource(site.settings, customer, signal),
-    proveSurvivor(site, customer, signal),
-    claimsInReach(site, customer.id, signal),
-    inDatabase,
-    capacityOf(site, customer, signal),
-    chooseSource(site, customer, wanted, signal),
-    measuredTimes(site, customer.id, known, signal),
-    readOperators(database, site.settings.operators),
-  ]);
-  return { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators };
+  const [runbook, seen, survivor, claimed, [ledger, , directory], carries, chosen, times, operators] =
+    await Promise.all([
+      // Now, and not when the worker starts: what people sign is what lies on disk.
+      loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
+      observeSource(site.settings, customer, signal),
+      proveSurvivor(site, customer, signal),
+      claimsInReach(site, customer.id, signal),
+      inDatabase,
+      capacityOf(site, customer, signal),
+      chooseSource(site, customer, wanted, signal),
+      measuredTimes(site, customer.id, known, signal),
+      readOperators(database, site.settings.operators),
+    ]);
+  return { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory };
 }
 
 /** What nobody is asked to accept, and everybody should know. */
-function notesOf({ settings }: OwnSite, { verdict }: Isolation, { disruptedAt }: FailoverInput): string[] {
-  const notes: string[] = [];
+function notesOf(
+  { settings }: OwnSite,
+  { verdict }: Isolation,
+  { disruptedAt }: FailoverInput,
+  directory: string | null,
+): string[] {
+  const notes: string[] = directory === null ? [] : [directory];
   if (disruptedAt === undefined)
     notes.push(
       'the clocks count from the declaration, because nobody said when the site was lost (`--disrupted-at TIME`)',

@@ -37,14 +37,22 @@ async function giveRight(site: OwnSite, input: PlannedStep): Promise<StepResult>
         'epoch-superseded',
         `${id}: the right to serve ${half} is held under a newer epoch than ${key.epoch.number}`,
       );
-    const { rows } = await client.query<{ users: string }>(
-      'select count(*) as users from tandem.home where site = $1',
+    const { rows } = await client.query<{ users: number; disabled: number }>(
+      `select count(*)::int as users, count(*) filter (where not tandem.entitled(username))::int as disabled
+         from tandem.home where site = $1`,
       [half],
     );
-    const users = Number(rows[0]?.users ?? 0);
+    const { users = 0, disabled = 0 } = rows[0] ?? {};
+    const without = disabled > 0 ? `; ${disabled} of them are disabled in the directory, and stay out` : '';
     return noteEffect(client, input, {
-      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}`,
-      facts: { half, users, epoch: key.epoch.number, servedAt: new Date().toISOString() },
+      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}${without}`,
+      facts: {
+        half,
+        users,
+        ...(disabled > 0 && { disabled }),
+        epoch: key.epoch.number,
+        servedAt: new Date().toISOString(),
+      },
     });
   });
 }

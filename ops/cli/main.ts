@@ -27,6 +27,10 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: 'users who are not let in, because their block list cannot be read: list, show, release',
     load: () => import('./quarantine.ts'),
   },
+  directory: {
+    about: "who has an account, by the customer's directory: check, show, accept",
+    load: () => import('./directory.ts'),
+  },
   retention: { about: 'what of the vaults is past its keeping: plan, run', load: () => import('./retention.ts') },
   restore: {
     about: 'a snapshot against a database: --dry-run, or --into another one',

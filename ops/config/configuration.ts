@@ -4,6 +4,7 @@ import type { MoveKind } from '../../workflows/model/acts.ts';
 import { Fault } from '../fault.ts';
 import { faultLine, Source } from '../../runbooks/yaml.ts';
 import type { ChannelConfiguration } from './channels.ts';
+import type { DirectoryConfiguration } from './directory.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { parse } from './parse.ts';
 import type { ProbeConfiguration } from './probes.ts';
@@ -109,6 +110,8 @@ export interface CustomerConfiguration {
   /** Null: its services are not probed. */
   probes: ProbeConfiguration | null;
   parties: ReadonlyMap<string, Party>;
+  /** Null: whoever has a home has an account. */
+  directory: DirectoryConfiguration | null;
   /** Its own, by the kind that each stands for; the shipped ones are the others. */
   runbooks: ReadonlyMap<MoveKind, PlacedFile>;
   /** Bytes per second by site, where somebody has said. */

@@ -5,6 +5,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
 import { linksOf } from './capacity.ts';
+import { directoryOf } from './directory.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { partiesOf } from './parties.ts';
 import { probesOf } from './probes.ts';
@@ -74,6 +75,7 @@ const customerKeys = [
   'continuity-test',
   'limits',
   'parties',
+  'directory',
   'probes',
   'runbooks',
   'links',
@@ -99,6 +101,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     keys,
     options: bought,
     parties: partiesOf(f.parties, { options: bought, channels }),
+    directory: directoryOf(f.directory, sites),
     ...timesOf(f),
     links: linksOf(f.links, sites),
     trafficBytesPerSecond: f.traffic.rate(),

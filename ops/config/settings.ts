@@ -12,6 +12,7 @@ import type {
 } from './configuration.ts';
 import { certificates } from './certificates.ts';
 import { channelSettings } from './channels.ts';
+import { directorySettings } from './directory.ts';
 import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { probeSettings } from './probes.ts';
@@ -144,6 +145,7 @@ async function customerSettings(
     links,
     ...(customer.probes && { probes: await probeSettings(configuration, customer.probes) }),
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
+    ...(customer.directory && { directory: await directorySettings(configuration, customer.directory, site) }),
     ...(customer.dns !== null && { dns: await dnsSettings(configuration, customer.dns, site) }),
     ...(customer.backends !== null && { backends: customer.backends }),
     databaseUrl: await databaseUrl(configuration, own.url),

@@ -16,10 +16,11 @@ const PACKAGES = [
   'lua-unbound',
   'openssl',
   'prosody',
+  'slapd',
 ];
 /** Debian starts a server when it is installed, unless this says no. Ours are started by the stack, and on loopback. */
 const POLICY = '/usr/sbin/policy-rc.d';
-const SERVICES = ['ejabberd', 'haproxy', 'named', 'prosody'];
+const SERVICES = ['ejabberd', 'haproxy', 'named', 'prosody', 'slapd'];
 const LIMIT_MS = 300_000;
 
 /** @param {(line: string) => void} say */

@@ -27,13 +27,19 @@ const pem = (der: Buffer): string =>
 
 const DAY = 86_400_000;
 
-function certificate(subject: string, key: KeyObject, by: { name: string; key: KeyObject }, extension: Buffer): string {
+function certificate(
+  subject: string,
+  key: KeyObject,
+  by: { name: string; key: KeyObject },
+  extension: Buffer,
+  until = Date.now() + DAY,
+): string {
   const tbs = sequence(
     tlv(0xa0, tlv(0x02, Buffer.from([2]))),
     tlv(0x02, Buffer.from([1]), randomBytes(8)),
     ecdsaWithSha256,
     named(by.name),
-    sequence(time(Date.now() - DAY), time(Date.now() + DAY)),
+    sequence(time(Math.min(Date.now(), until) - DAY), time(until)),
     named(subject),
     key.export({ type: 'spki', format: 'der' }),
     tlv(0xa3, sequence(extension)),
@@ -48,13 +54,13 @@ export function newAuthority(name: string): Authority {
   return { name, key: privateKey, certificate: certificate(name, publicKey, { name, key: privateKey }, isAuthority) };
 }
 
-/** A server's key and certificate, for 127.0.0.1 or for a name; both PEM. */
-export function newServer(by: Authority, host?: string): { key: string; cert: string } {
+/** A server's key and certificate, for 127.0.0.1 or for a name; both PEM. It ends at `until`, a day from now by default. */
+export function newServer(by: Authority, host?: string, until?: number): { key: string; cert: string } {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = host === undefined ? tlv(0x87, Buffer.from([127, 0, 0, 1])) : tlv(0x82, Buffer.from(host));
   const forName = sequence(oid('551d11'), tlv(0x04, sequence(name)));
   return {
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    cert: certificate(host ?? 'server', publicKey, by, forName),
+    cert: certificate(host ?? 'server', publicKey, by, forName, until),
   };
 }

@@ -35,6 +35,8 @@ export interface ServiceSites {
   home: (site: Site) => string;
   /** A statement in a site's database, as its owner. */
   at: (site: Site, text: string) => Promise<unknown>;
+  /** A site's database, as its owner. */
+  url: (site: Site) => string;
   /** The database as ejabberd reaches it: with the rights of its role, and no others. */
   asService: (site: Site) => Promise<string>;
   /** At the site itself, or at the address that is before it. */
@@ -94,6 +96,7 @@ export async function startServiceSites(
     clients: ports.clients,
     home,
     at,
+    url: (site) => databases[site].url,
     asService,
     async signIn(user, site, front) {
       const from = { at: front ?? `${address[site]}:${ports.clients}`, domain: DOMAIN, user, password: PASSWORD };

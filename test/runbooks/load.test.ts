@@ -113,6 +113,7 @@ describe('the shipped runbook', () => {
       'advance-epoch',
       'fence-site',
       'restore-contacts',
+      'apply-entitlements',
       'serve-users',
       'probe',
       'shift-proxy',

@@ -61,6 +61,7 @@ export const performedActs = [
   'advance-epoch',
   'fence-site',
   'restore-contacts',
+  'apply-entitlements',
   'serve-users',
   'shift-dns',
   'shift-proxy',

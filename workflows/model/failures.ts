@@ -150,6 +150,18 @@ export const failures = {
     retry: false,
     try: 'Add the channel to this site in the configuration and start its worker again: `tandem config check`.',
   },
+  'directory-unreachable': {
+    retry: true,
+    try: 'Look at the directory and at the way to it. The last good answer stays in force: `tandem directory show`.',
+  },
+  'directory-refused': {
+    retry: false,
+    try: 'Look at `customers.CUSTOMER.directory`: account, password, certificates, base; and at the rights in the directory.',
+  },
+  'directory-incomplete': {
+    retry: true,
+    try: 'Look at the limits and the state of the directory: half an answer is none. The last good one stays in force.',
+  },
   'dns-unreachable': {
     retry: true,
     try: 'Look at the name server of `customers.CUSTOMER.dns.server`, and at the way to it over TCP; or change the records by hand and say `done`.',

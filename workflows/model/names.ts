@@ -10,6 +10,7 @@ export const scheduleIds = {
   snapshotEvery: (customer: string) => `snapshot/${customer}/every`,
   snapshotBetween: (customer: string) => `snapshot/${customer}/between`,
   standby: (customer: string) => `standby/${customer}`,
+  provisioning: (customer: string) => `provisioning/${customer}`,
   retention: (customer: string) => `retention/${customer}`,
   continuityTest: (customer: string) => `continuity-test/${customer}`,
 } as const;

@@ -219,13 +219,69 @@ create table if not exists tandem.external_update (
   primary key (customer, epoch, party)
 );
 
--- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch or
--- quarantine is "no".
+-- The customer's directory, where it is kept as a table: whoever has a row is entitled. Filled by whoever provisions.
+create table if not exists tandem.directory (
+  username text primary key,
+  -- The site where a new user is to be at home; null: by a hash of his name.
+  home text,
+  -- SCRAM keys as RFC 5803 writes them; null: he keeps those he has.
+  credentials text
+);
+
+-- What this site knows of the customer's directory: the last good answer, which is in force until a better one comes, and
+-- what became of those since. `at` null: none was ever believed, and whoever has a home is entitled.
+create table if not exists tandem.directory_answer (
+  customer text primary key,
+  -- When it was asked for.
+  at timestamptz,
+  users integer not null default 0,
+  -- SHA-256 of all names, homes and keys: equal at both sites when both stand alike.
+  digest text,
+  -- Grows with every answer that enables or disables somebody.
+  version bigint not null default 0,
+  counts jsonb,
+  tried_at timestamptz not null default now(),
+  -- Why the newest attempt gave no answer; null when it gave one.
+  failed text,
+  -- An answer that would disable too many, until an operator accepts that or a better one comes.
+  held jsonb,
+  -- The page that was sent last.
+  paged text
+);
+
+-- Who may be served, by the directory: where one is in force, no row is a no.
+create table if not exists tandem.entitlement (
+  username text primary key,
+  enabled boolean not null,
+  since timestamptz not null default now(),
+  -- Of the answer that changed it.
+  version bigint not null,
+  -- He was disabled by an operator's word for that answer, not by the answer alone.
+  accepted boolean not null default false
+);
+create index if not exists entitlement_version on tandem.entitlement (version);
+
+-- Whom the held answer would disable. `accepted` is an operator's signed word, for these very users.
+create table if not exists tandem.directory_removal (
+  username text primary key,
+  accepted jsonb
+);
+
+-- Whether the directory lets a user be served. Where none is in force, it lets everybody.
+create or replace function tandem.entitled(who text) returns boolean
+language sql stable as $$
+  select not exists (select from tandem.directory_answer where at is not null)
+      or exists (select from tandem.entitlement where username = who and enabled)
+$$;
+
+-- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch, quarantine or a
+-- directory that has not enabled him is "no".
 create or replace function tandem.may_serve(who text) returns boolean
 language sql stable as $$
   select coalesce((
     select s.site = i.site and s.epoch = e.number
            and not exists (select from tandem.quarantine q where q.username = who and q.release is null)
+           and tandem.entitled(who)
       from tandem.identity i
       join tandem.home h on h.username = who
       join tandem.serving s on s.customer = i.customer and s.half = h.site
@@ -233,8 +289,8 @@ language sql stable as $$
   ), false)
 $$;
 
--- The users this site serves now, by the same rule; those in quarantine are among them, for their data is this site's
--- to protect.
+-- The users this site serves now, by the same rule; those in quarantine and those who are disabled are among them, for
+-- their data is this site's to protect.
 create or replace view tandem.served as
   select h.username, h.site as half
     from tandem.identity i
@@ -280,6 +336,7 @@ do $$ begin
   -- What the service obeys, it can read and never write.
   if exists (select from pg_roles where rolname = 'tandem_service') then
     grant usage on schema tandem to tandem_service;
-    grant select on tandem.identity, tandem.epoch, tandem.serving, tandem.home, tandem.quarantine to tandem_service;
+    grant select on tandem.identity, tandem.epoch, tandem.serving, tandem.home, tandem.quarantine, tandem.entitlement,
+                    tandem.directory_answer to tandem_service;
   end if;
 end $$;

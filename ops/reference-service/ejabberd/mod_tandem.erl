@@ -1,10 +1,10 @@
 %% Home routing and the right to serve, for one domain on two independent ejabberd nodes.
 %%
 %% Every user has a home (`tandem.home`), every half has a row that says which site may serve it (`tandem.serving`), and a
-%% row that is older than this site's newest epoch (`tandem.epoch`) says nothing. This module reads them from the site's own
-%% database and obeys: a stanza for a user whom the peer serves goes to the peer, a sign-in is sent there, and where neither
-%% site is known to serve, nobody is served. It fails closed: no home, no row, an older row, a row that could not be read in
-%% time are all a no.
+%% row that is older than this site's newest epoch (`tandem.epoch`) says nothing. Where the customer has a directory, it lets
+%% a user in or does not (`tandem.entitlement`). This module reads them from the site's own database and obeys: a stanza for
+%% a user whom the peer serves goes to the peer, a sign-in is sent there, and where neither site is known to serve, nobody is
+%% served. It fails closed: no home, no row, an older row, a row that could not be read in time are all a no.
 %%
 %% Licensed under the GNU General Public License, version 2 or later, as the headers are against which it is compiled; see
 %% LICENSE beside it.

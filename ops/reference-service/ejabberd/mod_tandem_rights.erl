@@ -1,5 +1,6 @@
-%% What mod_tandem believes: who may serve which half, and where a user belongs. One server a host reads the rows of the site's
-%% own database, closes the sessions of all whom this site may not serve, and keeps the link to the peer.
+%% What mod_tandem believes: who may serve which half, where a user belongs, and whether the customer's directory lets him in. One
+%% server a host reads the rows of the site's own database, closes the sessions of all whom this site may not serve, and keeps the
+%% link to the peer.
 %%
 %% Licensed as mod_tandem is.
 -module(mod_tandem_rights).
@@ -17,6 +18,8 @@
 -define(BELIEVED, 5000).
 %% A user's home is looked up at most this often; whoever changes homes says so by `tandem_look_again`. ms.
 -define(HOME_KEPT, 30000).
+%% A look-up that began before the directory was read has ended after this time. ms.
+-define(LOOKED_UP, 6000).
 %% Between two attempts at the link to the peer. ms.
 -define(LINK_EVERY, 1000).
 
@@ -30,12 +33,12 @@ init([Host | _]) ->
     ets:new(table(Host), [named_table, public, set, {read_concurrency, true}]),
     self() ! read,
     self() ! link,
-    {ok, #{host => Host, reading => none, asked => [], linking => none}}.
+    {ok, #{host => Host, reading => none, asked => [], linking => none, directory => none}}.
 
 terminate(_, _) -> ok.
 
 handle_call(look_again, From, #{asked := Asked, host := Host} = State) ->
-    ets:match_delete(table(Host), {{home, '_'}, '_', '_'}),
+    forget_homes(Host),
     %% A reading that has begun may have missed what the caller has just written: he waits for the next.
     {noreply, start_reading(State#{asked := [{From, fresh} | Asked]})}.
 
@@ -46,11 +49,11 @@ handle_info(read, State) ->
     erlang:send_after(?EVERY, self(), read),
     obey(State),
     {noreply, start_reading(State)};
-handle_info({reading, Pid, At, Rights}, #{host := Host, reading := {Pid, Late}} = State) when is_map(Rights) ->
+handle_info({reading, Pid, At, {Rights, Version}}, #{host := Host, reading := {Pid, Late}} = State) ->
     erlang:cancel_timer(Late),
     ets:insert(table(Host), {rights, At, Rights}),
     obey(State),
-    {noreply, answer(ok, State)};
+    {noreply, answer(ok, follow(Version, State))};
 handle_info({late, Pid}, #{reading := {Pid, _}} = State) ->
     exit(Pid, kill),
     obey(State),
@@ -103,13 +106,41 @@ answer(Outcome, #{asked := Asked} = State) ->
         _ -> start_reading(Idle)
     end.
 
-%% Half -> the site that may serve it. A row behind the newest epoch is left out: it says nothing.
+%% Half -> the site that may serve it, and the newest change by the directory. A row behind the newest epoch is left out: it says
+%% nothing.
 read_rights(Host) ->
-    case catch ejabberd_sql:sql_query(Host,
+    Rights = catch ejabberd_sql:sql_query(Host,
         <<"select s.half, s.site from tandem.serving s join tandem.identity i on i.customer = s.customer "
-          "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number">>) of
-        {selected, _, Rows} -> maps:from_list([{Half, Site} || [Half, Site] <- Rows]);
+          "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number">>),
+    Version = catch ejabberd_sql:sql_query(Host,
+        <<"select coalesce(max(version), 0)::text from tandem.directory_answer">>),
+    case {Rights, Version} of
+        {{selected, _, Rows}, {selected, _, [[Newest]]}} ->
+            {maps:from_list([{Half, Site} || [Half, Site] <- Rows]), binary_to_integer(Newest)};
         _ -> unread % ejabberd's own log has the database's words.
+    end.
+
+%% The directory has enabled or disabled somebody.
+follow(Version, #{directory := Version} = State) ->
+    State;
+follow(Version, #{host := Host, directory := Known} = State) ->
+    forget_homes(Host),
+    spawn(fun() ->
+        close_disabled(Host, Known, Version),
+        %% Whoever was let in by a look-up that had begun before.
+        timer:sleep(?LOOKED_UP),
+        close_disabled(Host, Known, Version)
+    end),
+    State#{directory := Version}.
+
+%% A database that was put back to an older state knows less than this server did: everybody is looked at.
+close_disabled(Host, Known, Version) when Known =:= none; Version < Known ->
+    close_others(Host);
+close_disabled(Host, Known, _) ->
+    case catch ejabberd_sql:sql_query(Host,
+        [<<"select username from tandem.entitlement where not enabled and version > ">>, integer_to_binary(Known)]) of
+        {selected, _, Rows} -> [ejabberd_sm:kick_user(U, Host) || [U] <- Rows, mod_tandem:where(U, Host) =/= <<"here">>];
+        _ -> close_others(Host)
     end.
 
 %% Closes the sessions of all whom this site may not serve, when that has changed.
@@ -118,7 +149,7 @@ obey(#{host := Host}) ->
     case ets:lookup(table(Host), obeyed) of
         [{_, Now}] -> ok;
         _ ->
-            ets:match_delete(table(Host), {{home, '_'}, '_', '_'}),
+            forget_homes(Host),
             ets:insert(table(Host), {obeyed, Now}),
             ?INFO_MSG("~ts: the right to serve is now ~p", [Host, Now]),
             spawn(fun() -> close_others(Host) end)
@@ -138,26 +169,39 @@ believed(Host) ->
         _ -> unread
     end.
 
-%% Where a user belongs; `none` also for one in quarantine, whose block list cannot be read: he is not let in.
+%% Where a user belongs; `none` also for one in quarantine, whose block list cannot be read, and for one whom the customer's
+%% directory disables: he is not let in.
 home(Host, User) ->
     Now = now_ms(),
     case ets:lookup(table(Host), {home, User}) of
         [{_, Half, At}] when Now - At =< ?HOME_KEPT -> Half;
         _ ->
             Name = ejabberd_sql:escape(User),
+            Forgotten = forgotten(Host),
             Read = catch ejabberd_sql:sql_query(Host,
                 [<<"select h.site from tandem.home h where h.username = ">>, quoted(Name),
-                 <<" and not exists (select from tandem.quarantine q where q.username = h.username and q.release is null)">>]),
+                 <<" and not exists (select from tandem.quarantine q where q.username = h.username and q.release is null)"
+                   " and tandem.entitled(h.username)">>]),
             case Read of
-                {selected, _, [[Half]]} -> keep(Host, User, Half, Now);
-                {selected, _, []} -> keep(Host, User, none, Now);
+                {selected, _, [[Half]]} -> keep(Host, User, Half, Now, Forgotten);
+                {selected, _, []} -> keep(Host, User, none, Now, Forgotten);
                 _ -> none
             end
     end.
 
-keep(Host, User, Half, Now) ->
-    ets:insert(table(Host), {{home, User}, Half, Now}),
+%% What was looked up before all was forgotten is not kept: it may be what was to be forgotten.
+keep(Host, User, Half, Now, Forgotten) ->
+    case forgotten(Host) of
+        Forgotten -> ets:insert(table(Host), {{home, User}, Half, Now});
+        _ -> ok
+    end,
     Half.
+
+forget_homes(Host) ->
+    ets:update_counter(table(Host), forgotten, 1, {forgotten, 0}),
+    ets:match_delete(table(Host), {{home, '_'}, '_', '_'}).
+
+forgotten(Host) -> ets:lookup(table(Host), forgotten).
 
 quoted(Escaped) -> [<<"E'">>, Escaped, <<"'">>].
 

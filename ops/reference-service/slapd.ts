@@ -1,0 +1,160 @@
+import { execFile } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { chmod, chown, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { Client } from 'ldapts';
+import { startProcess, untilHealthy, type ProcessRecord } from '../embedded/processes.ts';
+import { UNPRIVILEGED, unprivileged } from '../embedded/unprivileged.ts';
+import { Fault } from '../fault.ts';
+import { roots, SCHEMAS, slapdConfiguration, type SlapdAccess, type SlapdOptions } from './slapd-configuration.ts';
+
+/** The customer's directory of the reference service: an OpenLDAP server with people, and an account that may read them. */
+
+const SLAPD = '/usr/sbin/slapd';
+const SLAPADD = '/usr/sbin/slapadd';
+const READY_LIMIT_MS = 20_000;
+const LIMIT_MS = 120_000;
+/** Entries that are under way at once when people are loaded. */
+const AT_ONCE = 8;
+
+/** Somebody in the directory. */
+export interface Person {
+  username: string;
+  entitled: boolean;
+  /** As RFC 5803 writes SCRAM keys. */
+  credentials?: string;
+  home?: string;
+}
+
+export interface Slapd extends SlapdAccess {
+  record: ProcessRecord;
+}
+
+export const hasSlapd = (): boolean => existsSync(SLAPD) && existsSync(join(SCHEMAS, 'core.ldif'));
+
+/** Starts it, with an empty directory or with what it held, and waits until it lets its reader in. */
+export async function startSlapd(folder: string, options: SlapdOptions): Promise<Slapd> {
+  const { site, address, port, suffix } = options;
+  const home = join(folder, 'data', site, 'slapd');
+  const slapd: SlapdAccess = {
+    url: `ldaps://${address}:${port}`,
+    base: `ou=people,${suffix}`,
+    reader: { dn: `cn=tandem,${suffix}`, password: await secret(folder, `${site}-slapd-reader`) },
+    administrator: { dn: `cn=admin,${suffix}`, password: await secret(folder, `${site}-slapd-admin`) },
+    authority: options.authority,
+  };
+  await prepare(home, options, slapd);
+  const plain = options.plainPort === undefined ? '' : ` ldap://${address}:${options.plainPort}/`;
+  const args = ['-h', `${slapd.url}/${plain}`, '-F', join(home, 'config'), '-d', 'none'];
+  const record = await startProcess(folder, {
+    site,
+    name: 'slapd',
+    // -d, whatever it says, keeps it in the foreground.
+    ...(await unprivileged(SLAPD, args, home)),
+    cwd: home,
+  });
+  await untilHealthy(folder, site, 'slapd', READY_LIMIT_MS, () =>
+    bound(slapd, 'reader', async () => undefined).then(
+      () => true,
+      () => false,
+    ),
+  );
+  return { ...slapd, record };
+}
+
+/** Its configuration is written anew at each start; its data stays. */
+async function prepare(home: string, options: SlapdOptions, slapd: SlapdAccess): Promise<void> {
+  const own = (name: string): string => join(home, name);
+  const fresh = !existsSync(own('data/data.mdb'));
+  await mkdir(dirname(home), { recursive: true });
+  await rm(own('config'), { recursive: true, force: true });
+  for (const folder of [home, own('config'), own('data')]) await mkdir(folder, { recursive: true, mode: 0o700 });
+  await copyFile(options.certificate, own('server.pem'));
+  await chmod(own('server.pem'), 0o600);
+  await copyFile(options.authority, own('ca.pem'));
+  await writeFile(own('config.ldif'), slapdConfiguration(home, options, slapd), { mode: 0o600 });
+  await writeFile(own('people.ldif'), roots(options, slapd), { mode: 0o600 });
+  await hand(['', 'config', 'data', 'server.pem', 'ca.pem', 'config.ldif', 'people.ldif'].map(own));
+  await add(home, ['-n', '0', '-l', own('config.ldif')]);
+  if (fresh) await add(home, ['-n', '1', '-l', own('people.ldif')]);
+  await rm(own('config.ldif'));
+  await rm(own('people.ldif'));
+}
+
+async function add(home: string, args: string[]): Promise<void> {
+  const { command, args: all } = await unprivileged(SLAPADD, ['-F', join(home, 'config'), ...args], home);
+  try {
+    await promisify(execFile)(command, all, { cwd: home, timeout: LIMIT_MS });
+  } catch (error) {
+    throw new Fault(
+      `slapd: its configuration was refused: ${String((error as { stderr?: string }).stderr ?? error)
+        .trim()
+        .slice(-500)}`,
+      'It is written for OpenLDAP 2.5 of Debian 12: `apt-get install slapd`.',
+    );
+  }
+}
+
+/** Adds people, or makes those who are there what is said of them. */
+export async function loadPeople(slapd: SlapdAccess, people: readonly Person[]): Promise<void> {
+  await bound(slapd, 'administrator', async (client) => {
+    const rest = people.values();
+    const load = async (): Promise<void> => {
+      for (const person of rest) await put(client, slapd.base, person);
+    };
+    await Promise.all(Array.from({ length: AT_ONCE }, load));
+  });
+}
+
+async function put(client: Client, base: string, person: Person): Promise<void> {
+  const { username, entitled, credentials, home } = person;
+  const dn = `uid=${username.replaceAll(/[,+"\\<>;=#]/g, (char) => `\\${char}`)},${base}`;
+  await client.del(dn).catch((error: { code?: number }) => {
+    if (error.code !== 32) throw error; // He is not there yet.
+  });
+  await client.add(dn, {
+    objectClass: ['inetOrgPerson', 'tandemUser'],
+    uid: username,
+    cn: username,
+    sn: username,
+    ...(entitled && { tandemEntitled: 'TRUE' }),
+    ...(credentials !== undefined && { authPassword: credentials }),
+    ...(home !== undefined && { tandemHome: home }),
+  });
+}
+
+/** Work over a connection of one of its accounts. */
+async function bound(
+  slapd: SlapdAccess,
+  as: 'reader' | 'administrator',
+  work: (client: Client) => Promise<void>,
+): Promise<void> {
+  const host = new URL(slapd.url).hostname;
+  const client = new Client({
+    url: slapd.url,
+    timeout: 10_000,
+    connectTimeout: 2000,
+    tlsOptions: { ca: await readFile(slapd.authority, 'utf8'), host },
+  });
+  try {
+    await client.bind(slapd[as].dn, slapd[as].password);
+    await work(client);
+  } finally {
+    await client.unbind().catch(() => undefined);
+  }
+}
+
+async function secret(folder: string, name: string): Promise<string> {
+  const path = join(folder, 'secrets', name);
+  await mkdir(join(folder, 'secrets'), { recursive: true, mode: 0o700 });
+  await writeFile(path, randomBytes(24).toString('hex'), { flag: 'wx', mode: 0o600 }).catch(() => undefined);
+  return readFile(path, 'utf8');
+}
+
+/** To the account that the server runs as. */
+async function hand(paths: readonly string[]): Promise<void> {
+  if (process.getuid?.() !== 0) return;
+  for (const path of paths) await chown(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
+}
