@@ -13,6 +13,7 @@ import { checkEffect } from './check.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
 import { performOutside } from './outside.ts';
+import { checkParity } from './parity.ts';
 import { makePlan } from './plan.ts';
 import { plannedStep } from './planned.ts';
 import { serveUsers } from './serve.ts';
@@ -32,6 +33,7 @@ export function createFailoverActivities(
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
+    'check-parity': async (input) => checkParity(site, await plannedStep(site, input), running().signal),
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
     ...createExternalActivities(site, () => running().signal),

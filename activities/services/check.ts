@@ -2,6 +2,7 @@ import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { checkTraffic } from '../traffic/act.ts';
 import { checkOutside } from './outside.ts';
+import { parityHolds } from './parity.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
@@ -22,6 +23,7 @@ const checks: Partial<Record<Act, Check>> = {
   'serve-users': rightHeld,
   'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
   'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),
+  'check-parity': parityHolds,
   'call-http': (site, input, signal) => checkOutside(site, input, 'call-http', signal),
   'run-command': (site, input, signal) => checkOutside(site, input, 'run-command', signal),
 };

@@ -1,5 +1,6 @@
 import { failure } from '../../workflows/model/failures.ts';
 import { Database } from '../contacts/database.ts';
+import { loadedAt, type LoadedFilter } from '../filter/loaded.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import type { Vault } from '../vault/port.ts';
 import { S3Vault } from '../vault/s3.ts';
@@ -17,6 +18,8 @@ export interface OwnSite {
   customer(id: string): CustomerSettings;
   /** The customer's contact database at this site. */
   database(customer: string): Database;
+  /** The message filter that its service has in force. */
+  readonly loadedFilter: LoadedFilter;
   close(): Promise<void>;
 }
 
@@ -42,6 +45,7 @@ export function openSite(settings: SiteSettings): OwnSite {
       databases.set(id, database);
       return database;
     },
+    loadedFilter: loadedAt(settings),
     async close() {
       vault.close();
       witness?.close();

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { FilterPolicy } from '../../activities/filter/policy.ts';
 import type { CommandSettings, Operator, Party, ProxyBackend, ProxySettings } from '../../activities/settings.ts';
 import type { MoveKind } from '../../workflows/model/acts.ts';
 import { Fault } from '../fault.ts';
@@ -106,6 +107,7 @@ export interface CustomerConfiguration {
   continuityTest: { month: number; day: number; hour: number };
   limits: { contacts: number };
   parties: ReadonlyMap<string, Party>;
+  filter: FilterPolicy;
   /** Its own, by the kind that each stands for; the shipped ones are the others. */
   runbooks: ReadonlyMap<MoveKind, PlacedFile>;
   /** Bytes per second by site, where somebody has said. */

@@ -5,6 +5,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
 import { linksOf } from './capacity.ts';
+import { filterOf } from './filter.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { partiesOf } from './parties.ts';
 import { secretOf, sourceOf } from './references.ts';
@@ -73,6 +74,7 @@ const customerKeys = [
   'continuity-test',
   'limits',
   'parties',
+  'filter',
   'runbooks',
   'links',
   'traffic',
@@ -97,6 +99,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     keys,
     options: bought,
     parties: partiesOf(f.parties, { options: bought, channels }),
+    filter: filterOf(f.filter),
     ...timesOf(f),
     links: linksOf(f.links, sites),
     trafficBytesPerSecond: f.traffic.rate(),

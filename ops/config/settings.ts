@@ -118,7 +118,7 @@ async function customerSettings(
   customer: CustomerConfiguration,
   site: string,
 ): Promise<CustomerSettings> {
-  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties, links } =
+  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties, filter, links } =
     customer;
   const peer = sites.find((s) => s !== site) ?? '';
   const own = customer.databases.get(site);
@@ -140,6 +140,7 @@ async function customerSettings(
     continuityTest,
     limits,
     parties,
+    filter,
     links,
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
     ...(customer.dns !== null && { dns: await dnsSettings(configuration, customer.dns, site) }),

@@ -64,6 +64,7 @@ export const performedActs = [
   'serve-users',
   'shift-dns',
   'shift-proxy',
+  'check-parity',
   'probe',
   'notify',
   'request-external-update',
