@@ -13,7 +13,14 @@ export interface EjabberdOptions {
   certificate: string;
   authority: string;
   peer: { site: string; address: string };
+  /** Every message is kept, whatever a client asks for: where the customer has that option. */
+  archiving?: boolean;
+  /** The address below which files are uploaded and read; without it there is no service for that. */
+  uploads?: string;
 }
+
+/** Days after which uploaded files are deleted, as archives are (activities/archive/expired.ts). */
+const UPLOADS_KEPT_DAYS = 30;
 
 export interface EjabberdPorts {
   /** Where clients sign in: StartTLS is required. */
@@ -69,7 +76,8 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
           request_handlers: { '/api': 'mod_http_api' },
         },
       ],
-      access_rules: { c2s: { allow: 'all' } },
+      acl: { local: { user_regexp: '' } },
+      access_rules: { c2s: { allow: 'all' }, local: { allow: 'local' } },
       api_permissions: managementPermissions(o.domain),
       oauth_use_cache: false,
       shaper_rules: { max_user_sessions: 10, max_user_offline_messages: new Map([[1000, 'all']]) },
@@ -114,4 +122,10 @@ const modules = (o: EjabberdOptions): Record<string, unknown> => ({
     peer_node: nodeOf(o.peer.site, o.peer.address),
     peer_clients: `${o.peer.address}:${o.ports.clients}`,
   },
+  mod_tandem_filter: {},
+  ...(o.archiving && { mod_mam: { default: 'always', request_activates_archiving: false, assume_mam_usage: true } }),
+  ...(o.uploads !== undefined && {
+    mod_http_upload: { put_url: o.uploads, docroot: '@HOME@/uploads', secret_length: 40, max_size: 'infinity' },
+    mod_http_upload_quota: { max_days: UPLOADS_KEPT_DAYS },
+  }),
 });
