@@ -1,3 +1,4 @@
+import { createArchiveActivities } from '../activities/archive/activities.ts';
 import { createScratchActivities } from '../activities/contacts/activities.ts';
 import { createMovedActivities } from '../activities/mover/mover.ts';
 import { running } from '../activities/running.ts';
@@ -13,6 +14,7 @@ export function siteActivities(settings: SiteSettings): SiteActivities {
     ...createMovedActivities(settings, running),
     'nudge-standby': ({ customer }) => nudgeStandby(settings, customer),
     ...createFailoverActivities(settings),
+    ...createArchiveActivities(settings, running),
     ...createTestReceiptActivities(settings),
     ...createScratchActivities(settings),
   };
