@@ -84,6 +84,7 @@ describe.skipIf(findEjabberd() === null)('the rules of the message filter', () =
     `<open xmlns='http://jabber.org/protocol/ibb' sid='a'/>`,
     `<query xmlns='http://jabber.org/protocol/bytestreams' sid='a'/>`,
     message(`<data xmlns='urn:xmpp:bob' cid='a'>aaaa</data>`),
+    `<result><data xmlns='urn:xmpp:bob' cid='a'>aaaa</data></result>`,
   ];
   const call = `<jingle xmlns='urn:xmpp:jingle:1' action='session-initiate'><content><description xmlns='urn:xmpp:jingle:apps:rtp:1' media='audio'/></content></jingle>`;
 
@@ -97,7 +98,8 @@ describe.skipIf(findEjabberd() === null)('the rules of the message filter', () =
       expect(table(yes, await ask(yes, { urls }))).toEqual(all(yes, P));
       const none = [...good, ...unnamed, ...channels];
       expect(table(none, await ask(none, { urls, files: 'block-all' }))).toEqual(all(none, 'refuse: file'));
-      expect(await ask([call], { urls, files: 'block-all' })).toEqual([P]);
+      const slot = `<result><slot xmlns='urn:xmpp:http:upload:0'><get url='http://wiki/a.exe'/></slot></result>`;
+      expect(await ask([call, slot], { urls, files: 'block-all' })).toEqual([P, P]);
     },
   );
 

@@ -148,7 +148,7 @@ describe.skipIf(ejabberd === null)('the message filter of a site', () => {
   ])('lets nothing through when its row %s', async (_, change) => {
     await site.filterBy({ urls: 'allow-all' });
     const [anna, aron] = [await site.signIn('anna'), await site.signIn('aron')];
-    const held = change === 'lock' ? lockRow() : null;
+    const held = change === 'lock' ? await lockRow() : null;
     if (!held) await site.at(change);
     try {
       await expect.poll(site.loaded, { timeout: 12_000 }).toBe('none');
@@ -197,6 +197,32 @@ describe.skipIf(ejabberd === null)('the message filter of a site', () => {
     expect(await compare(defaultFilter, other)).toMatchObject({ service: { state: 'differs', digest: 'none' } });
   });
 
+  it('leaves no message out of the archive, whatever its sender and its kind', async () => {
+    const [anna, aron] = [await site.signIn('anna'), await site.signIn('aron')];
+    anna.send(
+      `<iq type='set' id='p'><prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never><jid>aron@${DOMAIN}</jid></never></prefs></iq>`,
+    );
+    await came(anna, 'id="p"', 'type="error"');
+    const said = (id: string, type: string, hint: string): void =>
+      anna.send(
+        `<message to='aron@${DOMAIN}' type='${type}' id='${id}'><body>word ${id}</body><${hint} xmlns='urn:xmpp:hints'/></message>`,
+      );
+    said('a1', 'chat', 'no-store');
+    said('a2', 'normal', 'no-permanent-store');
+    said('a3', 'headline', 'no-copy');
+    for (const id of ['a1', 'a2', 'a3']) {
+      await came(aron, `word ${id}`);
+      // Of the sender, and of who received it.
+      const count = `select count(*)::int as n from archive where xml like '%word ${id}%'`;
+      await expect.poll(() => site.at(count)).toEqual([{ n: 2 }]);
+    }
+    const archiving = (): Promise<string> => site.erl('mod_tandem_archive', 'archiving', DOMAIN);
+    expect(await archiving()).toBe('<<"on">>');
+    await site.at(`insert into archive_prefs (username, def, always, never) values ('otto', 'never', '[]', '[]')`);
+    expect(await archiving()).toContain('1 users have preferences of their own');
+    await site.at('delete from archive_prefs');
+  });
+
   it('deletes uploaded files after 30 days', async () => {
     const uploads = join(site.home, 'uploads');
     const file = async (user: string, days: number): Promise<void> => {
@@ -216,44 +242,49 @@ describe.skipIf(ejabberd === null)('the message filter of a site', () => {
     await expect.poll(() => readdir(uploads)).toEqual(['new']);
   });
 
-  it('lets nothing through unfiltered in the first moments of a site that starts and is given the right to serve', async () => {
-    await site.write({ urls: 'block-messages-with-links' });
+  it('lets nothing through in the first moments of a site that starts and is given the right to serve', async () => {
     await site.at(`delete from tandem.serving where half = 'east'`);
+    await site.at('delete from tandem.filter_policy'); // It serves before it has a policy.
     await site.kill();
     await site.start();
     await site.at(`insert into tandem.serving (customer, half, site, epoch) values ('acme', 'east', 'east', 1)`);
-    await expect
-      .poll(
-        () =>
-          site.signIn('anna').then(
-            () => true,
-            () => false,
-          ),
-        { interval: 50 },
-      )
-      .toBe(true);
+    const signedIn = (): Promise<boolean> =>
+      site.signIn('anna').then(
+        () => true,
+        () => false,
+      );
+    await expect.poll(signedIn, { interval: 50 }).toBe(true);
     const [anna] = site.sessions;
-    for (let n = 0; n < 40; n += 1) {
-      anna?.send(body(LINK, `f${n}`));
-      anna?.send(body(LINK, `g${n}`, 'otto'));
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
+    const say = async (from: number): Promise<void> => {
+      for (let n = from; n < from + 20; n += 1) {
+        anna?.send(body(LINK, `f${n}`));
+        anna?.send(body(LINK, `g${n}`, 'otto'));
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    };
+    await say(0);
+    await came(anna as Session, 'resource-constraint', 'id="g19"');
+    await site.write({ urls: 'block-messages-with-links' });
+    await say(20);
+    await expect.poll(site.loaded).not.toBe('none');
     const aron = await site.signIn('aron');
     anna?.send(body('the end', 'end'));
     await came(aron, 'the end');
     expect(aron.stanzas.join() + (await site.kept())).not.toContain('example.com');
-    const errors = anna?.stanzas.filter((s) => /type="error"/.test(s)).length;
-    expect(errors).toBe(80);
+    const errors = anna?.stanzas.filter((s) => s.includes('type="error"')).join() ?? '';
+    expect(errors.match(/ id="[fg]\d+"/g)).toHaveLength(80);
   });
 });
 
 /** Keeps everybody from reading the row; the answer lets them again. */
-function lockRow(): () => Promise<unknown> {
-  const over = Promise.withResolvers<void>();
+async function lockRow(): Promise<() => Promise<unknown>> {
+  const [locked, over] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const held = site.database.transaction(async (client) => {
     await client.query('lock table tandem.filter_policy in access exclusive mode');
+    locked.resolve();
     await over.promise;
   });
+  await Promise.race([locked.promise, held]);
   return () => {
     over.resolve();
     return held;

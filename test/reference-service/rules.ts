@@ -30,7 +30,10 @@ export async function ask(stanzas: readonly string[], change: Partial<FilterPoli
        El = fxml_stream:parse_element(Text),
        Judged = case element(2, El) of
          <<"message">> -> mod_tandem_filter_rules:message(El, Policy);
-         _ -> true = mod_tandem_filter_rules:concerns(El), mod_tandem_filter_rules:request(El, Policy)
+         <<"result">> ->
+           [Of] = element(4, El),
+           case mod_tandem_filter_rules:concerns(result, Of) of true -> mod_tandem_filter_rules:request(Of, Policy); false -> pass end;
+         _ -> true = mod_tandem_filter_rules:concerns(set, El), mod_tandem_filter_rules:request(El, Policy)
        end,
        case Judged of
          pass -> <<"pass">>;

@@ -123,7 +123,15 @@ const modules = (o: EjabberdOptions): Record<string, unknown> => ({
     peer_clients: `${o.peer.address}:${o.ports.clients}`,
   },
   mod_tandem_filter: {},
-  ...(o.archiving && { mod_mam: { default: 'always', request_activates_archiving: false, assume_mam_usage: true } }),
+  ...(o.archiving && {
+    mod_mam: {
+      default: 'always',
+      access_preferences: 'none',
+      request_activates_archiving: false,
+      assume_mam_usage: true,
+    },
+    mod_tandem_archive: {},
+  }),
   ...(o.uploads !== undefined && {
     mod_http_upload: { put_url: o.uploads, docroot: '@HOME@/uploads', secret_length: 40, max_size: 'infinity' },
     mod_http_upload_quota: { max_days: UPLOADS_KEPT_DAYS },

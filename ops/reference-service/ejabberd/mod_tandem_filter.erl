@@ -110,8 +110,8 @@ verdict(#message{} = Message, Policy) ->
                 Refused -> Refused
             end
     end;
-verdict(#iq{type = Type, sub_els = Els} = Request, Policy) when Type =:= set; Type =:= get ->
-    Offers = [El || El <- [xmpp:encode(E) || E <- Els], mod_tandem_filter_rules:concerns(El)],
+verdict(#iq{type = Type, sub_els = Els} = Request, Policy) when Type =/= error ->
+    Offers = [El || El <- [xmpp:encode(E) || E <- Els], mod_tandem_filter_rules:concerns(Type, El)],
     case {Offers, Policy} of
         {[], _} -> {pass, Request};
         {_, none} -> {refuse, unread};
@@ -133,6 +133,7 @@ refuse(#message{type = error} = Message, _) ->
             xmpp:put_meta(Plain, tandem_filtered, own);
         _ -> drop
     end;
+refuse(#iq{type = result}, _) -> drop;
 refuse(Packet, Why) ->
     answer(Packet, error_for(Why, xmpp:get_lang(Packet))),
     drop.

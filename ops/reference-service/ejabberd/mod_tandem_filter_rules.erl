@@ -6,7 +6,7 @@
 %% Licensed as mod_tandem is.
 -module(mod_tandem_filter_rules).
 
--export([message/2, request/2, concerns/1]).
+-export([message/2, request/2, concerns/2]).
 
 -include_lib("p1_xmpp/include/xmpp.hrl").
 
@@ -209,8 +209,9 @@ has_link(Items) ->
 
 %% ---- requests: files that are offered otherwise than by a message ---------------------------------------------------
 
-%% Whether a request offers a file, by its element; of all others nothing is asked.
-concerns(#xmlel{name = Name, attrs = Attrs}) ->
+%% Whether a request, or the answer to one, may hold a file, by its element; of all others nothing is asked.
+concerns(result, #xmlel{attrs = Attrs}) -> namespace(Attrs, <<>>) =:= <<"urn:xmpp:bob">>;
+concerns(_, #xmlel{name = Name, attrs = Attrs}) ->
     case namespace(Attrs, <<>>) of
         <<"urn:xmpp:http:upload", _/binary>> -> true;
         <<"urn:xmpp:jingle:", _/binary>> -> true;
