@@ -10,6 +10,7 @@ import type { SiteSettings } from '../settings.ts';
 import type { ExternalUpdateActivities, FailoverActivities } from '../types.ts';
 import { shiftTraffic } from '../traffic/act.ts';
 import { checkEffect } from './check.ts';
+import { enableService } from './enable.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
 import { performOutside } from './outside.ts';
@@ -33,6 +34,7 @@ export function createFailoverActivities(
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
+    'enable-service': async (input) => enableService(site, await plannedStep(site, input), running().signal),
     'check-parity': async (input) => checkParity(site, await plannedStep(site, input), running().signal),
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),

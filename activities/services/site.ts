@@ -4,6 +4,7 @@ import { loadedAt, type LoadedFilter } from '../filter/loaded.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import type { Vault } from '../vault/port.ts';
 import { S3Vault } from '../vault/s3.ts';
+import { archivingAt, type ArchivingOf } from './archiving.ts';
 
 /** Acts are few at a time; the bulk of a restore brings connections of its own. */
 const LIMITS = { connections: 6, connectMs: 5000, statementMs: 60_000 };
@@ -20,6 +21,8 @@ export interface OwnSite {
   database(customer: string): Database;
   /** The message filter that its service has in force. */
   readonly loadedFilter: LoadedFilter;
+  /** Whether its service keeps every message. */
+  readonly archiving: ArchivingOf;
   close(): Promise<void>;
 }
 
@@ -46,6 +49,7 @@ export function openSite(settings: SiteSettings): OwnSite {
       return database;
     },
     loadedFilter: loadedAt(settings),
+    archiving: archivingAt(settings),
     async close() {
       vault.close();
       witness?.close();

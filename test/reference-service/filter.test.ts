@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { defaultFilter, filterDigest, type FilterPolicy } from '../../activities/filter/policy.ts';
 import { loadedAt } from '../../activities/filter/loaded.ts';
 import { filterParity } from '../../activities/filter/parity.ts';
+import { archivingAt } from '../../activities/services/archiving.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
 import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 import type { Session } from '../rig/xmpp.ts';
@@ -216,10 +217,18 @@ describe.skipIf(ejabberd === null)('the message filter of a site', () => {
       const count = `select count(*)::int as n from archive where xml like '%word ${id}%'`;
       await expect.poll(() => site.at(count)).toEqual([{ n: 2 }]);
     }
-    const archiving = (): Promise<string> => site.erl('mod_tandem_archive', 'archiving', DOMAIN);
-    expect(await archiving()).toBe('<<"on">>');
+    const settings = {
+      site: 'east',
+      services: new Map([['east', { management: site.api }]]),
+      customers: new Map([['acme', { domain: DOMAIN }]]),
+    } as unknown as SiteSettings;
+    const archiving = () => archivingAt(settings)('acme', never);
+    expect(await archiving()).toEqual({ on: true });
     await site.at(`insert into archive_prefs (username, def, always, never) values ('otto', 'never', '[]', '[]')`);
-    expect(await archiving()).toContain('1 users have preferences of their own');
+    expect(await archiving()).toMatchObject({
+      on: false,
+      because: '1 users have preferences of their own in archive_prefs',
+    });
     await site.at('delete from archive_prefs');
   });
 
@@ -248,11 +257,8 @@ describe.skipIf(ejabberd === null)('the message filter of a site', () => {
     await site.kill();
     await site.start();
     await site.at(`insert into tandem.serving (customer, half, site, epoch) values ('acme', 'east', 'east', 1)`);
-    const signedIn = (): Promise<boolean> =>
-      site.signIn('anna').then(
-        () => true,
-        () => false,
-      );
+    const signedIn = async (): Promise<boolean> =>
+      (await Promise.allSettled([site.signIn('anna')]))[0].status === 'fulfilled';
     await expect.poll(signedIn, { interval: 50 }).toBe(true);
     const [anna] = site.sessions;
     const say = async (from: number): Promise<void> => {

@@ -65,6 +65,7 @@ export const performedActs = [
   'shift-dns',
   'shift-proxy',
   'check-parity',
+  'enable-service',
   'probe',
   'notify',
   'request-external-update',
