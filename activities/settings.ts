@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { MoveKind } from '../workflows/model/acts.ts';
 import type { Approver } from '../workflows/model/plan.ts';
+import type { FilterPolicy } from './filter/policy.ts';
 import type { ChannelSettings } from './notify/port.ts';
 import type { ProbeSettings } from './probes/services/settings.ts';
 
@@ -145,6 +146,8 @@ export interface CustomerSettings {
   parties: ReadonlyMap<string, Party>;
   /** Left out: there is none, and whoever has a home has an account. */
   directory?: DirectorySettings;
+  /** What its users may send each other; left out: the default. */
+  filter?: FilterPolicy;
   /** Files of its own runbooks; of a kind that is left out, the shipped one is its. */
   runbooks: ReadonlyMap<MoveKind, string>;
   /** What the customer's link to each of its sites carries, where it is known; bytes per second. */

@@ -11,7 +11,7 @@ import type {
 import type { ExternalKey, FollowedUpdate, SignedExternalVerb } from '../workflows/model/external.ts';
 import type { PerformedAct } from '../workflows/model/acts.ts';
 import type { Plan } from '../workflows/model/plan.ts';
-import type { RetentionResult } from '../workflows/model/retention.ts';
+import type { ArchiveResult, RetentionResult } from '../workflows/model/retention.ts';
 import type {
   ApplyCounts,
   Receipt,
@@ -188,11 +188,20 @@ export interface RetentionActivities {
   'delete-expired'(input: { customer: string; dryRun?: boolean }): Promise<RetentionResult>;
 }
 
+export interface ArchiveActivities {
+  /**
+   * Deletes from this site's archive what is past its keeping, for a customer who has bought content archiving. Safe to
+   * repeat. Heartbeats.
+   */
+  'delete-expired-archive'(input: { customer: string }): Promise<ArchiveResult>;
+}
+
 export interface SiteActivities
   extends
     SnapshotActivities,
     StandbyActivities,
     RetentionActivities,
+    ArchiveActivities,
     FailoverActivities,
     ContinuityActivities,
     ExternalUpdateActivities,

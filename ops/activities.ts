@@ -1,3 +1,4 @@
+import { createArchiveActivities } from '../activities/archive/activities.ts';
 import { createScratchActivities } from '../activities/contacts/activities.ts';
 import { createMovedActivities } from '../activities/mover/mover.ts';
 import { running } from '../activities/running.ts';
@@ -16,6 +17,7 @@ export function siteActivities(
     ...moved,
     'nudge-standby': ({ customer }) => nudgeStandby(settings, customer),
     ...createFailoverActivities(settings, moved),
+    ...createArchiveActivities(settings, running),
     ...createTestReceiptActivities(settings),
     ...createScratchActivities(settings),
   };

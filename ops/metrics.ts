@@ -48,6 +48,11 @@ export class SiteMetrics {
   readonly disabled = this.gauge('tandem_users_disabled', 'Users whom the directory disables at this site.', [
     'customer',
   ]);
+  readonly filterParity = this.gauge(
+    'tandem_filter_parity',
+    '1 while the message filter in `where` (the database or the service of this site, or the database of its peer) is the configured one, 0 while it differs; none while that is not known.',
+    ['customer', 'where'],
+  );
   readonly unsealed = this.gauge(
     'tandem_moves_unsealed',
     'Moves that have ended at this site, whose evidence its vault does not hold yet.',

@@ -3,6 +3,7 @@ import { Database } from '../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
 import { anchorOperators } from '../activities/services/operators.ts';
 import { obeyNewerEpoch } from '../activities/services/obey.ts';
+import { defaultFilter } from '../activities/filter/policy.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { followOpenUpdates } from './external-updates.ts';
 import { applySchedule, schedulesOf } from './schedules.ts';
@@ -10,8 +11,8 @@ import { applySchedule, schedulesOf } from './schedules.ts';
 const LIMITS = { connections: 1, connectMs: 5000, statementMs: 30_000 };
 
 /**
- * Prepares all that a site needs beyond its namespace, safe to repeat: the schema in each customer's database, the newest
- * epoch that its peer has claimed, the schedules, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
+ * Prepares all that a site needs beyond its namespace, safe to repeat: the schema and the message filter in each customer's
+ * database, the newest epoch that its peer has claimed, the schedules, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
  */
 export async function prepareSite(settings: SiteSettings, client: Client, say: (line: string) => void): Promise<void> {
   for (const customer of settings.customers.values()) {
@@ -32,7 +33,7 @@ async function prepareDatabase(
   const { site } = settings;
   const database = new Database(`database of ${customer.id} at ${site}`, customer.databaseUrl, LIMITS);
   try {
-    await prepareContactDatabase(database, customer.id, site, customer.sites);
+    await prepareContactDatabase(database, customer.id, site, customer.sites, customer.filter ?? defaultFilter);
     const { founded, admitted, fresh, gone, notAdmitted } = await anchorOperators(database, settings.operators);
     if (founded)
       say(

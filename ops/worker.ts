@@ -8,6 +8,7 @@ import { siteActivities } from './activities.ts';
 import { beat } from './beat-loop.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
 import { Callbacks, wakeBy, type Reply } from './callbacks.ts';
+import { watchFilter } from './filter-loop.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
 import { prepareSite } from './prepare.ts';
@@ -70,7 +71,7 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     if (newer !== null)
       say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
     const loops = [
-      ...[watchCoverage, beat, sealWhatIsMissing].map((loop) => loop(settings, metrics, signal, say)),
+      ...[watchCoverage, watchFilter, beat, sealWhatIsMissing].map((loop) => loop(settings, metrics, signal, say)),
       watchStranded(client, settings, metrics, signal, say),
     ];
     if (newer !== null) loops.push(standBy(client, own, signal, say));

@@ -1,6 +1,12 @@
-import { ActivityCancellationType, proxyActivities, setCurrentDetails, setWorkflowOptions } from '@temporalio/workflow';
-import type { HeldResult, RetentionActivities, StandbyActivities } from '../activities/types.ts';
-import type { RetentionResult } from './model/retention.ts';
+import {
+  ActivityCancellationType,
+  patched,
+  proxyActivities,
+  setCurrentDetails,
+  setWorkflowOptions,
+} from '@temporalio/workflow';
+import type { ArchiveActivities, HeldResult, RetentionActivities, StandbyActivities } from '../activities/types.ts';
+import type { ArchiveResult, RetentionResult } from './model/retention.ts';
 import { HEARTBEAT_TIMEOUT } from './move/activities.ts';
 
 export interface RetentionInput {
@@ -12,28 +18,35 @@ export interface RetentionInput {
 export interface RetentionRun extends RetentionResult {
   /** Of the snapshots of each site in this vault. */
   checks: HeldResult[];
+  /** Left out by runs of older builds. */
+  archive?: ArchiveResult;
 }
 
 /**
  * Opens what this site's own vault holds, of its own snapshots and of its copies of the peer's, and then keeps it to what is
- * kept. Nothing waits for it: a run that fails leaves the rest to the next one, and neither half of it to the other.
+ * kept; and so the archive of the site's service. Nothing waits for it: a run that fails leaves the rest to the next one, and
+ * no part of it to the others.
  */
 export async function retention(input: RetentionInput): Promise<RetentionRun> {
-  const acts = proxyActivities<RetentionActivities & Pick<StandbyActivities, 'verify-held'>>({
+  const acts = proxyActivities<RetentionActivities & ArchiveActivities & Pick<StandbyActivities, 'verify-held'>>({
     startToCloseTimeout: input.budgetMs,
-    // Both together below the run's own time-out of four times the budget: it ends with the cause, not with silence.
+    // Two, one after the other, stay below the run's own time-out of four times the budget: it ends with the cause, not with silence.
     scheduleToCloseTimeout: 1.8 * input.budgetMs,
     heartbeatTimeout: HEARTBEAT_TIMEOUT,
     cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
     retry: { initialInterval: '10s', backoffCoefficient: 2, maximumInterval: '5m' },
   });
   const { customer } = input;
-  const [checks] = await Promise.allSettled([acts['verify-held']({ customer })]);
+  const [checks, archive] = await Promise.allSettled([
+    acts['verify-held']({ customer }),
+    patched('archive') ? acts['delete-expired-archive']({ customer }) : undefined,
+  ]);
   const done = await acts['delete-expired']({ customer });
   if (checks.status === 'rejected') throw checks.reason;
-  const lines = [...checks.value.map(checkLine), detailsOf(done)];
+  if (archive.status === 'rejected') throw archive.reason;
+  const lines = [...checks.value.map(checkLine), detailsOf(done), ...archiveLine(archive.value)];
   setCurrentDetails(lines.join('\n\n'));
-  return { ...done, checks: checks.value };
+  return { ...done, checks: checks.value, ...(archive.value && { archive: archive.value }) };
 }
 setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, retention);
 
@@ -41,6 +54,13 @@ function checkLine({ of, snapshots, packs, bytes, damaged, repaired, uncovered, 
   const opened = `Snapshots of ${of}: ${snapshots} checked, ${packs} packs opened (${bytes} bytes)`;
   if (damaged === 0) return `${opened}${repaired > 0 ? `, ${repaired} objects mended from the peer's vault` : ''}.`;
   return `${opened}. **DAMAGED: ${damaged} objects** (${because}); snapshots ${uncovered.join(', ')} do not count.`;
+}
+
+function archiveLine(result: ArchiveResult | undefined): string[] {
+  if (!result || result.archive === 'no-option') return [];
+  if (result.archive === 'missing')
+    return ['**The service of this site has no archive**, and the customer has bought one.'];
+  return [`Archive: ${result.deleted} messages from before ${result.before} deleted.`];
 }
 
 function detailsOf({ site, mode, heldBy, totals }: RetentionResult): string {

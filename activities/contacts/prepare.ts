@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
+import type { FilterPolicy } from '../filter/policy.ts';
+import { writeFilter } from '../filter/stored.ts';
 import type { Database } from './database.ts';
 import { tableNames } from './tables.ts';
 
@@ -47,7 +49,7 @@ export async function requireIdentity(client: PoolClient, customer: string, site
 
 /**
  * Brings schema `tandem` into a contact database and gives each half to its own site under epoch 1, unless it stands
- * already. Safe to repeat; changes nothing about who serves. Refuses a database of another customer or site. Where this
+ * already; and makes the customer's message filter what `filter` says, the default when it is left out and there is none. Safe to repeat; changes nothing about who serves. Refuses a database of another customer or site. Where this
  * very schema stands no table is touched: a worker that starts in the middle of a move waits for none of its steps.
  */
 export async function prepareContactDatabase(
@@ -55,6 +57,7 @@ export async function prepareContactDatabase(
   customer: string,
   site: string,
   sites: readonly [string, string],
+  filter?: FilterPolicy,
 ): Promise<void> {
   const schema = await readFile(new URL('schema/tandem.sql', import.meta.url), 'utf8');
   await database.transaction(async (client) => {
@@ -63,25 +66,35 @@ export async function prepareContactDatabase(
     const stands = await schemaOf(client);
     if (stands !== null) await requireIdentity(client, customer, site);
     const digest = createHash('sha256').update(schema).digest('hex');
-    if (stands === digest) return;
-    await client.query(`set local lock_timeout = '${LOCK_LIMIT}'`);
-    await client.query(schema);
-    await client.query(
-      `insert into tandem.identity (customer, site, version, schema) values ($1, $2, $3, $4)
-       on conflict (one) do update set schema = excluded.schema`,
-      [customer, site, VERSION, digest],
-    );
-    await client.query(
-      "insert into tandem.epoch (customer, number, site, move) values ($1, 1, '-', 'provisioned') on conflict do nothing",
-      [customer],
-    );
-    for (const half of sites) {
-      await client.query(
-        'insert into tandem.serving (customer, half, site, epoch) values ($1, $2, $2, 1) on conflict do nothing',
-        [customer, half],
-      );
+    if (stands !== digest) {
+      await client.query(`set local lock_timeout = '${LOCK_LIMIT}'`);
+      await client.query(schema);
+      await provision(client, { customer, site, sites, digest });
     }
+    // With the schema, in one transaction: a service that finds the table finds the policy that is meant.
+    await writeFilter(client, customer, filter);
   });
+}
+
+async function provision(
+  client: PoolClient,
+  { customer, site, sites, digest }: { customer: string; site: string; sites: readonly string[]; digest: string },
+): Promise<void> {
+  await client.query(
+    `insert into tandem.identity (customer, site, version, schema) values ($1, $2, $3, $4)
+     on conflict (one) do update set schema = excluded.schema`,
+    [customer, site, VERSION, digest],
+  );
+  await client.query(
+    "insert into tandem.epoch (customer, number, site, move) values ($1, 1, '-', 'provisioned') on conflict do nothing",
+    [customer],
+  );
+  for (const half of sites) {
+    await client.query(
+      'insert into tandem.serving (customer, half, site, epoch) values ($1, $2, $2, 1) on conflict do nothing',
+      [customer, half],
+    );
+  }
 }
 
 /** The digest of the schema that was brought into a database; empty when that is not known, null when none was. */

@@ -13,9 +13,11 @@ import type { SiteSettings } from '../settings.ts';
 import type { ExternalUpdateActivities, FailoverActivities, ProvisioningActivities } from '../types.ts';
 import { shiftTraffic } from '../traffic/act.ts';
 import { checkEffect } from './check.ts';
+import { enableService } from './enable.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
 import { performOutside } from './outside.ts';
+import { checkParity } from './parity.ts';
 import { makePlan } from './plan.ts';
 import { plannedStep } from './planned.ts';
 import { serveUsers } from './serve.ts';
@@ -44,6 +46,8 @@ export function createFailoverActivities(
       const { signal } = running();
       return probe(site, await plannedStep(site, input), { rows: () => moved.probe(input), signal });
     },
+    'enable-service': async (input) => enableService(site, await plannedStep(site, input), running().signal),
+    'check-parity': async (input) => checkParity(site, await plannedStep(site, input), running().signal),
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
     ...createDirectoryActivities(site, () => running().signal),

@@ -2,7 +2,9 @@ import type { Act } from '../../workflows/model/acts.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
+import { isEnabled } from './enable.ts';
 import { checkOutside } from './outside.ts';
+import { parityHolds } from './parity.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
@@ -24,6 +26,8 @@ const checks: Partial<Record<Act, Check>> = {
   'serve-users': rightHeld,
   'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
   'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),
+  'check-parity': parityHolds,
+  'enable-service': isEnabled,
   'call-http': (site, input, signal) => checkOutside(site, input, 'call-http', signal),
   'run-command': (site, input, signal) => checkOutside(site, input, 'run-command', signal),
 };

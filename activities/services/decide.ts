@@ -15,6 +15,7 @@ import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { sawClosed } from '../../workflows/model/verdict.ts';
 import { unprobed } from '../probes/services/step.ts';
 import type { CustomerSettings } from '../settings.ts';
+import { cannotEnable } from './enable.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
 import type { OwnSite } from './site.ts';
 
@@ -134,7 +135,8 @@ function undecided({ peer }: CustomerSettings, isolation: Isolation, servingAcce
 
 /** An act that nobody performs would hold the move in the middle: it is said before anybody signs. */
 function unperformed(steps: readonly Step[]): Plan['blockers'] {
-  return steps
+  const missing: Plan['blockers'] = steps
     .filter(({ act }) => !canPerform(act))
     .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));
+  return [...missing, ...cannotEnable(steps)];
 }

@@ -1,8 +1,10 @@
 import { failure } from '../../workflows/model/failures.ts';
 import { Database } from '../contacts/database.ts';
+import { loadedAt, type LoadedFilter } from '../filter/loaded.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import type { Vault } from '../vault/port.ts';
 import { S3Vault } from '../vault/s3.ts';
+import { archivingAt, type ArchivingOf } from './archiving.ts';
 
 /** Acts are few at a time; the bulk of a restore brings connections of its own. */
 const LIMITS = { connections: 6, connectMs: 5000, statementMs: 60_000 };
@@ -17,6 +19,10 @@ export interface OwnSite {
   customer(id: string): CustomerSettings;
   /** The customer's contact database at this site. */
   database(customer: string): Database;
+  /** The message filter that its service has in force. */
+  readonly loadedFilter: LoadedFilter;
+  /** Whether its service keeps every message. */
+  readonly archiving: ArchivingOf;
   close(): Promise<void>;
 }
 
@@ -42,6 +48,8 @@ export function openSite(settings: SiteSettings): OwnSite {
       databases.set(id, database);
       return database;
     },
+    loadedFilter: loadedAt(settings),
+    archiving: archivingAt(settings),
     async close() {
       vault.close();
       witness?.close();

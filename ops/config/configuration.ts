@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import type { FilterPolicy } from '../../activities/filter/policy.ts';
 import type { CommandSettings, Operator, Party, ProxyBackend, ProxySettings } from '../../activities/settings.ts';
 import type { MoveKind } from '../../workflows/model/acts.ts';
 import { Fault } from '../fault.ts';
@@ -112,6 +113,7 @@ export interface CustomerConfiguration {
   parties: ReadonlyMap<string, Party>;
   /** Null: whoever has a home has an account. */
   directory: DirectoryConfiguration | null;
+  filter: FilterPolicy;
   /** Its own, by the kind that each stands for; the shipped ones are the others. */
   runbooks: ReadonlyMap<MoveKind, PlacedFile>;
   /** Bytes per second by site, where somebody has said. */

@@ -6,6 +6,7 @@ import type { Cursor, Source } from '../../runbooks/yaml.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
 import { linksOf } from './capacity.ts';
 import { directoryOf } from './directory.ts';
+import { filterOf } from './filter.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
 import { partiesOf } from './parties.ts';
 import { probesOf } from './probes.ts';
@@ -77,6 +78,7 @@ const customerKeys = [
   'parties',
   'directory',
   'probes',
+  'filter',
   'runbooks',
   'links',
   'traffic',
@@ -102,6 +104,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     options: bought,
     parties: partiesOf(f.parties, { options: bought, channels }),
     directory: directoryOf(f.directory, sites),
+    filter: filterOf(f.filter),
     ...timesOf(f),
     links: linksOf(f.links, sites),
     trafficBytesPerSecond: f.traffic.rate(),

@@ -120,7 +120,7 @@ async function customerSettings(
   customer: CustomerConfiguration,
   site: string,
 ): Promise<CustomerSettings> {
-  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties, links } =
+  const { id, domain, sites, options, objectives, target, snapshots, continuityTest, limits, parties, filter, links } =
     customer;
   const peer = sites.find((s) => s !== site) ?? '';
   const own = customer.databases.get(site);
@@ -142,6 +142,7 @@ async function customerSettings(
     continuityTest,
     limits,
     parties,
+    filter,
     links,
     ...(customer.probes && { probes: await probeSettings(configuration, customer.probes) }),
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),

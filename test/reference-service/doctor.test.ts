@@ -65,6 +65,13 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
     await findsWith((tree) => delete tree.modules['mod_tandem'], [expect.stringContaining('it has no mod_tandem')]);
   });
 
+  it('without the message filter is named, although it delivers', async () => {
+    await findsWith(
+      (tree) => delete tree.modules['mod_tandem_filter'],
+      ['modules: mod_tandem_filter is not among them; what users send is not filtered'],
+    );
+  });
+
   it('that cannot be asked is an error that says why', async () => {
     const good = service.api('east');
     expect(await found({ ...good, token: 'wrong' })).toEqual([expect.stringContaining('refuses the token')]);

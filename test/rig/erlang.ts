@@ -1,24 +1,84 @@
-import { execFile } from 'node:child_process';
-import { promisify } from 'node:util';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { createInterface } from 'node:readline';
 
-/** Calls a function in an ejabberd, as `ejabberdctl` would: from a node of its own. Answers what Erlang prints of the result. Texts
- * are given as binaries. */
-export async function call(
-  { node, port, home }: { node: string; port: number; home: string },
-  expression: { module: string; name: string; args: readonly (string | { term: string })[] },
-): Promise<string> {
-  const { module, name, args } = expression;
-  // An atom comes in its quotes; all else is a text, or a term as Erlang writes it.
-  const given = args
-    .map((arg) => (typeof arg !== 'string' ? arg.term : /^'.*'$/.test(arg) ? arg : `<<"${arg}">>`))
-    .join();
-  const program = `io:format("~p", [rpc:call('${node}', ${module}, ${name}, [${given}], 8000)]), halt().`;
-  const named = ['-noinput', '-hidden', '-name', `ask${process.pid}@127.0.0.1`, '-dist_listen', 'false'];
-  const distribution = ['-start_epmd', 'false', '-erl_epmd_port', String(port)];
-  // Its cookie lies in its home, and in no list of arguments.
-  const { stdout } = await promisify(execFile)('erl', [...named, ...distribution, '-eval', program], {
-    env: { PATH: process.env['PATH'], HOME: home },
-    timeout: 20_000,
-  });
-  return stdout;
+export interface ErlangNode {
+  node: string;
+  port: number;
+  home: string;
 }
+
+export interface Call {
+  module: string;
+  name: string;
+  args: readonly (string | { term: string })[];
+}
+
+const LIMIT_MS = 20_000;
+const ANSWER = 'answer: ';
+
+/** Calls a function in an ejabberd, as `ejabberdctl` would: from a node of its own. Answers what Erlang prints of the result. */
+export async function call(to: ErlangNode, expression: Call): Promise<string> {
+  const asker = new Asker(to);
+  try {
+    return await asker.call(expression);
+  } finally {
+    asker.close();
+  }
+}
+
+/** Such a node that stays, for whoever asks often. One question at a time. */
+export class Asker {
+  private readonly child: ChildProcess;
+  private readonly lines: AsyncIterator<string, undefined>;
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor({ node, port, home }: ErlangNode) {
+    const named = ['-noshell', '-hidden', '-name', `ask${process.pid}-${asked++}@127.0.0.1`, '-dist_listen', 'false'];
+    const distribution = ['-start_epmd', 'false', '-erl_epmd_port', String(port)];
+    // Its cookie lies in its home, and in no list of arguments.
+    this.child = spawn('erl', [...named, ...distribution, '-eval', program(node)], {
+      env: { PATH: process.env['PATH'], HOME: home },
+      stdio: ['pipe', 'pipe', 'inherit'],
+    });
+    if (!this.child.stdout) throw new Error('unreachable');
+    this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
+  }
+
+  call({ module, name, args }: Call): Promise<string> {
+    // An atom comes in its quotes; all else is a text, or a term as Erlang writes it.
+    const given = args
+      .map((arg) => (typeof arg !== 'string' ? arg.term : /^'.*'$/.test(arg) ? arg : `<<"${arg}">>`))
+      .join();
+    const ask = async (): Promise<string> => {
+      const late = setTimeout(() => this.close(), LIMIT_MS);
+      this.child.stdin?.write(`{${module}, ${name}, [${given}]}.\n`);
+      try {
+        for (;;) {
+          const { value = '', done } = await this.lines.next();
+          if (done === true) throw new Error(`${module}:${name}: no answer`);
+          // Other lines are what the function itself prints.
+          if (value.startsWith(ANSWER)) return value.slice(ANSWER.length);
+        }
+      } finally {
+        clearTimeout(late);
+      }
+    };
+    const answer = this.turn.then(ask, ask);
+    this.turn = answer.catch(() => undefined);
+    return answer;
+  }
+
+  close(): void {
+    this.child.kill('SIGKILL');
+  }
+}
+
+let asked = 0;
+
+const program = (node: string): string => `
+  (fun Loop() -> case io:get_line("") of
+     eof -> halt();
+     Line ->
+       {ok, Tokens, _} = erl_scan:string(Line), {ok, {M, F, A}} = erl_parse:parse_term(Tokens),
+       io:format("~n${ANSWER}~0p~n", [rpc:call('${node}', M, F, A, 8000)]), Loop()
+   end end)()`;

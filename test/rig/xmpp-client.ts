@@ -10,8 +10,8 @@ const why = (error: Condition): string => error.condition ?? error.message;
 /** The library writes to sockets that are gone; the session has ended by then, and that was told. */
 process.on('uncaughtException', (error) => tell({ ended: why(error) }));
 
-process.once('message', ({ at, domain, user, password }: Where) => {
-  const xmpp = client({ service: `xmpp://${at}`, domain, username: user, password, resource: `test-${user}` });
+process.once('message', ({ at, domain, user, password, resource = `test-${user}` }: Where) => {
+  const xmpp = client({ service: `xmpp://${at}`, domain, username: user, password, resource });
   xmpp.reconnect.stop();
   let online = false;
   const failed = (error: Condition): void => tell(online ? { ended: why(error) } : { failed: why(error) });
@@ -19,6 +19,7 @@ process.once('message', ({ at, domain, user, password }: Where) => {
   // A redirect ends the first stream as well.
   xmpp.on('disconnect', () => void (online && tell({ ended: 'disconnected' })));
   xmpp.on('stanza', (stanza) => {
+    tell({ stanza: stanza.toString() });
     const { type, from = '' } = stanza.attrs as { type?: string; from?: string };
     if (stanza.is('presence')) tell({ saw: `${from.split('/')[0]}: ${type ?? 'available'}` });
     if (!stanza.is('message')) return;
@@ -31,8 +32,9 @@ process.once('message', ({ at, domain, user, password }: Where) => {
     xmpp.send(xml('presence')).catch(failed);
     tell({ online: { at: address } });
   });
-  process.on('message', ({ to, body }: { to: string; body: string }) => {
-    xmpp.send(xml('message', { to, type: 'chat' }, xml('body', {}, body))).catch(failed);
+  process.on('message', (said: { to: string; body: string } | { stanza: string }) => {
+    if ('stanza' in said) xmpp.write(said.stanza).catch(failed);
+    else xmpp.send(xml('message', { to: said.to, type: 'chat' }, xml('body', {}, said.body))).catch(failed);
   });
   xmpp.start().catch(failed);
 });

@@ -11,6 +11,8 @@ export interface Where {
   at: string;
   domain: string;
   user: string;
+  /** Tells two clients of one user apart. */
+  resource?: string;
   password: string;
   /** Path of the authority's certificate, PEM. */
   authority: string;
@@ -22,6 +24,7 @@ export type Told =
   | { failed: string }
   | { heard: string }
   | { saw: string }
+  | { stanza: string }
   | { ended: string };
 
 const LIMIT_MS = 8000;
@@ -31,6 +34,8 @@ export class Session {
   readonly heard: string[] = [];
   /** Presence of others, oldest first: `ADDRESS: available`, or another type. */
   readonly saw: string[] = [];
+  /** All that came, as it came. */
+  readonly stanzas: string[] = [];
   /** Why the server ended it; null while it lasts. */
   ended: string | null = null;
   /** The address that the session came to. */
@@ -42,6 +47,7 @@ export class Session {
     child.on('message', (told: Told) => {
       if ('heard' in told) this.heard.push(told.heard);
       if ('saw' in told) this.saw.push(told.saw);
+      if ('stanza' in told) this.stanzas.push(told.stanza);
       if ('ended' in told) this.ended ??= told.ended;
     });
   }
@@ -69,6 +75,11 @@ export class Session {
 
   say(to: string, body: string): void {
     this.child.send({ to, body });
+  }
+
+  /** A stanza as it is written here, well-formed or not. */
+  send(stanza: string): void {
+    this.child.send({ stanza });
   }
 
   /** Without a word, as a client does whose machine is switched off. */

@@ -114,6 +114,8 @@ describe('the shipped runbook', () => {
       'fence-site',
       'restore-contacts',
       'apply-entitlements',
+      'check-parity',
+      'enable-service',
       'serve-users',
       'probe',
       'shift-proxy',

@@ -65,6 +65,8 @@ export const performedActs = [
   'serve-users',
   'shift-dns',
   'shift-proxy',
+  'check-parity',
+  'enable-service',
   'probe',
   'notify',
   'request-external-update',

@@ -15,6 +15,14 @@ export const failures = {
     retry: false,
     try: 'List it in the configuration of this site and start its worker again, or correct the runbook; then retry the step.',
   },
+  'parity-drift': {
+    retry: false,
+    try: 'Start the worker of this site again: it writes what is configured, and the service obeys within 2 s; then retry the step.',
+  },
+  'archiving-off': {
+    retry: false,
+    try: 'Correct mod_mam and mod_tandem_archive in ejabberd.yml of this site (ops/ARCHIVING.md), start it again, then retry the step.',
+  },
   'attempt-running': {
     retry: true,
     try: 'Nothing to do: an earlier attempt of this step is coming to its end, and the next one follows it.',

@@ -41,6 +41,17 @@ export interface RetentionResult {
   unknown: number;
 }
 
+/** What became of the messages in a site's archive (SERVICE: 30 days, then deleted). */
+export interface ArchiveResult {
+  customer: string;
+  /** What was written before this is deleted; null when nothing is kept by Tandem's rules. */
+  before: Timestamp | null;
+  /** Rows of this run. */
+  deleted: number;
+  /** `missing`: the service of this site has no archive. `no-option`: the customer has not bought content archiving. */
+  archive: 'kept' | 'missing' | 'no-option';
+}
+
 /** What of a vault has each fate. */
 export function totalsOf(generations: readonly GenerationFate[]): Record<Fate, Amount> {
   const totals = Object.fromEntries(fates.map((fate) => [fate, { generations: 0, objects: 0, bytes: 0 }]));

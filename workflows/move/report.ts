@@ -1,4 +1,4 @@
-import type { FailoverReport, StepReport } from '../model/moves.ts';
+import type { FailoverReport, ServiceClock, StepReport } from '../model/moves.ts';
 import type { ApplyCounts } from '../model/snapshots.ts';
 import { agreed } from '../model/approvals.ts';
 import type { BreakGlass, BrokenGlass } from '../model/break-glass.ts';
@@ -9,11 +9,11 @@ export type Outcome = FailoverReport['outcome'];
 
 /** Said in every report, so that nobody takes silence for success. */
 const NOT_TESTED = [
-  'sign-in of users at the survivor: the service itself is not probed, its database is',
   'message archives and uploaded files of the lost site: they are not copied',
   'shared rosters, private storage and vCards: they are in no snapshot',
 ];
 
+const NO_CLIENT = 'sign-in of users at the survivor: the service itself is not probed, its database is';
 const NO_VAULT = 'rows against the records of a vault: none was read, the ledger of the standby copy was believed';
 
 /** The evidence as far as the run knows it; the journal's head is added where the journal is. */
@@ -25,8 +25,9 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
   const told = done('restore-contacts')?.facts['from'];
   // What the restore took, which is not the plan's first choice when that failed.
   const from = told === 'source-vault' || told === 'own-vault' || told === 'standby-copy' ? told : null;
-  const verifiedAt = done('probe')?.endedAt ?? null;
-  const mismatches = run.steps.find((s) => s.act === 'probe')?.facts['mismatches'];
+  const services = decisions ? serviceClocks(decisions.steps, run.steps, run.disruptedAt) : [];
+  const mismatches = run.steps.find((s) => s.act === 'probe' && 'mismatches' in s.facts)?.facts['mismatches'];
+  const clients = services.some(({ service, stoppedAt }) => service !== 'contacts' && stoppedAt !== null);
   return {
     format: 1,
     customer: run.input.customer,
@@ -47,17 +48,25 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     ...(run.breakGlass && { breakGlass: brokenGlass(run, run.breakGlass) }),
     recoveryPoint: source?.point ?? null,
     recoveryPointAgeMs: source ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
-    rtoMs: verifiedAt ? Date.parse(verifiedAt) - disruptedAt : null,
+    rtoMs: slowest(
+      services.filter(({ step }) => !run.plan?.decisions.steps.some((s) => s.id === step && s.outsideRto)),
+    ),
     rtoPromiseMs: rtoMs,
-    services: decisions ? serviceClocks(decisions.steps, run.steps, run.disruptedAt) : [],
+    services,
     source: from,
     steps: run.steps,
     restored: (done('restore-contacts')?.facts as ApplyCounts | undefined) ?? null,
     mismatches: typeof mismatches === 'number' ? mismatches : null,
     notes: run.notes,
     alarms: run.alarms,
-    notTested: from === 'standby-copy' ? [...NOT_TESTED, NO_VAULT] : NOT_TESTED,
+    notTested: [...(clients ? [] : [NO_CLIENT]), ...NOT_TESTED, ...(from === 'standby-copy' ? [NO_VAULT] : [])],
   };
+}
+
+/** The service is back when every one that was looked at is; null when one of them is not, or none was looked at. */
+function slowest(services: readonly ServiceClock[]): number | null {
+  const times = services.map(({ rtoMs }) => rtoMs);
+  return times.length === 0 || times.includes(null) ? null : Math.max(...times.map((ms) => ms ?? 0));
 }
 
 function brokenGlass(run: Run, { operator, because, sent, stoppedBy, pagedAt }: BreakGlass): BrokenGlass {

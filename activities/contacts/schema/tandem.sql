@@ -267,6 +267,15 @@ create table if not exists tandem.directory_removal (
   accepted jsonb
 );
 
+-- What users may send each other: written by this site's worker from its configuration, read by its service every second. No
+-- row, or one whose digest is not that of its document: nothing is delivered.
+create table if not exists tandem.filter_policy (
+  customer text primary key,
+  document text not null,
+  digest text not null,
+  at timestamptz not null default now()
+);
+
 -- Whether the directory lets a user be served. Where none is in force, it lets everybody.
 create or replace function tandem.entitled(who text) returns boolean
 language sql stable as $$
@@ -298,13 +307,18 @@ create or replace view tandem.served as
     join tandem.epoch e on e.customer = i.customer and e.number = s.epoch
     join tandem.home h on h.site = s.half;
 
--- What the peer may do here: see who serves, and close this site under a newer epoch. Nothing else.
+-- What the peer may do here: see who serves and what is filtered, and close this site under a newer epoch. Nothing else.
 create or replace function tandem.observe(out customer text, out half text, out site text, out epoch bigint, out newest bigint, out claimed_by text, out move text, out open boolean)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
   select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move, s.site = i.site and s.epoch = e.number
     from tandem.identity i
     join tandem.serving s on s.customer = i.customer
     join tandem.epoch e on e.customer = i.customer
+$$;
+
+create or replace function tandem.observe_filter(out customer text, out document text, out digest text)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select f.customer, f.document, f.digest from tandem.identity i join tandem.filter_policy f on f.customer = i.customer
 $$;
 
 -- Takes a newer epoch and leaves every serving row behind it: closed at once, in one transaction. Refuses an older one.
@@ -326,17 +340,19 @@ begin
 end $$;
 
 revoke all on function tandem.observe() from public;
+revoke all on function tandem.observe_filter() from public;
 revoke all on function tandem.fence(text, bigint, text, text) from public;
 do $$ begin
   if exists (select from pg_roles where rolname = 'tandem_peer') then
     grant usage on schema tandem to tandem_peer;
     grant execute on function tandem.observe() to tandem_peer;
+    grant execute on function tandem.observe_filter() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.
   if exists (select from pg_roles where rolname = 'tandem_service') then
     grant usage on schema tandem to tandem_service;
     grant select on tandem.identity, tandem.epoch, tandem.serving, tandem.home, tandem.quarantine, tandem.entitlement,
-                    tandem.directory_answer to tandem_service;
+                    tandem.directory_answer, tandem.filter_policy to tandem_service;
   end if;
 end $$;

@@ -52,9 +52,9 @@ export async function signInAgain(
 
 /** Of the steps that looked at services by clients. */
 export const seenServices = ({ steps }: FailoverReport): SeenService[] =>
-  steps.flatMap(({ state, facts }) => {
+  steps.flatMap(({ act, state, facts }) => {
     const service = facts['service'];
-    if (typeof service !== 'string') return [];
+    if (act !== 'probe' || typeof service !== 'string') return [];
     const ms = facts['ms'];
     return [{ service, ok: state === 'done', ms: typeof ms === 'number' ? ms : -1 }];
   });

@@ -130,4 +130,5 @@ const modules = (o: EjabberdOptions): Record<string, unknown> => ({
     peer_node: nodeOf(o.peer.site, o.peer.address),
     peer_clients: `${o.peer.address}:${o.ports.clients}`,
   },
+  mod_tandem_filter: {},
 });

@@ -8,15 +8,24 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Fault } from '../../fault.ts';
 
-/** Debian's ejabberd, and our module compiled for it. */
+/** Debian's ejabberd, and our modules compiled for it. */
 
 const LIBRARIES = ['/usr/lib/x86_64-linux-gnu', '/usr/lib/aarch64-linux-gnu'];
 const DRIVERS = '/usr/lib/erlang/lib';
 /** Of packages that ejabberd only suggests: its PostgreSQL driver, and the tokens of its API. */
 const ADDED = ['p1_pgsql-', 'p1_oauth2-'];
-const SOURCES = ['mod_tandem.erl', 'mod_tandem_rights.erl', 'mod_tandem_link.erl', 'mod_tandem_doctor.erl'].map(
-  (name) => fileURLToPath(new URL(name, import.meta.url)),
-);
+const SOURCES = [
+  'mod_tandem.erl',
+  'mod_tandem_rights.erl',
+  'mod_tandem_link.erl',
+  'mod_tandem_doctor.erl',
+  'mod_tandem_filter.erl',
+  'mod_tandem_filter_policy.erl',
+  'mod_tandem_filter_rules.erl',
+  'mod_tandem_filter_links.erl',
+  'mod_tandem_filter_text.erl',
+  'mod_tandem_archive.erl',
+].map((name) => fileURLToPath(new URL(name, import.meta.url)));
 
 export interface Ejabberd {
   /** What Erlang searches for ejabberd's own code. */
@@ -42,7 +51,7 @@ export function findEjabberd(): Ejabberd | null {
 
 const entries = (folder: string): string[] => (existsSync(folder) ? readdirSync(folder) : []);
 
-/** The folder with our module's code, compiled once for each text of it and each ejabberd. */
+/** The folder with our modules' code, compiled once for each text of it and each ejabberd. */
 export async function compileModule({ libraries, headers }: Ejabberd): Promise<string> {
   const digest = createHash('sha256').update(headers);
   for (const source of SOURCES) digest.update(await readFile(source));
@@ -60,7 +69,7 @@ export async function compileModule({ libraries, headers }: Ejabberd): Promise<s
     await rm(draft, { recursive: true, force: true });
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
     throw new Fault(
-      `mod_tandem: erlc failed: ${`${stdout}${stderr}`.trim().slice(-500) || String(error)}`,
+      `modules of ejabberd: erlc failed: ${`${stdout}${stderr}`.trim().slice(-500) || String(error)}`,
       'It is written for ejabberd 23.01 of Debian 12: `apt-get install ejabberd erlang-p1-pgsql erlang-p1-oauth2`.',
     );
   }

@@ -25,7 +25,9 @@ schema() ->
 
 missing(Host) ->
     [text("modules: ~ts is not among them; contacts and block lists need it", [Module])
-     || Module <- ?NEEDED, not gen_mod:is_loaded(Host, Module)].
+     || Module <- ?NEEDED, not gen_mod:is_loaded(Host, Module)]
+        ++ [<<"modules: mod_tandem_filter is not among them; what users send is not filtered">>
+            || not gen_mod:is_loaded(Host, mod_tandem_filter)].
 
 stored(Host, Module) ->
     case gen_mod:is_loaded(Host, Module) of

@@ -12,6 +12,9 @@ export interface BoughtServices {
   partners: readonly string[];
 }
 
+/** Days after which uploaded files are deleted, as archives are (activities/archive/expired.ts). */
+const UPLOADS_KEPT_DAYS = 30;
+
 type Entry = Record<string, unknown>;
 
 /** A port that is left out is not offered. */
@@ -45,7 +48,14 @@ export function serviceModules({ ports, bought }: EjabberdOptions): Record<strin
     mod_push_keepalive: {},
     mod_pubsub: { plugins: ['flat', 'pep'] },
     ...(bought?.archiving && {
-      mod_mam: { default: 'always', assume_mam_usage: true, request_activates_archiving: false },
+      // Nobody is asked whether his messages are kept.
+      mod_mam: {
+        default: 'always',
+        access_preferences: 'none',
+        assume_mam_usage: true,
+        request_activates_archiving: false,
+      },
+      mod_tandem_archive: {},
     }),
     ...(ports.web !== undefined && {
       mod_bosh: {},
@@ -57,6 +67,7 @@ export function serviceModules({ ports, bought }: EjabberdOptions): Record<strin
         max_size: 'infinity',
         thumbnail: false,
       },
+      mod_http_upload_quota: { max_days: UPLOADS_KEPT_DAYS },
     }),
     ...(ports.stun !== undefined && { mod_stun_disco: { offer_local_services: true, access: 'local' } }),
   };

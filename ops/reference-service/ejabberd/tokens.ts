@@ -12,12 +12,12 @@ const YEARS = 10 * 365 * 24 * 3600;
 /** `api_permissions` of ejabberd.yml. Nothing else is granted to anybody, over whatever way. */
 export function managementPermissions(domain: string): Record<string, unknown> {
   const who = (scope: string): unknown => ({ oauth: [{ scope }, { user: `${MANAGER}@${domain}` }] });
-  const looks = ['tandem_look_again', 'tandem_rights', 'connected_users_number'];
+  const looks = ['tandem_look_again', 'tandem_rights', 'tandem_filter_digest', 'connected_users_number'];
   return {
     'the site': {
       from: ['mod_http_api'],
       who: who(scopes.own),
-      what: [...looks, 'tandem_faults', 'tandem_where', 'kick_user', 'register', 'unregister'],
+      what: [...looks, 'tandem_faults', 'tandem_where', 'tandem_archiving', 'kick_user', 'register', 'unregister'],
     },
     'its peer': { from: ['mod_http_api'], who: who(scopes.peer), what: looks },
   };
