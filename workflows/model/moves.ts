@@ -149,7 +149,7 @@ export interface FailoverReport {
   breakGlass?: BrokenGlass;
   recoveryPoint: Timestamp | null;
   recoveryPointAgeMs: number | null;
-  /** From the disruption to the first user served at the survivor. */
+  /** From the disruption until each service that was looked at was found working; null while one was not. */
   rtoMs: number | null;
   rtoPromiseMs: number | null;
   /** The clock of each service that a step probes. */
