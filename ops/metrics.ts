@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
 import { Fault } from './fault.ts';
 
 /** What a worker tells about its site. Times are Unix seconds, as Prometheus has them, so that ages never go stale. */
@@ -53,6 +53,22 @@ export class SiteMetrics {
     '1 while the message filter in `where` (the database or the service of this site, or the database of its peer) is the configured one, 0 while it differs; none while that is not known.',
     ['customer', 'where'],
   );
+  private readonly probes = new Counter({
+    name: 'tandem_probes_total',
+    help: 'Looks at a service of this site by real clients, by result: ok or failed. Availability is the share of ok.',
+    labelNames: ['customer', 'service', 'result'],
+    registers: [this.registry],
+  });
+  private readonly probeSuccess = this.gauge(
+    'tandem_probe_success',
+    '1 while the newest look at a service of this site found it working, 0 while it did not; none while this site serves nobody.',
+    ['customer', 'service'],
+  );
+  private readonly probeSeconds = this.gauge(
+    'tandem_probe_duration_seconds',
+    'What the clients of the newest look at a service took.',
+    ['customer', 'service'],
+  );
   readonly unsealed = this.gauge(
     'tandem_moves_unsealed',
     'Moves that have ended at this site, whose evidence its vault does not hold yet.',
@@ -73,6 +89,19 @@ export class SiteMetrics {
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
+  }
+
+  /** What a look at a service has found. */
+  probe(customer: string, service: string, { ok, ms }: { ok: boolean; ms: number }): void {
+    this.probes.inc({ customer, service, result: ok ? 'ok' : 'failed' });
+    this.probeSuccess.set({ customer, service }, ok ? 1 : 0);
+    this.probeSeconds.set({ customer, service }, ms / 1000);
+  }
+
+  /** Nobody is served: what was seen before says nothing any longer. */
+  unprobed(customer: string, service: string): void {
+    this.probeSuccess.remove({ customer, service });
+    this.probeSeconds.remove({ customer, service });
   }
 
   private gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> {

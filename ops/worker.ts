@@ -14,6 +14,7 @@ import { serveMetrics, SiteMetrics } from './metrics.ts';
 import { prepareSite } from './prepare.ts';
 import { watchCoverage } from './coverage-loop.ts';
 import { DEPLOYMENT, makeCurrent, standBy } from './current.ts';
+import { watchServices } from './probe-loop.ts';
 import { sealWhatIsMissing } from './seal-loop.ts';
 import { watchStranded } from './stranded-loop.ts';
 import { connectClient, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
@@ -71,7 +72,9 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     if (newer !== null)
       say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
     const loops = [
-      ...[watchCoverage, watchFilter, beat, sealWhatIsMissing].map((loop) => loop(settings, metrics, signal, say)),
+      ...[watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
+        loop(settings, metrics, signal, say),
+      ),
       watchStranded(client, settings, metrics, signal, say),
     ];
     if (newer !== null) loops.push(standBy(client, own, signal, say));

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { probe } from '../../activities/probes/act.ts';
 import type { ProbeSettings } from '../../activities/probes/services/settings.ts';
+import { probeServices } from '../../activities/probes/services/continuous.ts';
 import { provisionerOf } from '../../activities/probes/services/provisioner.ts';
 import { unprobed } from '../../activities/probes/services/step.ts';
 import { partsOf } from '../../activities/services/configured.ts';
@@ -180,6 +181,34 @@ describe.skipIf(ejabberd === null)('a step that looks at a service', () => {
     const left = `select username from users where username like 'tandem-%' union select username from tandem.home where username like 'tandem-%'`;
     expect(await sql(service.database.url, left)).toEqual([]);
   });
+
+  it('all the time: every service that was bought and configured is looked at, while the site serves anybody', async () => {
+    const look = async (): Promise<[boolean, Record<string, boolean>]> => {
+      const heard: Record<string, boolean> = {};
+      const { signal } = new AbortController();
+      const serves = await probeServices(site, site.customer('contoso'), signal, (of, { ok }) => (heard[of] = ok));
+      return [serves, heard];
+    };
+    await world.westDb.query('delete from tandem.serving');
+    expect(await look()).toEqual([false, {}]);
+    await world.westDb.query(
+      `insert into tandem.serving (customer, half, site, epoch) select customer, 'east', 'west', number from tandem.epoch`,
+    );
+    await sql(service.database.url, `update privacy_list_data set value = 'nobody@${DOMAIN}'`);
+    expect(await look()).toEqual([
+      true,
+      {
+        contacts: false, // Nobody is blocked.
+        'instant-messaging': true,
+        presence: true,
+        'remote-access': true,
+        'audio-video': true,
+        'file-transfer': true,
+        mobile: true,
+        'web-access': true,
+      },
+    ]);
+  }, 60_000);
 
   it('finds nothing that was not bought: no archive, no relay for calls; calls go on without', async () => {
     expect((await east.probe('archiving')).because).toMatch(

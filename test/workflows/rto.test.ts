@@ -103,7 +103,7 @@ describe('a step that takes longer than it usually does', () => {
     // Measured now: the next plan knows how long these steps take here.
     const next = await declare(region);
     const { plan, pace } = await failoverStatus(next);
-    expect(plan?.forecast?.steps.map((step) => step.basis)).toEqual(Array(5).fill('measured 2'));
+    expect(plan?.forecast?.steps.map((step) => step.basis)).toEqual(Array(6).fill('measured 2'));
     expect(pace).toBeNull();
     await next.cancel();
     await next.result();

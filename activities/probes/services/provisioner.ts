@@ -21,13 +21,23 @@ export function provisionerOf(site: OwnSite, { id, domain: host }: CustomerSetti
     async register({ user, password }, signal) {
       // Nobody is served without a home: it is there before anybody can ask for it.
       await database.query('insert into tandem.home (username, site) values ($1, $2)', [user, half]);
+      // Nor by a directory that does not know him: it takes him for disabled with its next answer.
+      await database.query(
+        `insert into tandem.entitlement (username, enabled, version)
+           select $1, true, version from tandem.directory_answer where customer = $2 and at is not null`,
+        [user, id],
+      );
       await ask('register', { user, password }, signal);
     },
     async unregister({ user }, signal) {
       try {
         await ask('unregister', { user }, signal);
       } finally {
-        await database.query('delete from tandem.home where username = $1', [user]);
+        await database.query(
+          `with gone as (delete from tandem.entitlement where username = $1)
+             delete from tandem.home where username = $1`,
+          [user],
+        );
       }
     },
   };

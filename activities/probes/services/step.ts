@@ -77,7 +77,7 @@ export function unprobed(customer: CustomerSettings, at: ProbedPlace, steps: rea
 }
 
 /** What is asked, or why it cannot be. */
-function questionOf(
+export function questionOf(
   customer: CustomerSettings,
   { site, half, provisions }: ProbedPlace,
   service: ProbedService,
