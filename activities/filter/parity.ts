@@ -36,6 +36,8 @@ export interface FilterToCompare {
   database: Database;
   loaded: LoadedFilter;
   signal: AbortSignal;
+  /** The peer was found silent already, and nobody waits for it once more. */
+  peerSilent?: boolean;
 }
 
 /**
@@ -43,12 +45,20 @@ export interface FilterToCompare {
  * read what was just written, and with the peer's database. A peer that does not answer is an answer; what cannot be read at
  * this site is a failure.
  */
-export async function filterParity({ customer, database, loaded, signal }: FilterToCompare): Promise<FilterParity> {
+export async function filterParity(given: FilterToCompare): Promise<FilterParity> {
+  const { customer, database, loaded, signal, peerSilent = false } = given;
   const digest = filterDigest(customer.filter ?? defaultFilter);
-  const [own, peer] = await Promise.all([readFilter(database, customer.id), atPeer(customer, signal)]);
+  const asked = peerSilent ? SILENT : atPeer(customer, signal);
+  const [own, peer] = await Promise.all([readFilter(database, customer.id), asked]);
   const stored = compare(customer, own);
   return { digest, database: stored, service: await atService(customer.id, digest, stored, { loaded, signal }), peer };
 }
+
+const SILENT: FilterAt = {
+  state: 'unknown',
+  digest: null,
+  because: ['its database was silent when the plan was made'],
+};
 
 function compare({ filter = defaultFilter }: CustomerSettings, found: StoredFilter | null): FilterAt {
   if (!found) return { state: 'differs', digest: null, because: ['there is none'] };

@@ -12,12 +12,16 @@ import type { OwnSite } from './site.ts';
  * waiting for what stands at a site that may be lost. So is a service that does not answer: it obeys its database by itself.
  */
 export async function checkParity(site: OwnSite, input: PlannedStep, signal: AbortSignal): Promise<StepResult> {
-  const { key } = input;
+  const { key, plan } = input;
   const customer = site.customer(key.customer);
   const database = site.database(customer.id);
   const done = await doneBefore(database, input);
   if (done) return done;
-  const parity = await look(site, customer.id, signal);
+  // A lost site has nothing to say, and users wait.
+  const peerSilent = plan.decisions.isolation.observers.some(
+    ({ name, saw }) => name === 'database' && saw === 'unreachable',
+  );
+  const parity = await look(site, customer.id, signal, peerSilent);
   requireParity(site.settings.site, customer.id, parity);
   return database.transaction(async (client) => {
     await lockEpoch(client, database.name, customer.id, key.epoch);
@@ -32,8 +36,14 @@ export async function parityHolds(site: OwnSite, { key }: PlannedStep, signal: A
   return { seen: drift === null, summary: drift ?? inForce(parity) };
 }
 
-const look = (site: OwnSite, id: string, signal: AbortSignal): Promise<FilterParity> =>
-  filterParity({ customer: site.customer(id), database: site.database(id), loaded: site.loadedFilter, signal });
+const look = (site: OwnSite, id: string, signal: AbortSignal, peerSilent = false): Promise<FilterParity> =>
+  filterParity({
+    customer: site.customer(id),
+    database: site.database(id),
+    loaded: site.loadedFilter,
+    signal,
+    peerSilent,
+  });
 
 const inForce = ({ digest, service }: FilterParity): string =>
   `the message filter is as configured (${digest.slice(0, 12)}), ` +

@@ -117,7 +117,16 @@ async function populate(stack: Stack, users: number, say: (line: string) => void
   }
   const urls = { [first]: one.databaseUrl, [second]: two.databaseUrl };
   const password = await peoplePassword(stack.folder);
-  await createPeople({ seed: 'tandem', users, customer: stack.customer, sites: [first, second], urls, password });
+  const synthetic = one.clients !== null;
+  await createPeople({
+    seed: 'tandem',
+    users,
+    customer: stack.customer,
+    sites: [first, second],
+    urls,
+    password,
+    synthetic,
+  });
   const signIn = `u000000@${stack.customer}.example and so on sign in with the password in ${stack.folder}/secrets/people-password`;
   say(one.clients === null ? `Made ${users} users.` : `Made ${users} users: ${signIn}.`);
 }

@@ -18,6 +18,7 @@ import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 import { checkLines, newestByVault } from './status-checks.ts';
 import { failoverOf, noFailover, type FailoverLine } from './status-failover.ts';
+import { serviceLines, serviceStatus, type ServiceStatus } from './status-service.ts';
 import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
 interface HalfStatus {
@@ -57,6 +58,8 @@ interface CustomerStatus {
   unseen: { site: string; because: string }[];
   /** Moves that have ended, whose evidence no vault holds yet. */
   unsealed: Omit<UnsealedMove, 'report'>[];
+  /** Of sites that answer. */
+  services: ServiceStatus[];
 }
 
 export function register(program: Command, context: Context): void {
@@ -75,12 +78,13 @@ export function register(program: Command, context: Context): void {
 }
 
 async function statusOf(configuration: Configuration, customer: CustomerConfiguration): Promise<CustomerStatus> {
-  const [seen, rows, sites, external, unsealed] = await Promise.all([
+  const [seen, rows, sites, external, unsealed, services] = await Promise.all([
     Promise.allSettled(customer.sites.map((site) => directions(configuration, customer, site))),
     Promise.allSettled(customer.sites.map((site) => servingRows(configuration, customer, site))),
     Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
     openUpdates(configuration, customer),
     unsealedMoves(configuration, customer),
+    Promise.allSettled(customer.sites.map((site) => serviceStatus(configuration, customer, site))),
   ]);
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
@@ -99,6 +103,7 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
     ),
     external: external.updates.filter((u) => isOpen(u.state)),
     unsealed: unsealed.map(({ report: _whole, ...told }) => told),
+    services: services.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : [])),
   };
 }
 
@@ -169,7 +174,8 @@ async function siteStatus(
   }
 }
 
-function show({ out }: Context, { halves, sites, external, unseen, unsealed }: CustomerStatus): void {
+function show({ out }: Context, status: CustomerStatus): void {
+  const { halves, sites, external, unseen, unsealed, services } = status;
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -178,7 +184,7 @@ function show({ out }: Context, { halves, sites, external, unseen, unsealed }: C
     h.point ?? '-',
     h.ageMs === null ? '-' : `${duration(h.ageMs)} of ${duration(h.rpoMs)}`,
   ]);
-  out.answer({ halves, sites, external, unseen, unsealed }, [
+  out.answer(status, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
@@ -194,11 +200,9 @@ function show({ out }: Context, { halves, sites, external, unseen, unsealed }: C
     ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
     ...sites.flatMap((s) => s.stranded.map((move) => `STANDS STILL, seen at ${s.site}: ${strandedText(move)}`)),
     ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),
+    ...services.flatMap(serviceLines),
     '',
-    ...sites.map(
-      (s) =>
-        `${s.site}: Temporal ${s.temporal}; ${s.failover === null ? 'no failover' : `failover ${s.failover}`}; next continuity test ${s.nextTest?.slice(0, 10) ?? '-'}${s.cleans ? '' : '; NO CLEANER: its vault grows for ever'}`,
-    ),
+    ...sites.map(siteLine),
   ]);
   const stranded = sites.flatMap((s) => s.stranded)[0];
   if (stranded) {
@@ -228,6 +232,9 @@ function show({ out }: Context, { halves, sites, external, unseen, unsealed }: C
   if (silent.site === at) return out.next(`tandem failover plan --customer ${open.customer} --from ${at}`);
   out.answer(null, `${open.half}: protected again when ${silent.site} is back, and has a snapshot of ${at}.`);
 }
+
+const siteLine = ({ site, temporal, failover, nextTest, cleans }: SiteStatus): string =>
+  `${site}: Temporal ${temporal}; ${failover === null ? 'no failover' : `failover ${failover}`}; next continuity test ${nextTest?.slice(0, 10) ?? '-'}${cleans ? '' : '; NO CLEANER: its vault grows for ever'}`;
 
 /** Whoever is held where he is served waits for an operator. */
 function showHeld(out: Context['out'], halves: HalfStatus[]): void {

@@ -85,7 +85,7 @@ describe('a plan', () => {
   it('forecasts by usual times where nothing was measured, and says until when to sign', async () => {
     await cover(1, '2026-03-01T11:00:00.000Z');
     const { forecast, decideBy } = await plan();
-    expect(forecast?.steps.map((s) => s.basis)).toEqual(Array(5).fill('default'));
+    expect(forecast?.steps.map((s) => s.basis)).toEqual(Array(6).fill('default'));
     const slow = forecast?.p75Ms ?? 0;
     expect(slow).toBeGreaterThan(10_000);
     expect(Date.parse(decideBy?.target ?? '')).toBe(Date.parse(declaredAt) + 1_800_000 - slow);

@@ -11,7 +11,8 @@ import { driftOf, parityOf, watchFilter } from '../../ops/filter-loop.ts';
 import { SiteMetrics } from '../../ops/metrics.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { blackHole, type BlackHole } from '../rig/black-holes.ts';
-import { CUSTOMER, eastAt, kindOf, makeWorld, startMove, step, type World } from './world.ts';
+import type { Isolation } from '../../workflows/model/plan.ts';
+import { CUSTOMER, eastAt, isolated, kindOf, makeWorld, startMove, step, type World } from './world.ts';
 
 /** Nobody is served past the filter: its own site must filter as it is configured; what the peer does is told. */
 
@@ -35,7 +36,10 @@ afterEach(() => world.close());
 const write = (database: Database, policy: FilterPolicy): Promise<boolean> =>
   database.transaction((client) => writeFilter(client, CUSTOMER, policy));
 const served = (site: OwnSite, said: Loaded): OwnSite => ({ ...site, loadedFilter: () => Promise.resolve(said) });
-const check = (site: OwnSite = world.west, epoch = 2) => checkParity(site, step('check-parity', move, epoch), never);
+/** A peer whose database answered when the plan was made: it is asked. */
+const answering: Isolation = { ...isolated, observers: [{ name: 'database', saw: 'closed' }] };
+const check = (site: OwnSite = world.west, epoch = 2, isolation: Isolation = answering) =>
+  checkParity(site, step('check-parity', move, epoch, isolation), never);
 
 describe('check-parity never goes on', () => {
   it.each([
@@ -118,6 +122,13 @@ describe('check-parity', () => {
     expect([facts['peer'], alarms]).toEqual(['unknown', undefined]);
     expect(summary).toMatch(/what east filters is not known: /);
   });
+});
+
+it('nobody waits for a peer whose database was silent when the plan was made', async () => {
+  await write(world.eastDb, strict);
+  const { facts, summary, alarms } = await check(world.west, 2, isolated);
+  expect([facts['peer'], alarms]).toEqual(['unknown', undefined]);
+  expect(summary).toMatch(/its database was silent when the plan was made$/);
 });
 
 describe('in quiet times', () => {

@@ -37,7 +37,7 @@ describe('the shipped runbook', () => {
       outcome: 'closed',
       differences: 0,
       served: true,
-      effects: ['contacts/0', 'epoch/0', 'fence/0', 'partners/0', 'serve/0', 'verify/0'],
+      effects: ['archive/0', 'contacts/0', 'epoch/0', 'fence/0', 'parity/0', 'partners/0', 'serve/0', 'verify/0'],
       evidence: [],
     });
   });

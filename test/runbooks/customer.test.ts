@@ -112,7 +112,7 @@ describe('tandem', () => {
     );
     const { err } = await tandem('config', 'check');
     expect(err).toMatch(
-      /failover\.yaml:\d+:\d+: steps\.10\.needs: up to here .* RTO is 40 min .*\(failover of contoso\)/,
+      /failover\.yaml:\d+:\d+: steps\.19\.needs: up to here .* RTO is 40 min .*\(failover of contoso\)/,
     );
     await write();
   });

@@ -143,6 +143,7 @@ describe('a rebuilt controller that does not know what was intended', () => {
       'contacts/0',
       'epoch/0',
       'fence/0',
+      'parity/0',
       'serve/0',
       'verify/0',
     ]);

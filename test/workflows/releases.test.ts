@@ -59,7 +59,7 @@ const effects = async (move: string): Promise<string[]> => {
   );
   return rows.map(({ key }) => key.split('/').slice(3).join('/')).toSorted();
 };
-const ONCE = ['contacts/0', 'epoch/0', 'fence/0', 'serve/0', 'verify/0'];
+const ONCE = ['contacts/0', 'epoch/0', 'fence/0', 'parity/0', 'serve/0', 'verify/0'];
 
 describe('a release that comes while a move waits for its approvals', () => {
   it(

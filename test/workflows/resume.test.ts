@@ -46,7 +46,7 @@ describe('a move whose run was terminated', () => {
     const { report } = await (await resume()).result();
     expect(report).toMatchObject({ move, outcome: 'closed', epoch: plan?.decisions.epoch, planDigest: plan?.digest });
     expect(report.approvals.map((a) => a.operator)).toEqual(['operator-1', 'operator-2']);
-    expect(await effects()).toEqual(['contacts/0', 'epoch/0', 'fence/0', 'serve/0', 'verify/0']);
+    expect(await effects()).toEqual(['contacts/0', 'epoch/0', 'fence/0', 'parity/0', 'serve/0', 'verify/0']);
     const third = await resume(); // It has ended: there is nothing to go on with.
     expect(await third.result().then(() => '', failureText)).toMatch(/no move holds its slot at west/);
   });
@@ -86,6 +86,6 @@ describe('a move whose run was terminated', () => {
     if (!one) throw new Error('no operators');
     await sendVerb(handle, signVerb(status, { verb: 'retry', step: 'contacts', operator: one.id, key: one.key }));
     expect((await handle.result()).report.outcome).toBe('closed');
-    expect(await effects()).toEqual(['contacts/1', 'epoch/0', 'fence/0', 'serve/0', 'verify/0']);
+    expect(await effects()).toEqual(['contacts/1', 'epoch/0', 'fence/0', 'parity/0', 'serve/0', 'verify/0']);
   });
 });

@@ -93,7 +93,7 @@ const effects = async (move: string): Promise<string[]> => {
   return rows.map(({ key }) => key.split('/').slice(3).join('/')).toSorted();
 };
 const epoch = (): Promise<unknown[]> => ask(region, 'west', 'select number::int, move from tandem.epoch');
-const EACH_ONCE = ['contacts/0', 'epoch/0', 'fence/0', 'serve/0', 'verify/0'];
+const EACH_ONCE = ['contacts/0', 'epoch/0', 'fence/0', 'parity/0', 'serve/0', 'verify/0'];
 
 describe('a cancel before the epoch is claimed', () => {
   const phases: [string, () => Promise<{ handle: FailoverHandle; go: () => void }>][] = [

@@ -115,6 +115,7 @@ describe('a move with a step that was skipped', () => {
       ['epoch', 'done'],
       ['fence', 'done'],
       ['contacts', 'skipped'],
+      ['parity', 'done'],
       ['serve', 'done'],
       ['verify', 'skipped'],
     ]);

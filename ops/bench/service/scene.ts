@@ -54,7 +54,7 @@ async function sceneOf(stack: Stack, users: number, contacts: number): Promise<S
   if (!at) throw new Fault('bench: there is no ejabberd on this machine', 'As root on Debian, `npm test` installs it.');
   const password = await peoplePassword(folder);
   const urls = Object.fromEntries(SITES.map((site) => [site, stack.sites[site]?.databaseUrl ?? '']));
-  const size = { users: 2 * users, contacts: { exactly: contacts } };
+  const size = { users: 2 * users, contacts: { exactly: contacts }, synthetic: true };
   await createPeople({ seed: 'bench', customer: CUSTOMER, sites: SITES, urls, password, ...size });
   const configuration = await readConfiguration(stack.configuration);
   const clients = new Map<string, Client>();

@@ -5,6 +5,7 @@ import { Client } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 import { Database } from '../../../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../../../activities/contacts/prepare.ts';
+import { Fault } from '../../fault.ts';
 import { makeContactTables } from '../postgres.ts';
 import { scramKeys } from './accounts.ts';
 import { syntheticPeople } from './synthetic.ts';
@@ -32,6 +33,8 @@ export interface PeopleCounts {
 }
 
 const BATCH = 1000;
+/** With the synthetic ones among them. */
+const FEWEST = 12;
 
 const columns = {
   users: 'username, password, serverkey, salt, iterationcount',
@@ -70,6 +73,11 @@ export async function prepareTables(
  * transaction. Answers what each site holds.
  */
 export async function createPeople(options: PeopleOptions): Promise<Record<string, PeopleCounts>> {
+  if (options.synthetic && options.users < FEWEST)
+    throw new Fault(
+      `users: ${options.users}; at least ${FEWEST} are allowed`,
+      'Six of them are those by which probes look.',
+    );
   const counts = await Promise.all(
     options.sites.map(async (site, half) => [site, await fillSite(options, site, half)] as const),
   );
