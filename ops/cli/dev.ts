@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
 import { CUSTOMER } from '../embedded/configuration.ts';
 import { down, killSite, reset, status, type ProcessStatus } from '../embedded/control.ts';
-import { createPeople, hasPeople } from '../embedded/people/people.ts';
+import { createPeople, hasPeople, requireEnough } from '../embedded/people/people.ts';
 import { peoplePassword } from '../embedded/service.ts';
 import { up, type Stack } from '../embedded/stack.ts';
 import { Fault } from '../fault.ts';
@@ -17,6 +17,7 @@ export function register(program: Command, context: Context): void {
     .description('start what is not running yet')
     .option('--users <n>', 'fill an empty stack with made-up users, half of them at each site', wholeNumber)
     .action(async ({ users }: { users?: number }) => {
+      if (users !== undefined) requireEnough(users);
       const started = Date.now();
       const stack = await up({ folder: state(), workers: true, say: (line) => out.say(`  ${line}`) });
       const took = duration(Date.now() - started);

@@ -12,7 +12,7 @@ import { snapshotNow, standbyNow } from '../../snapshots.ts';
 import { connectClient } from '../../temporal.ts';
 import { startTest } from '../../tests.ts';
 import { operatorKeyPath } from '../configuration.ts';
-import { createPeople, editPeople } from '../people/people.ts';
+import { createPeople, editPeople, requireEnough } from '../people/people.ts';
 import { killSite, status } from '../control.ts';
 import { peoplePassword } from '../service.ts';
 import { up, type Stack } from '../stack.ts';
@@ -83,6 +83,7 @@ interface Scene {
 /** Tells the whole story; leaves the stack running for the caller to stop. */
 export async function tellStory(options: DemoOptions): Promise<DemoReport> {
   const { tell, folder } = options;
+  requireEnough(options.users);
   tell('setup', { folder });
   const stack = await up({ folder, workers: true, say: options.say });
   tell('sites-up', { processes: (await status(folder)).length, ui: stack.sites[SURVIVOR]?.uiUrl ?? '' });

@@ -36,6 +36,11 @@ const BATCH = 1000;
 /** With the synthetic ones among them. */
 const FEWEST = 12;
 
+export function requireEnough(users: number): void {
+  if (users < FEWEST)
+    throw new Fault(`users: ${users}; at least ${FEWEST} are allowed`, 'Six of them are those by which probes look.');
+}
+
 const columns = {
   users: 'username, password, serverkey, salt, iterationcount',
   'tandem.home': 'username, site',
@@ -73,11 +78,7 @@ export async function prepareTables(
  * transaction. Answers what each site holds.
  */
 export async function createPeople(options: PeopleOptions): Promise<Record<string, PeopleCounts>> {
-  if (options.synthetic && options.users < FEWEST)
-    throw new Fault(
-      `users: ${options.users}; at least ${FEWEST} are allowed`,
-      'Six of them are those by which probes look.',
-    );
+  if (options.synthetic) requireEnough(options.users);
   const counts = await Promise.all(
     options.sites.map(async (site, half) => [site, await fillSite(options, site, half)] as const),
   );

@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { chown, copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { Client } from 'pg';
 import { greetsClients } from '../../../activities/probes/service.ts';
 import { startProcess, untilHealthy, type ProcessRecord } from '../../embedded/processes.ts';
-import { openToAll, UNPRIVILEGED, unprivileged } from '../../embedded/unprivileged.ts';
+import { openToAll, unprivileged } from '../../embedded/unprivileged.ts';
+import { hand } from '../hand.ts';
 import { ejabberdConfiguration, nodeOf, TICK_S, type EjabberdOptions } from './configuration.ts';
 import { compileModule, type Ejabberd } from './installed.ts';
 
@@ -135,10 +136,4 @@ async function cookie(folder: string): Promise<string> {
 async function secretFile(path: string, text: string, mode: number): Promise<void> {
   await rm(path, { force: true });
   await writeFile(path, text, { mode });
-}
-
-/** To the account that the server runs as. */
-async function hand(paths: readonly string[]): Promise<void> {
-  if (process.getuid?.() !== 0) return;
-  for (const path of paths) await chown(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
 }

@@ -1,9 +1,10 @@
-import { chown, copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { greetsClients } from '../../../activities/probes/service.ts';
 import { startProcess, untilHealthy, type ProcessRecord } from '../../embedded/processes.ts';
-import { UNPRIVILEGED, unprivileged } from '../../embedded/unprivileged.ts';
+import { unprivileged } from '../../embedded/unprivileged.ts';
+import { hand } from '../hand.ts';
 
 /** A server of somebody else, with whom the customer's users talk: Debian's Prosody, as the provider's own organisation has it. */
 
@@ -51,8 +52,7 @@ export async function startPartner(folder: string, options: PartnerOptions): Pro
   await secret(own('prosody.cfg.lua'), partnerConfiguration({ ...options, home }));
   for (const { user, password } of accounts)
     await secret(join(users, `${encoded(user)}.dat`), `return { ["password"] = ${lua(password)}; };\n`);
-  if (process.getuid?.() === 0)
-    for (const path of [...folders, ...files]) await chown(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
+  await hand([...folders, ...files]);
   const record = await startProcess(folder, {
     site: name,
     name: 'prosody',
