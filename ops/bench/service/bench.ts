@@ -29,6 +29,8 @@ const RETRY_MS = 50;
 interface Seen {
   signedInMs: number;
   lastMs: number;
+  /** Until the last probe of a service was green. */
+  greenMs: number;
   sent: number;
   lost: number;
   delaysMs: number[];
@@ -83,6 +85,14 @@ async function repeat(o: ServiceBenchOptions, users: number, runs: number): Prom
 /** A failover while some users of the survivor talk; then the lost ones sign in, the first and the last of them looked for from the start. */
 async function once(scene: Scene, users: number, storm: number): Promise<Seen> {
   const talk = await startTalking(scene);
+  try {
+    return await whileTalking(scene, users, storm, talk);
+  } finally {
+    talk.end();
+  }
+}
+
+async function whileTalking(scene: Scene, users: number, storm: number, talk: Talk): Promise<Seen> {
   const lost = plain(0, users);
   await scene.lose();
   const move = scene.failOver();
@@ -98,7 +108,10 @@ async function once(scene: Scene, users: number, storm: number): Promise<Seen> {
   const told = await talk.stop();
   const approvedAt = Date.parse(report.approvedAt ?? '');
   const signIns = await signInAll(scene, lost.slice(1, 1 + storm));
-  return { signedInMs: first - approvedAt, lastMs: last - approvedAt, ...told, ...signIns };
+  // A service that was not seen to work makes no figure.
+  const stopped = (report.services ?? []).map(({ stoppedAt }) => Date.parse(stoppedAt ?? ''));
+  const greenMs = Math.max(...stopped) - approvedAt;
+  return { signedInMs: first - approvedAt, lastMs: last - approvedAt, greenMs, ...told, ...signIns };
 }
 
 /** When, by the clock, this user could first sign in. Tries until then, or until a while after the move has ended. */
@@ -117,7 +130,12 @@ async function untilIn(scene: Scene, user: string, ended: Promise<void>): Promis
   }
 }
 
-async function startTalking(scene: Scene): Promise<{ stop: () => Promise<Pick<Seen, 'sent' | 'lost' | 'delaysMs'>> }> {
+interface Talk {
+  stop: () => Promise<Pick<Seen, 'sent' | 'lost' | 'delaysMs'>>;
+  end: () => void;
+}
+
+async function startTalking(scene: Scene): Promise<Talk> {
   const names = plain(1, 4 * TALKERS).slice(0, 2 * TALKERS);
   const sessions: Signed[] = [];
   for (const name of names) sessions.push(await scene.enter(name));
@@ -138,13 +156,18 @@ async function startTalking(scene: Scene): Promise<{ stop: () => Promise<Pick<Se
     }
   };
   const timer = setInterval(speak, TALK_EVERY_MS);
+  const end = (): void => {
+    clearInterval(timer);
+    sessions.forEach((session) => session.leave());
+  };
   return {
     async stop() {
       clearInterval(timer);
       await setTimeout(2000);
-      sessions.forEach((session) => session.leave());
+      end();
       return { sent, lost: sent - heard.size, delaysMs };
     },
+    end,
   };
 }
 
@@ -177,6 +200,14 @@ function ofUsers(seen: readonly Seen[], users: number, storm: number): Figure[] 
       theirs: [],
       goal: below(5, 's'),
       note: `${users} users of a lost site; from the second approval until the first of them has signed in at the survivor`,
+    }),
+    makeFigure({
+      figure: 'probes-green',
+      unit: 's',
+      ours: seen.map(({ greenMs }) => greenMs / 1000),
+      theirs: [],
+      goal: below(30, 's'),
+      note: 'from the second approval until every promised service was seen to work by real clients',
     }),
     makeFigure({
       figure: 'storm-rate',

@@ -24,6 +24,8 @@ import { signIn, type Signed } from './client.ts';
 const LOST = 'east';
 const SURVIVOR = 'west';
 const SITES = [LOST, SURVIVOR] as const;
+/** Three in each half. */
+const SYNTHETIC = 6;
 const SIGN_IN_LIMIT_MS = 10_000;
 
 export interface Scene {
@@ -54,7 +56,9 @@ async function sceneOf(stack: Stack, users: number, contacts: number): Promise<S
   if (!at) throw new Fault('bench: there is no ejabberd on this machine', 'As root on Debian, `npm test` installs it.');
   const password = await peoplePassword(folder);
   const urls = Object.fromEntries(SITES.map((site) => [site, stack.sites[site]?.databaseUrl ?? '']));
-  const size = { users: 2 * users, contacts: { exactly: contacts }, synthetic: true };
+  // Those by which probes look come on top.
+  const all = 2 * users + SYNTHETIC;
+  const size = { users: all, contacts: { exactly: contacts }, synthetic: true };
   await createPeople({ seed: 'bench', customer: CUSTOMER, sites: SITES, urls, password, ...size });
   const configuration = await readConfiguration(stack.configuration);
   const clients = new Map<string, Client>();
