@@ -3,6 +3,9 @@ import type { Told, Where } from './xmpp.ts';
 
 /** A user's client, as a process: told by its parent where to sign in and what to say, it tells what it hears. */
 
+/** Of one exchange. The library's own two seconds are little on a machine where many servers start; the session has a limit. */
+const TIMEOUT_MS = 6000;
+
 const tell = (told: Told): void => void process.send?.(told);
 type Condition = Error & { condition?: string };
 const why = (error: Condition): string => error.condition ?? error.message;
@@ -11,7 +14,7 @@ const why = (error: Condition): string => error.condition ?? error.message;
 process.on('uncaughtException', (error) => tell({ ended: why(error) }));
 
 process.once('message', ({ at, domain, user, password, resource = `test-${user}` }: Where) => {
-  const xmpp = client({ service: `xmpp://${at}`, domain, username: user, password, resource });
+  const xmpp = client({ timeout: TIMEOUT_MS, service: `xmpp://${at}`, domain, username: user, password, resource });
   xmpp.reconnect.stop();
   let online = false;
   const failed = (error: Condition): void => tell(online ? { ended: why(error) } : { failed: why(error) });
