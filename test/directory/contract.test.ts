@@ -74,6 +74,7 @@ describe.each([
   ['slapd', onSlapd, hasSlapd()],
   ['the table', onTable, true],
 ] as const)('a directory in %s', (_, make, there) => {
+  // slapd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
   describe.skipIf(!there)('which is there', () => {
     let ground: Ground;
     const people = Array.from({ length: 1500 }, (_unused, i): Person => ({

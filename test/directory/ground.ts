@@ -41,7 +41,7 @@ export function groundForEach(): void {
 
 const asked: Directory = {
   name: 'directory of the test',
-  // oxlint-disable-next-line require-await
+  // oxlint-disable-next-line require-await -- The port is of answers that come in time; these are here already.
   async *entitled() {
     const all = [...people].map(([username, rest]) => ({ username, home: null, credentials: [], ...rest }));
     for (let i = 0; i < all.length; i += 50) yield all.slice(i, i + 50);

@@ -250,6 +250,7 @@ describe.skipIf(!hasSlapd())('an LDAP directory', () => {
   });
 });
 
+// slapd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
 describe.skipIf(!hasSlapd())('half an answer', () => {
   it('is none: a limit of size ends it in the middle', async () => {
     const small = await scratchSlapd({ sizeLimit: 700 });

@@ -38,6 +38,7 @@ async function findsWith(change: (tree: Tree) => unknown, expected: unknown[]): 
   }
 }
 
+// A real ejabberd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
 describe.skipIf(ejabberd === null)('an ejabberd', () => {
   beforeAll(async () => {
     if (ejabberd) service = await startServiceSites(ejabberd, { anna: 'east' });

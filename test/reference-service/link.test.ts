@@ -8,6 +8,7 @@ const ANNA = `anna@${DOMAIN}`;
 const WENDY = `wendy@${DOMAIN}`;
 let service: ServiceSites;
 
+// A real ejabberd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
 describe.skipIf(ejabberd === null)('the link between two sites', () => {
   beforeAll(async () => {
     if (ejabberd) service = await startServiceSites(ejabberd, { anna: 'east', aron: 'east', wendy: 'west' });

@@ -1,25 +1,14 @@
-import type { Service } from '../../../workflows/model/acts.ts';
+import { services, type Service } from '../../../workflows/model/acts.ts';
 
 /** Probes of the services that are promised to users: what one is asked, and what it answers. */
 
 /** Services that a client can look at. What only others can bring about (external updates) is not among them. */
-export const probedServices = [
-  'contacts',
-  'instant-messaging',
-  'presence',
-  'remote-access',
-  'audio-video',
-  'file-transfer',
-  'mobile',
-  'web-access',
-  'trusted-federation',
-  'archiving',
-  'provisioning',
-] as const satisfies readonly Service[];
-export type ProbedService = (typeof probedServices)[number];
+export type ProbedService = Exclude<Service, 'third-party-federation' | 'public-im'>;
 
-export const isProbed = (service: string | undefined): service is ProbedService =>
-  (probedServices as readonly (string | undefined)[]).includes(service);
+export const isProbed = (service: Service | undefined): service is ProbedService =>
+  service !== undefined && service !== 'third-party-federation' && service !== 'public-im';
+
+export const probedServices: readonly ProbedService[] = services.filter(isProbed);
 
 /** Where users of one domain find one site. */
 export interface ProbeTarget {
