@@ -50,7 +50,7 @@ export function register(program: Command, { out, signal, json }: Context): void
     .option('--large <n>', 'how many it has in one more run', wholeNumber, 20_000)
     .option('--no-large', 'leave that run out')
     .option('--runs <n>', 'how often each failover is made', positive, 3)
-    .option('--storm <n>', 'how many of the lost users sign in one after the other', wholeNumber, 300)
+    .option('--storm <n>', 'how many of the lost users come at the same moment; 0 leaves it out', wholeNumber, 300)
     .option('--json', 'one JSON object per figure')
     .action(async (o: { users: number; large: number | false; runs: number; storm: number }) =>
       show(await benchService({ ...o, ...heard() })),

@@ -48,6 +48,8 @@ export interface SiteAddresses {
   vault: VaultUsers & { endpoint: string };
   /** `host:port` at which clients sign in; null without a service. */
   clients: string | null;
+  /** The proxy before it; null without one. */
+  front: string | null;
 }
 
 export interface Stack {
@@ -226,6 +228,7 @@ async function addresses(
       workerUrl: `http://127.0.0.1:${at.worker}`,
       vault: { endpoint: `http://127.0.0.1:${at.vault}`, ...(await vaultUsers(folder, site)) },
       clients: service && `${service.addresses[site]}:${service.ports.clients}`,
+      front: service && hasProxy() ? `${service.addresses[site]}:${service.ports.front}` : null,
     };
   }
   return {

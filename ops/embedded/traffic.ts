@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { availableParallelism } from 'node:os';
 import { WITNESS } from '../config/witness.ts';
 import { findBind, startBind, type BindKey } from '../reference-service/bind.ts';
 import { findHaproxy, haproxySocket, startHaproxy } from '../reference-service/haproxy.ts';
@@ -11,6 +12,8 @@ import { PARTNER, type Service } from './service.ts';
 export const NAME_SERVER = WITNESS;
 const HOST = '127.0.0.1';
 const BACKEND = 'clients';
+/** Sign-ins a second that a processor of this machine holds, with both sites and all clients on it (ops/bench/FIGURES.md). */
+const PACE_OF_A_CORE = 40;
 const CLIENTS = '_xmpp-client._tcp';
 const SERVERS = '_xmpp-server._tcp';
 /** ejabberd has the targets of SRV records resolved by the machine, which knows no name of ours: the address stands for one. */
@@ -56,7 +59,8 @@ export async function startNameServer(folder: string, service: Service): Promise
 /** The front of a site's service: before both, so that who comes to either is taken to one that is up. */
 export async function startProxy(folder: string, site: string, { addresses, domain, ports }: Service): Promise<void> {
   const servers = Object.fromEntries(Object.entries(addresses).map(([name, at]) => [name, `${at}:${ports.clients}`]));
-  const front = { name: BACKEND, port: ports.front, health: 'xmpp-client', servers } as const;
+  const pace = PACE_OF_A_CORE * availableParallelism();
+  const front = { name: BACKEND, port: ports.front, health: 'xmpp-client', servers, pace } as const;
   await startHaproxy(folder, { site, domain, address: addresses[site] ?? HOST, ports: [front] });
 }
 

@@ -13,6 +13,8 @@ const HAPROXY = '/usr/sbin/haproxy';
 const READY_LIMIT_MS = 10_000;
 /** A path of a socket of this machine is no longer (unix(7)), and HAProxy adds to it while it starts. */
 const LONGEST_SOCKET = 90;
+/** Clients give up on a server that does not greet them within some tens of seconds. */
+const LONGEST_WAIT_S = 10;
 
 /** Null when it is not on this machine. */
 export const findHaproxy = (): string | null => (existsSync(HAPROXY) ? HAPROXY : null);
@@ -27,6 +29,11 @@ export interface ProxiedPort {
    * of others it is enough that they take a connection.
    */
   health: 'xmpp-client' | 'xmpp-server' | 'connect';
+  /**
+   * New connections that are let in a second; none when left out. Whoever comes home from a lost site comes at once: a
+   * server that takes in all of them together answers none of them, and those who were there before wait too.
+   */
+  pace?: number;
   /** `host:port` by the name of the server: the site. */
   servers: Readonly<Record<string, string>>;
 }
@@ -102,14 +109,21 @@ defaults
 ${ports.map((port) => listenText(port, address, domain)).join('')}`;
 }
 
-function listenText({ name, port, health, servers }: ProxiedPort, address: string, domain: string): string {
+function listenText({ name, port, health, servers, pace }: ProxiedPort, address: string, domain: string): string {
   const lines = Object.entries(servers).map(([server, at]) => `  server ${server} ${at}`);
   return `listen ${name}
   bind ${address}:${port}
   balance leastconn
-${healthText(health, domain)}${lines.join('\n')}
+${paceText(pace)}${healthText(health, domain)}${lines.join('\n')}
 `;
 }
+
+/**
+ * Who is not let in yet waits in the kernel's queue, and of those no more than come in before a client gives up: the others'
+ * connections are not taken, and their own kernels try again.
+ */
+const paceText = (pace: number | undefined): string =>
+  pace === undefined ? '' : `  rate-limit sessions ${pace}\n  backlog ${pace * LONGEST_WAIT_S}\n`;
 
 function healthText(health: ProxiedPort['health'], domain: string): string {
   if (health === 'connect') return '';

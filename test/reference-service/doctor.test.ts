@@ -9,7 +9,8 @@ import { DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/s
 /** What `tandem doctor` says of an ejabberd that would betray a restore. */
 
 let service: ServiceSites;
-type Tree = Record<string, unknown> & { modules: Record<string, Record<string, unknown>> };
+type Entry = Record<string, unknown>;
+type Tree = Entry & { modules: Record<string, Entry>; listen: Entry[] };
 
 const found = async (access: ManagementAccess): Promise<string[]> =>
   (await inspectService(access, { site: 'east', domain: DOMAIN })).map(({ observed }) => observed);
@@ -60,6 +61,15 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
       'modules.mod_roster.db_type: mnesia; it must be sql',
       'modules: mod_blocking is not among them; contacts and block lists need it',
     ]);
+  });
+
+  it('that takes in five at once leaves a storm of sign-ins hanging: that is named', async () => {
+    const change = ({ listen }: Tree): void => {
+      for (const listener of listen) if (listener['module'] === 'ejabberd_c2s') delete listener['backlog'];
+    };
+    const expected =
+      /^listen: port \d+: backlog: 5; at least 100, or who comes from a lost site with all others hangs$/;
+    await findsWith(change, [expect.stringMatching(expected)]);
   });
 
   it('without mod_tandem serves whoever signs in: that is an error', async () => {

@@ -19,8 +19,8 @@ export interface SignIn {
 }
 
 export interface Signed {
-  /** Hears the body of each message. */
-  onBody: (hear: (body: string) => void) => void;
+  /** Hears the body of each message, and whether it is one of his own that came back. */
+  onBody: (hear: (body: string, refused: boolean) => void) => void;
   say: (to: string, body: string) => void;
   /** Whether the server has ended it. */
   ended: () => boolean;
@@ -159,11 +159,13 @@ async function authenticate(wire: Wire, { user, password }: SignIn): Promise<voi
   await wire.until(/<success[^>]*>/);
 }
 
-async function listen(wire: Wire, hear: (body: string) => void): Promise<void> {
+async function listen(wire: Wire, hear: (body: string, refused: boolean) => void): Promise<void> {
   try {
     for (;;) {
-      const [, body = ''] = await wire.until(/<body[^>]*>([^<]*)<\/body>/);
-      hear(body);
+      const [, head = '', body = ''] = await wire.until(
+        /<message([^>]*)>(?:(?!<\/message>).)*?<body[^>]*>([^<]*)<\/body>/s,
+      );
+      hear(body, /type=['"]error['"]/.test(head));
     }
   } catch {
     // The session has ended; whoever cares asks `ended`.

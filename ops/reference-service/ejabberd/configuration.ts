@@ -1,5 +1,5 @@
 import { stringify } from 'yaml';
-import { serverRules, serviceListeners, serviceModules, type BoughtServices } from './services.ts';
+import { QUEUE, serverRules, serviceListeners, serviceModules, type BoughtServices } from './services.ts';
 import { managementPermissions } from './tokens.ts';
 
 /** What one site of the reference service is told. */
@@ -70,6 +70,7 @@ export function ejabberdConfiguration(o: EjabberdOptions): string {
           ip: o.address,
           module: 'ejabberd_c2s',
           access: 'c2s',
+          backlog: QUEUE,
           starttls_required: true,
           max_stanza_size: 262_144,
         },

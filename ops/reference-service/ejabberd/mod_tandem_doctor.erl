@@ -11,9 +11,12 @@
 %% Each may keep what it has read of a table, and may keep it elsewhere than in SQL. mod_blocking has the tables of mod_privacy.
 -define(STORED, [mod_roster, mod_privacy, mod_last, mod_offline, mod_private, mod_vcard, mod_mam]).
 
+%% Connections that wait to be taken in. ejabberd's own default is five.
+-define(QUEUE, 100).
+
 %% One text a fault: the option as ejabberd.yml names it, what it is, and why it may not be.
 faults(Host) ->
-    lists:append([accounts(Host), schema(), missing(Host) | [stored(Host, Module) || Module <- ?STORED]]).
+    lists:append([accounts(Host), schema(), missing(Host), queues() | [stored(Host, Module) || Module <- ?STORED]]).
 
 accounts(Host) ->
     [<<"auth_use_cache: true; an account that was disabled would still sign in">> || ejabberd_option:auth_use_cache()]
@@ -22,6 +25,11 @@ accounts(Host) ->
 
 schema() ->
     [<<"new_sql_schema: true; the tables without a host column are read and written">> || ejabberd_option:new_sql_schema()].
+
+%% Whoever finds the queue full is not refused: his connection looks open, and is silent until it gives up.
+queues() ->
+    [text("listen: port ~b: backlog: ~b; at least ~b, or who comes from a lost site with all others hangs", [Port, Queue, ?QUEUE])
+     || {{Port, _, tcp}, ejabberd_c2s, #{backlog := Queue}} <- ejabberd_option:listen(), Queue < ?QUEUE].
 
 missing(Host) ->
     [text("modules: ~ts is not among them; contacts and block lists need it", [Module])

@@ -15,6 +15,12 @@ export interface BoughtServices {
 /** Days after which uploaded files are deleted, as archives are (activities/archive/expired.ts). */
 const UPLOADS_KEPT_DAYS = 30;
 
+/**
+ * Connections that wait to be taken in. With the five of ejabberd's default, most of those who come from a lost site at once
+ * would hang for half a minute and more.
+ */
+export const QUEUE = 1024;
+
 type Entry = Record<string, unknown>;
 
 /** A port that is left out is not offered. */
@@ -22,7 +28,14 @@ export function serviceListeners({ address: ip, ports, bought }: EjabberdOptions
   const listeners: Entry[] = [];
   if (ports.web !== undefined) {
     const handlers = { '/bosh': 'mod_bosh', '/ws': 'ejabberd_http_ws', '/upload': 'mod_http_upload' };
-    listeners.push({ port: ports.web, ip, module: 'ejabberd_http', tls: true, request_handlers: handlers });
+    listeners.push({
+      port: ports.web,
+      ip,
+      module: 'ejabberd_http',
+      tls: true,
+      backlog: QUEUE,
+      request_handlers: handlers,
+    });
   }
   if (ports.stun !== undefined) {
     const relay = bought?.externalAv
@@ -38,7 +51,13 @@ export function serviceListeners({ address: ip, ports, bought }: EjabberdOptions
     });
   }
   if (ports.servers !== undefined)
-    listeners.push({ port: ports.servers, ip, module: 'ejabberd_s2s_in', max_stanza_size: 524_288 });
+    listeners.push({
+      port: ports.servers,
+      ip,
+      module: 'ejabberd_s2s_in',
+      backlog: QUEUE,
+      max_stanza_size: 524_288,
+    });
   return listeners;
 }
 
