@@ -7,6 +7,7 @@ import {
   type S3Client,
 } from '@aws-sdk/client-s3';
 import { failureKind } from '../../workflows/model/failures.ts';
+import type { Undelivered } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import type { VaultAccess } from '../settings.ts';
 import { watchClock } from '../vault/bucket.ts';
@@ -26,6 +27,8 @@ export interface Beat {
   at: Timestamp;
   /** One more than that of the beat before, whichever process sent it. */
   sequence: number;
+  /** What waits at the site for users who are away, by customer: nobody can ask a site for it when it is lost. */
+  undelivered?: Record<string, Undelivered>;
 }
 
 /** The newest beat of a site, and its age by the clock of the witness alone: when it came, and when it was read. */
@@ -96,6 +99,7 @@ export async function sendBeat(
   access: VaultAccess,
   { site, signingKey, publicKeys }: { site: string; signingKey: KeyObject; publicKeys: ReadonlyMap<string, KeyObject> },
   signal: AbortSignal,
+  undelivered: ReadonlyMap<string, Undelivered> = new Map(),
 ): Promise<Beat> {
   return asked(access, 'beat in', signal, async (ask) => {
     const { versions, newest } = await look(access, site, publicKeys, ask);
@@ -104,6 +108,7 @@ export async function sendBeat(
       site,
       at: new Date().toISOString(),
       sequence: (newest?.beat.sequence ?? 0) + 1,
+      ...(undelivered.size > 0 && { undelivered: Object.fromEntries(undelivered) }),
     };
     const Body = seal('beat', site, signingKey, beat);
     const ChecksumSHA256 = Buffer.from(sha256(Body), 'hex').toString('base64');

@@ -1,10 +1,10 @@
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { Epoch } from '../../workflows/model/epoch.ts';
-import type { Isolation } from '../../workflows/model/plan.ts';
+import type { Isolation, Undelivered } from '../../workflows/model/plan.ts';
 import { verdictOf, WITNESS_OBSERVER } from '../../workflows/model/verdict.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../settings.ts';
 import { readClaims } from '../vault/epochs.ts';
-import { BEAT_FRESH_MS, hearBeat } from './beats.ts';
+import { BEAT_FRESH_MS, hearBeat, type Beat } from './beats.ts';
 import { isServersAnswer, peerQuery, withPeerVault, within } from './peer.ts';
 import { peerTemporal } from './peer-temporal.ts';
 import { greetsClients, httpStatus } from './service.ts';
@@ -26,6 +26,8 @@ export interface Observation {
   epoch: Epoch | null;
   /** The highest number that is taken in the source's vault; 0 when it did not say. */
   claimed: number;
+  /** What waits at the source for users who are away, as its last beat told it; null when none did. */
+  undelivered: Undelivered | null;
 }
 
 interface ObservedRow {
@@ -55,6 +57,7 @@ export async function observeSource(
   const because: Record<string, string> = {};
   let epoch: Epoch | null = null;
   let claimed = 0;
+  let undelivered: Undelivered | null = null;
   const observe = async (name: string, look: (signal: AbortSignal) => Promise<Observer['saw']>): Promise<Observer> => {
     try {
       return { name, saw: await within(OBSERVER_LIMIT_MS, `${name} of ${customer.peer}`, look, signal) };
@@ -64,6 +67,9 @@ export async function observeSource(
       const answered = isServersAnswer(error) || failureKind(error) === 'vault-refused';
       return { name, saw: error instanceof Blind ? 'unknown' : answered ? 'answers' : 'unreachable' };
     }
+  };
+  const heard = (beat: Beat): void => {
+    undelivered = beat.undelivered?.[customer.id] ?? null;
   };
   const observers = await Promise.all([
     observe('database', async (limit) => {
@@ -83,9 +89,9 @@ export async function observeSource(
       return 'answers';
     }),
     ...serviceObservers(settings, customer).map(({ name, look }) => observe(name, look)),
-    ...(settings.witness ? [observeBeats(settings, settings.witness, customer.peer, because, signal)] : []),
+    ...(settings.witness ? [observeBeats(settings, settings.witness, customer.peer, { because, heard }, signal)] : []),
   ]);
-  return { verdict: verdictOf(observers), observers, because, epoch, claimed };
+  return { verdict: verdictOf(observers), observers, because, epoch, claimed, undelivered };
 }
 
 interface Look {
@@ -115,7 +121,7 @@ async function observeBeats(
   { publicKeys }: SiteSettings,
   access: VaultAccess,
   peer: string,
-  because: Record<string, string>,
+  { because, heard: tell }: { because: Record<string, string>; heard: (beat: Beat) => void },
   signal: AbortSignal | undefined,
 ): Promise<Observer> {
   const told = (saw: Observer['saw'], why: string): Observer => {
@@ -127,6 +133,7 @@ async function observeBeats(
     const heard = await within(OBSERVER_LIMIT_MS, 'witness', listen, signal);
     if (heard === null) return told('unknown', `it has never had a beat of ${peer}`);
     if (heard === 'unsigned') return told('unknown', `what lies there as the beat of ${peer} was not signed by it`);
+    tell(heard.beat);
     return heard.ageMs < BEAT_FRESH_MS
       ? told('answers', `beat ${heard.beat.sequence} came at ${heard.cameAt}`)
       : told('unreachable', `no beat since ${heard.cameAt}`);

@@ -71,6 +71,7 @@ export async function makePlan(
     ...(operators.notAdmitted.length > 0 && { notAdmitted: operators.notAdmitted }),
     acceptances: named(decisions.acceptances ?? [], accepted),
     loss: lossOf(ledger, sources.source, disruptedAt),
+    undelivered: seen.undelivered,
     capacity: { ...carries, moves: users },
     forecast,
     decideBy: decideBy(disruptedAt, forecast.p75Ms, { target: targetRtoMs, promise: rtoMs }),

@@ -137,6 +137,14 @@ export interface Loss {
   exact: boolean;
 }
 
+/** Messages for users who were away, in the store of one site alone. */
+export interface Undelivered {
+  messages: number;
+  /** For whom they are. */
+  users: number;
+  at: Timestamp;
+}
+
 /** How long a move is expected to take once it is approved, by measured times of its steps. */
 export interface Forecast {
   /** The longest way through the steps inside the RTO, by medians, and by p75. */
@@ -158,6 +166,8 @@ export interface Plan {
   /** What each name among `decisions.acceptances` means. */
   acceptances?: Named[];
   loss?: Loss;
+  /** What waits at the source for users who were away, as far as it was heard; null when it was not. */
+  undelivered?: Undelivered | null;
   capacity?: Capacity;
   forecast?: Forecast;
   /** The last moment to sign at which the target, and the promise, can still be kept, by the forecast's p75. */

@@ -34,7 +34,7 @@ export function readout(plan: Plan, phase?: Phase): string[] {
     `Source: ${sourceText(source)}${source.applied && source.from !== 'standby-copy' ? ', already in the standby copy' : ''}.`,
     ...(fallback ? [`Should it fail: ${sourceText(fallback)}.`] : []),
     ...notTaken.map(({ from, because }) => `Not taken: ${from}: ${because}.`),
-    ...notBack(decisions),
+    ...notBack(plan),
     ...(capacity ? [capacityLine(decisions, capacity), linkLine(decisions, capacity)] : []),
     ...(undecided(phase) ? [...(forecast ? [forecastLine(forecast)] : []), ...decideByLines(plan)] : []),
     ...(plan.notes ?? []).map((note) => `Note: ${note}.`),
@@ -71,15 +71,30 @@ function atWorst({ decisions, source }: Plan): string[] {
 const sourceText = ({ from, snapshot, point }: RecoverySource): string =>
   `${from}, snapshot ${snapshot.seq}, recovery point ${point}`;
 
-function notBack({ steps, leftOut }: Decisions): string[] {
+function notBack(plan: Plan): string[] {
+  const { steps, leftOut } = plan.decisions;
   const asked = steps.filter((s) => s.outsideRto).map((s) => s.id);
   return [
     `Will not come back: ${NEVER_BACK}.`,
+    ...undeliveredLines(plan).map((line) => `${line}.`),
     ...(asked.length > 0 ? [`Outside the RTO, no time promised: ${asked.join(', ')}.`] : []),
     ...(leftOut && leftOut.length > 0
       ? [`Left out, not bought or not configured: ${leftOut.map(({ id, when }) => `${id} (${when})`).join(', ')}.`]
       : []),
   ];
+}
+
+/** What waits at the lost site for users who were away; nothing for a plan of an older version. */
+export function undeliveredLines({ undelivered, decisions: { from } }: Plan): string[] {
+  if (undelivered === undefined) return [];
+  if (undelivered === null) return [`Messages that wait at ${from} for users who were away: not known how many`];
+  const { messages, users: some, at } = undelivered;
+  const counted = `counted at ${minute(at)}`;
+  return messages === 0
+    ? [`No message waits at ${from} for a user who was away, ${counted}`]
+    : [
+        `Messages that wait at ${from}: ${grouped(messages)} for ${users(some)} who were away, ${counted}; they come when it is back`,
+      ];
 }
 
 function capacityLine({ to }: Decisions, { served, moves, users: limit }: Capacity): string {

@@ -3,6 +3,7 @@ import type { ApplyCounts } from '../model/snapshots.ts';
 import { agreed } from '../model/approvals.ts';
 import type { BreakGlass, BrokenGlass } from '../model/break-glass.ts';
 import { serviceClocks } from '../model/service-clocks.ts';
+import { undeliveredLines } from '../model/readout.ts';
 import type { Run } from './run.ts';
 
 export type Outcome = FailoverReport['outcome'];
@@ -59,7 +60,12 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     mismatches: typeof mismatches === 'number' ? mismatches : null,
     notes: run.notes,
     alarms: run.alarms,
-    notTested: [...(clients ? [] : [NO_CLIENT]), ...NOT_TESTED, ...(from === 'standby-copy' ? [NO_VAULT] : [])],
+    notTested: [
+      ...(clients ? [] : [NO_CLIENT]),
+      ...NOT_TESTED,
+      ...(run.plan ? undeliveredLines(run.plan) : []),
+      ...(from === 'standby-copy' ? [NO_VAULT] : []),
+    ],
   };
 }
 
