@@ -13,7 +13,7 @@ export const NAME_SERVER = WITNESS;
 const HOST = '127.0.0.1';
 const BACKEND = 'clients';
 /** Sign-ins a second that a processor of this machine holds, with both sites and all clients on it (ops/bench/FIGURES.md). */
-const PACE_OF_A_CORE = 40;
+const PACE_OF_A_CORE = 10;
 const CLIENTS = '_xmpp-client._tcp';
 const SERVERS = '_xmpp-server._tcp';
 /** ejabberd has the targets of SRV records resolved by the machine, which knows no name of ours: the address stands for one. */
