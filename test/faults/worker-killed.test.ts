@@ -15,7 +15,7 @@ let world: World;
 let walk: RunbookWalk;
 let course: Course;
 beforeAll(async () => {
-  world = await World.open(200);
+  world = await World.open({ users: 200, service: false });
   walk = await RunbookWalk.open(world);
   course = await walk.course();
 });

@@ -1,23 +1,23 @@
 import { parseArgs } from 'node:util';
-import { nameOf, walkRunbook, type Tally } from './failover/main.ts';
+import { runbookWalks, walkRunbook, type Tally } from './failover/main.ts';
 import { jobs } from './jobs.ts';
 import { walkJobs } from './mover.ts';
 
-const FAILOVER = 'failover';
-const names = [...jobs.map(({ name }) => name), FAILOVER];
+const names = [...jobs.map(({ name }) => name), ...runbookWalks];
 
 const HELP = `Ends with -9 what moves people's data, on real servers, at every point of its course: the same end, each effect once.
 
   jobs of the data mover   at every S3 request and every database message
   failover                 the worker, then Temporal, then Temporal's databases dropped, at every line of the journal of
                            the shipped runbook; and attempts of an older move that wake up late
+  service                  the same where ejabberd serves users, at what the runbook does there beside it
 
   npm run walk                                 all of it, most of an hour
   npm run walk -- --only snapshot,failover     what begins like this: ${names.join(', ')}
   npm run walk -- --from 120                   jobs: from the 120th call of each kind on
   npm run walk -- --lanes 4                    jobs: how many worlds side by side (default 3)
   npm run walk -- --point restore/database/17/after
-  npm run walk -- --point ${nameOf({ line: 'effect-serve', accident: 'temporal', moment: 'after' })}
+  npm run walk -- --point failover/effect-serve/temporal/after
 `;
 
 const { values } = parseArgs({
@@ -39,7 +39,7 @@ async function main(): Promise<boolean> {
   const tallies: Tally[] = [];
   const walked = jobs.filter(({ name }) => chosen(name));
   if (walked.length > 0) tallies.push(await walkJobs(walked, { point, from: Number(from), lanes: Number(lanes), say }));
-  if (chosen(FAILOVER)) tallies.push(await walkRunbook({ point, say }));
+  for (const walk of runbookWalks) if (chosen(walk)) tallies.push(await walkRunbook({ walk, point, say }));
   const passed = tallies.reduce((sum, t) => sum + t.passed, 0);
   const failed = tallies.reduce((sum, t) => sum + t.failed, 0);
   if (passed + failed === 0) say('There is no such point: `npm run walk -- --help` names what there is.');

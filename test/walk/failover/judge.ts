@@ -12,6 +12,8 @@ export interface End {
   outcome: string;
   differences: number;
   served: boolean;
+  /** What leads users elsewhere. */
+  misleading: string[];
   /** Effects by step and round, each as often as it stands in the journal. */
   effects: string[];
   /** Checks of the sealed evidence that do not hold. */
@@ -33,6 +35,7 @@ export async function endOf(world: World, move: string, signal: AbortSignal): Pr
     outcome: row?.phase ?? 'unknown',
     differences: await world.differences(),
     served: now === all && all > 0,
+    misleading: await world.misleading(),
     effects: effects.map(({ effect }) => effect),
     evidence: await faultsOf(world, move, signal),
   };

@@ -1,9 +1,8 @@
+import { findEjabberd } from '../../../ops/reference-service/ejabberd/installed.ts';
 import { orderly } from '../orderly.ts';
 import { frozenIn, type FrozenStep } from './late.ts';
 import { nameOf, pointsOf, RunbookWalk, type Course } from './walk.ts';
 import { World } from './world.ts';
-
-export { nameOf } from './walk.ts';
 
 const USERS = 200;
 
@@ -12,33 +11,50 @@ export interface Tally {
   failed: number;
 }
 
-/** Walks the shipped runbook over a stack of its own: all of it, or one point. */
+/** The shipped runbook over the databases alone, and what it does more where users are served by real servers. */
+export const runbookWalks = ['failover', 'service'] as const;
+export type RunbookWalkName = (typeof runbookWalks)[number];
+
+/** Lines that `service` walks: the others are those of `failover`, and a probe changes nothing. */
+const SERVICE_LINES = new Set(['parity', 'archive', 'proxy', 'dns'].map((step) => `effect-${step}`));
+
+/** Walks over a stack of its own: all of it, or one point. */
 export async function walkRunbook({
+  walk: name,
   point: only,
   say,
 }: {
+  walk: RunbookWalkName;
   point: string | undefined;
   say: (line: string) => void;
 }): Promise<Tally> {
-  const world = await World.open(USERS);
+  const service = name === 'service';
+  if (service && !findEjabberd()) {
+    say(`${name}: left out, there is no ejabberd on this machine`);
+    return { passed: 0, failed: 0 };
+  }
+  const world = await World.open({ users: USERS, service });
   return orderly(
     () => world.close(),
     async () => {
       const walk = await RunbookWalk.open(world);
       const course = await walk.course();
-      const tries = triesOf(walk, course).filter(({ name }) => only === undefined || name === only);
-      say(`failover: ${course.lines.length} places, ${tries.length} tries`);
+      const all = service
+        ? accidentsAt(walk, course, name)
+        : [...accidentsAt(walk, course, name), ...lateIn(walk, course)];
+      const tries = all.filter((t) => only === undefined || t.name === only);
+      say(`${name}: ${course.lines.length} places, ${tries.length} tries`);
       const tally: Tally = { passed: 0, failed: 0 };
-      for (const { name, work } of tries) {
+      for (const { name: point, work } of tries) {
         const started = Date.now();
         try {
           await work();
           tally.passed += 1;
-          say(`  ${name}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
+          say(`  ${point}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
         } catch (error) {
           tally.failed += 1;
-          say(`FAILED ${name}: ${error instanceof Error ? error.message : String(error)}`);
-          say(`  again: npm run walk -- --point ${name}`);
+          say(`FAILED ${point}: ${error instanceof Error ? error.message : String(error)}`);
+          say(`  again: npm run walk -- --point ${point}`);
           await walk.clear();
         }
       }
@@ -53,11 +69,13 @@ interface Try {
   work: () => Promise<void>;
 }
 
-function triesOf(walk: RunbookWalk, course: Course): Try[] {
-  const accidents = pointsOf(course).map((point) => ({ name: nameOf(point), work: () => walk.try(course, point) }));
-  const late = (Object.keys(frozenIn) as FrozenStep[]).map((step) => ({
+function accidentsAt(walk: RunbookWalk, course: Course, of: RunbookWalkName): Try[] {
+  const lines = of === 'service' ? course.lines.filter((line) => SERVICE_LINES.has(line)) : course.lines;
+  return pointsOf(lines).map((point) => ({ name: `${of}/${nameOf(point)}`, work: () => walk.try(course, point) }));
+}
+
+const lateIn = (walk: RunbookWalk, course: Course): Try[] =>
+  (Object.keys(frozenIn) as FrozenStep[]).map((step) => ({
     name: `failover/late/${step}`,
     work: () => walk.wakeLate(course, step),
   }));
-  return [...accidents, ...late];
-}

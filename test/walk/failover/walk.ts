@@ -18,7 +18,7 @@ export interface Point {
   moment: Moment;
 }
 
-export const nameOf = ({ line, accident, moment }: Point): string => `failover/${line}/${accident}/${moment}`;
+export const nameOf = ({ line, accident, moment }: Point): string => `${line}/${accident}/${moment}`;
 
 /** A move to which nothing happened: what it wrote, and how it ended. */
 export interface Course {
@@ -26,7 +26,7 @@ export interface Course {
   end: End;
 }
 
-export const pointsOf = ({ lines }: Course): Point[] =>
+export const pointsOf = (lines: readonly string[]): Point[] =>
   lines.flatMap((line) =>
     accidents.flatMap((accident) => moments.map((moment): Point => ({ line, accident, moment }))),
   );

@@ -3,40 +3,54 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
+import { openSite } from '../../../activities/services/site.ts';
+import { switchesOf } from '../../../activities/traffic/act.ts';
+import type { Shift, TrafficSwitch } from '../../../activities/traffic/port.ts';
 import { readConfiguration } from '../../../ops/config/configuration.ts';
+import { settingsFor } from '../../../ops/config/settings.ts';
 import { operatorKeyPath } from '../../../ops/embedded/configuration.ts';
 import { down, killProcess, killSite } from '../../../ops/embedded/control.ts';
 import { compareWitness, makeWitness } from '../../../ops/embedded/demo/witness.ts';
 import { createPeople } from '../../../ops/embedded/people/people.ts';
+import { peoplePassword } from '../../../ops/embedded/service.ts';
 import { up, type Stack } from '../../../ops/embedded/stack.ts';
 import { loadPrivateKey } from '../../../ops/keys.ts';
 import { snapshotNow, standbyNow } from '../../../ops/snapshots.ts';
 import { connectClient } from '../../../ops/temporal.ts';
+import type { Epoch } from '../../../workflows/model/epoch.ts';
 import { sql, spareDisk } from '../../rig/sql.ts';
 
 export const LOST = 'east';
 export const SURVIVOR = 'west';
 const OPERATORS = ['operator-1', 'operator-2'];
 
+const TRAFFIC_LIMIT_MS = 10_000;
+
+export interface WorldOptions {
+  users: number;
+  /** Whether users are served by real servers, with a proxy and a name server before them. */
+  service: boolean;
+}
+
 /** Two real sites of which one is lost, with its snapshot covered by the other; it is lost again and again. */
 export class World {
   readonly stack: Stack;
   readonly operators: ReadonlyMap<string, KeyObject>;
-  private readonly users: number;
+  private readonly options: WorldOptions;
 
-  private constructor(stack: Stack, operators: ReadonlyMap<string, KeyObject>, users: number) {
+  private constructor(stack: Stack, operators: ReadonlyMap<string, KeyObject>, options: WorldOptions) {
     this.stack = stack;
     this.operators = operators;
-    this.users = users;
+    this.options = options;
   }
 
-  static async open(users: number): Promise<World> {
+  static async open(options: WorldOptions): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'tandem-walk-'));
     try {
-      const stack = await up({ folder, workers: true, service: false });
+      const stack = await up({ folder, workers: true, service: options.service });
       for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
       const keys = OPERATORS.map(async (id) => [id, await loadPrivateKey(operatorKeyPath(folder, id))] as const);
-      return new World(stack, new Map(await Promise.all(keys)), users);
+      return new World(stack, new Map(await Promise.all(keys)), options);
     } catch (error) {
       await down(folder);
       await rm(folder, { recursive: true, force: true });
@@ -55,20 +69,22 @@ export class World {
 
   /** Fills both sites, covers the one that will be lost, and ends every process of it. */
   async loseSite(): Promise<void> {
-    const { customer, users, stack } = this;
+    const { customer, stack } = this;
+    const { users, service } = this.options;
     const urls = { east: this.urlOf(LOST), west: this.url };
-    await createPeople({ seed: 'walk', users, customer, sites: [LOST, SURVIVOR], urls });
+    const clients = service && { synthetic: true, password: await peoplePassword(stack.folder) };
+    await createPeople({ seed: 'walk', users, customer, sites: [LOST, SURVIVOR], urls, ...clients });
     await makeWitness(urls.east, urls.west, LOST);
     const { customers } = await readConfiguration(stack.configuration);
     const configured = customers.get(customer);
     if (!configured) throw new Error(`no customer ${customer}`);
     const own = { id: customer, snapshots: configured.snapshots };
-    const clients = await Promise.all([LOST, SURVIVOR].map((site) => this.client(site)));
-    const [east, west] = clients;
+    const temporals = await Promise.all([LOST, SURVIVOR].map((site) => this.client(site)));
+    const [east, west] = temporals;
     if (!east || !west) throw new Error('two sites');
     await snapshotNow(east, LOST, own);
     await standbyNow(west, SURVIVOR, own);
-    await Promise.all(clients.map((client) => client.connection.close()));
+    await Promise.all(temporals.map((client) => client.connection.close()));
     await killSite(stack.folder, LOST);
   }
 
@@ -83,6 +99,31 @@ export class World {
     await sql(this.url, `update rosterusers set nick = nick || '~' where username in (${third})`);
     const lists = `select id from privacy_list where username in (${third})`;
     await sql(this.url, `delete from privacy_list_data where id in (${lists})`);
+    await this.switches((traffic, shift, signal) => traffic.shift({ ...shift, to: [LOST, SURVIVOR] }, signal));
+  }
+
+  /** What does not lead users to the survivor alone; nothing where there is nothing to lead them. */
+  async misleading(): Promise<string[]> {
+    const told = await this.switches((traffic, shift, signal) => traffic.look({ ...shift, to: [SURVIVOR] }, signal));
+    return told.filter(({ seen }) => !seen).map(({ summary }) => summary);
+  }
+
+  /** Every switch of the survivor, under the epoch that it holds. */
+  private async switches<T>(
+    work: (traffic: TrafficSwitch, shift: Omit<Shift, 'to'>, signal: AbortSignal) => Promise<T>,
+  ): Promise<T[]> {
+    const { customer, stack } = this;
+    const configuration = await readConfiguration(stack.configuration);
+    const site = openSite(await settingsFor(configuration, SURVIVOR, { reportsFolder: stack.folder }));
+    const [row] = await sql<Epoch & { number: string }>(this.url, 'select number, site, move from tandem.epoch');
+    if (!row) throw new Error('no epoch');
+    const shift = { customer, epoch: { ...row, number: Number(row.number) } };
+    const limit = AbortSignal.timeout(TRAFFIC_LIMIT_MS);
+    try {
+      return await Promise.all(Object.values(switchesOf(site, customer)).map((s) => work(s, shift, limit)));
+    } finally {
+      await site.close();
+    }
   }
 
   /** Rows of the lost half that are not as they were at its own site. */
@@ -102,7 +143,7 @@ export class World {
 
   /** Starts what is not running. */
   async mend(): Promise<void> {
-    await up({ folder: this.stack.folder, sites: [SURVIVOR], workers: true, service: false });
+    await up({ folder: this.stack.folder, sites: [SURVIVOR], workers: true, service: this.options.service });
   }
 
   async kill(name: 'worker' | 'temporal'): Promise<void> {
