@@ -37,6 +37,7 @@ describe('the shipped runbook', () => {
       outcome: 'closed',
       differences: 0,
       served: true,
+      misleading: [],
       effects: ['archive/0', 'contacts/0', 'epoch/0', 'fence/0', 'parity/0', 'partners/0', 'serve/0', 'verify/0'],
       evidence: [],
     });
@@ -46,7 +47,7 @@ describe('the shipped runbook', () => {
     '%s: comes to the same end',
     async (name, point) => {
       await walk.try(course, point).catch((cause: unknown) => {
-        throw new Error(`npm run walk -- --point ${name}: ${String(cause)}`, { cause });
+        throw new Error(`npm run walk -- --point failover/${name}: ${String(cause)}`, { cause });
       });
     },
     120_000,
