@@ -1,3 +1,4 @@
+import type { Readiness } from '../workflows/model/readiness.ts';
 import type { ContinuityTestInput, TestReceipt, Turn } from '../workflows/model/continuity.ts';
 import type {
   ClosedMove,
@@ -126,6 +127,14 @@ export interface ProvisioningActivities {
   'follow-directory'(input: { customer: string }): Promise<Followed>;
 }
 
+export interface ReadinessActivities {
+  /**
+   * Evaluates the failover in which this site would survive, as it would be planned now, and keeps what it finds. Has no
+   * other effect. What would stop it is an answer, and not a failure.
+   */
+  'evaluate-readiness'(input: { customer: string }): Promise<Readiness>;
+}
+
 /** How a look at the directory ended. Numbers only. */
 export interface Followed {
   /** `none`: there is no directory. `overtaken`: a later look was quicker. */
@@ -205,4 +214,5 @@ export interface SiteActivities
     FailoverActivities,
     ContinuityActivities,
     ExternalUpdateActivities,
-    ProvisioningActivities {}
+    ProvisioningActivities,
+    ReadinessActivities {}

@@ -1,7 +1,9 @@
 import { Database } from '../activities/contacts/database.ts';
 import { countQuarantined } from '../activities/contacts/quarantine.ts';
 import { directoryState, type DirectoryState } from '../activities/directory/answer.ts';
+import { readReadiness } from '../activities/services/readiness.ts';
 import type { SiteSettings } from '../activities/settings.ts';
+import type { Readiness } from '../workflows/model/readiness.ts';
 import type { Coverage } from '../workflows/model/snapshots.ts';
 import { coverageOf, openVaults } from './coverage.ts';
 import type { SiteMetrics } from './metrics.ts';
@@ -29,6 +31,13 @@ function showDirectory(metrics: SiteMetrics, customer: string, state: DirectoryS
   metrics.disabled.set({ customer }, state?.disabled ?? 0);
 }
 
+const LEVELS = { ready: 1, 'took-over': 1, asks: 0.5, 'not-ready': 0 } as const;
+
+function showReadiness(metrics: SiteMetrics, customer: string, from: string, found: Readiness | null): void {
+  metrics.readyAt.set({ customer, from }, seconds(found?.at));
+  if (found) metrics.ready.set({ customer, from }, LEVELS[found.state]);
+}
+
 /**
  * Keeps the metrics of protection true while the worker lives. It watches coverage, not runs: what a schedule failed to
  * do shows here as an age that grows.
@@ -46,11 +55,12 @@ export async function watchCoverage(
   }));
   try {
     while (!signal.aborted) {
-      for (const { id, objectives, directory, database } of customers) {
+      for (const { id, objectives, directory, database, peer } of customers) {
         metrics.rpoSeconds.set({ customer: id }, objectives.rpoMs / 1000);
         try {
           for (const direction of await coverageOf(settings, vaults, id)) show(metrics, direction);
           metrics.quarantined.set({ customer: id }, await countQuarantined(database));
+          showReadiness(metrics, id, peer, await readReadiness(database, id));
           if (directory) showDirectory(metrics, id, await directoryState(database, id));
         } catch (error) {
           say(`coverage of ${id} cannot be read: ${error instanceof Error ? error.message : String(error)}`);

@@ -69,6 +69,16 @@ export class SiteMetrics {
     'What the clients of the newest look at a service took.',
     ['customer', 'service'],
   );
+  readonly ready = this.gauge(
+    'tandem_failover_ready',
+    '1 while a failover from `from` to this site would need signatures only, 0.5 while something would have to be accepted by name, 0 while something would stop it.',
+    ['customer', 'from'],
+  );
+  readonly readyAt = this.gauge(
+    'tandem_failover_evaluated_timestamp_seconds',
+    'When the failover from `from` to this site was last evaluated. 0 = never.',
+    ['customer', 'from'],
+  );
   readonly unsealed = this.gauge(
     'tandem_moves_unsealed',
     'Moves that have ended at this site, whose evidence its vault does not hold yet.',

@@ -3,6 +3,7 @@ import type { CustomerSettings } from '../activities/settings.ts';
 import type { ContinuityTestInput } from '../workflows/model/continuity.ts';
 import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
 import type { ProvisioningInput } from '../workflows/provisioning.ts';
+import type { ReadinessInput } from '../workflows/readiness.ts';
 import type { RetentionInput } from '../workflows/retention.ts';
 import type { SnapshotInput } from '../workflows/snapshot.ts';
 import type { StandbyInput } from '../workflows/standby.ts';
@@ -20,6 +21,11 @@ const RETENTION_AT_MS = 3 * HOUR + 30 * MINUTE;
 /** A yearly test that could not start, because its site was down, is still worth starting two months later. */
 const TEST_CATCH_UP_MS = 60 * DAY;
 const TEST_TIMEOUT_MS = 12 * HOUR;
+
+const READINESS_EVERY_MS = 30 * MINUTE;
+/** After the full reads have been covered. */
+const READINESS_OFFSET_MS = 12 * MINUTE;
+const READINESS_TIMEOUT_MS = 10 * MINUTE;
 
 /** Above what the looks of a run take together. */
 const PROVISIONING_TIMEOUT_MS = 10 * MINUTE;
@@ -75,6 +81,7 @@ export function schedulesOf(customer: CustomerSettings, site: string): Desired[]
       catchUpMs: objectives.rpoMs,
       timeoutMs: 2 * budgetMs,
     },
+    readinessPlan(id, site),
     {
       id: scheduleIds.retention(id),
       note: `opens all that the vault of ${site} holds, and deletes what is past its keeping`,
@@ -97,6 +104,17 @@ export function schedulesOf(customer: CustomerSettings, site: string): Desired[]
   ];
   if (customer.directory) plans.push(provisioningPlan(id, site, customer.directory.everyMs));
   return plans.map((plan) => desired(plan, id, site));
+}
+
+function readinessPlan(customer: string, site: string): Plan {
+  return {
+    id: scheduleIds.readiness(customer),
+    note: `evaluates the failover in which ${site} would survive, without effect`,
+    spec: { intervals: [{ every: READINESS_EVERY_MS, offset: READINESS_OFFSET_MS }] },
+    action: { workflowType: 'readiness', args: [{ customer } satisfies ReadinessInput] },
+    catchUpMs: READINESS_EVERY_MS,
+    timeoutMs: READINESS_TIMEOUT_MS,
+  };
 }
 
 /** What an empty site is told first: who may come in. A look that was missed is made up for by the next one. */

@@ -10,7 +10,12 @@ import { requestExternalUpdate } from '../notify/request.ts';
 import { probe } from '../probes/act.ts';
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
-import type { ExternalUpdateActivities, FailoverActivities, ProvisioningActivities } from '../types.ts';
+import type {
+  ExternalUpdateActivities,
+  FailoverActivities,
+  ProvisioningActivities,
+  ReadinessActivities,
+} from '../types.ts';
 import { shiftTraffic } from '../traffic/act.ts';
 import { checkEffect } from './check.ts';
 import { enableService } from './enable.ts';
@@ -20,6 +25,7 @@ import { performOutside } from './outside.ts';
 import { checkParity } from './parity.ts';
 import { makePlan } from './plan.ts';
 import { plannedStep } from './planned.ts';
+import { evaluateReadiness } from './readiness.ts';
 import { serveUsers } from './serve.ts';
 import { openSite } from './site.ts';
 
@@ -30,7 +36,10 @@ import { openSite } from './site.ts';
 export function createFailoverActivities(
   settings: SiteSettings,
   moved: Pick<FailoverActivities, 'probe'>,
-): Omit<FailoverActivities, 'restore-contacts'> & ExternalUpdateActivities & ProvisioningActivities {
+): Omit<FailoverActivities, 'restore-contacts'> &
+  ExternalUpdateActivities &
+  ProvisioningActivities &
+  ReadinessActivities {
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
@@ -50,6 +59,7 @@ export function createFailoverActivities(
     'check-parity': async (input) => checkParity(site, await plannedStep(site, input), running().signal),
     notify: async (input) => notify(site, await plannedStep(site, input), running().signal),
     'request-external-update': async (input) => requestExternalUpdate(site, await plannedStep(site, input)),
+    'evaluate-readiness': ({ customer }) => evaluateReadiness(site, customer, running().signal),
     ...createDirectoryActivities(site, () => running().signal),
     ...createExternalActivities(site, () => running().signal),
     'page-operators': (page) => pageOperators(settings, page, running().signal),

@@ -1,12 +1,18 @@
 import { directoryState, tellState } from '../../activities/directory/answer.ts';
 import { within } from '../../activities/probes/peer.ts';
+import { readReadiness } from '../../activities/services/readiness.ts';
 import { openSite } from '../../activities/services/site.ts';
+import { readinessLines, type Readiness } from '../../workflows/model/readiness.ts';
+import { duration } from '../../workflows/model/rto.ts';
+import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { driftOf, parityOf } from '../filter-loop.ts';
 import { siteOf } from './site.ts';
 
 /** A screen waits no longer than this for a site that hangs. */
 const LIMIT_MS = 3000;
+/** Two evaluations that did not come, and half of one. */
+const STALE_MS = 75 * 60_000;
 
 /** What a site says that somebody has to look at; null where there is nothing. */
 export interface ServiceStatus {
@@ -15,6 +21,8 @@ export interface ServiceStatus {
   directory: string | null;
   /** How the message filter differs from the configuration. */
   filter: string | null;
+  /** What would stop a failover to this site, or would have to be accepted; empty when signatures would do. */
+  readiness: string[];
 }
 
 /** Rejects when the site does not answer. */
@@ -28,19 +36,34 @@ export async function serviceStatus(
   try {
     const { directory, peer } = site.customer(customer.id);
     return await within(LIMIT_MS, `service of ${customer.id} at ${name}`, async (signal) => {
-      const [state, parity] = await Promise.all([
+      const [state, parity, ready] = await Promise.all([
         directory ? directoryState(site.database(customer.id), customer.id) : null,
         parityOf(site, customer.id, signal),
+        readReadiness(site.database(customer.id), customer.id),
       ]);
       const asks = directory !== undefined && (state === null || state.held !== null || state.failed !== null);
-      return { site: name, directory: asks ? tellState(state, Date.now()) : null, filter: driftOf(peer, parity) };
+      return {
+        site: name,
+        directory: asks ? tellState(state, Date.now()) : null,
+        filter: driftOf(peer, parity),
+        readiness: ready === null ? [] : readinessTold(ready),
+      };
     });
   } finally {
     await site.close();
   }
 }
 
-export const serviceLines = ({ site, directory, filter }: ServiceStatus): string[] => [
+/** It is evaluated every half hour: an old answer says that nobody asks any longer. */
+function readinessTold(found: Readiness): string[] {
+  const told = ['asks', 'not-ready'].includes(found.state) ? readinessLines(found) : [];
+  const oldMs = ageMs(found.at, Date.now());
+  const old = oldMs > STALE_MS ? [`the failover to ${found.to} was last evaluated ${duration(oldMs)} ago`] : [];
+  return [...old, ...told].map((line) => `${line} (at ${found.at.slice(11, 16)} UTC)`);
+}
+
+export const serviceLines = ({ site, directory, filter, readiness }: ServiceStatus): string[] => [
+  ...readiness.map((line) => `READINESS, seen at ${site}: ${line}`),
   ...(directory === null ? [] : [`DIRECTORY, seen at ${site}: ${directory}`]),
   ...(filter === null ? [] : [`FILTER, seen at ${site}: ${filter}`]),
 ];

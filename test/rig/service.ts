@@ -23,7 +23,7 @@ import { scramRow, Session } from './xmpp.ts';
 
 export const DOMAIN = 'acme.example';
 export const address = { east: '127.0.0.2', west: '127.0.0.3' };
-const PASSWORD = 'a password of the tests';
+export const PASSWORD = 'a password of the tests';
 
 /** Why a test may be skipped: a real ejabberd is not on every machine; root on Debian gets it by `npm test` itself, and CI is that. */
 export const ejabberd = findEjabberd();

@@ -11,6 +11,7 @@ export const scheduleIds = {
   snapshotBetween: (customer: string) => `snapshot/${customer}/between`,
   standby: (customer: string) => `standby/${customer}`,
   provisioning: (customer: string) => `provisioning/${customer}`,
+  readiness: (customer: string) => `readiness/${customer}`,
   retention: (customer: string) => `retention/${customer}`,
   continuityTest: (customer: string) => `continuity-test/${customer}`,
 } as const;

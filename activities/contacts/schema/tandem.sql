@@ -228,6 +228,13 @@ create table if not exists tandem.directory (
   credentials text
 );
 
+-- What was found, when it was last asked, of the failover in which this site would survive.
+create table if not exists tandem.readiness (
+  customer text primary key,
+  at timestamptz not null,
+  found jsonb not null
+);
+
 -- What this site knows of the customer's directory: the last good answer, which is in force until a better one comes, and
 -- what became of those since. `at` null: none was ever believed, and whoever has a home is entitled.
 create table if not exists tandem.directory_answer (

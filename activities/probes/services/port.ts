@@ -74,7 +74,7 @@ export interface ProbeResult {
 export type ToProbe = { order: ProbeOrder } | { stop: true };
 
 export interface ProbeOrder extends Pick<ProbeQuestion, 'target' | 'accounts' | 'relay' | 'partner'> {
-  what: Exclude<ProbedService, 'provisioning'> | 'provisioned' | 'disabled';
+  what: Exclude<ProbedService, 'provisioning'> | 'provisioned' | 'disabled' | 'known';
   /** Until when its clients may take, in ms by `moment`: the start of their process is of the same limit. */
   endsAt: number;
 }

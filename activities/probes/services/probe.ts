@@ -52,6 +52,21 @@ export async function probeService(question: ProbeQuestion): Promise<ProbeResult
   }
 }
 
+/** Whether this site knows an account that another one serves: `accounts` are of users of the other half. */
+export async function probeKnown({
+  target,
+  accounts,
+  limitMs,
+  signal,
+}: Pick<ProbeQuestion, 'target' | 'accounts' | 'limitMs' | 'signal'>): Promise<ProbeResult> {
+  const leave = await places.take(signal);
+  try {
+    return await inProcess({ what: 'known', target, accounts, relay: false, partner: null }, limitMs, signal);
+  } finally {
+    leave();
+  }
+}
+
 const orderOf = (
   { target, accounts, relay, partner }: ProbeQuestion,
   what: ProbeOrder['what'],

@@ -2,6 +2,7 @@ import { archiving } from './archiving.ts';
 import { contacts } from './contacts.ts';
 import { fileTransfer } from './file-transfer.ts';
 import { instantMessaging } from './instant-messaging.ts';
+import { known } from './known.ts';
 import { mobile } from './mobile.ts';
 import type { Facts, ProbeOrder } from './port.ts';
 import { presence } from './presence.ts';
@@ -26,4 +27,5 @@ export const probes: Record<ProbeOrder['what'], (run: ProbeRun) => Promise<Facts
   archiving,
   provisioned,
   disabled,
+  known,
 };

@@ -21,6 +21,8 @@ export interface SessionOptions {
   available?: boolean;
   /** A client whose connection may break. All others leave no session behind when they vanish: they ask for none to be kept. */
   resumable?: boolean;
+  /** Told when the server has taken the password, whatever it says after that. */
+  onProven?: () => void;
 }
 
 const NS_STREAMS = 'http://etherx.jabber.org/streams';
@@ -66,6 +68,8 @@ export class Session {
     this.xmpp.reconnect.stop(); // A probe must fail, not try for ever.
     this.xmpp.streamManagement.preferredMaximum = KEPT_S;
     if (!resumable) this.xmpp.prependListener('element', withoutStreamManagement);
+    const { onProven } = options;
+    if (onProven) this.xmpp.on('element', (element) => element.is('success') && onProven());
     this.listen();
   }
 
