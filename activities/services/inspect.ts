@@ -13,8 +13,8 @@ const meanings: readonly (readonly [pattern: RegExp, observed: string, next: str
   ],
   [
     /answered with 40[13]/,
-    'it refuses the token of this site',
-    'Issue it again (`ejabberdctl oauth_issue_token`) and compare `api_permissions` with ops/reference-service/ejabberd/MODULE.md.',
+    'it refuses the token',
+    'Compare the file that `service.management.token` names with table `oauth_token` of its database, and `api_permissions` with ops/reference-service/ejabberd/MODULE.md.',
   ],
   [
     /certificate|altname|CERT_/i,
@@ -22,6 +22,26 @@ const meanings: readonly (readonly [pattern: RegExp, observed: string, next: str
     'Renew it, or correct `service.management.ca` of this site.',
   ],
   [/(?:)/, 'it does not answer', 'Look whether ejabberd runs, and at `service.management.url` of this site.'],
+];
+
+/** What to do about what the service finds wrong with itself, by its text; the last fits all. A peer that is away is no fault of this site. */
+const remedies: readonly (readonly [pattern: RegExp, severity: Finding['severity'], next: string])[] = [
+  [
+    /peer_node: .* nothing answers/,
+    'warning',
+    'Look whether the peer runs, and at ERL_DIST_PORT and the link between the sites.',
+  ],
+  [
+    /peer_node: .* refuses/,
+    'error',
+    'Compare .erlang.cookie of both sites, and `peer_node` with ERLANG_NODE of the other one; then start ejabberd again.',
+  ],
+  [
+    /^net_ticktime/,
+    'error',
+    'Set `net_ticktime: 8` in ejabberd.yml and `-kernel net_ticktime 8` in ERL_OPTIONS at both sites, and start ejabberd again.',
+  ],
+  [/(?:)/, 'error', 'Correct it in ejabberd.yml, and start ejabberd again.'],
 ];
 
 /**
@@ -32,12 +52,8 @@ export async function inspectService(
   management: ManagementAccess,
   { site, domain }: { site: string; domain: string },
 ): Promise<Finding[]> {
-  const error = (observed: string, next: string): Finding => ({
-    severity: 'error',
-    subject: `service of ${domain} at ${site}`,
-    observed,
-    try: next,
-  });
+  const subject = `service of ${domain} at ${site}`;
+  const error = (observed: string, next: string): Finding => ({ severity: 'error', subject, observed, try: next });
   const ask = (command: string): Promise<unknown> =>
     askService(management, command, { host: domain }, { limitMs: LIMIT_MS });
   try {
@@ -50,10 +66,42 @@ export async function inspectService(
       ];
     const faults = await ask('tandem_faults');
     const list = Array.isArray(faults) ? faults.map(String) : [];
-    return list.map((fault) => error(fault, 'Correct it in ejabberd.yml, and start ejabberd again.'));
+    return list.map((observed) => {
+      const [, severity, next] = remedies.find(([pattern]) => pattern.test(observed)) ?? [null, 'error' as const, ''];
+      return { severity, subject, observed, try: next };
+    });
   } catch (cause) {
-    const text = cause instanceof Error ? cause.message : String(cause);
-    const [, observed, next] = meanings.find(([pattern]) => pattern.test(text)) ?? [];
-    return [error(`${observed ?? 'it does not answer'} (${text})`, next ?? '')];
+    return [error(...meaningOf(cause))];
   }
+}
+
+/** Whether the peer's service knows this site, which asks it before and after a move. One that does not answer is a warning. */
+export async function inspectPeerService(
+  management: ManagementAccess,
+  { site, domain }: { site: string; domain: string },
+): Promise<Finding[]> {
+  try {
+    await askService(management, 'tandem_rights', { host: domain }, { limitMs: LIMIT_MS });
+    return [];
+  } catch (cause) {
+    const [observed, next] = meaningOf(cause);
+    const refused = /answered with/.test(observed);
+    const subject = `service of ${domain} at ${site}, as its peer`;
+    const told = refused ? next.replace('management.token', 'management.peer-token') : next;
+    return [{ severity: refused ? 'error' : 'warning', subject, observed, try: told }];
+  }
+}
+
+/** Nothing to be asked: neither a doctor nor a move would know that it obeys nobody. */
+export const noService = ({ site, domain }: { site: string; domain: string }): Finding => ({
+  severity: 'warning',
+  subject: `service of ${domain} at ${site}`,
+  observed: `sites.${site}.service.management is not configured: nobody asks it whether it obeys the right to serve, or keeps tables in a cache`,
+  try: 'Name its API, as ops/EJABBERD.md says.',
+});
+
+function meaningOf(cause: unknown): [observed: string, next: string] {
+  const text = cause instanceof Error ? cause.message : String(cause);
+  const [, observed, next] = meanings.find(([pattern]) => pattern.test(text)) ?? [];
+  return [`${observed ?? 'it does not answer'} (${text})`, next ?? ''];
 }

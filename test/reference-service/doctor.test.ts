@@ -20,14 +20,16 @@ async function finds(expected: unknown[]): Promise<void> {
   await expect.poll(async () => (await found(service.api('east'))).toSorted(), { timeout: 8000 }).toEqual(expected);
 }
 
+const configuration = (): string => join(service.home('east'), 'ejabberd.yml');
+
+async function reload(text: string): Promise<void> {
+  await writeFile(configuration(), text);
+  expect(await service.inErlang('east', 'ejabberd_config', 'reload')).toMatch(/\bok\b/); // Its warnings come before it or after.
+}
+
 /** What is found while ejabberd has another configuration; it has its own again afterwards. */
 async function findsWith(change: (tree: Tree) => unknown, expected: unknown[]): Promise<void> {
-  const file = join(service.home('east'), 'ejabberd.yml');
-  const before = await readFile(file, 'utf8');
-  const reload = async (text: string): Promise<void> => {
-    await writeFile(file, text);
-    expect(await service.inErlang('east', 'ejabberd_config', 'reload')).toMatch(/\bok\b/); // Its warnings come before it or after.
-  };
+  const before = await readFile(configuration(), 'utf8');
   const tree = parse(before) as Tree;
   change(tree);
   try {
@@ -36,6 +38,30 @@ async function findsWith(change: (tree: Tree) => unknown, expected: unknown[]): 
   } finally {
     await reload(before);
     await finds([]);
+  }
+}
+
+/** The same for options of mod_tandem, which count from its start: it is taken away, and comes back with these. */
+async function findsNamed(
+  options: Record<string, string>,
+  expected: unknown[],
+  meanwhile: () => Promise<void> = () => Promise.resolve(),
+): Promise<void> {
+  const before = await readFile(configuration(), 'utf8');
+  const [gone, changed] = [parse(before) as Tree, parse(before) as Tree];
+  delete gone.modules['mod_tandem'];
+  Object.assign(changed.modules['mod_tandem'] ?? {}, options);
+  const start = async (text: string, then: unknown[]): Promise<void> => {
+    await reload(stringify(gone));
+    await finds([expect.stringContaining('it has no mod_tandem')]);
+    await reload(text);
+    await finds(then);
+  };
+  try {
+    await start(stringify(changed), expected);
+    await meanwhile();
+  } finally {
+    await start(before, []);
   }
 }
 
@@ -74,6 +100,33 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
 
   it('without mod_tandem serves whoever signs in: that is an error', async () => {
     await findsWith((tree) => delete tree.modules['mod_tandem'], [expect.stringContaining('it has no mod_tandem')]);
+  });
+
+  it('under the name of the other site serves nobody, and is told whose database it has', () =>
+    findsNamed(
+      { site: 'west', peer: 'east' },
+      ['modules.mod_tandem.site: west; this database is that of east'],
+      async () => expect(await service.inErlang('east', 'mod_tandem', 'rights', DOMAIN)).toBe('[]'),
+    ));
+
+  it('whose peer has another name, or another cookie, is told so', async () => {
+    const link = 'modules.mod_tandem.peer_node:';
+    await findsNamed({ peer: 'wset' }, ['modules.mod_tandem.peer: wset; the other site is west']);
+    await findsNamed({ peer_node: 'wset@127.0.0.3' }, [
+      `${link} wset@127.0.0.3 is not connected: it is there, and refuses: another cookie, or another name`,
+    ]);
+    await findsNamed({ peer_node: 'west@127.0.0.77' }, [
+      `${link} west@127.0.0.77 is not connected: nothing answers there`,
+    ]);
+  }, 60_000);
+
+  it('that would miss a silent peer only after a minute is told how long', async () => {
+    const ticks = (seconds: string): Promise<string> =>
+      service.inErlang('east', 'net_kernel', 'set_net_ticktime', { term: seconds }, { term: '0' });
+    await ticks('60');
+    await finds(['net_ticktime: 60 s; a peer that swallows packets is missed only then, at most 15 is allowed']);
+    await ticks('8');
+    await finds([]);
   });
 
   it('without the message filter is named, although it delivers', async () => {

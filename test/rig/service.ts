@@ -46,8 +46,8 @@ export interface ServiceSites {
   leaveAll: () => void;
   /** Its API, with a token such as `own-east` or `peer-east`. */
   api: (site: Site, token?: string) => ManagementAccess;
-  /** A function of its Erlang, with texts and quoted atoms as arguments; what Erlang prints of the result. */
-  inErlang: (site: Site, module: string, name: string, ...args: string[]) => Promise<string>;
+  /** A function of its Erlang, with texts, quoted atoms and terms as arguments; what Erlang prints of the result. */
+  inErlang: (site: Site, module: string, name: string, ...args: (string | { term: string })[]) => Promise<string>;
   close: () => Promise<void>;
 }
 

@@ -10,13 +10,18 @@
 -define(NEEDED, [mod_roster, mod_privacy, mod_blocking]).
 %% Each may keep what it has read of a table, and may keep it elsewhere than in SQL. mod_blocking has the tables of mod_privacy.
 -define(STORED, [mod_roster, mod_privacy, mod_last, mod_offline, mod_private, mod_vcard, mod_mam]).
+%% A site that swallows packets is missed after this at the latest, s: until then what is sent to its users waits.
+-define(TICKS, 15).
+%% Whether anything listens where the peer's node should be. ms.
+-define(ANSWER, 1000).
 
 %% Connections that wait to be taken in. ejabberd's own default is five.
 -define(QUEUE, 100).
 
 %% One text a fault: the option as ejabberd.yml names it, what it is, and why it may not be.
 faults(Host) ->
-    lists:append([accounts(Host), schema(), missing(Host), queues() | [stored(Host, Module) || Module <- ?STORED]]).
+    lists:append([accounts(Host), schema(), missing(Host), queues(), ticks(), names(Host), linked(Host)
+                  | [stored(Host, Module) || Module <- ?STORED]]).
 
 accounts(Host) ->
     [<<"auth_use_cache: true; an account that was disabled would still sign in">> || ejabberd_option:auth_use_cache()]
@@ -30,6 +35,54 @@ schema() ->
 queues() ->
     [text("listen: port ~b: backlog: ~b; at least ~b, or who comes from a lost site with all others hangs", [Port, Queue, ?QUEUE])
      || {{Port, _, tcp}, ejabberd_c2s, #{backlog := Queue}} <- ejabberd_option:listen(), Queue < ?QUEUE].
+
+%% What ejabberd.yml says of it counts a minute after the start.
+ticks() ->
+    Seconds = case net_kernel:get_net_ticktime() of
+        {_, New} -> New;
+        ignored -> 0;
+        Now -> Now
+    end,
+    [text("net_ticktime: ~b s; a peer that swallows packets is missed only then, at most ~b is allowed", [Seconds, ?TICKS])
+     || Seconds > ?TICKS].
+
+%% Under another site's name it would serve the other half.
+names(Host) ->
+    #{site := Site, peer := Peer} = mod_tandem_rights:own(Host),
+    Read = catch ejabberd_sql:sql_query(Host,
+        <<"select i.site, s.half from tandem.identity i join tandem.serving s on s.customer = i.customer">>),
+    case Read of
+        {selected, _, [[Own, _] | _] = Rows} ->
+            Others = lists:usort([Half || [_, Half] <- Rows, Half =/= Own]),
+            [text("modules.mod_tandem.site: ~ts; this database is that of ~ts", [Site, Own]) || Site =/= Own]
+                ++ [text("modules.mod_tandem.peer: ~ts; the other site is ~ts", [Peer, lists:join(", ", Others)])
+                    || Site =:= Own, not lists:member(Peer, Others)];
+        _ -> []
+    end.
+
+linked(Host) ->
+    case mod_tandem_rights:own(Host) of
+        #{node := none} -> [<<"modules.mod_tandem.peer_node: is not there; users of the two sites do not reach each other">>];
+        #{node := Node} ->
+            [text("modules.mod_tandem.peer_node: ~ts is not connected: ~ts", [Node, unlinked(Node)])
+             || not lists:member(Node, nodes())]
+    end.
+
+unlinked(Node) ->
+    Parts = string:split(atom_to_list(Node), "@"),
+    case Parts of
+        [Name, At] ->
+            case catch erl_epmd:port_please(Name, At, ?ANSWER) of
+                {port, Port, _} -> reached(gen_tcp:connect(At, Port, [], ?ANSWER));
+                _ -> reached(none)
+            end;
+        _ -> "it is no name of a node, NAME@ADDRESS"
+    end.
+
+reached({ok, Socket}) ->
+    gen_tcp:close(Socket),
+    "it is there, and refuses: another cookie, or another name";
+reached(_) -> "nothing answers there".
 
 missing(Host) ->
     [text("modules: ~ts is not among them; contacts and block lists need it", [Module])

@@ -107,11 +107,13 @@ answer(Outcome, #{asked := Asked} = State) ->
     end.
 
 %% Half -> the site that may serve it, and the newest change by the directory. A row behind the newest epoch is left out: it says
-%% nothing.
+%% nothing. So does all that the database of another site says: a server under a wrong name would serve the wrong half.
 read_rights(Host) ->
+    #{site := Own} = own(Host),
     Rights = catch ejabberd_sql:sql_query(Host,
-        <<"select s.half, s.site from tandem.serving s join tandem.identity i on i.customer = s.customer "
-          "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number">>),
+        [<<"select s.half, s.site from tandem.serving s join tandem.identity i on i.customer = s.customer "
+           "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number and i.site = ">>,
+         quoted(ejabberd_sql:escape(Own))]),
     Version = catch ejabberd_sql:sql_query(Host,
         <<"select coalesce(max(version), 0)::text from tandem.directory_answer">>),
     case {Rights, Version} of
