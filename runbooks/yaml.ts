@@ -105,7 +105,7 @@ export class Cursor {
           `${JSON.stringify(name)} is no id of a ${what}: small letters, digits and dashes, a letter first`,
         );
     }
-    if (found.length === 0 && isMap(this.node)) this.fault(`no ${what} is given`);
+    if (isMap(this.node) && this.node.items.length === 0) this.fault(`no ${what} is given`);
     return found;
   }
 

@@ -1,7 +1,9 @@
 import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
 import { readConfiguration, type CustomerConfiguration, type SiteConfiguration } from '../config/configuration.ts';
+import { sitesHere } from '../config/here.ts';
 import { settingsFor } from '../config/settings.ts';
+import { together } from '../config/together.ts';
 import { Fault } from '../fault.ts';
 import { operatorWarnings, tooFewKeys } from '../operators.ts';
 import { runbookFaults } from '../runbooks.ts';
@@ -12,7 +14,10 @@ export function register(program: Command, { out, config }: Context): void {
   group
     .command('check')
     .description('read it whole and say what was understood, or everything that is wrong')
-    .option('--site <site>', "also read that site's secrets, as its worker would")
+    .option(
+      '--site <site>',
+      "that site's secrets must be on this machine (default: those of every site that has its signing key here)",
+    )
     .action(async ({ site }: { site?: string }) => {
       const configuration = await readConfiguration(config());
       const faults = await runbookFaults(configuration);
@@ -21,7 +26,9 @@ export function register(program: Command, { out, config }: Context): void {
           `runbooks of ${configuration.file}: ${faults.length} ${faults.length === 1 ? 'fault' : 'faults'}\n${faults.map((f) => `  ${f}`).join('\n')}`,
           'A plan is made from what lies there when it is made: correct it at both sites.',
         );
-      if (site !== undefined) await settingsFor(configuration, site, { reportsFolder: '' });
+      const here = site === undefined ? await sitesHere(configuration) : [site];
+      await together(here.map((name) => settingsFor(configuration, name, { reportsFolder: '' })));
+      const elsewhere = [...configuration.sites.keys()].filter((name) => !here.includes(name));
       const customers = [...configuration.customers.values()];
       const few = tooFewKeys(configuration.operators, Date.now());
       if (few !== null)
@@ -36,6 +43,7 @@ export function register(program: Command, { out, config }: Context): void {
           sites: [...configuration.sites.keys()],
           customers: customers.map(({ id, sites }) => ({ id, sites })),
           operators,
+          secretsOf: here,
         },
         [
           `${configuration.file}: no faults.`,
@@ -48,11 +56,15 @@ export function register(program: Command, { out, config }: Context): void {
           ...operatorWarnings(configuration.operators, Date.now()).map(
             (w) => `warning: operator ${w.operator}: ${w.text}`,
           ),
-          ...(site === undefined ? [] : [`The secrets of ${site} can be read.`]),
+          ...here.map((name) => `The secrets of ${name} can be read.`),
+          ...(site === undefined ? elsewhere.map(noKey) : []),
         ],
       );
     });
 }
+
+const noKey = (site: string): string =>
+  `The secrets of ${site} were not looked at: its signing key is not on this machine.`;
 
 function describe(c: CustomerConfiguration): string[] {
   const { everyMs, betweenMs, budgetMs } = c.snapshots;

@@ -1,10 +1,11 @@
 import type { Command } from 'commander';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
-import { inspectService } from '../../activities/services/inspect.ts';
+import { inspectPeerService, inspectService, noService } from '../../activities/services/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
-import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
+import type { ManagementAccess, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
+import { sitesHere } from '../config/here.ts';
 import { operatorFindings, unadmitted } from './operators.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
@@ -20,10 +21,12 @@ export function register(program: Command, context: Context): void {
     .description(
       'tries what vaults, databases and services must do, and what the credentials of each site may do to them',
     )
-    .option('--site <site>', 'only as this site sees it')
+    .option('--site <site>', 'only as this site sees it (default: every site whose secrets are here)')
     .action(async ({ site }: { site?: string }) => {
       const configuration = await openConfiguration(context);
-      const names = site === undefined ? [...configuration.sites.keys()] : [site];
+      const all = [...configuration.sites.keys()];
+      const here = await sitesHere(configuration);
+      const names = site !== undefined ? [site] : here.length > 0 ? here : all;
       const sites = await Promise.all(
         names.map(async (name) => [name, await siteOf(configuration, name).settings()] as const),
       );
@@ -40,6 +43,8 @@ export function register(program: Command, context: Context): void {
         ...found.flat(),
         ...shared,
       ]);
+      for (const name of site === undefined ? all.filter((one) => !names.includes(one)) : [])
+        context.out.say(`Not looked at: what ${name} sees. Its secrets are on its own machine; ask there as well.`);
     });
 }
 
@@ -50,7 +55,8 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
   const bucket = async (access: VaultAccess, role: 'own' | 'peer'): Promise<Finding[]> =>
     judgeBucket(await inspectBucket(access, { signal }), role);
   const { cleaner, vault, witness } = settings;
-  const management = settings.services.get(from)?.management;
+  const managementOf = (site: string): ManagementAccess | null => settings.services.get(site)?.management ?? null;
+  const management = managementOf(from);
   const found = await Promise.all([
     bucket(vault, 'own'),
     cleaner ? inspectBucket(cleaner, { signal }).then(judgeCleaner) : [noCleaner(vault)],
@@ -59,7 +65,8 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
     ...[...settings.customers.values()].flatMap(({ id, domain, peer, databaseUrl, peerDatabaseUrl }) => [
       inspectDatabase(databaseUrl, { customer: id, site: from }),
       inspectPeerDatabase(peerDatabaseUrl, { customer: id, site: peer }),
-      ...(management ? [inspectService(management, { site: from, domain })] : []),
+      management ? inspectService(management, { site: from, domain }) : [noService({ site: from, domain })],
+      ...[managementOf(peer)].flatMap((access) => (access ? [inspectPeerService(access, { site: peer, domain })] : [])),
     ]),
   ]);
   return found.flat().map((finding) => ({ ...finding, from }));

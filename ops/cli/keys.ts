@@ -49,11 +49,12 @@ export function register(program: Command, context: Context): void {
       const publicKey = openSshLine(createPublicKey(privateKey));
       const line =
         kind === 'operator'
-          ? `  ${o.id}: { key: "${publicKey}", roles: [approve] }`
+          ? `  ${o.id}: { key: "${publicKey}", roles: [declare, approve, operate] }`
           : `  signing: { public-key: "${publicKey}", private-key: { file: ${o.out} } }`;
       out.answer({ kind, file: o.out, publicKey, encrypted: Boolean(passphrase) }, [
         `The private key is in ${o.out}${passphrase ? ', encrypted' : ', NOT encrypted'}. For tandem.yaml:`,
         line,
+        ...(kind === 'operator' ? ['One of two who sign is a commander: give that role to some of them as well.'] : []),
       ]);
     });
 }

@@ -1,5 +1,6 @@
 import type { Finding } from '../../activities/vault/bucket.ts';
 import type { Configuration } from '../config/configuration.ts';
+import { sitesHere } from '../config/here.ts';
 import { operatorWarnings, tooFewKeys } from '../operators.ts';
 import { Database } from '../../activities/contacts/database.ts';
 import { readOperators } from '../../activities/services/operators.ts';
@@ -46,7 +47,7 @@ export async function unadmitted(configuration: Configuration, site: string): Pr
 
 /** What `status` says of them; nothing when all is well. */
 export async function tellOperators({ out }: Context, configuration: Configuration): Promise<void> {
-  const sites = await Promise.all([...configuration.sites.keys()].map((site) => unadmitted(configuration, site)));
+  const sites = await Promise.all((await sitesHere(configuration)).map((site) => unadmitted(configuration, site)));
   const findings = [...operatorFindings(configuration), ...sites.flat()];
   const lines = findings.map((f) => `OPERATORS: ${f.subject}: ${f.observed}. Try: ${f.try}`);
   if (findings.length > 0) out.answer({ operators: findings }, lines);

@@ -6,6 +6,7 @@ import { failureText } from '../../workflows/model/failures.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
+import { sitesHere } from '../config/here.ts';
 import { coverageOf, openVaults, type Direction } from '../coverage.ts';
 import { strandedMoves, strandedText, takeOverCommand, type StrandedMove } from '../stranded.ts';
 import { connectClient } from '../temporal.ts';
@@ -54,6 +55,8 @@ interface CustomerStatus {
   sites: SiteStatus[];
   /** What parties outside are still asked for. */
   external: ExternalUpdate[];
+  /** Sites whose secrets are on machines of their own: what they see is told there. */
+  elsewhere: string[];
   /** Sites from whose vault or database nothing could be judged, and why. */
   unseen: { site: string; because: string }[];
   /** Moves that have ended, whose evidence no vault holds yet. */
@@ -78,13 +81,17 @@ export function register(program: Command, context: Context): void {
 }
 
 async function statusOf(configuration: Configuration, customer: CustomerConfiguration): Promise<CustomerStatus> {
+  const ours = await sitesHere(configuration);
+  // An operator's own machine has none: then each tells what it lacks.
+  const here = ours.some((site) => customer.sites.includes(site)) ? ours : customer.sites;
+  const from = customer.sites.filter((site) => here.includes(site));
   const [seen, rows, sites, external, unsealed, services] = await Promise.all([
-    Promise.allSettled(customer.sites.map((site) => directions(configuration, customer, site))),
-    Promise.allSettled(customer.sites.map((site) => servingRows(configuration, customer, site))),
+    Promise.allSettled(from.map((site) => directions(configuration, customer, site))),
+    Promise.allSettled(from.map((site) => servingRows(configuration, customer, site))),
     Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
     openUpdates(configuration, customer),
     unsealedMoves(configuration, customer),
-    Promise.allSettled(customer.sites.map((site) => serviceStatus(configuration, customer, site))),
+    Promise.allSettled(from.map((site) => serviceStatus(configuration, customer, site))),
   ]);
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
@@ -98,8 +105,9 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
       return { ...halfStatus(customer, half, says[0] ?? null, covered), quarantined };
     }),
     sites,
+    elsewhere: customer.sites.filter((site) => !from.includes(site)),
     unseen: seen.flatMap((s, i) =>
-      s.status === 'rejected' ? [{ site: customer.sites[i] ?? '', because: failureText(s.reason) }] : [],
+      s.status === 'rejected' ? [{ site: from[i] ?? '', because: failureText(s.reason) }] : [],
     ),
     external: external.updates.filter((u) => isOpen(u.state)),
     unsealed: unsealed.map(({ report: _whole, ...told }) => told),
@@ -175,7 +183,7 @@ async function siteStatus(
 }
 
 function show({ out }: Context, status: CustomerStatus): void {
-  const { halves, sites, external, unseen, unsealed, services } = status;
+  const { halves, sites, external, elsewhere, unseen, unsealed, services } = status;
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -203,6 +211,7 @@ function show({ out }: Context, status: CustomerStatus): void {
     ...services.flatMap(serviceLines),
     '',
     ...sites.map(siteLine),
+    ...elsewhere.map((site) => `What ${site} sees is told on its own machine: its secrets are not on this one.`),
   ]);
   const stranded = sites.flatMap((s) => s.stranded)[0];
   if (stranded) {

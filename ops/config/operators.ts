@@ -41,12 +41,12 @@ export function enoughOperators(at: Cursor, operators: Approver[]): void {
   const may = operators.filter((o) => o.roles.includes('approve') || o.roles.includes('commander'));
   if (may.length >= 2 && may.some((o) => o.roles.includes('commander'))) return;
   at.fault(
-    `${may.length} may approve, ${may.filter((o) => o.roles.includes('commander')).length} of them commander; a failover takes two, one of them a commander`,
+    `${may.length} may approve, ${may.filter((o) => o.roles.includes('commander')).length} of them commander; a failover takes two, one of them a commander: roles: [declare, approve, commander, operate]`,
   );
 }
 
 /** A failover names who declared it. */
 export function somebodyDeclares(at: Cursor, operators: Approver[]): void {
   if (operators.some((o) => o.roles.includes('declare'))) return;
-  at.fault('nobody has the role declare; a failover is declared by one');
+  at.fault('nobody has the role declare; a failover is declared by one who has: roles: [declare, approve, operate]');
 }

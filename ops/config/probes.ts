@@ -7,6 +7,7 @@ import { certificates } from './certificates.ts';
 import type { Configuration, PlacedFile, SecretReference, SiteConfiguration } from './configuration.ts';
 import { fileOf, secretOf } from './references.ts';
 import { secretText } from './secrets.ts';
+import { together } from './together.ts';
 
 /** `customers.CUSTOMER.probes`: where its services are looked at, and by which synthetic accounts. */
 
@@ -107,12 +108,12 @@ export async function probeSettings(
     password: await secretText(configuration, password),
   });
   const all = [...accounts].map(async ([half, of]) => {
-    const [first, second, third] = await Promise.all([read(of.first), read(of.second), read(of.third)]);
+    const [first, second, third] = await together([read(of.first), read(of.second), read(of.third)]);
     return [half, { first, second, third }] as const;
   });
   return {
     targets: new Map([...addresses].map(([site, at]) => [site, { ...at, ca: trusted }])),
-    accounts: new Map(await Promise.all(all)),
+    accounts: new Map(await together(all)),
     partner: partner && { domain: partner.domain, clients: partner.clients, ...(await read(partner)) },
     limitMs,
   };

@@ -10,6 +10,7 @@ import type {
 } from './configuration.ts';
 import { fileOf, secretOf } from './references.ts';
 import { secretText } from './secrets.ts';
+import { together } from './together.ts';
 
 /** `sites.SITE.service`: where the users of a site sign in, and how its service is managed; null when the file does not say. */
 export function serviceOf(at: Cursor): ServiceConfiguration | null {
@@ -40,20 +41,13 @@ export async function serviceAddresses(
   own: string,
   sites: readonly SiteConfiguration[],
 ): Promise<Map<string, ServiceAddresses>> {
-  const found = new Map<string, ServiceAddresses>();
-  for (const { site, service } of sites) {
-    if (!service) continue;
+  const found = sites.map(async ({ site, service }): Promise<[string, ServiceAddresses][]> => {
+    if (!service) return [];
     const { management, ...addresses } = service;
     const token = site === own ? management?.token : management?.peerToken;
-    if (!management || !token) {
-      found.set(site, { ...addresses, management: null });
-      continue;
-    }
-    const ca = await certificates(configuration, management.ca);
-    found.set(site, {
-      ...addresses,
-      management: { url: management.url, token: await secretText(configuration, token), ca },
-    });
-  }
-  return found;
+    if (!management || !token) return [[site, { ...addresses, management: null }]];
+    const [ca, text] = await together([certificates(configuration, management.ca), secretText(configuration, token)]);
+    return [[site, { ...addresses, management: { url: management.url, token: text, ca } }]];
+  });
+  return new Map((await together(found)).flat());
 }

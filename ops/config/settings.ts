@@ -13,15 +13,17 @@ import type {
 import { certificates } from './certificates.ts';
 import { channelSettings } from './channels.ts';
 import { directorySettings } from './directory.ts';
+import { requireHere } from './here.ts';
 import { keyring } from './keyring.ts';
 import type { RequestConfiguration } from './outside.ts';
 import { probeSettings } from './probes.ts';
 import { pathOf, secretText } from './secrets.ts';
 import { serviceAddresses } from './service.ts';
+import { together } from './together.ts';
 import { dnsSettings } from './traffic.ts';
 import { witnessAccess } from './witness.ts';
 
-/** What one site needs of the configuration, with the secrets it names for this site; no other secret is read. */
+/** What one site needs of the configuration, with the secrets it names for this site; no other is read, and all that cannot be read are told at once. */
 export async function settingsFor(
   configuration: Configuration,
   site: string,
@@ -37,15 +39,17 @@ export async function settingsFor(
   const peers = [...configuration.sites.values()].filter(
     (s) => s.site !== site && served.some((c) => c.sites.includes(s.site)),
   );
-  const [signingKey, vault, cleaner, witness, peerVaults, customers, channels, requests] = await Promise.all([
+  await requireHere(configuration, own);
+  const [signingKey, vault, cleaner, witness, peerVaults, services, customers, channels, requests] = await together([
     signingKeyOf(configuration, own),
     vaultAccess(configuration, own, own.vault.writer),
     own.vault.cleaner && vaultAccess(configuration, own, own.vault.cleaner),
     witnessAccess(configuration, site),
-    Promise.all(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
-    Promise.all(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
-    Promise.all([...own.channels].map(async ([name, c]) => [name, await channelSettings(configuration, c)] as const)),
-    Promise.all([...own.requests].map(async ([name, r]) => [name, await requestSettings(configuration, r)] as const)),
+    together(peers.map(async (p) => [p.site, await vaultAccess(configuration, p, p.vault.reader)] as const)),
+    serviceAddresses(configuration, site, [own, ...peers]),
+    together(served.map(async (c) => [c.id, await customerSettings(configuration, c, site)] as const)),
+    together([...own.channels].map(async ([name, c]) => [name, await channelSettings(configuration, c)] as const)),
+    together([...own.requests].map(async ([name, r]) => [name, await requestSettings(configuration, r)] as const)),
   ]);
   separateKeys(
     configuration,
@@ -60,7 +64,7 @@ export async function settingsFor(
     peerTemporals: new Map(
       peers.map((p) => [p.site, { address: p.temporal.address, namespace: p.temporal.namespace }]),
     ),
-    services: await serviceAddresses(configuration, site, [own, ...peers]),
+    services,
     signingKey,
     publicKeys: publicKeysOf(configuration),
     customers: new Map(customers),
@@ -91,6 +95,7 @@ async function signingKeyOf(configuration: Configuration, own: SiteConfiguration
   const { privateKey: reference } = own;
   if (!('file' in reference))
     throw new Fault(`${reference.at}: ${reference.path}: a signing key is a file`, 'Write { file: PATH } here.');
+  await secretText(configuration, reference); // Names the place, where the key itself knows its file only.
   const key = await loadPrivateKey(pathOf(configuration, reference.file));
   if (openSshLine(createPublicKey(key)) !== own.publicKey) {
     throw new Fault(
@@ -108,7 +113,7 @@ export async function vaultAccess(
   account: AccountReference,
 ): Promise<VaultAccess> {
   const { endpoint, region, bucket } = vault;
-  const [accessKeyId, secretAccessKey] = await Promise.all([
+  const [accessKeyId, secretAccessKey] = await together([
     secretText(configuration, account.accessKeyId),
     secretText(configuration, account.secretAccessKey),
   ]);
@@ -130,6 +135,14 @@ async function customerSettings(
       `customer ${id}: has no database at ${own ? peer : site}`,
       '`tandem config check` names the place.',
     );
+  const [probes, directory, dns, databaseUrl, peerDatabaseUrl, keys] = await together([
+    customer.probes && probeSettings(configuration, customer.probes),
+    customer.directory && directorySettings(configuration, customer.directory, site),
+    customer.dns && dnsSettings(configuration, customer.dns, site),
+    addressOf(configuration, own.url),
+    addressOf(configuration, other.peerUrl),
+    keyring(configuration, customer),
+  ]);
   return {
     id,
     domain,
@@ -144,14 +157,14 @@ async function customerSettings(
     parties,
     filter,
     links,
-    ...(customer.probes && { probes: await probeSettings(configuration, customer.probes) }),
+    ...(probes && { probes }),
     ...(customer.trafficBytesPerSecond !== null && { trafficBytesPerSecond: customer.trafficBytesPerSecond }),
-    ...(customer.directory && { directory: await directorySettings(configuration, customer.directory, site) }),
-    ...(customer.dns !== null && { dns: await dnsSettings(configuration, customer.dns, site) }),
+    ...(directory && { directory }),
+    ...(dns && { dns }),
     ...(customer.backends !== null && { backends: customer.backends }),
-    databaseUrl: await databaseUrl(configuration, own.url),
-    peerDatabaseUrl: await databaseUrl(configuration, other.peerUrl),
-    keys: await keyring(configuration, customer),
+    databaseUrl,
+    peerDatabaseUrl,
+    keys,
     runbooks: new Map([...customer.runbooks].map(([kind, { file }]) => [kind, resolve(pathOf(configuration, file))])),
   };
 }
@@ -177,7 +190,8 @@ function separateKeys(configuration: Configuration, customers: CustomerSettings[
   }
 }
 
-async function databaseUrl(configuration: Configuration, reference: SecretReference): Promise<string> {
+/** Of a database. */
+async function addressOf(configuration: Configuration, reference: SecretReference): Promise<string> {
   const url = await secretText(configuration, reference);
   if (URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol)) return url;
   throw new Fault(

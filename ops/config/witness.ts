@@ -4,6 +4,7 @@ import { bucketOf } from './addresses.ts';
 import type { Configuration, SiteConfiguration, WitnessConfiguration } from './configuration.ts';
 import { accountOf, sourceOf } from './references.ts';
 import { secretText } from './secrets.ts';
+import { together } from './together.ts';
 
 /** The name that the witness goes by, where others go by that of their site. */
 export const WITNESS = 'witness';
@@ -41,7 +42,7 @@ export async function witnessAccess(configuration: Configuration, site: string):
   const account = witness?.accounts.get(site);
   if (!witness || !account) return null;
   const { endpoint, region, bucket } = witness;
-  const [accessKeyId, secretAccessKey] = await Promise.all([
+  const [accessKeyId, secretAccessKey] = await together([
     secretText(configuration, account.accessKeyId),
     secretText(configuration, account.secretAccessKey),
   ]);
