@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import { MOMENTARY } from '../probes/services/momentary.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import type { AnswerCounts, HeldAnswer } from './answer.ts';
 import type { Oddities } from './staging.ts';
@@ -71,9 +72,9 @@ const DIGEST = `select encode(sha256(convert_to(coalesce(string_agg(a.username |
                   E'\\n' order by a.username collate "C"), ''), 'UTF8')), 'hex')
              from answer a join tandem.home h using (username)`;
 
-/** Before the first answer everybody with a home is entitled, and is measured by it. */
-const ENTITLED_NOW = `select username from tandem.entitlement where enabled`;
-const AT_HOME = `select username from tandem.home`;
+/** Before the first answer everybody with a home is entitled, and is measured by it. Probes make their own accounts. */
+const ENTITLED_NOW = `select username from tandem.entitlement where enabled and username not like '${MOMENTARY}'`;
+const AT_HOME = `select username from tandem.home where username not like '${MOMENTARY}'`;
 
 /**
  * Null when the answer may be believed. Else it is written down whom it would disable, so that an operator accepts these

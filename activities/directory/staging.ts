@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { PoolClient } from 'pg';
+import { isMomentary } from '../probes/services/momentary.ts';
 import { preparedName } from '../contacts/jid.ts';
 import type { Directory, Entitled } from './port.ts';
 import { scramKeys, scramText } from './scram.ts';
@@ -57,7 +58,7 @@ export async function stageAnswer(
 
 function rowOf(entry: Entitled, sites: readonly [string, string], met: Omit<Oddities, 'doubles'>): Row[] {
   const username = preparedName(entry.username.trim());
-  if (username === null) {
+  if (username === null || isMomentary(username)) {
     met.unusableNames += 1;
     return [];
   }

@@ -170,7 +170,8 @@ describe.skipIf(ejabberd === null)('a step that looks at a service', () => {
     const by = async (token: string): Promise<string> => {
       const ca = east.question('provisioning').target.ca;
       const management = { url: `https://${address}:${ports.management}/api`, token, ca };
-      const services = new Map([['west', { clients: '', api: null, outsideCheck: null, management }]]);
+      const clients = `${address}:${ports.clients}`;
+      const services = new Map([['west', { clients, api: null, outsideCheck: null, management }]]);
       const customer = { domain: DOMAIN, databaseUrl: service.database.url };
       const there = world.westWith({ customer, site: { services } });
       const provisioner = provisionerOf(there, there.customer('contoso'), 'east');

@@ -40,6 +40,8 @@ export interface ProbePartner extends ProbeAccount {
 
 /** Makes and removes accounts, as the customer's directory does. */
 export interface Provisioner {
+  /** Where they are known: the client port of the very site, past a proxy that leads to others too. Left out: the target's. */
+  clients?: string;
   register(account: ProbeAccount, signal: AbortSignal): Promise<void>;
   /** Also of an account that is not there. */
   unregister(account: Pick<ProbeAccount, 'user'>, signal: AbortSignal): Promise<void>;

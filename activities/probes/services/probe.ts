@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { failure } from '../../../workflows/model/failures.ts';
 import { moverEnvironment } from '../../mover/mover.ts';
 import { Slots } from '../../mover/slots.ts';
+import { momentaryName } from './momentary.ts';
 import {
   moment,
   type FromProbe,
@@ -84,12 +85,13 @@ async function probeProvisioning(question: ProbeQuestion, provisioner: Provision
   const began = performance.now();
   const left = (): number => Math.max(1, Math.floor(limitMs - (performance.now() - began)));
   const account = {
-    user: `tandem-probe-${randomBytes(6).toString('hex')}`,
+    user: momentaryName(Date.now()),
     password: randomBytes(18).toString('base64url'),
   };
   const accounts = { ...question.accounts, first: account };
+  const target = { ...question.target, clients: provisioner.clients ?? question.target.clients };
   const look = (what: ProbeOrder['what']): Promise<ProbeResult> =>
-    inProcess({ ...orderOf(question, what), accounts }, Math.max(left(), LEAST_MS / 2), signal);
+    inProcess({ ...orderOf(question, what), accounts, target }, Math.max(left(), LEAST_MS / 2), signal);
   const told = async (what: string, work: (limit: AbortSignal) => Promise<void>): Promise<ProbeResult | null> => {
     try {
       await work(AbortSignal.any([signal, AbortSignal.timeout(left())]));
