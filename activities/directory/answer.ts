@@ -38,6 +38,8 @@ export interface DirectoryState {
   at: Timestamp | null;
   users: number;
   digest: string | null;
+  /** Since when it goes by this digest; null when that is not known. */
+  digestAt: Timestamp | null;
   counts: AnswerCounts | null;
   /** Users who are disabled here now. */
   disabled: number;
@@ -48,22 +50,30 @@ export interface DirectoryState {
   accepted: number;
 }
 
-interface StateRow extends Omit<DirectoryState, 'at' | 'triedAt'> {
+interface StateRow extends Omit<DirectoryState, 'at' | 'digestAt' | 'triedAt'> {
   at: Date | null;
+  digestAt: Date | null;
   triedAt: Date;
 }
 
 /** Null when the directory was never asked here. */
 export async function readState(client: Pick<PoolClient, 'query'>, customer: string): Promise<DirectoryState | null> {
   const { rows } = await client.query<StateRow>(
-    `select at, users, digest, counts, tried_at as "triedAt", failed, held,
+    `select at, users, digest, digest_at as "digestAt", counts, tried_at as "triedAt", failed, held,
             (select count(*)::int from tandem.entitlement where not enabled) as disabled,
             (select count(*)::int from tandem.directory_removal where accepted is not null) as accepted
        from tandem.directory_answer where customer = $1`,
     [customer],
   );
   const [row] = rows;
-  return row ? { ...row, at: row.at?.toISOString() ?? null, triedAt: row.triedAt.toISOString() } : null;
+  if (!row) return null;
+  const { at, digestAt, triedAt } = row;
+  return {
+    ...row,
+    at: at?.toISOString() ?? null,
+    digestAt: digestAt?.toISOString() ?? null,
+    triedAt: triedAt.toISOString(),
+  };
 }
 
 /** For `tandem status`, metrics and `tandem directory show`. */

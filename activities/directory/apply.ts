@@ -58,8 +58,10 @@ export async function applyAnswer(client: PoolClient, staged: Staged): Promise<O
   const users = await countOf(client, 'answer');
   const counts: AnswerCounts = { ...oddities, users, ...changed, homes, accounts, withoutAccount };
   await client.query(
-    `update tandem.directory_answer
-        set at = $2, users = $3, digest = (${DIGEST}), version = version + $4, counts = $5, held = null where customer = $1`,
+    `update tandem.directory_answer a
+        set at = $2, users = $3, digest = d.digest, version = version + $4, counts = $5, held = null,
+            digest_at = case when a.digest = d.digest then coalesce(a.digest_at, $2) else $2 end
+       from (${DIGEST}) d where customer = $1`,
     [customer, askedAt, users, changed.enabled + changed.disabled > 0 ? 1 : 0, JSON.stringify(counts)],
   );
   await client.query('delete from tandem.directory_removal');
@@ -69,7 +71,7 @@ export async function applyAnswer(client: PoolClient, staged: Staged): Promise<O
 
 /** Of whom the answer is, and with which homes and keys they stand here now. */
 const DIGEST = `select encode(sha256(convert_to(coalesce(string_agg(a.username || E'\\t' || h.site || E'\\t' || coalesce(a.keys, ''),
-                  E'\\n' order by a.username collate "C"), ''), 'UTF8')), 'hex')
+                  E'\\n' order by a.username collate "C"), ''), 'UTF8')), 'hex') as digest
              from answer a join tandem.home h using (username)`;
 
 /** Before the first answer everybody with a home is entitled, and is measured by it. Probes make their own accounts. */

@@ -215,6 +215,15 @@ function texts(entry: Entry, attribute: string): string[] {
   return (Array.isArray(found) ? found : [found]).filter((value) => typeof value === 'string');
 }
 
+/** What a certificate lacks, by the code that TLS gives for it. */
+const certificates: readonly (readonly [code: RegExp, what: string])[] = [
+  [/^CERT_HAS_EXPIRED$/, 'its certificate has expired'],
+  [/^CERT_NOT_YET_VALID$/, 'its certificate is not valid yet'],
+  [/^ERR_TLS_CERT_ALTNAME/, 'its certificate is for another name'],
+  [/^(UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|CERT_UNTRUSTED)/, 'its certificate is signed by nobody who is trusted'],
+  [/^(CERT_|ERR_TLS_CERT|ERR_SSL)/, 'there is no trusted connection to it'],
+];
+
 function translated(name: string, error: unknown): Error {
   const told = (kind: FailureKind, why: string): Error => failure(kind, `${name}: ${why}`);
   if (error instanceof ResultCodeError) {
@@ -224,6 +233,7 @@ function translated(name: string, error: unknown): Error {
     return told('directory-unreachable', `it answers with LDAP ${code}`);
   }
   const code = error instanceof Error && 'code' in error ? String(error.code) : '';
-  const certificate = /^(CERT_|ERR_TLS_CERT|UNABLE_TO_|DEPTH_ZERO|SELF_SIGNED|ERR_SSL)/.test(code);
-  return told(certificate ? 'directory-refused' : 'directory-unreachable', code || oneLine(reasonOf(error)));
+  const lacks = certificates.find(([pattern]) => pattern.test(code))?.[1];
+  if (lacks) return told('directory-refused', `${lacks} (${code})`);
+  return told('directory-unreachable', code || oneLine(reasonOf(error)));
 }

@@ -11,6 +11,7 @@ import {
   type AnswerCounts,
   type DirectoryState,
 } from '../../activities/directory/answer.ts';
+import { peerAnswer, tellDifference } from '../../activities/directory/differ.ts';
 import type { Oddities } from '../../activities/directory/staging.ts';
 import { readOperators } from '../../activities/services/operators.ts';
 import type { CustomerSettings, DirectorySettings, Operator } from '../../activities/settings.ts';
@@ -90,8 +91,9 @@ async function within<T>(context: Context, o: Where, work: (place: Place) => Pro
 }
 
 async function show(context: Context, o: Where): Promise<void> {
-  await within(context, o, async ({ customer, state }) => {
-    context.out.answer({ site: o.site, customer, state }, linesOf(o.site, state));
+  await within(context, o, async ({ customer, own, directory, state }) => {
+    const peer = await againstPeer(o.site, own, directory, state, context.signal);
+    context.out.answer({ site: o.site, customer, state, peer }, [...linesOf(o.site, state), peer.told]);
     if (!state?.held) return;
     context.out.next(
       `tandem directory accept --site ${o.site} --customer ${customer} --digest ${state.held.digest} --operator ID --key FILE --because "…"`,
@@ -111,6 +113,32 @@ function linesOf(site: string, state: DirectoryState | null): string[] {
   return lines;
 }
 
+/** What is in force here, held against what is at the other site. */
+async function againstPeer(
+  site: string,
+  own: CustomerSettings,
+  { everyMs }: DirectorySettings,
+  state: DirectoryState | null,
+  signal: AbortSignal,
+): Promise<{ differs: boolean | null; told: string }> {
+  const { peer } = own;
+  try {
+    const theirs = await peerAnswer(own, signal);
+    const pair = [
+      [site, state],
+      [peer, theirs],
+    ] as const;
+    const differs = tellDifference(pair, everyMs, Date.now());
+    if (differs !== null) return { differs: true, told: `NOT ALIKE: ${differs}.` };
+    if (state?.digest == null || theirs?.digest == null)
+      return { differs: null, told: `Nothing to compare with ${peer}: one of the two goes by no answer yet.` };
+    if (state.digest === theirs.digest) return { differs: false, told: `${peer} goes by the same answer.` };
+    return { differs: null, told: `${peer} goes by another answer; one of the two has just changed.` };
+  } catch (error) {
+    return { differs: null, told: `${peer} cannot be asked by which answer it goes: ${failureText(error)}.` };
+  }
+}
+
 function oddLines(counts: Oddities & Pick<AnswerCounts, 'withoutAccount'>): string[] {
   const told: [number, string][] = [
     [counts.withoutAccount, 'entitled without keys and without an account: they cannot sign in'],
@@ -123,11 +151,12 @@ function oddLines(counts: Oddities & Pick<AnswerCounts, 'withoutAccount'>): stri
 }
 
 async function check(context: Context, o: Where): Promise<void> {
-  await within(context, o, async ({ customer, own, directory }) => {
+  await within(context, o, async ({ customer, own, directory, state }) => {
     context.out.say(`Asking the directory of ${customer} as ${o.site} does …`);
     const { signal } = context;
     const outcome = await followDirectory({ site: o.site, customer: own, settings: directory, signal, dryRun: true });
-    context.out.answer({ site: o.site, customer, outcome }, wouldCome(outcome));
+    const peer = await againstPeer(o.site, own, directory, state, signal);
+    context.out.answer({ site: o.site, customer, outcome, peer }, [...wouldCome(outcome), peer.told]);
     if (outcome.state === 'held') process.exitCode = exits.held;
   });
 }

@@ -1,9 +1,12 @@
 import type { Command } from 'commander';
+import { inspectDirectory, type DirectoryLook } from '../../activities/directory/inspect.ts';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
 import { inspectPeerService, inspectService, noService } from '../../activities/services/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
 import type { ManagementAccess, SiteSettings, VaultAccess } from '../../activities/settings.ts';
+import { duration } from '../../workflows/model/rto.ts';
+import { ageMs } from '../../workflows/model/snapshots.ts';
 import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
 import { sitesHere } from '../config/here.ts';
 import { operatorFindings, unadmitted } from './operators.ts';
@@ -13,13 +16,13 @@ import { openConfiguration, siteOf } from './site.ts';
 /** What a snapshot does not hold, whatever the buckets are like: said each time, so that nobody learns it too late. */
 const NOT_COVERED = 'Not covered by snapshots: shared rosters, private storage, vCards, archives, uploaded files.';
 const FIT =
-  'All vaults, databases and services, and the witness, do what they must, and nobody may do more than he needs.';
+  'All vaults, databases, services and directories, and the witness, do what they must, and nobody may do more than he needs.';
 
 export function register(program: Command, context: Context): void {
   program
     .command('doctor')
     .description(
-      'tries what vaults, databases and services must do, and what the credentials of each site may do to them',
+      'tries what vaults, databases, services and directories must do, and what the credentials of each site may do to them',
     )
     .option('--site <site>', 'only as this site sees it (default: every site whose secrets are here)')
     .action(async ({ site }: { site?: string }) => {
@@ -30,19 +33,26 @@ export function register(program: Command, context: Context): void {
       const sites = await Promise.all(
         names.map(async (name) => [name, await siteOf(configuration, name).settings()] as const),
       );
-      const found = await Promise.all(
-        sites.map(async ([name, settings]) => [
-          ...(await examine(name, settings, context.signal)),
-          ...(await unadmitted(configuration, name)).map((finding) => ({ ...finding, from: name })),
-        ]),
-      );
+      const [found, inspected] = await Promise.all([
+        Promise.all(
+          sites.map(async ([name, settings]) => [
+            ...(await examine(name, settings, context.signal)),
+            ...(await unadmitted(configuration, name)).map((finding) => ({ ...finding, from: name })),
+          ]),
+        ),
+        Promise.all(sites.map((of) => examineDirectories(...of, context.signal))),
+      ]);
       const accounts = sites.flatMap(([name, { witness }]) => (witness ? [[name, witness.accessKeyId] as const] : []));
       const shared = sharedWitness(new Map(accounts)).map((finding) => ({ ...finding, from: 'both' }));
-      show(context, [
+      const directories = inspected.flat();
+      const findings = [
         ...operatorFindings(configuration).map((f) => ({ ...f, from: 'the configuration' })),
         ...found.flat(),
+        ...directories.flatMap((d) => d.findings.map((f) => ({ ...f, from: d.look.site }))),
         ...shared,
-      ]);
+      ];
+      const looks = directories.map(({ look }) => look);
+      show(context, findings, looks);
       for (const name of site === undefined ? all.filter((one) => !names.includes(one)) : [])
         context.out.say(`Not looked at: what ${name} sees. Its secrets are on its own machine; ask there as well.`);
     });
@@ -72,11 +82,32 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
   return found.flat().map((finding) => ({ ...finding, from }));
 }
 
-function show({ out }: Context, found: Seen[]): void {
+/** Each customer's directory, as this site asks it. */
+async function examineDirectories(
+  site: string,
+  { customers }: SiteSettings,
+  signal: AbortSignal,
+): Promise<Awaited<ReturnType<typeof inspectDirectory>>[]> {
+  return Promise.all(
+    [...customers.values()].flatMap((customer) => {
+      const { directory } = customer;
+      return directory ? [inspectDirectory({ site, customer, directory, signal })] : [];
+    }),
+  );
+}
+
+const lookLine = ({ site, customer, entitled, tookMs, at }: DirectoryLook): string => {
+  const answers = entitled === null ? 'no answer' : `${entitled} users entitled, told in ${duration(tookMs)}`;
+  const inForce = at === null ? 'none in force' : `the answer in force is ${duration(ageMs(at, Date.now()))} old`;
+  return `Directory of ${customer}, asked as ${site}: ${answers}; ${inForce}.`;
+};
+
+function show({ out }: Context, found: Seen[], directories: DirectoryLook[]): void {
   const errors = found.filter(({ severity }) => severity === 'error');
-  out.answer({ findings: found, notCovered: NOT_COVERED }, [
+  out.answer({ findings: found, directories, notCovered: NOT_COVERED }, [
     ...found.flatMap((f) => [`${f.severity}, seen from ${f.from}: ${f.subject}: ${f.observed}`, `  Try: ${f.try}`]),
     ...(found.length === 0 ? [FIT] : []),
+    ...directories.map(lookLine),
     NOT_COVERED,
   ]);
   if (errors.length > 0) process.exitCode = exits.failed;

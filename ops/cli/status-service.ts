@@ -1,4 +1,5 @@
 import { directoryState, tellState } from '../../activities/directory/answer.ts';
+import { tellDifference, type InForce } from '../../activities/directory/differ.ts';
 import { within } from '../../activities/probes/peer.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
 import { openSite } from '../../activities/services/site.ts';
@@ -19,6 +20,8 @@ export interface ServiceStatus {
   site: string;
   /** An answer of the directory that waits for an operator, or why there is none. */
   directory: string | null;
+  /** By which answer of the directory it goes; null where it was never asked. */
+  answer: InForce | null;
   /** How the message filter differs from the configuration. */
   filter: string | null;
   /** What would stop a failover to this site, or would have to be accepted; empty when signatures would do. */
@@ -45,6 +48,7 @@ export async function serviceStatus(
       return {
         site: name,
         directory: asks ? tellState(state, Date.now()) : null,
+        answer: state && { at: state.at, users: state.users, digest: state.digest, digestAt: state.digestAt },
         filter: driftOf(peer, parity),
         readiness: ready === null ? [] : readinessTold(ready),
       };
@@ -61,6 +65,18 @@ function readinessTold(found: Readiness): string[] {
   const old = oldMs > STALE_MS ? [`the failover to ${found.to} was last evaluated ${duration(oldMs)} ago`] : [];
   return [...old, ...told].map((line) => `${line} (at ${found.at.slice(11, 16)} UTC)`);
 }
+
+/** How the sites' answers of the directory differ; null while nothing says that they do. */
+export const differingAnswers = (
+  { directory }: CustomerConfiguration,
+  services: readonly ServiceStatus[],
+): string | null =>
+  directory &&
+  tellDifference(
+    services.map(({ site, answer }) => [site, answer]),
+    directory.everyMs,
+    Date.now(),
+  );
 
 export const serviceLines = ({ site, directory, filter, readiness }: ServiceStatus): string[] => [
   ...readiness.map((line) => `READINESS, seen at ${site}: ${line}`),

@@ -19,7 +19,7 @@ import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 import { checkLines, newestByVault } from './status-checks.ts';
 import { failoverOf, noFailover, type FailoverLine } from './status-failover.ts';
-import { serviceLines, serviceStatus, type ServiceStatus } from './status-service.ts';
+import { differingAnswers, serviceLines, serviceStatus, type ServiceStatus } from './status-service.ts';
 import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
 interface HalfStatus {
@@ -63,6 +63,8 @@ interface CustomerStatus {
   unsealed: Omit<UnsealedMove, 'report'>[];
   /** Of sites that answer. */
   services: ServiceStatus[];
+  /** How the answers differ by which two sites go. */
+  directory: string | null;
 }
 
 export function register(program: Command, context: Context): void {
@@ -93,6 +95,7 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
     unsealedMoves(configuration, customer),
     Promise.allSettled(from.map((site) => serviceStatus(configuration, customer, site))),
   ]);
+  const seenServices = services.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
   const serving = rows
@@ -111,7 +114,8 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
     ),
     external: external.updates.filter((u) => isOpen(u.state)),
     unsealed: unsealed.map(({ report: _whole, ...told }) => told),
-    services: services.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : [])),
+    services: seenServices,
+    directory: differingAnswers(customer, seenServices),
   };
 }
 
@@ -183,7 +187,7 @@ async function siteStatus(
 }
 
 function show({ out }: Context, status: CustomerStatus): void {
-  const { halves, sites, external, elsewhere, unseen, unsealed, services } = status;
+  const { halves, sites, external, elsewhere, unseen, unsealed, services, directory } = status;
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -209,6 +213,7 @@ function show({ out }: Context, status: CustomerStatus): void {
     ...sites.flatMap((s) => s.stranded.map((move) => `STANDS STILL, seen at ${s.site}: ${strandedText(move)}`)),
     ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),
     ...services.flatMap(serviceLines),
+    ...(directory === null ? [] : [`DIRECTORY: ${directory}`]),
     '',
     ...sites.map(siteLine),
     ...elsewhere.map((site) => `What ${site} sees is told on its own machine: its secrets are not on this one.`),

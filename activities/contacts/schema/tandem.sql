@@ -255,6 +255,8 @@ create table if not exists tandem.directory_answer (
   -- The page that was sent last.
   paged text
 );
+-- Of the first answer with this digest: since when this site goes by what it goes by.
+alter table tandem.directory_answer add column if not exists digest_at timestamptz;
 
 -- Who may be served, by the directory: where one is in force, no row is a no.
 create table if not exists tandem.entitlement (
@@ -314,7 +316,7 @@ create or replace view tandem.served as
     join tandem.epoch e on e.customer = i.customer and e.number = s.epoch
     join tandem.home h on h.site = s.half;
 
--- What the peer may do here: see who serves and what is filtered, and close this site under a newer epoch. Nothing else.
+-- What the peer may do here: see who serves, what is filtered and by which answer of the directory, and close this site under a newer epoch. Nothing else.
 create or replace function tandem.observe(out customer text, out half text, out site text, out epoch bigint, out newest bigint, out claimed_by text, out move text, out open boolean)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
   select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move, s.site = i.site and s.epoch = e.number
@@ -326,6 +328,12 @@ $$;
 create or replace function tandem.observe_filter(out customer text, out document text, out digest text)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
   select f.customer, f.document, f.digest from tandem.identity i join tandem.filter_policy f on f.customer = i.customer
+$$;
+
+-- A digest tells nobody's name. What this site goes by, for the peer to hold its own answer against.
+create or replace function tandem.observe_directory(out customer text, out at timestamptz, out users integer, out digest text, out digest_at timestamptz)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select a.customer, a.at, a.users, a.digest, a.digest_at from tandem.identity i join tandem.directory_answer a on a.customer = i.customer
 $$;
 
 -- Takes a newer epoch and leaves every serving row behind it: closed at once, in one transaction. Refuses an older one.
@@ -348,12 +356,14 @@ end $$;
 
 revoke all on function tandem.observe() from public;
 revoke all on function tandem.observe_filter() from public;
+revoke all on function tandem.observe_directory() from public;
 revoke all on function tandem.fence(text, bigint, text, text) from public;
 do $$ begin
   if exists (select from pg_roles where rolname = 'tandem_peer') then
     grant usage on schema tandem to tandem_peer;
     grant execute on function tandem.observe() to tandem_peer;
     grant execute on function tandem.observe_filter() to tandem_peer;
+    grant execute on function tandem.observe_directory() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.
