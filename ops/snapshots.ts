@@ -2,6 +2,8 @@ import type { Client, WorkflowHandle } from '@temporalio/client';
 import type { CustomerSettings } from '../activities/settings.ts';
 import type { SnapshotSummary } from '../workflows/model/snapshots.ts';
 import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import type { Followed } from '../activities/types.ts';
+import type { ProvisioningInput } from '../workflows/provisioning.ts';
 import type { RetentionInput, RetentionRun } from '../workflows/retention.ts';
 import type { SnapshotInput } from '../workflows/snapshot.ts';
 import type { StandbyInput, StandbyResult } from '../workflows/standby.ts';
@@ -20,6 +22,8 @@ interface Waiting {
 
 /** How often a run that is waited for is asked what stops it. */
 const ASK_MS = 2000;
+/** Four attempts to ask a directory, as the schedule has them. */
+const FOLLOWING_LIMIT_MS = 600_000;
 
 /** Takes a snapshot of what a site serves, and waits for it. */
 export async function snapshotNow(
@@ -47,6 +51,18 @@ export async function snapshotNow(
     over.abort();
     await asking;
   }
+}
+
+/** Lets a site ask the customer's directory, and waits for what becomes of its answer. */
+export async function followNow(client: Client, site: string, customer: string): Promise<Followed> {
+  return client.workflow.execute<(input: ProvisioningInput) => Promise<Followed>>('provisioning', {
+    workflowId: `${scheduleIds.provisioning(customer)}/now-${stamp()}`,
+    taskQueue: taskQueue(site),
+    args: [{ customer }],
+    typedSearchAttributes: [{ key: searchAttributes.customer, value: customer }],
+    workflowExecutionTimeout: FOLLOWING_LIMIT_MS,
+    staticSummary: 'asked for by an operator',
+  });
 }
 
 const notWaitedFor = (run: string): Fault =>

@@ -1,11 +1,13 @@
+import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
 import { CUSTOMER } from '../embedded/configuration.ts';
 import { down, killSite, reset, status, type ProcessStatus } from '../embedded/control.ts';
-import { createPeople, hasPeople, requireEnough } from '../embedded/people/people.ts';
-import { peoplePassword } from '../embedded/service.ts';
+import { hasPeople, requireEnough } from '../embedded/people/people.ts';
+import { populate } from '../embedded/people/populate.ts';
 import { up, type Stack } from '../embedded/stack.ts';
 import { Fault } from '../fault.ts';
+import { connectClient } from '../temporal.ts';
 import { exits, table, wholeNumber, type Context } from './print.ts';
 
 export function register(program: Command, context: Context): void {
@@ -21,7 +23,7 @@ export function register(program: Command, context: Context): void {
       const started = Date.now();
       const stack = await up({ folder: state(), workers: true, say: (line) => out.say(`  ${line}`) });
       const took = duration(Date.now() - started);
-      if (users !== undefined) await populate(stack, users, (line) => out.say(line));
+      if (users !== undefined) await fill(stack, users, (line) => out.say(line));
       const uis = Object.fromEntries(Object.entries(stack.sites).map(([site, at]) => [site, at.uiUrl]));
       const lines = Object.entries(uis).map(([site, url]) => uiLine(site, url));
       out.answer({ folder: stack.folder, configuration: stack.configuration, uis, ms: Date.now() - started }, [
@@ -109,25 +111,24 @@ async function lose(folder: string, site: string): Promise<number> {
 }
 
 /** Users are made once: what lives in a stack already is never touched. */
-async function populate(stack: Stack, users: number, say: (line: string) => void): Promise<void> {
-  const [[first, one] = [], [second, two] = []] = Object.entries(stack.sites);
-  if (!first || !one || !second || !two) return;
+async function fill(stack: Stack, users: number, say: (line: string) => void): Promise<void> {
+  const [one] = Object.values(stack.sites);
+  if (!one) return;
   if (await hasPeople(one.databaseUrl)) {
     say('Users live here already; none were made.');
     return;
   }
-  const urls = { [first]: one.databaseUrl, [second]: two.databaseUrl };
-  const password = await peoplePassword(stack.folder);
-  const synthetic = one.clients !== null;
-  await createPeople({
-    seed: 'tandem',
-    users,
-    customer: stack.customer,
-    sites: [first, second],
-    urls,
-    password,
-    synthetic,
-  });
+  const clients = new Map<string, Client>();
+  const client = async (site: string): Promise<Client> => {
+    const found = await connectClient({ address: stack.sites[site]?.temporalAddress ?? '', namespace: 'tandem' });
+    clients.set(site, found);
+    return found;
+  };
+  try {
+    await populate(stack, { seed: 'tandem', users }, client);
+  } finally {
+    await Promise.all([...clients.values()].map(({ connection }) => connection.close()));
+  }
   const signIn = `u000000@${stack.customer}.example and so on sign in with the password in ${stack.folder}/secrets/people-password`;
   say(one.clients === null ? `Made ${users} users.` : `Made ${users} users: ${signIn}.`);
 }

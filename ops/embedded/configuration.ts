@@ -6,6 +6,7 @@ import { openSshLine } from '../keys.ts';
 import type { Ports } from './ports.ts';
 import { contactsDatabase } from './postgres.ts';
 import { databaseUrl, newSigningKey, secret, vaultUsers } from './secrets.ts';
+import { directoryEntry } from './directory.ts';
 import { managementToken, type Service } from './service.ts';
 import { probesEntry } from './probes.ts';
 import { proxyEntry, trafficEntry } from './traffic.ts';
@@ -134,7 +135,11 @@ async function customerEntry(folder: string, sites: string[], ports: Ports, serv
     domain: DOMAIN,
     sites,
     databases,
-    ...(service && { ...(await trafficEntry(folder, service)), probes: await probesEntry(folder, service) }),
+    ...(service && {
+      ...(await directoryEntry(folder, service)),
+      ...(await trafficEntry(folder, service)),
+      probes: await probesEntry(folder, service),
+    }),
     keys: { current: 'k1', ring: { k1: file(`${CUSTOMER}-k1`) } },
     options: ['content-archiving', 'third-party-federation'],
     objectives: { rpo: '8h', rto: '24h' },

@@ -4,6 +4,7 @@ import { WITNESS } from '../config/witness.ts';
 import { Fault } from '../fault.ts';
 import { forgetBind } from '../reference-service/bind.ts';
 import { forgetEjabberd } from '../reference-service/ejabberd/site.ts';
+import { DIRECTORY_ADDRESS, DIRECTORY_SITE, hasDirectory } from './directory.ts';
 import { choosePorts, isFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { hasPartner, PARTNER_ADDRESS, PARTNER_SITE } from './partner.ts';
 import { knownService } from './service.ts';
@@ -22,6 +23,7 @@ const processNames = [
   'haproxy',
   'bind',
   'prosody',
+  'slapd',
 ] as const;
 export type ProcessName = (typeof processNames)[number];
 
@@ -90,6 +92,7 @@ async function expected(folder: string): Promise<Expected[]> {
     }),
     ...(witness === null ? [] : [{ site: WITNESS, name: 'vault' as const, host, port: witness }]),
     ...(service && hasPartner() ? [partnerOf(service.ports['partner-clients'])] : []),
+    ...(service && hasDirectory() ? [directoryOf(service.ports.directory)] : []),
     ...(service && hasNameServer()
       ? [{ site: NAME_SERVER, name: 'bind' as const, host, port: service.ports.dns }]
       : []),
@@ -97,6 +100,13 @@ async function expected(folder: string): Promise<Expected[]> {
 }
 
 const partnerOf = (port: number): Expected => ({ site: PARTNER_SITE, name: 'prosody', host: PARTNER_ADDRESS, port });
+
+const directoryOf = (port: number): Expected => ({
+  site: DIRECTORY_SITE,
+  name: 'slapd',
+  host: DIRECTORY_ADDRESS,
+  port,
+});
 
 const typedKeys = <K extends string>(of: Record<K, unknown>): K[] => Object.keys(of) as K[];
 
@@ -124,7 +134,7 @@ export async function stopAll(folder: string, records: ProcessRecord[]): Promise
     await Promise.all(these.map((record) => stopProcess(folder, record, signal, graceMs)));
   };
   await stop('SIGTERM', 15_000, 'worker', 'ui', 'haproxy');
-  await stop('SIGTERM', 15_000, 'temporal', 'vault', 'ejabberd', 'bind', 'prosody');
+  await stop('SIGTERM', 15_000, 'temporal', 'vault', 'ejabberd', 'bind', 'prosody', 'slapd');
   await stop('SIGINT', 20_000, 'postgres'); // Its "fast" shutdown: it does not wait for clients.
 }
 

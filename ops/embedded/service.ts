@@ -26,6 +26,7 @@ const portNames = [
   'servers',
   'partner-clients',
   'partner-servers',
+  'directory',
 ] as const;
 export type ServicePorts = Record<(typeof portNames)[number], number>;
 

@@ -3,7 +3,9 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { WITNESS } from '../config/witness.ts';
 import { Fault } from '../fault.ts';
+import type { SlapdAccess } from '../reference-service/slapd-configuration.ts';
 import { CUSTOMER, DOMAIN, configurationPath, writeConfiguration } from './configuration.ts';
+import { directoryAccess, DIRECTORY_SITE, hasDirectory, startDirectory } from './directory.ts';
 import { locked } from './lock.ts';
 import { choosePorts, requireFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { livingProcesses, stopAll, type ProcessName } from './control.ts';
@@ -58,6 +60,8 @@ export interface Stack {
   customer: string;
   sites: Record<string, SiteAddresses>;
   witness: WitnessServer | null;
+  /** The customer's directory; null without a service, and where the machine has no slapd. */
+  directory: SlapdAccess | null;
 }
 
 const DEFAULT_SITES = ['east', 'west'];
@@ -87,6 +91,7 @@ export async function up(options: StackOptions): Promise<Stack> {
           ? []
           : [startWitness(folder, { port: witness, sites, running: witnessRuns }, servers.versitygw)]),
         ...(service && hasNameServer() && !runs(NAME_SERVER, 'bind') ? [startNameServer(folder, service)] : []),
+        ...(service && hasDirectory() && !runs(DIRECTORY_SITE, 'slapd') ? [startDirectory(folder, service)] : []),
         ...(service && hasPartner() && !runs(PARTNER_SITE, 'prosody') ? [startStackPartner(folder, service)] : []),
       ]);
     } catch (error) {
@@ -237,5 +242,6 @@ async function addresses(
     customer: CUSTOMER,
     sites,
     witness: witness === null ? null : await witnessServer(folder, witness, Object.keys(ports)),
+    directory: await directoryAccess(folder, service),
   };
 }

@@ -29,7 +29,7 @@ export function installReferenceService(say) {
   if (missing.length === 0) return;
   const by = `apt-get install --no-install-recommends ${missing.join(' ')}`;
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    say(`The reference service (ejabberd) is left out. On Debian 12, root gets it by: ${by}`);
+    say(`${leftOut(missing)} left out. On Debian 12, root gets it by: ${by}`);
     return;
   }
   say(`Installing ${missing.join(', ')} from Debian, for the reference service. This takes about half a minute.`);
@@ -37,12 +37,18 @@ export function installReferenceService(say) {
   if (quiet) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   try {
     const error = install(missing) && (apt(['update', '-q']) ?? install(missing));
-    if (error) say(`The reference service is left out: \`${by}\` failed: ${error}`);
+    if (error) say(`${leftOut(missing)} left out: \`${by}\` failed: ${error}`);
     else for (const service of SERVICES) spawnSync('systemctl', ['disable', '--quiet', service], { stdio: 'ignore' });
   } finally {
     if (quiet) rmSync(POLICY, { force: true });
   }
 }
+
+/** Without ejabberd there is none of it; without another, the stack does without that one. @param {string[]} names */
+const leftOut = (names) =>
+  names.includes('ejabberd')
+    ? 'The reference service (ejabberd) is'
+    : `Of the reference service, ${names.join(', ')} is`;
 
 /** @param {string[]} names */
 const install = (names) => apt(['install', '-y', '-q', '--no-install-recommends', ...names]);

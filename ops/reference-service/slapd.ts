@@ -1,13 +1,14 @@
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { chmod, chown, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { Client } from 'ldapts';
+import { Attribute, Change, Client } from 'ldapts';
 import { startProcess, untilHealthy, type ProcessRecord } from '../embedded/processes.ts';
-import { UNPRIVILEGED, unprivileged } from '../embedded/unprivileged.ts';
+import { secret } from '../embedded/secrets.ts';
+import { unprivileged } from '../embedded/unprivileged.ts';
 import { Fault } from '../fault.ts';
+import { hand } from './hand.ts';
 import { roots, SCHEMAS, slapdConfiguration, type SlapdAccess, type SlapdOptions } from './slapd-configuration.ts';
 
 /** The customer's directory of the reference service: an OpenLDAP server with people, and an account that may read them. */
@@ -18,6 +19,8 @@ const READY_LIMIT_MS = 20_000;
 const LIMIT_MS = 120_000;
 /** Entries that are under way at once when people are loaded. */
 const AT_ONCE = 8;
+/** What LDAP answers for an entry that is there already (RFC 4511). */
+const IS_THERE = 68;
 
 /** Somebody in the directory. */
 export interface Person {
@@ -34,17 +37,28 @@ export interface Slapd extends SlapdAccess {
 
 export const hasSlapd = (): boolean => existsSync(SLAPD) && existsSync(join(SCHEMAS, 'core.ldif'));
 
-/** Starts it, with an empty directory or with what it held, and waits until it lets its reader in. */
-export async function startSlapd(folder: string, options: SlapdOptions): Promise<Slapd> {
-  const { site, address, port, suffix } = options;
-  const home = join(folder, 'data', site, 'slapd');
-  const slapd: SlapdAccess = {
+/** The secret of `folder` by which its reader is let in. */
+export const readerSecret = (site: string): string => `${site}-slapd-reader`;
+
+/** How its accounts reach it, whether it runs or not. */
+export async function slapdAccess(
+  folder: string,
+  { site, address, port, suffix, authority }: Pick<SlapdOptions, 'site' | 'address' | 'port' | 'suffix' | 'authority'>,
+): Promise<SlapdAccess> {
+  return {
     url: `ldaps://${address}:${port}`,
     base: `ou=people,${suffix}`,
-    reader: { dn: `cn=tandem,${suffix}`, password: await secret(folder, `${site}-slapd-reader`) },
+    reader: { dn: `cn=tandem,${suffix}`, password: await secret(folder, readerSecret(site)) },
     administrator: { dn: `cn=admin,${suffix}`, password: await secret(folder, `${site}-slapd-admin`) },
-    authority: options.authority,
+    authority,
   };
+}
+
+/** Starts it, with an empty directory or with what it held, and waits until it lets its reader in. */
+export async function startSlapd(folder: string, options: SlapdOptions): Promise<Slapd> {
+  const { site, address } = options;
+  const home = join(folder, 'data', site, 'slapd');
+  const slapd = await slapdAccess(folder, options);
   await prepare(home, options, slapd);
   const plain = options.plainPort === undefined ? '' : ` ldap://${address}:${options.plainPort}/`;
   const args = ['-h', `${slapd.url}/${plain}`, '-F', join(home, 'config'), '-d', 'none'];
@@ -111,17 +125,20 @@ export async function loadPeople(slapd: SlapdAccess, people: readonly Person[]):
 async function put(client: Client, base: string, person: Person): Promise<void> {
   const { username, entitled, credentials, home } = person;
   const dn = `uid=${username.replaceAll(/[,+"\\<>;=#]/g, (char) => `\\${char}`)},${base}`;
-  await client.del(dn).catch((error: { code?: number }) => {
-    if (error.code !== 32) throw error; // He is not there yet.
-  });
-  await client.add(dn, {
-    objectClass: ['inetOrgPerson', 'tandemUser'],
-    uid: username,
-    cn: username,
-    sn: username,
-    ...(entitled && { tandemEntitled: 'TRUE' }),
-    ...(credentials !== undefined && { authPassword: credentials }),
-    ...(home !== undefined && { tandemHome: home }),
+  const own: Record<string, string[]> = {
+    tandemEntitled: entitled ? ['TRUE'] : [],
+    authPassword: credentials === undefined ? [] : [credentials],
+    tandemHome: home === undefined ? [] : [home],
+  };
+  const said = Object.fromEntries(Object.entries(own).filter(([, values]) => values.length > 0));
+  const entry = { objectClass: ['inetOrgPerson', 'tandemUser'], uid: username, cn: username, sn: username, ...said };
+  await client.add(dn, entry).catch(async (error: { code?: number }) => {
+    if (error.code !== IS_THERE) throw error;
+    // Changed in one piece: whoever asks meanwhile never finds him gone.
+    const changes = Object.entries(own).map(
+      ([type, values]) => new Change({ operation: 'replace', modification: new Attribute({ type, values }) }),
+    );
+    await client.modify(dn, changes);
   });
 }
 
@@ -144,17 +161,4 @@ async function bound(
   } finally {
     await client.unbind().catch(() => undefined);
   }
-}
-
-async function secret(folder: string, name: string): Promise<string> {
-  const path = join(folder, 'secrets', name);
-  await mkdir(join(folder, 'secrets'), { recursive: true, mode: 0o700 });
-  await writeFile(path, randomBytes(24).toString('hex'), { flag: 'wx', mode: 0o600 }).catch(() => undefined);
-  return readFile(path, 'utf8');
-}
-
-/** To the account that the server runs as. */
-async function hand(paths: readonly string[]): Promise<void> {
-  if (process.getuid?.() !== 0) return;
-  for (const path of paths) await chown(path, UNPRIVILEGED.uid, UNPRIVILEGED.gid);
 }

@@ -9,7 +9,7 @@ import { readConfiguration, type Configuration } from '../../ops/config/configur
 import { settingsFor } from '../../ops/config/settings.ts';
 import { operatorKeyPath } from '../../ops/embedded/configuration.ts';
 import { killSite, reset } from '../../ops/embedded/control.ts';
-import { createPeople } from '../../ops/embedded/people/people.ts';
+import { populate } from '../../ops/embedded/people/populate.ts';
 import { peoplePassword } from '../../ops/embedded/service.ts';
 import { up, type Stack } from '../../ops/embedded/stack.ts';
 import { loadPrivateKey } from '../../ops/keys.ts';
@@ -48,8 +48,7 @@ async function signIn(user = '', site: (typeof SITES)[number]): Promise<Session>
 
 async function protect(): Promise<void> {
   const urls = { east: stack.sites['east']?.databaseUrl ?? '', west: stack.sites['west']?.databaseUrl ?? '' };
-  const password = await peoplePassword(folder);
-  await createPeople({ seed: 'moved', users: 40, customer: 'contoso', sites: SITES, urls, password, synthetic: true });
+  await populate(stack, { seed: 'moved', users: 40 }, (site) => Promise.resolve(clientOf(site)));
   // Whom the lost user blocks, as his client has it in force: the most important thing that is brought over.
   await sql(
     urls.east,

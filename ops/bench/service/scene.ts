@@ -8,7 +8,7 @@ import { readConfiguration } from '../../config/configuration.ts';
 import { settingsFor } from '../../config/settings.ts';
 import { CUSTOMER, DOMAIN, operatorKeyPath } from '../../embedded/configuration.ts';
 import { killSite, reset } from '../../embedded/control.ts';
-import { createPeople } from '../../embedded/people/people.ts';
+import { populate } from '../../embedded/people/populate.ts';
 import { peoplePassword } from '../../embedded/service.ts';
 import { up, type Stack } from '../../embedded/stack.ts';
 import { Fault } from '../../fault.ts';
@@ -62,19 +62,21 @@ async function sceneOf(stack: Stack, users: number, contacts: number): Promise<S
   if (!server || !proxy)
     throw new Fault('bench: ejabberd or HAProxy is not on this machine', 'As root on Debian, `npm test` installs it.');
   const password = await peoplePassword(folder);
-  const urls = Object.fromEntries(SITES.map((site) => [site, stack.sites[site]?.databaseUrl ?? '']));
-  // Those by which probes look come on top.
-  const all = 2 * users + SYNTHETIC;
-  const size = { users: all, contacts: { exactly: contacts }, synthetic: true };
-  await createPeople({ seed: 'bench', customer: CUSTOMER, sites: SITES, urls, password, ...size });
   const configuration = await readConfiguration(stack.configuration);
   const clients = new Map<string, Client>();
   for (const site of SITES) {
     const temporal = configuration.sites.get(site)?.temporal;
     if (temporal) clients.set(site, await connectClient(temporal));
   }
-  const client = clients.get(SURVIVOR);
-  if (!client) throw new Error(`no client of ${SURVIVOR}`);
+  const clientOf = (site: string): Client => {
+    const found = clients.get(site);
+    if (!found) throw new Error(`no client of ${site}`);
+    return found;
+  };
+  const client = clientOf(SURVIVOR);
+  // Those by which probes look come on top.
+  const size = { users: 2 * users + SYNTHETIC, contacts: { exactly: contacts } };
+  await populate(stack, { seed: 'bench', ...size }, (site) => Promise.resolve(clientOf(site)));
   await protect(clients, async (site) => {
     const { customers } = await settingsFor(configuration, site, { reportsFolder: folder });
     return customers.get(CUSTOMER);

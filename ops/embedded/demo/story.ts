@@ -12,9 +12,9 @@ import { snapshotNow, standbyNow } from '../../snapshots.ts';
 import { connectClient } from '../../temporal.ts';
 import { startTest } from '../../tests.ts';
 import { operatorKeyPath } from '../configuration.ts';
-import { createPeople, editPeople, requireEnough } from '../people/people.ts';
+import { editPeople, requireEnough } from '../people/people.ts';
+import { populate } from '../people/populate.ts';
 import { killSite, status } from '../control.ts';
-import { peoplePassword } from '../service.ts';
 import { up, type Stack } from '../stack.ts';
 import { seenServices, signInAgain, type SeenService } from './users.ts';
 import { compareWitness, makeWitness } from './witness.ts';
@@ -122,17 +122,9 @@ function urlOf({ stack }: Scene, site: string): string {
 
 /** Users at both sites, their data covered in both directions, then changes that no snapshot has. */
 async function protect(scene: Scene): Promise<void> {
-  const { options, customer, settings, client } = scene;
+  const { options, stack, customer, settings, client } = scene;
   const { tell, users, seed } = options;
-  const created = await createPeople({
-    seed,
-    users,
-    customer,
-    sites: [LOST, SURVIVOR],
-    urls: { [LOST]: urlOf(scene, LOST), [SURVIVOR]: urlOf(scene, SURVIVOR) },
-    password: await peoplePassword(options.folder),
-    synthetic: hasService(scene),
-  });
+  const created = await populate(stack, { seed, users }, client);
   tell('users-created', { users, contacts: sum(created, 'contacts'), aclItems: sum(created, 'aclItems') });
   const of = settings.customers.get(customer);
   if (!of)

@@ -98,12 +98,15 @@ function contactCount(dice: Dice, index: number, contacts: LifeOptions['contacts
   return Math.min(CONTACT_LIMIT, Math.round(25 * Math.exp(bell)));
 }
 
+/** Every other one lives at the second site. */
+export const homeOf = (index: number): 0 | 1 => (index % 2 === 0 ? 0 : 1);
+
 export function personOf(index: number, options: LifeOptions): Person {
   const dice = new Dice(options.seed, options.users, index);
   const username = usernameOf(index);
   const empty: Person = {
     username,
-    home: index % 2,
+    home: homeOf(index),
     rosterusers: [],
     rostergroups: [],
     privacy_list: [],

@@ -7,7 +7,7 @@ import { Database } from '../../../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../../../activities/contacts/prepare.ts';
 import { Fault } from '../../fault.ts';
 import { makeContactTables } from '../postgres.ts';
-import { scramKeys } from './accounts.ts';
+import { keysOfAll } from './accounts.ts';
 import { syntheticPeople } from './synthetic.ts';
 import { personOf, usernameOf, type Cell, type LifeOptions, type Person } from './life.ts';
 
@@ -23,6 +23,8 @@ export interface PeopleOptions {
   password?: string;
   /** The last of the users are those by which probes look. */
   synthetic?: boolean;
+  /** Accounts and homes come from the customer's directory: they are not made here. */
+  provisioned?: boolean;
 }
 
 export interface PeopleCounts {
@@ -74,8 +76,8 @@ export async function prepareTables(
 }
 
 /**
- * Fills both sites: accounts and homes of everybody at both, contacts and ACLs at each user's home. All of a site in one
- * transaction. Answers what each site holds.
+ * Fills both sites: accounts and homes of everybody at both, unless they are provisioned; contacts and ACLs at each user's
+ * home. All of a site in one transaction. Answers what each site holds.
  */
 export async function createPeople(options: PeopleOptions): Promise<Record<string, PeopleCounts>> {
   if (options.synthetic) requireEnough(options.users);
@@ -86,8 +88,8 @@ export async function createPeople(options: PeopleOptions): Promise<Record<strin
 }
 
 async function fillSite(options: PeopleOptions, site: string, half: number): Promise<PeopleCounts> {
-  const { customer, sites, users, seed, urls, contacts, password } = options;
-  const account = accountsOf(seed, password);
+  const { customer, sites, users, seed, urls, contacts, password, provisioned = false } = options;
+  const account = provisioned ? null : accountsOf(seed, password);
   const url = urls[site] ?? '';
   await prepareTables(url, customer, site, sites);
   const life: LifeOptions = { seed, users, domain: `${customer}.example`, ...(contacts !== undefined && { contacts }) };
@@ -123,21 +125,24 @@ async function load(
     half: number;
     ids: { next: number };
     counts: PeopleCounts;
-    account: (username: string) => Cell[];
+    /** Null: they are not made here, nor homes. */
+    account: ((username: string) => Cell[]) | null;
   },
 ): Promise<void> {
   const { sites, half, ids, counts, account } = to;
   const here = people.filter((p) => p.home === half);
-  await copy(
-    client,
-    'users',
-    people.map((p) => account(p.username)),
-  );
-  await copy(
-    client,
-    'tandem.home',
-    people.map((p) => [p.username, sites[p.home] ?? '']),
-  );
+  if (account) {
+    await copy(
+      client,
+      'users',
+      people.map((p) => account(p.username)),
+    );
+    await copy(
+      client,
+      'tandem.home',
+      people.map((p) => [p.username, sites[p.home] ?? '']),
+    );
+  }
   await copy(
     client,
     'rosterusers',
@@ -174,7 +179,7 @@ async function load(
 /** Accounts are the same at both sites. With a password for all, one derivation serves them all; else nobody can sign in. */
 function accountsOf(seed: string, password: string | undefined): (username: string) => Cell[] {
   if (password !== undefined) {
-    const keys = scramKeys(password, createHash('sha256').update(seed).digest().subarray(0, 16));
+    const keys = keysOfAll(seed, password);
     return (username) => [username, ...keys];
   }
   return (username) => {
