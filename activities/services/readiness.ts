@@ -85,7 +85,8 @@ async function plannedAt(
 async function accountFaults(site: OwnSite, customer: CustomerSettings, signal: AbortSignal): Promise<string[]> {
   const { settings } = site;
   const { peer, id, probes } = customer;
-  if (!settings.services.has(settings.site)) return [];
+  const own = settings.services.get(settings.site);
+  if (!own) return [];
   const counted = await countWithoutAccount(site.database(id), peer);
   const faults =
     counted !== null && counted.without > 0
@@ -93,7 +94,9 @@ async function accountFaults(site: OwnSite, customer: CustomerSettings, signal: 
       : [];
   const asked = questionOf(customer, { site: settings.site, half: peer, provisions: false }, 'instant-messaging');
   if (!probes || typeof asked === 'string') return faults;
-  const { ok, because } = await probeKnown({ ...asked, limitMs: probes.limitMs, signal });
+  // At the very site: a proxy before it leads to the other one too, which knows its own users anyway.
+  const target = { ...asked.target, clients: own.clients };
+  const { ok, because } = await probeKnown({ ...asked, target, limitMs: probes.limitMs, signal });
   return ok ? faults : [...faults, `a user of ${peer} could not sign in at ${settings.site}: ${because}`];
 }
 
