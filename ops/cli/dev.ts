@@ -5,7 +5,9 @@ import { CUSTOMER } from '../embedded/configuration.ts';
 import { down, killSite, reset, status, type ProcessStatus } from '../embedded/control.ts';
 import { hasPeople, requireEnough } from '../embedded/people/people.ts';
 import { populate } from '../embedded/people/populate.ts';
+import { THIRD_PARTY } from '../embedded/service.ts';
 import { up, type Stack } from '../embedded/stack.ts';
+import { pointThirdParty } from '../embedded/third-party.ts';
 import { Fault } from '../fault.ts';
 import { connectClient } from '../temporal.ts';
 import { exits, table, wholeNumber, type Context } from './print.ts';
@@ -73,6 +75,7 @@ export function register(program: Command, context: Context): void {
     });
 
   registerLose(dev, context);
+  registerThirdParty(dev, context);
 }
 
 /** The pages of the sites whose Temporal UI answers. */
@@ -93,6 +96,20 @@ function registerLose(dev: Command, { out, state }: Context): void {
       out.answer({ site, killed: lost }, `Site ${site} is lost: ${lost} processes were killed.`);
       out.next(
         `tandem failover start --customer ${CUSTOMER} --from ${site} --reason TEXT --requested-by ID --isolation TEXT`,
+      );
+    });
+}
+
+function registerThirdParty(dev: Command, { out, state }: Context): void {
+  dev
+    .command('third-party')
+    .description('do what a third party is asked to: its configuration leads to another site from now on')
+    .requiredOption('--to <site>', 'the site whose address is written into it')
+    .action(async ({ to }: { to: string }) => {
+      await pointThirdParty(state(), to);
+      out.answer({ to }, `The third party comes to ${to} from now on.`);
+      out.next(
+        `tandem external-update done --customer ${CUSTOMER} --party ${THIRD_PARTY.split('.')[0]} --operator ID --key FILE`,
       );
     });
 }

@@ -8,7 +8,8 @@ import { DIRECTORY_ADDRESS, DIRECTORY_SITE, hasDirectory } from './directory.ts'
 import { choosePorts, isFree, witnessPort, type PortName, type Ports } from './ports.ts';
 import { hasPartner, PARTNER_ADDRESS, PARTNER_SITE } from './partner.ts';
 import { knownService } from './service.ts';
-import { hasNameServer, hasProxy, NAME_SERVER } from './traffic.ts';
+import { hasThirdParty, THIRD_PARTY_SITE } from './third-party.ts';
+import { hasNameServer, hasProxy, NAME_SERVER, THIRD_PARTY_HOST } from './traffic.ts';
 import { findProcesses, killMarked, lives, logPath, stopProcess, type ProcessRecord } from './processes.ts';
 
 /** Looking at a stack, and ending it, whatever has become of the command that started it. */
@@ -91,15 +92,18 @@ async function expected(folder: string): Promise<Expected[]> {
       ];
     }),
     ...(witness === null ? [] : [{ site: WITNESS, name: 'vault' as const, host, port: witness }]),
-    ...(service && hasPartner() ? [partnerOf(service.ports['partner-clients'])] : []),
     ...(service && hasDirectory() ? [directoryOf(service.ports.directory)] : []),
+    ...(service && hasPartner() ? [prosodyOf(PARTNER_SITE, PARTNER_ADDRESS, service.ports['partner-clients'])] : []),
+    ...(service && hasThirdParty()
+      ? [prosodyOf(THIRD_PARTY_SITE, THIRD_PARTY_HOST, service.ports['third-party-clients'])]
+      : []),
     ...(service && hasNameServer()
       ? [{ site: NAME_SERVER, name: 'bind' as const, host, port: service.ports.dns }]
       : []),
   ];
 }
 
-const partnerOf = (port: number): Expected => ({ site: PARTNER_SITE, name: 'prosody', host: PARTNER_ADDRESS, port });
+const prosodyOf = (site: string, host: string, port: number): Expected => ({ site, name: 'prosody', host, port });
 
 const directoryOf = (port: number): Expected => ({
   site: DIRECTORY_SITE,

@@ -1,7 +1,7 @@
 import { partnerEntry, hasPartner } from './partner.ts';
 import { syntheticName } from './people/synthetic.ts';
 import { peoplePassword, type Service } from './service.ts';
-import { hasProxy } from './traffic.ts';
+import { clientsPort } from './traffic.ts';
 
 /** `customers.CUSTOMER.probes` of tandem.yaml: by the address that users come to. */
 export async function probesEntry(folder: string, service: Service): Promise<Record<string, unknown>> {
@@ -13,7 +13,7 @@ export async function probesEntry(folder: string, service: Service): Promise<Rec
     Object.fromEntries(Object.entries(addresses).map(([site, address]) => [site, entry(site, address)]));
   return {
     addresses: of((_, address) => ({
-      clients: `${address}:${hasProxy() ? ports.front : ports.clients}`,
+      clients: `${address}:${clientsPort(service)}`,
       web: `https://${domain}:${ports.web}`,
       address,
     })),

@@ -27,11 +27,16 @@ const portNames = [
   'partner-clients',
   'partner-servers',
   'directory',
+  'servers-front',
+  'third-party-clients',
+  'third-party-servers',
 ] as const;
 export type ServicePorts = Record<(typeof portNames)[number], number>;
 
 /** The domain of the trusted partner. */
 export const PARTNER = 'partner.example';
+/** And that of a third party, with which text goes. */
+export const THIRD_PARTY = 'fabrikam.example';
 
 /** A block that is large enough for what may come, below those of the sites. */
 const BLOCK = 24;
@@ -43,6 +48,10 @@ export interface Service {
   domain: string;
   ports: ServicePorts;
   authority: Authority;
+  /** Of the third party's own making. */
+  strangers: Authority;
+  /** Path of both their certificates: what other servers are believed by. */
+  trusted: string;
   /** Loopback addresses by site. */
   addresses: Record<string, string>;
 }
@@ -76,7 +85,11 @@ export async function prepareService(
   if (!ejabberd) return null;
   const { ports, addresses } = (await knownService(folder)) ?? (await choose(folder, sites));
   const authority = await openAuthority(join(folder, 'tls'));
-  return { ejabberd, domain, ports, authority, addresses };
+  const strangers = await openAuthority(join(folder, 'tls', THIRD_PARTY));
+  const trusted = join(folder, 'tls', 'servers.pem');
+  const both = await Promise.all([authority, strangers].map(({ certificate }) => readFile(certificate, 'utf8')));
+  await writeFile(trusted, both.join(''));
+  return { ejabberd, domain, ports, authority, strangers, trusted, addresses };
 }
 
 /** Chosen once and remembered, as the ports of the sites are. */
@@ -111,7 +124,7 @@ export const peoplePassword = (folder: string): Promise<string> => secret(folder
 
 /** Its part of the site's database, and then the server. The site's PostgreSQL must be up. */
 export async function startService(folder: string, site: string, service: Service, postgres: number): Promise<void> {
-  const { ejabberd, domain, ports, authority, addresses } = service;
+  const { ejabberd, domain, ports, authority, trusted, addresses } = service;
   const owner = await databaseUrl(folder, site, 'tandem', postgres, contactsDatabase);
   await makeServiceTables(ejabberd, owner);
   await grantTables(owner);
@@ -126,9 +139,9 @@ export async function startService(folder: string, site: string, service: Servic
     ports,
     databaseUrl: await databaseUrl(folder, site, SERVICE_ROLE, postgres, contactsDatabase),
     certificate: await certificateFor(authority, join(folder, 'tls', `${site}.pem`), names),
-    authority: authority.certificate,
+    authority: trusted,
     peer: { site: other, address: at },
-    bought: { archiving: true, externalAv: false, partners: [PARTNER] },
+    bought: { archiving: true, externalAv: false, partners: [PARTNER], thirdParties: [THIRD_PARTY] },
     resolver: hasNameServer() ? { address: '127.0.0.1', port: ports.dns } : null,
   });
 }

@@ -18,6 +18,7 @@ import { findServers, type Servers } from './servers.mjs';
 import { hasNameServer, hasProxy, NAME_SERVER, startNameServer, startProxy } from './traffic.ts';
 import { answersHttp, prepareTemporalDatabases, startTemporal, startUi } from './temporal.ts';
 import { prepareVault, startVault } from './vault.ts';
+import { hasThirdParty, startThirdParty, THIRD_PARTY_SITE } from './third-party.ts';
 import { startWitness, witnessServer, type WitnessServer } from './witness.ts';
 
 /**
@@ -93,6 +94,7 @@ export async function up(options: StackOptions): Promise<Stack> {
         ...(service && hasNameServer() && !runs(NAME_SERVER, 'bind') ? [startNameServer(folder, service)] : []),
         ...(service && hasDirectory() && !runs(DIRECTORY_SITE, 'slapd') ? [startDirectory(folder, service)] : []),
         ...(service && hasPartner() && !runs(PARTNER_SITE, 'prosody') ? [startStackPartner(folder, service)] : []),
+        ...(service && hasThirdParty() && !runs(THIRD_PARTY_SITE, 'prosody') ? [startThirdParty(folder, service)] : []),
       ]);
     } catch (error) {
       const before = new Set(running.map((r) => r.pid));

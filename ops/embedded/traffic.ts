@@ -4,23 +4,32 @@ import { WITNESS } from '../config/witness.ts';
 import { findBind, startBind, type BindKey } from '../reference-service/bind.ts';
 import { findHaproxy, haproxySocket, startHaproxy } from '../reference-service/haproxy.ts';
 import { secret } from './secrets.ts';
-import { PARTNER, type Service } from './service.ts';
+import { PARTNER, THIRD_PARTY, type Service } from './service.ts';
 
 /** How the stack's users are led to a site: a name server at neither, and a proxy before the service of each. */
 
 /** A name server, as a witness, is at neither site. */
 export const NAME_SERVER = WITNESS;
 const HOST = '127.0.0.1';
-const BACKEND = 'clients';
 /** Sign-ins a second that a processor of this machine holds, with both sites and all clients on it (ops/bench/FIGURES.md). */
 const PACE_OF_A_CORE = 10;
+/** What HAProxy has before the service, and the port of each that lies behind it. */
+const FRONTS = [
+  { backend: 'clients', front: 'front', behind: 'clients', health: 'xmpp-client' },
+  { backend: 'servers', front: 'servers-front', behind: 'servers', health: 'xmpp-server' },
+] as const;
 const CLIENTS = '_xmpp-client._tcp';
 const SERVERS = '_xmpp-server._tcp';
 /** ejabberd has the targets of SRV records resolved by the machine, which knows no name of ours: the address stands for one. */
 export const PARTNER_HOST = '127.0.0.4';
+export const THIRD_PARTY_HOST = '127.0.0.5';
 
 export const hasNameServer = (): boolean => findBind() !== null;
 export const hasProxy = (): boolean => findHaproxy() !== null;
+
+/** Where clients, and other servers, come to a site. */
+export const clientsPort = ({ ports }: Service): number => (hasProxy() ? ports.front : ports.clients);
+export const serversPort = ({ ports }: Service): number => (hasProxy() ? ports['servers-front'] : ports.servers);
 
 const hostOf = (site: string, { domain }: Service): string => `im-${site}.${domain}`;
 const keyName = (site: string): string => `tandem-${site}`;
@@ -40,8 +49,8 @@ export async function startNameServer(folder: string, service: Service): Promise
   );
   const records = sites.flatMap(([site, address]) => [
     `im-${site} IN A ${address}`,
-    `${CLIENTS} IN SRV 10 50 ${ports.front} ${hostOf(site, service)}.`,
-    `${SERVERS} IN SRV 10 50 ${ports.servers} ${hostOf(site, service)}.`,
+    `${CLIENTS} IN SRV 10 50 ${clientsPort(service)} ${hostOf(site, service)}.`,
+    `${SERVERS} IN SRV 10 50 ${serversPort(service)} ${hostOf(site, service)}.`,
   ]);
   const changes = [
     { name: CLIENTS, types: ['SRV'] },
@@ -49,19 +58,27 @@ export async function startNameServer(folder: string, service: Service): Promise
     { name: '_epoch', types: ['TXT'] },
   ];
   const zone = { name: domain, records, keys, changes };
-  const partner = {
-    name: PARTNER,
-    records: [`${SERVERS} IN SRV 10 50 ${ports['partner-servers']} ${PARTNER_HOST}.`],
-  };
-  await startBind(folder, { site: NAME_SERVER, address: HOST, port: ports.dns, zones: [zone, partner] });
+  const others = [
+    { name: PARTNER, records: [`${SERVERS} IN SRV 10 50 ${ports['partner-servers']} ${PARTNER_HOST}.`] },
+    { name: THIRD_PARTY, records: [`${SERVERS} IN SRV 10 50 ${ports['third-party-servers']} ${THIRD_PARTY_HOST}.`] },
+  ];
+  await startBind(folder, { site: NAME_SERVER, address: HOST, port: ports.dns, zones: [zone, ...others] });
 }
 
 /** The front of a site's service: before both, so that who comes to either is taken to one that is up. */
 export async function startProxy(folder: string, site: string, { addresses, domain, ports }: Service): Promise<void> {
-  const servers = Object.fromEntries(Object.entries(addresses).map(([name, at]) => [name, `${at}:${ports.clients}`]));
   const pace = PACE_OF_A_CORE * availableParallelism();
-  const front = { name: BACKEND, port: ports.front, health: 'xmpp-client', servers, pace } as const;
-  await startHaproxy(folder, { site, domain, address: addresses[site] ?? HOST, ports: [front] });
+  const fronts = FRONTS.map(({ backend, front, behind, health }) => {
+    const servers = Object.entries(addresses).map(([name, at]) => [name, `${at}:${ports[behind]}`] as const);
+    return {
+      name: backend,
+      port: ports[front],
+      health,
+      servers: Object.fromEntries(servers),
+      ...(health === 'xmpp-client' && { pace }),
+    };
+  });
+  await startHaproxy(folder, { site, domain, address: addresses[site] ?? HOST, ports: fronts });
 }
 
 /** `customers.CUSTOMER.dns` and `.proxy` of tandem.yaml. */
@@ -77,13 +94,13 @@ export async function trafficEntry(folder: string, service: Service): Promise<Re
     keys: bySite((site) => ({ name: keyName(site), secret: { file: `secrets/${site}-dns-key` } })),
     ttl: '30s',
     records: [
-      { name: CLIENTS, port: ports.front, targets: bySite((site) => hostOf(site, service)) },
-      { name: SERVERS, port: ports.servers, targets: bySite((site) => hostOf(site, service)) },
+      { name: CLIENTS, port: clientsPort(service), targets: bySite((site) => hostOf(site, service)) },
+      { name: SERVERS, port: serversPort(service), targets: bySite((site) => hostOf(site, service)) },
     ],
   };
   return {
     ...(hasNameServer() && { dns }),
-    ...(hasProxy() && { proxy: [{ backend: BACKEND, servers: bySite((site) => site) }] }),
+    ...(hasProxy() && { proxy: FRONTS.map(({ backend }) => ({ backend, servers: bySite((site) => site) })) }),
   };
 }
 

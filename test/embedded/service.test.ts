@@ -8,6 +8,7 @@ import { readConfiguration } from '../../ops/config/configuration.ts';
 import { settingsFor } from '../../ops/config/settings.ts';
 import { down, killSite, livingProcesses, reset, status } from '../../ops/embedded/control.ts';
 import { up, type Stack } from '../../ops/embedded/stack.ts';
+import { hasThirdParty, pointThirdParty } from '../../ops/embedded/third-party.ts';
 import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 import { sql } from '../rig/sql.ts';
 
@@ -51,6 +52,21 @@ describe.skipIf(findEjabberd() === null)('the reference service in the stack', (
       }
     }
   });
+
+  it.skipIf(!hasThirdParty())(
+    'has a third party that comes to the site which its own configuration names',
+    async () => {
+      const its = async (): Promise<string[]> => {
+        const [process] = (await status(folder)).filter(({ site }) => site === 'third-party');
+        const text = await readFile(join(folder, 'data', 'third-party', 'prosody', 'prosody.cfg.lua'), 'utf8');
+        return [process?.state ?? '', process?.host ?? '', /SRV 0 0 \d+ ([\d.]+)\./.exec(text)?.[1] ?? ''];
+      };
+      expect(await its()).toEqual(['running', '127.0.0.5', '127.0.0.2']);
+      await pointThirdParty(folder, 'west');
+      expect(await its()).toEqual(['running', '127.0.0.5', '127.0.0.3']);
+      await expect(pointThirdParty(folder, 'north')).rejects.toThrow('the stack has none of this name');
+    },
+  );
 
   it('keeps its tables apart from ours, also when it is started once more', async () => {
     const at = stack.sites['east']?.databaseUrl ?? '';

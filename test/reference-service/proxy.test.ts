@@ -1,3 +1,6 @@
+import { once } from 'node:events';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { haproxySwitch } from '../../activities/traffic/haproxy.ts';
 import { stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
@@ -13,6 +16,8 @@ let folder: string;
 let service: ServiceSites;
 let proxy: ProcessRecord;
 let front: string;
+/** The port for other servers. */
+let others: number;
 
 const lead = (to: string[]): Promise<unknown> => {
   const servers = new Map([
@@ -29,22 +34,51 @@ const lead = (to: string[]): Promise<unknown> => {
 const come = (user: 'anna' | 'wendy'): Promise<Session> => service.signIn(user, 'west', front);
 const THROUGH = '127.0.0.1';
 
+/** What HAProxy says of a server: UP, DOWN and so on. */
+async function stateOf(backend: string, server: string): Promise<string> {
+  const socket = connect({ path: haproxySocket(folder, 'west') });
+  socket.end('show stat\n');
+  const line = (await text(socket)).split('\n').find((row) => row.startsWith(`${backend},${server},`));
+  return line?.split(',')[17] ?? '';
+}
+
+/** The first that is said to another domain's server that comes through it; empty when nothing is within a second. */
+async function greeting(): Promise<string> {
+  const socket = connect(others, THROUGH);
+  socket.write(
+    `<?xml version='1.0'?><stream:stream to='${DOMAIN}' from='else.example' version='1.0' xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'>`,
+  );
+  socket.setTimeout(1000, () => socket.destroy());
+  const [first = ''] = await Promise.race([once(socket, 'data'), once(socket, 'close').then(() => [])]);
+  socket.destroy();
+  return String(first);
+}
+
 // Neither is on every machine: root on Debian gets them by `npm test` itself, and CI is that.
 describe.skipIf(ejabberd === null || findHaproxy() === null)('ejabberd behind HAProxy', () => {
   beforeAll(async () => {
     if (!ejabberd) return;
+    const behind = await freePort();
     [folder, service] = await Promise.all([
       scratchFolder(),
-      startServiceSites(ejabberd, { anna: 'east', wendy: 'west' }),
+      startServiceSites(
+        ejabberd,
+        { anna: 'east', wendy: 'west' },
+        { bought: { partners: [] }, strangers: [], dns: 9, servers: behind },
+      ),
     ]);
     const port = await freePort();
     front = `${THROUGH}:${port}`;
-    const servers = { east: `${address.east}:${service.clients}`, west: `${address.west}:${service.clients}` };
+    const at = (behindIt: number) => ({ east: `${address.east}:${behindIt}`, west: `${address.west}:${behindIt}` });
+    others = await freePort();
     proxy = await startHaproxy(folder, {
       site: 'west',
       domain: DOMAIN,
       address: THROUGH,
-      ports: [{ name: 'c2s', port, health: 'xmpp-client', servers }],
+      ports: [
+        { name: 'c2s', port, health: 'xmpp-client', servers: at(service.clients) },
+        { name: 's2s', port: others, health: 'xmpp-server', servers: at(behind) },
+      ],
     });
   }, 60_000);
   afterEach(() => service.leaveAll());
@@ -62,6 +96,23 @@ describe.skipIf(ejabberd === null || findHaproxy() === null)('ejabberd behind HA
     await expect.poll(() => anna.ended, { timeout: 3000 }).not.toBeNull();
     expect((await come('wendy')).at).toBe(THROUGH);
   });
+
+  it('one that is frozen is no longer given to other servers, within seconds, and the other one is all the while', async () => {
+    const both = async (): Promise<string[]> => [await stateOf('s2s', 'east'), await stateOf('s2s', 'west')];
+    await expect.poll(both, { timeout: 5000 }).toEqual(['UP', 'UP']);
+    process.kill(service.processes.east.pid, 'SIGSTOP');
+    try {
+      const start = performance.now();
+      await expect.poll(async () => (await both())[0], { timeout: 9000 }).toBe('DOWN');
+      expect(performance.now() - start).toBeLessThan(8000);
+      const greetings = await Promise.all([greeting(), greeting(), greeting(), greeting()]);
+      expect(greetings.map((said) => said.includes('stream:features'))).toEqual([true, true, true, true]);
+      expect((await both())[1]).toBe('UP');
+    } finally {
+      process.kill(service.processes.east.pid, 'SIGCONT');
+    }
+    await expect.poll(both, { timeout: 10_000 }).toEqual(['UP', 'UP']);
+  }, 40_000);
 
   it('a frozen one is marked down within seconds, which cuts off its users, and up again when it greets', async () => {
     await lead(['east']);

@@ -1,15 +1,16 @@
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inject } from 'vitest';
 import type { ManagementAccess } from '../../activities/settings.ts';
 import { prepareTables } from '../../ops/embedded/people/people.ts';
 import { SERVICE_ROLE } from '../../ops/embedded/postgres.ts';
-import { stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
+import { lives, stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
 import { databaseUrl } from '../../ops/embedded/secrets.ts';
 import { grantTables } from '../../ops/embedded/service.ts';
-import { certificateFor, openAuthority } from '../../ops/reference-service/authority.ts';
+import { certificateFor, openAuthority, type Authority } from '../../ops/reference-service/authority.ts';
 import { nodeOf } from '../../ops/reference-service/ejabberd/configuration.ts';
+import type { BoughtServices } from '../../ops/reference-service/ejabberd/services.ts';
 import { findEjabberd, type Ejabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 import { makeServiceTables, startEjabberd } from '../../ops/reference-service/ejabberd/site.ts';
 import { admitToManagement } from '../../ops/reference-service/ejabberd/tokens.ts';
@@ -28,9 +29,23 @@ export const PASSWORD = 'a password of the tests';
 /** Why a test may be skipped: a real ejabberd is not on every machine; root on Debian gets it by `npm test` itself, and CI is that. */
 export const ejabberd = findEjabberd();
 
+/** With whom they federate. */
+export interface Federation {
+  bought: Pick<BoughtServices, 'partners' | 'thirdParties'>;
+  /** PEM: authorities that are believed beside their own. */
+  strangers: readonly string[];
+  /** A DNS on loopback. */
+  dns: number;
+  /** The port at which other servers come, the same at both. */
+  servers: number;
+}
+
 export interface ServiceSites {
+  folder: string;
   processes: Record<Site, ProcessRecord>;
   clients: number;
+  /** Whose certificates both have. */
+  authority: Authority;
   /** Where a site's ejabberd keeps its configuration and its log. */
   home: (site: Site) => string;
   /** A statement in a site's database, as its owner. */
@@ -55,6 +70,7 @@ export interface ServiceSites {
 export async function startServiceSites(
   installed: Ejabberd,
   homes: Record<string, Site | null>,
+  federation: Federation | null = null,
 ): Promise<ServiceSites> {
   const folder = await mkdtemp(join(tmpdir(), 'tandem-service-'));
   await chmod(folder, 0o755); // Mnesia wants to be let in.
@@ -63,6 +79,8 @@ export async function startServiceSites(
   const ports = { clients: await freePort(), distribution: await freePort(), management: await freePort() };
   const authority = await openAuthority(join(folder, 'tls'));
   const ca = await readFile(authority.certificate, 'utf8');
+  const trusted = join(folder, 'tls', 'trusted.pem');
+  await writeFile(trusted, [ca, ...(federation?.strangers ?? [])].join(''));
   const at = (site: Site, text: string): Promise<unknown> => sql(databases[site].url, text);
   const asService = async (site: Site): Promise<string> => {
     const { folder: stack, sites: all } = inject('stack');
@@ -81,17 +99,23 @@ export async function startServiceSites(
       site,
       domain: DOMAIN,
       address: address[site],
-      ports,
+      ports: { ...ports, ...(federation && { servers: federation.servers }) },
       databaseUrl: await asService(site),
       certificate: await certificateFor(authority, join(folder, 'tls', `${site}.pem`), [DOMAIN, address[site]]),
-      authority: authority.certificate,
+      authority: trusted,
       peer: { site: peer, address: address[peer] },
+      ...(federation && {
+        bought: { archiving: false, externalAv: false, ...federation.bought },
+        resolver: { address: '127.0.0.1', port: federation.dns },
+      }),
     });
   };
   const processes = { east: await start('east'), west: await start('west') };
   const home = (site: Site): string => join(folder, 'data', site, 'ejabberd');
   const sessions: Session[] = [];
   return {
+    folder,
+    authority,
     processes,
     clients: ports.clients,
     home,
@@ -113,7 +137,7 @@ export async function startServiceSites(
       call({ node: nodeOf(site, address[site]), port: ports.distribution, home: home(site) }, { module, name, args }),
     async close() {
       for (const record of Object.values(processes)) {
-        process.kill(record.pid, 'SIGCONT');
+        if (await lives(record)) process.kill(record.pid, 'SIGCONT');
         await stopProcess(folder, record, 'SIGTERM', 5000);
       }
       await Promise.all(Object.values(databases).map((database) => database.drop()));

@@ -25,6 +25,7 @@ const SOURCES = [
   'mod_tandem_filter_links.erl',
   'mod_tandem_filter_text.erl',
   'mod_tandem_archive.erl',
+  'mod_tandem_federation.erl',
 ].map((name) => fileURLToPath(new URL(name, import.meta.url)));
 
 export interface Ejabberd {

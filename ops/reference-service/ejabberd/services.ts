@@ -8,8 +8,10 @@ export interface BoughtServices {
   archiving: boolean;
   /** Calls of users on the Internet go through a relay. Without it none is offered. */
   externalAv: boolean;
-  /** Domains of trusted partners; to and from others nothing goes. */
+  /** Domains of trusted partners. */
   partners: readonly string[];
+  /** Domains with which text is exchanged, and nothing else; to and from all others nothing goes. Left out: none. */
+  thirdParties?: readonly string[];
 }
 
 /** Days after which uploaded files are deleted, as archives are (activities/archive/expired.ts). */
@@ -88,6 +90,9 @@ export function serviceModules({ ports, bought }: EjabberdOptions): Record<strin
       },
       mod_http_upload_quota: { max_days: UPLOADS_KEPT_DAYS },
     }),
+    ...(ports.servers !== undefined && {
+      mod_tandem_federation: { partners: bought?.partners ?? [], external_av: bought?.externalAv ?? false },
+    }),
     ...(ports.stun !== undefined && { mod_stun_disco: { offer_local_services: true, access: 'local' } }),
   };
 }
@@ -97,17 +102,17 @@ export function serviceModules({ ports, bought }: EjabberdOptions): Record<strin
  * DNS.
  */
 export function serverRules({ ports, bought }: EjabberdOptions): { rules: Entry; acl: Entry; access: Entry } {
-  const partners = bought?.partners ?? [];
+  const federated = [...(bought?.partners ?? []), ...(bought?.thirdParties ?? [])];
   return {
     rules: {
       s2s_use_starttls: 'required',
-      s2s_access: 'partners',
+      s2s_access: 'federated',
       ...(ports.servers !== undefined && { outgoing_s2s_port: ports.servers }),
     },
-    acl: { local: { user_regexp: '' }, ...(partners.length > 0 && { partners: { server: partners } }) },
+    acl: { local: { user_regexp: '' }, ...(federated.length > 0 && { federated: { server: federated } }) },
     access: {
       local: { allow: 'local' },
-      partners: partners.length > 0 ? { allow: 'partners' } : { deny: 'all' },
+      federated: federated.length > 0 ? { allow: 'federated' } : { deny: 'all' },
     },
   };
 }

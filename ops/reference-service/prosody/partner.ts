@@ -23,9 +23,16 @@ export interface PartnerOptions {
   /** PEM: its certificate with its key, and the authority by which it believes other servers. */
   certificate: string;
   authority: string;
-  /** The DNS that leads it to others; null: the machine's. */
-  resolver: { address: string; port: number } | null;
+  /** How it finds others: by a DNS, by what is written here of one domain and nothing else, or (null) as the machine does. */
+  resolver: { address: string; port: number } | Route | null;
   accounts: readonly { user: string; password: string }[];
+}
+
+/** One address of one domain, in the configuration of somebody else. */
+export interface Route {
+  domain: string;
+  address: string;
+  port: number;
 }
 
 /** Whether it is on this machine, with the resolver it needs. */
@@ -97,8 +104,17 @@ function partnerConfiguration({ domain, address, ports, resolver, home }: Partne
   return `${lines.join('\n')}\n`;
 }
 
-const unbound = ({ address, port }: { address: string; port: number }): string =>
-  `{ resolvconf = false; hoststxt = false; forward = { "${address}@${port}" }; options = { ["do-not-query-localhost:"] = "no" } }`;
+function unbound(resolver: NonNullable<PartnerOptions['resolver']>): string {
+  const { address, port } = resolver;
+  const asked = `forward = { "${address}@${port}" }; options = { ["do-not-query-localhost:"] = "no" }`;
+  return `{ resolvconf = false; hoststxt = false; ${'domain' in resolver ? known(resolver) : asked} }`;
+}
+
+/** All that it will ever know of the domain, whatever the DNS says. */
+function known({ domain, address, port }: Route): string {
+  const service = `_xmpp-server._tcp.${domain}. 60 IN SRV 0 0 ${port} ${address}.`;
+  return `options = { ["local-zone:"] = ${lua(`${domain}. static`)}; ["local-data:"] = ${lua(service)} }`;
+}
 
 /** As Prosody names its files. */
 const encoded = (name: string): string =>
