@@ -25,6 +25,8 @@ export interface ProbeConfiguration {
   /** By home: the half whose users they stand for. */
   accounts: ReadonlyMap<string, Record<(typeof probeAccounts)[number], Referenced>>;
   partner: (Omit<ProbePartner, 'password'> & Referenced) | null;
+  /** `address:port`, as Node's resolver takes it. */
+  resolver: string | null;
   ca: PlacedFile | null;
   limitMs: number;
 }
@@ -36,7 +38,7 @@ export function probesOf(
   known: ReadonlyMap<string, SiteConfiguration>,
 ): ProbeConfiguration | null {
   if (!at.present) return null;
-  const f = at.fields(['addresses', 'accounts', 'partner', 'ca', 'limit']);
+  const f = at.fields(['addresses', 'accounts', 'partner', 'resolver', 'ca', 'limit']);
   const limitMs = f.limit.duration(USUAL_MS);
   if (limitMs < SHORTEST_MS || limitMs > LONGEST_MS) f.limit.fault(`${f.limit.seen()}; from 5s to 2m is allowed`);
   // A site that is not named has the address of its service, and no web.
@@ -47,6 +49,9 @@ export function probesOf(
     addresses: new Map(places.map(([site, place]) => [site, addressesOf(place, known.get(site)?.service?.clients)])),
     accounts: new Map(Object.entries(f.accounts.fields(sites)).map(([site, place]) => [site, accountsOf(place)])),
     partner: f.partner.present ? partnerOf(f.partner) : null,
+    resolver: f.resolver.present
+      ? f.resolver.text('the IP address and port of a name server are expected, such as 192.0.2.53:53', nameServer)
+      : null,
     ca: f.ca.present ? fileOf(f.ca) : null,
     limitMs,
   };
@@ -64,6 +69,11 @@ function addressesOf(
     address: f?.address.present ? f.address.text('an IP address is expected', (v) => isIP(v) !== 0) : null,
   };
 }
+
+const nameServer = (value: string): boolean => {
+  const [, address = '', port = ''] = /^\[?([^\]]+)\]?:(\d{1,5})$/.exec(value) ?? [];
+  return isIP(address) === (value.startsWith('[') ? 6 : 4) && Number(port) > 0 && Number(port) < 65_536;
+};
 
 function encrypted(value: string): boolean {
   if (!URL.canParse(value)) return false;
@@ -100,7 +110,7 @@ function partnerOf(at: Cursor): Omit<ProbePartner, 'password'> & Referenced {
 /** What the worker of one site needs to probe it, with the passwords. */
 export async function probeSettings(
   configuration: Configuration,
-  { addresses, accounts, partner, ca, limitMs }: ProbeConfiguration,
+  { addresses, accounts, partner, resolver, ca, limitMs }: ProbeConfiguration,
 ): Promise<ProbeSettings> {
   const trusted = await certificates(configuration, ca);
   const read = async ({ user, password }: Referenced): Promise<ProbeAccount> => ({
@@ -112,7 +122,7 @@ export async function probeSettings(
     return [half, { first, second, third }] as const;
   });
   return {
-    targets: new Map([...addresses].map(([site, at]) => [site, { ...at, ca: trusted }])),
+    targets: new Map([...addresses].map(([site, at]) => [site, { ...at, resolver, ca: trusted }])),
     accounts: new Map(await together(all)),
     partner: partner && { domain: partner.domain, clients: partner.clients, ...(await read(partner)) },
     limitMs,

@@ -1,7 +1,7 @@
 import { partnerEntry, hasPartner } from './partner.ts';
 import { syntheticName } from './people/synthetic.ts';
 import { peoplePassword, type Service } from './service.ts';
-import { clientsPort } from './traffic.ts';
+import { clientsPort, hasNameServer } from './traffic.ts';
 
 /** `customers.CUSTOMER.probes` of tandem.yaml: by the address that users come to. */
 export async function probesEntry(folder: string, service: Service): Promise<Record<string, unknown>> {
@@ -19,6 +19,7 @@ export async function probesEntry(folder: string, service: Service): Promise<Rec
     })),
     accounts: of((site) => ({ first: account(site, 1), second: account(site, 2), third: account(site, 3) })),
     ...(hasPartner() && partnerEntry(service, password)),
+    ...(hasNameServer() && { resolver: `127.0.0.1:${ports.dns}` }),
     ca: 'tls/ca.pem',
   };
 }

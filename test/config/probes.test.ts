@@ -64,6 +64,8 @@ describe('probes are refused', () => {
     ],
     ['a limit in which nobody can sign in', { limit: '1s' }, /limit: "1s"; from 5s to 2m/],
     ['a partner without a domain', { partner: { clients: 'p:1', ...account('p') } }, /partner\.domain/],
+    ['a name for a name server', { resolver: 'ns1.example:53' }, /resolver: .*the IP address and port/],
+    ['a name server without a port', { resolver: '192.0.2.53' }, /resolver: .*the IP address and port/],
     ['an unknown key', { adress: {} }, /adress: unknown key/],
   ])('with %s', (_, change, told) => {
     expect(read({ addresses, accounts, ...change }).faults).toMatch(told);

@@ -15,7 +15,7 @@ const account = { user: 'nobody', password: 'a password of the probes' };
 function ask(clients: string, change: Partial<ProbeQuestion> = {}, ca: string | null = null): Promise<ProbeResult> {
   return probeService({
     service: 'instant-messaging',
-    target: { domain: DOMAIN, clients, web: null, address: null, ca },
+    target: { domain: DOMAIN, clients, web: null, address: null, resolver: null, ca },
     accounts: { first: account, second: account, third: account },
     relay: false,
     partner: null,

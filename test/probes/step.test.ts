@@ -42,7 +42,7 @@ function planned(move: string, one: Step, round = 0): PlannedStep {
 describe('a plan', () => {
   const account = { user: 'a', password: 'x' };
   const probes: ProbeSettings = {
-    targets: new Map([['west', { clients: 'west:5222', web: null, address: null, ca: null }]]),
+    targets: new Map([['west', { clients: 'west:5222', web: null, address: null, resolver: null, ca: null }]]),
     accounts: new Map([['east', { first: account, second: account, third: account }]]),
     partner: null,
     limitMs: 5000,

@@ -144,6 +144,7 @@ function running(folder: string, record: ProcessRecord, options: EjabberdOptions
       clients: `${address}:${ports.clients}`,
       web: `https://${DOMAIN}:${ports.web}`,
       address,
+      resolver: null,
       ca,
     },
     accounts: { first: account('first'), second: account('second'), third: account('third') },

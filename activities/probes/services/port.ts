@@ -19,6 +19,8 @@ export interface ProbeTarget {
   web: string | null;
   /** The site's own address, to which the host of `web` leads whatever the DNS says of it now; null: the DNS says it. */
   address: string | null;
+  /** `address:port` of a name server that leads users to their site, as it says at this moment; null: `clients` does. */
+  resolver: string | null;
   /** PEM: trusted instead of the public certificates; null: those are. */
   ca: string | null;
 }

@@ -1,3 +1,5 @@
+import { greets } from '../service.ts';
+import { ledTo, type Led } from './led.ts';
 import { moment, type ProbeAccount, type ProbeOrder } from './port.ts';
 import { Session, type SessionOptions, type Stanza } from './session.ts';
 
@@ -72,6 +74,23 @@ export class ProbeRun {
     // What is sent to a user before his presence was taken up comes back, as if he were away.
     if (options.available) await this.hears(session, `${who} to be available`, (s) => isOwnPresence(s, session.jid));
     return session;
+  }
+
+  /** Where the DNS leads clients, or other domains' servers, each of which greets; nowhere when none is to be asked. */
+  async ledTo(of: 'client' | 'server'): Promise<Led[]> {
+    const { domain, resolver } = this.order.target;
+    if (resolver === null) return [];
+    const led = await this.expect(`to be led to ${domain} by the name server ${resolver}`, () =>
+      ledTo(domain, of, resolver),
+    );
+    await Promise.all(
+      led.map(({ by, host, address, port, direct }) =>
+        this.expect(`a greeting at ${host}:${port} (${address}), to which ${by} leads`, () =>
+          greets({ host: address, port, of, direct }, domain, this.over),
+        ),
+      ),
+    );
+    return led;
   }
 
   /** What `session` hears and `test` is looking for; also when it has heard it already. */
