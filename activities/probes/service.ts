@@ -4,7 +4,7 @@ import tls from 'node:tls';
 /** A site's service as its users find it, from where we stand. Whoever asks gives a signal with a limit. */
 
 /** XMPP servers greet with the stream they open; anything that was written back shows that somebody is there. */
-const greetingOf = (domain: string, of: Greeting['of']): string =>
+export const greetingOf = (domain: string, of: Greeting['of']): string =>
   `<?xml version='1.0'?><stream:stream to='${domain}' version='1.0' xmlns='jabber:${of}' xmlns:stream='http://etherx.jabber.org/streams'>`;
 
 /** Connects to the port at which clients sign in and waits for its greeting. A connection that stays silent is a failure. */

@@ -17,6 +17,11 @@ const meanings: readonly (readonly [pattern: RegExp, observed: string, next: str
     'Compare the file that `service.management.token` names with table `oauth_token` of its database, and `api_permissions` with ops/reference-service/ejabberd/MODULE.md.',
   ],
   [
+    /certificate that (expired|is not valid)/,
+    'its certificate is not in its time',
+    'Renew it; `ejabberdctl reload_config` takes a new one in `certfiles`. A clock that is wrong does the same.',
+  ],
+  [
     /certificate|altname|CERT_/i,
     'its certificate is not trusted',
     'Renew it, or correct `service.management.ca` of this site.',

@@ -1,10 +1,13 @@
 import { request as overHttp } from 'node:http';
 import { request as overTls } from 'node:https';
+import { withDate } from '../probes/certificate.ts';
 import type { ManagementAccess } from '../settings.ts';
 
 /** ejabberd's API (mod_http_api): what Tandem asks a service that it knows. Nothing in here changes who may serve. */
 
 const ANSWER_BYTES = 1024 * 1024;
+/** To look again at a certificate that was refused, for what is said of it. */
+const DATE_LIMIT_MS = 1000;
 
 /**
  * Makes the service read now what the site's database says of the right to serve, and answers which site it then takes each
@@ -66,11 +69,10 @@ export async function askService(
     return JSON.parse(text) as unknown;
   } catch (error) {
     signal?.throwIfAborted();
+    const place = { host: at.hostname.replaceAll(/[[\]]/g, ''), port: Number(at.port || 443), of: 'https' } as const;
     const because = limit.aborted
       ? `no whole answer within ${limitMs} ms`
-      : error instanceof Error
-        ? error.message
-        : String(error);
+      : (await withDate(error, place, at.hostname, DATE_LIMIT_MS)).message;
     throw new Error(`${command}: ${because}`, { cause: error });
   }
 }

@@ -2,6 +2,8 @@ import type { Command } from 'commander';
 import { inspectDirectory, type DirectoryLook } from '../../activities/directory/inspect.ts';
 import { inspectBucket, judgeBucket, type Finding } from '../../activities/vault/bucket.ts';
 import { inspectDatabase, inspectPeerDatabase } from '../../activities/contacts/inspect.ts';
+import { inspectCertificates } from '../../activities/services/certificates.ts';
+import { inspectModules } from '../../activities/services/modules.ts';
 import { inspectPeerService, inspectService, noService } from '../../activities/services/inspect.ts';
 import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts';
 import type { ManagementAccess, SiteSettings, VaultAccess } from '../../activities/settings.ts';
@@ -72,6 +74,10 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
     cleaner ? inspectBucket(cleaner, { signal }).then(judgeCleaner) : [noCleaner(vault)],
     witness ? inspectBucket(witness, { signal }).then(judgeWitness) : [noWitness],
     ...[...settings.peerVaults.values()].map((access) => bucket(access, 'peer')),
+    ...[...settings.customers.values()].flatMap((customer) => [
+      inspectCertificates(settings, customer),
+      inspectModules(settings, customer),
+    ]),
     ...[...settings.customers.values()].flatMap(({ id, domain, peer, databaseUrl, peerDatabaseUrl }) => [
       inspectDatabase(databaseUrl, { customer: id, site: from }),
       inspectPeerDatabase(peerDatabaseUrl, { customer: id, site: peer }),

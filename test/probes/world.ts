@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ProbeQuestion, ProbeResult, ProbedService } from '../../activities/probes/services/port.ts';
@@ -47,6 +47,8 @@ export interface Running {
   sessions(): Promise<number>;
   /** Whether it takes what comes from the servers of a domain, and sends to them. */
   federatesWith(domain: string): Promise<boolean>;
+  /** Makes it trust these authorities (PEM) and no others. */
+  trust(authorities: string): Promise<void>;
   /** Leads it by a DNS on loopback instead of the machine's. */
   resolveBy(port: number): Promise<void>;
   /** Makes it forget where users are at home. */
@@ -169,6 +171,11 @@ function running(folder: string, record: ProcessRecord, options: EjabberdOptions
     },
     async federatesWith(domain) {
       return (await call(node, { module: 'ejabberd_s2s', name: 'allow_host', args: [DOMAIN, domain] })) === 'true';
+    },
+    async trust(authorities) {
+      await writeFile(join(node.home, 'ca.pem'), authorities);
+      // Of TLS, ejabberd keeps what it has read of the file for as long as its time does not change.
+      await call(node, { module: 'ejabberd_config', name: 'reload', args: [] });
     },
     async resolveBy(port) {
       const set = (name: string, ...terms: string[]): Promise<string> =>

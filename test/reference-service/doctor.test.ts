@@ -3,7 +3,8 @@ import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inspectService } from '../../activities/services/inspect.ts';
-import type { ManagementAccess } from '../../activities/settings.ts';
+import { inspectModules } from '../../activities/services/modules.ts';
+import type { CustomerSettings, ManagementAccess, SiteSettings } from '../../activities/settings.ts';
 import { DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 
 /** What `tandem doctor` says of an ejabberd that would betray a restore. */
@@ -134,6 +135,43 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
       (tree) => delete tree.modules['mod_tandem_filter'],
       ['modules: mod_tandem_filter is not among them; what users send is not filtered'],
     );
+  });
+
+  describe('that lacks a module', () => {
+    const account = { user: 'a', password: 'x' };
+    const target = { clients: 'e:1', web: 'https://e', address: null, resolver: null, ca: null };
+    const probes = {
+      targets: new Map([['east', target]]),
+      accounts: new Map([['east', { first: account, second: account, third: account }]]),
+      partner: null,
+      limitMs: 5000,
+    };
+    const told = async (customer: Partial<CustomerSettings>, token = 'own-east'): Promise<string[]> => {
+      const own = { clients: 'e:1', api: null, outsideCheck: null, management: service.api('east', token) };
+      const site = { site: 'east', services: new Map([['east', own]]) } as unknown as SiteSettings;
+      const of = { id: 'acme', domain: DOMAIN, options: [], ...customer } as unknown as CustomerSettings;
+      return (await inspectModules(site, of)).map(({ severity, observed }) => `${severity}: ${observed}`);
+    };
+
+    it('is named with each service that cannot work, of those that are looked at or were bought', async () => {
+      const web = [
+        'error: audio-video cannot work: mod_stun_disco is not among its modules',
+        'error: file-transfer cannot work: mod_http_upload is not among its modules',
+        'error: web-access cannot work: mod_bosh is not among its modules',
+      ];
+      expect((await told({ probes })).toSorted()).toEqual(web);
+      expect((await told({ options: ['content-archiving', 'third-party-federation'] })).toSorted()).toEqual([
+        'error: archiving cannot work: mod_mam, mod_tandem_archive are not among its modules',
+        'error: third-party-federation cannot work: mod_tandem_federation is not among its modules',
+      ]);
+      expect(await told({})).toEqual([]);
+    });
+
+    it('is not found out by who may not ask: that is said', async () => {
+      expect(await told({ probes }, 'peer-east')).toEqual([
+        'warning: which modules it has was not seen (tandem_modules: answered with 403)',
+      ]);
+    });
   });
 
   it('that cannot be asked is an error that says why', async () => {

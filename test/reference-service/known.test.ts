@@ -16,6 +16,7 @@ const look = (account = anna): Promise<ProbeResult> =>
       clients: `${address.west}:${service.clients}`,
       web: null,
       address: null,
+      resolver: null,
       ca: service.api('west').ca,
     },
     accounts: { first: account, second: account, third: account },

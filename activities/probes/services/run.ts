@@ -1,7 +1,11 @@
+import { withDate } from '../certificate.ts';
 import { greets } from '../service.ts';
 import { ledTo, type Led } from './led.ts';
 import { moment, type ProbeAccount, type ProbeOrder } from './port.ts';
 import { Session, type SessionOptions, type Stanza } from './session.ts';
+
+/** To look once more at a certificate that was refused. */
+const DATE_MS = 1000;
 
 /** What a probe expected and did not see. The message is all that anybody is told of it. */
 export class Unmet extends Error {}
@@ -68,12 +72,21 @@ export class ProbeRun {
     const at = session.service.replace(/^xmpp:\/\//, '');
     await this.expect(
       `${who} to sign in at ${at}`,
-      () => session.open(this.leftMs),
+      () => session.open(this.leftMs).catch((error: unknown) => this.dated(error, session.service, options.domain)),
       () => `nothing more than ${session.came}`,
     );
     // What is sent to a user before his presence was taken up comes back, as if he were away.
     if (options.available) await this.hears(session, `${who} to be available`, (s) => isOwnPresence(s, session.jid));
     return session;
+  }
+
+  /** Throws the error, with the date where a certificate is not in its time. */
+  private async dated(error: unknown, service: string, domain = this.order.target.domain): Promise<never> {
+    const { protocol, hostname, port } = new URL(service.replace(/^bosh:/, ''));
+    const host = hostname.replaceAll(/[[\]]/g, '');
+    const xmpp = { host, port: Number(port), of: 'client', direct: false } as const;
+    const web = { host, port: Number(port || 443), of: 'https' } as const;
+    throw await withDate(error, protocol === 'xmpp:' ? xmpp : web, domain, Math.min(DATE_MS, this.leftMs));
   }
 
   /** Where the DNS leads clients, or other domains' servers, each of which greets; nowhere when none is to be asked. */

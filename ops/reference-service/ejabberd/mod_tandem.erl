@@ -155,5 +155,7 @@ commands() ->
         module = ?MODULE, function = where, args = [{user, binary}, {host, binary}], result = {site, string}},
      #ejabberd_commands{name = tandem_faults, tags = [tandem], desc = "What is wrong with this configuration for Tandem",
         module = mod_tandem_doctor, function = faults, args = [{host, binary}], result = {faults, {list, {fault, string}}}},
+     #ejabberd_commands{name = tandem_modules, tags = [tandem], desc = "The modules that are loaded",
+        module = mod_tandem_doctor, function = modules, args = [{host, binary}], result = {modules, {list, {module, string}}}},
      #ejabberd_commands{name = tandem_rights, tags = [tandem], desc = "The halves and the sites that may serve them",
         module = ?MODULE, function = rights, args = [{host, binary}], result = {rights, {list, {right, string}}}}].

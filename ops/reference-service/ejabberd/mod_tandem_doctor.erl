@@ -4,7 +4,7 @@
 %% Licensed as mod_tandem is.
 -module(mod_tandem_doctor).
 
--export([faults/1]).
+-export([faults/1, modules/1]).
 
 %% Without these there are no contacts or block lists to be moved.
 -define(NEEDED, [mod_roster, mod_privacy, mod_blocking]).
@@ -22,6 +22,9 @@
 faults(Host) ->
     lists:append([accounts(Host), schema(), missing(Host), queues(), ticks(), names(Host), linked(Host)
                   | [stored(Host, Module) || Module <- ?STORED]]).
+
+%% By name.
+modules(Host) -> [atom_to_binary(Module) || Module <- gen_mod:loaded_modules(Host)].
 
 accounts(Host) ->
     [<<"auth_use_cache: true; an account that was disabled would still sign in">> || ejabberd_option:auth_use_cache()]

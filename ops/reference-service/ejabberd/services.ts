@@ -106,6 +106,8 @@ export function serverRules({ ports, bought }: EjabberdOptions): { rules: Entry;
   return {
     rules: {
       s2s_use_starttls: 'required',
+      // A domain that could not be reached is not tried again for so long; 300 s by default, in which all that is sent there comes back.
+      s2s_max_retry_delay: '5 seconds',
       s2s_access: 'federated',
       ...(ports.servers !== undefined && { outgoing_s2s_port: ports.servers }),
     },

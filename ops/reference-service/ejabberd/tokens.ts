@@ -17,7 +17,16 @@ export function managementPermissions(domain: string): Record<string, unknown> {
     'the site': {
       from: ['mod_http_api'],
       who: who(scopes.own),
-      what: [...looks, 'tandem_faults', 'tandem_where', 'tandem_archiving', 'kick_user', 'register', 'unregister'],
+      what: [
+        ...looks,
+        'tandem_faults',
+        'tandem_modules',
+        'tandem_where',
+        'tandem_archiving',
+        'kick_user',
+        'register',
+        'unregister',
+      ],
     },
     'its peer': { from: ['mod_http_api'], who: who(scopes.peer), what: looks },
   };

@@ -22,6 +22,8 @@ export interface PartnerOptions {
   ports: { clients: number; servers: number };
   /** PEM: its certificate with its key, and the authority by which it believes other servers. */
   certificate: string;
+  /** Another one, which it shows to other servers. */
+  forServers?: string;
   authority: string;
   /** How it finds others: by a DNS, by what is written here of one domain and nothing else, or (null) as the machine does. */
   resolver: { address: string; port: number } | Route | null;
@@ -50,7 +52,8 @@ export async function startPartner(folder: string, options: PartnerOptions): Pro
   for (const each of folders) await mkdir(each, { recursive: true, mode: 0o700 });
   await copyFile(options.certificate, own('site.pem'));
   await copyFile(options.authority, own('ca.pem'));
-  const files = [own('site.pem'), own('ca.pem')];
+  await copyFile(options.forServers ?? options.certificate, own('servers.pem'));
+  const files = [own('site.pem'), own('servers.pem'), own('ca.pem')];
   const secret = async (path: string, text: string): Promise<void> => {
     await rm(path, { force: true });
     await writeFile(path, text, { mode: 0o600 });
@@ -98,6 +101,7 @@ function partnerConfiguration({ domain, address, ports, resolver, home }: Partne
     's2s_require_encryption = true',
     's2s_secure_auth = true',
     `ssl = { certificate = ${at('site.pem')}; key = ${at('site.pem')}; cafile = ${at('ca.pem')} }`,
+    `s2s_ssl = { certificate = ${at('servers.pem')}; key = ${at('servers.pem')}; cafile = ${at('ca.pem')} }`,
     ...(resolver ? [`unbound = ${unbound(resolver)}`] : []),
     `VirtualHost ${lua(domain)}`,
   ];
