@@ -71,6 +71,8 @@ export async function startServiceSites(
   installed: Ejabberd,
   homes: Record<string, Site | null>,
   federation: Federation | null = null,
+  /** Where a site's ejabberd finds its database; by default where it is. */
+  way = (_site: Site, url: string): Promise<string> => Promise.resolve(url),
 ): Promise<ServiceSites> {
   const folder = await mkdtemp(join(tmpdir(), 'tandem-service-'));
   await chmod(folder, 0o755); // Mnesia wants to be let in.
@@ -100,7 +102,7 @@ export async function startServiceSites(
       domain: DOMAIN,
       address: address[site],
       ports: { ...ports, ...(federation && { servers: federation.servers }) },
-      databaseUrl: await asService(site),
+      databaseUrl: await way(site, await asService(site)),
       certificate: await certificateFor(authority, join(folder, 'tls', `${site}.pem`), [DOMAIN, address[site]]),
       authority: trusted,
       peer: { site: peer, address: address[peer] },
