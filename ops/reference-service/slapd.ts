@@ -122,9 +122,22 @@ export async function loadPeople(slapd: SlapdAccess, people: readonly Person[]):
   });
 }
 
+/** Takes the attribute from somebody, and leaves him all else. */
+export async function clearEntitlement(slapd: SlapdAccess, username: string): Promise<void> {
+  await bound(slapd, 'administrator', (client) =>
+    client.modify(
+      dnOf(slapd.base, username),
+      new Change({ operation: 'replace', modification: new Attribute({ type: 'tandemEntitled', values: [] }) }),
+    ),
+  );
+}
+
+const dnOf = (base: string, username: string): string =>
+  `uid=${username.replaceAll(/[,+"\\<>;=#]/g, (char) => `\\${char}`)},${base}`;
+
 async function put(client: Client, base: string, person: Person): Promise<void> {
   const { username, entitled, credentials, home } = person;
-  const dn = `uid=${username.replaceAll(/[,+"\\<>;=#]/g, (char) => `\\${char}`)},${base}`;
+  const dn = dnOf(base, username);
   const own: Record<string, string[]> = {
     tandemEntitled: entitled ? ['TRUE'] : [],
     authPassword: credentials === undefined ? [] : [credentials],

@@ -13,7 +13,7 @@ import { connectClient } from '../../temporal.ts';
 import { startTest } from '../../tests.ts';
 import { operatorKeyPath } from '../configuration.ts';
 import { editPeople, requireEnough } from '../people/people.ts';
-import { populate } from '../people/populate.ts';
+import { dismissOne, populate } from '../people/populate.ts';
 import { killSite, status } from '../control.ts';
 import { up, type Stack } from '../stack.ts';
 import { seenServices, signInAgain, type SeenService } from './users.ts';
@@ -140,8 +140,10 @@ async function protect(scene: Scene): Promise<void> {
     [`${SURVIVOR}Point`]: survivor.point,
     bytes: lost.bytes + survivor.bytes,
   });
+  const edited = Math.max(1, Math.ceil(users / 100));
   tell('changed', {
-    users: await editPeople({ seed, url: urlOf(scene, LOST), site: LOST, users: Math.max(1, Math.ceil(users / 100)) }),
+    users: await editPeople({ seed, url: urlOf(scene, LOST), site: LOST, users: edited }),
+    ...(stack.directory && { disabledInDirectory: await dismissOne(stack) }),
   });
 }
 

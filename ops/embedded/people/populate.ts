@@ -1,7 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { scramText } from '../../../activities/directory/scram.ts';
 import { Fault } from '../../fault.ts';
-import { loadPeople, type Person } from '../../reference-service/slapd.ts';
+import { clearEntitlement, loadPeople, type Person } from '../../reference-service/slapd.ts';
 import { followNow } from '../../snapshots.ts';
 import { peoplePassword } from '../service.ts';
 import type { Stack } from '../stack.ts';
@@ -9,6 +9,9 @@ import { homeOf, usernameOf } from './life.ts';
 import { keysOfAll } from './accounts.ts';
 import { createPeople, type PeopleCounts, type PeopleOptions } from './people.ts';
 import { syntheticPeople } from './synthetic.ts';
+
+/** At home at the first site, and not the one whom the demo signs in. */
+const DISMISSED = 2;
 
 type Everybody = PeopleOptions & { password: string };
 
@@ -40,6 +43,13 @@ export async function populate(
   };
   const [counts] = await Promise.all([createPeople(everybody), provision()]);
   return counts;
+}
+
+/** Clears the entitlement of one of the made-up users at the first site: by the next answer he is not served any more. */
+export async function dismissOne({ directory }: Stack): Promise<number> {
+  if (!directory) return 0;
+  await clearEntitlement(directory, usernameOf(DISMISSED));
+  return 1;
 }
 
 async function followed(client: Client, site: string, { customer, users }: Everybody): Promise<void> {
