@@ -80,6 +80,13 @@ export async function readState(client: Pick<PoolClient, 'query'>, customer: str
 export const directoryState = (database: Database, customer: string): Promise<DirectoryState | null> =>
   database.connection((client) => readState(client, customer));
 
+/** So many turns of the follower may fail before the answer in force is called old. */
+const TURNS = 3;
+
+/** Whether the follower should have had a later one by now, whatever it says of it: it may not run at all. */
+export const isOld = ({ at }: Pick<DirectoryState, 'at'>, everyMs: number, now: number): boolean =>
+  at !== null && ageMs(at, now) > TURNS * everyMs;
+
 /** How old the answer in force is and why there is no newer one, in a line for people. */
 export function tellState(state: DirectoryState | null, now: number): string {
   if (!state?.at) {

@@ -5,7 +5,7 @@ import { Database } from '../contacts/database.ts';
 import { preparedName } from '../contacts/jid.ts';
 import type { CustomerSettings, DirectorySettings, LdapSettings } from '../settings.ts';
 import type { Finding } from '../vault/bucket.ts';
-import { directoryState, tellHeld, type DirectoryState } from './answer.ts';
+import { directoryState, isOld, tellHeld, type DirectoryState } from './answer.ts';
 import { peerAnswer, tellDifference } from './differ.ts';
 import { ldapDirectory } from './ldap.ts';
 import { openDirectory } from './open.ts';
@@ -14,8 +14,6 @@ import type { Directory } from './port.ts';
 /** What is wrong with a customer's directory as one site asks it, and with the answer by which the site goes. */
 
 const LIMITS = { connections: 1, connectMs: 4000, statementMs: 20_000 };
-/** So many turns of the follower may fail before its answer is called old. */
-const TURNS = 3;
 
 /** What it says, beside what is wrong: numbers only. */
 export interface DirectoryLook {
@@ -160,11 +158,10 @@ function judgeState(state: DirectoryState | null, { site, customer, directory }:
   const follower = `Look at workflow \`provisioning\` in Temporal UI of ${site}, and at its worker.`;
   if (state?.held) return say('error', `an answer is held at ${site}: ${tellHeld(state.held)}`, `\`${show}\`.`);
   if (!state?.at) return say('warning', `no answer was ever believed at ${site}: nobody is disabled there`, follower);
-  const age = ageMs(state.at, Date.now());
-  if (age > TURNS * directory.everyMs)
+  if (isOld(state, directory.everyMs, Date.now()))
     say(
       'error',
-      `the answer in force at ${site} is ${duration(age)} old, asked for every ${duration(directory.everyMs)}`,
+      `the answer in force at ${site} is ${duration(ageMs(state.at, Date.now()))} old, asked for every ${duration(directory.everyMs)}`,
       follower,
     );
 }

@@ -1,4 +1,4 @@
-import { directoryState, tellState } from '../../activities/directory/answer.ts';
+import { directoryState, isOld, tellState, type DirectoryState } from '../../activities/directory/answer.ts';
 import { tellDifference, type InForce } from '../../activities/directory/differ.ts';
 import { within } from '../../activities/probes/peer.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
@@ -18,7 +18,7 @@ const STALE_MS = 75 * 60_000;
 /** What a site says that somebody has to look at; null where there is nothing. */
 export interface ServiceStatus {
   site: string;
-  /** An answer of the directory that waits for an operator, or why there is none. */
+  /** An answer of the directory that waits for an operator, why there is none, or that there is no later one. */
   directory: string | null;
   /** By which answer of the directory it goes; null where it was never asked. */
   answer: InForce | null;
@@ -44,7 +44,7 @@ export async function serviceStatus(
         parityOf(site, customer.id, signal),
         readReadiness(site.database(customer.id), customer.id),
       ]);
-      const asks = directory !== undefined && (state === null || state.held !== null || state.failed !== null);
+      const asks = directory !== undefined && asksForSomebody(state, directory.everyMs);
       return {
         site: name,
         directory: asks ? tellState(state, Date.now()) : null,
@@ -65,6 +65,9 @@ function readinessTold(found: Readiness): string[] {
   const old = oldMs > STALE_MS ? [`the failover to ${found.to} was last evaluated ${duration(oldMs)} ago`] : [];
   return [...old, ...told].map((line) => `${line} (at ${found.at.slice(11, 16)} UTC)`);
 }
+
+const asksForSomebody = (state: DirectoryState | null, everyMs: number): boolean =>
+  state === null || state.held !== null || state.failed !== null || isOld(state, everyMs, Date.now());
 
 /** How the sites' answers of the directory differ; null while nothing says that they do. */
 export const differingAnswers = (
