@@ -16,7 +16,7 @@ export const runbookWalks = ['failover', 'service'] as const;
 export type RunbookWalkName = (typeof runbookWalks)[number];
 
 /** Lines that `service` walks: the others are those of `failover`, and a probe changes nothing. */
-const SERVICE_LINES = new Set(['parity', 'archive', 'proxy', 'dns'].map((step) => `effect-${step}`));
+const SERVICE_LINES = new Set(['entitled', 'parity', 'archive', 'proxy', 'dns'].map((step) => `effect-${step}`));
 
 /** Walks over a stack of its own: all of it, or one point. */
 export async function walkRunbook({

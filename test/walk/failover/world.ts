@@ -11,8 +11,7 @@ import { settingsFor } from '../../../ops/config/settings.ts';
 import { operatorKeyPath } from '../../../ops/embedded/configuration.ts';
 import { down, killProcess, killSite } from '../../../ops/embedded/control.ts';
 import { compareWitness, makeWitness } from '../../../ops/embedded/demo/witness.ts';
-import { createPeople } from '../../../ops/embedded/people/people.ts';
-import { peoplePassword } from '../../../ops/embedded/service.ts';
+import { populate } from '../../../ops/embedded/people/populate.ts';
 import { up, type Stack } from '../../../ops/embedded/stack.ts';
 import { loadPrivateKey } from '../../../ops/keys.ts';
 import { snapshotNow, standbyNow } from '../../../ops/snapshots.ts';
@@ -70,18 +69,16 @@ export class World {
   /** Fills both sites, covers the one that will be lost, and ends every process of it. */
   async loseSite(): Promise<void> {
     const { customer, stack } = this;
-    const { users, service } = this.options;
-    const urls = { east: this.urlOf(LOST), west: this.url };
-    const clients = service && { synthetic: true, password: await peoplePassword(stack.folder) };
-    await createPeople({ seed: 'walk', users, customer, sites: [LOST, SURVIVOR], urls, ...clients });
-    await makeWitness(urls.east, urls.west, LOST);
+    const { users } = this.options;
+    const temporals = await Promise.all([LOST, SURVIVOR].map((site) => this.client(site)));
+    const [east, west] = temporals;
+    if (!east || !west) throw new Error('two sites');
+    await populate(stack, { seed: 'walk', users }, (site) => Promise.resolve(site === LOST ? east : west));
+    await makeWitness(this.urlOf(LOST), this.url, LOST);
     const { customers } = await readConfiguration(stack.configuration);
     const configured = customers.get(customer);
     if (!configured) throw new Error(`no customer ${customer}`);
     const own = { id: customer, snapshots: configured.snapshots };
-    const temporals = await Promise.all([LOST, SURVIVOR].map((site) => this.client(site)));
-    const [east, west] = temporals;
-    if (!east || !west) throw new Error('two sites');
     await snapshotNow(east, LOST, own);
     await standbyNow(west, SURVIVOR, own);
     await Promise.all(temporals.map((client) => client.connection.close()));
