@@ -10,7 +10,7 @@ import type { ManagementAccess, SiteSettings, VaultAccess } from '../../activiti
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
-import { sitesHere } from '../config/here.ts';
+import { sitesToAsk } from '../config/here.ts';
 import { operatorFindings, unadmitted } from './operators.ts';
 import { exits, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
@@ -30,8 +30,7 @@ export function register(program: Command, context: Context): void {
     .action(async ({ site }: { site?: string }) => {
       const configuration = await openConfiguration(context);
       const all = [...configuration.sites.keys()];
-      const here = await sitesHere(configuration);
-      const names = site !== undefined ? [site] : here.length > 0 ? here : all;
+      const names = site === undefined ? await sitesToAsk(configuration, all) : [site];
       const sites = await Promise.all(
         names.map(async (name) => [name, await siteOf(configuration, name).settings()] as const),
       );

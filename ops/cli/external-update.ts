@@ -7,6 +7,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { sendExternal, signExternal } from '../external-updates.ts';
+import { sitesToAsk } from '../config/here.ts';
 import { Fault } from '../fault.ts';
 import { loadPrivateKey } from '../keys.ts';
 import { givenPassphrase } from '../passphrase.ts';
@@ -59,7 +60,7 @@ export async function openUpdates(
 ): Promise<{ updates: ExternalUpdate[]; silent: string[] }> {
   const silent: string[] = [];
   const found = await Promise.all(
-    sites.map(async (site) => {
+    (await sitesToAsk(configuration, sites)).map(async (site) => {
       const settings = (await siteOf(configuration, site).settings()).customers.get(id);
       const name = `database of ${id} at ${site}`;
       const database = new Database(name, settings?.databaseUrl ?? '', {

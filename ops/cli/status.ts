@@ -6,9 +6,9 @@ import { failureText } from '../../workflows/model/failures.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
-import { sitesHere } from '../config/here.ts';
+import { sitesToAsk } from '../config/here.ts';
 import { coverageOf, openVaults, type Direction } from '../coverage.ts';
-import { strandedMoves, strandedText, takeOverCommand, type StrandedMove } from '../stranded.ts';
+import { strandedMoves, strandedText, type StrandedMove } from '../stranded.ts';
 import { connectClient } from '../temporal.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { describeSchedule } from '../schedules.ts';
@@ -18,11 +18,12 @@ import { exits, table, type Context } from './print.ts';
 import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 import { checkLines, newestByVault } from './status-checks.ts';
+import { nextOf } from './status-next.ts';
 import { failoverOf, noFailover, type FailoverLine } from './status-failover.ts';
 import { differingAnswers, serviceLines, serviceStatus, type ServiceStatus } from './status-service.ts';
 import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
-interface HalfStatus {
+export interface HalfStatus {
   customer: string;
   /** The users whose home is this site. */
   half: string;
@@ -40,7 +41,7 @@ interface HalfStatus {
   quarantined: { site: string; users: number }[];
 }
 
-interface SiteStatus extends FailoverLine {
+export interface SiteStatus extends FailoverLine {
   site: string;
   temporal: 'answers' | 'silent';
   /** Of its moves, those that no worker goes on with. */
@@ -83,10 +84,7 @@ export function register(program: Command, context: Context): void {
 }
 
 async function statusOf(configuration: Configuration, customer: CustomerConfiguration): Promise<CustomerStatus> {
-  const ours = await sitesHere(configuration);
-  // An operator's own machine has none: then each tells what it lacks.
-  const here = ours.some((site) => customer.sites.includes(site)) ? ours : customer.sites;
-  const from = customer.sites.filter((site) => here.includes(site));
+  const from = await sitesToAsk(configuration, customer.sites);
   const [seen, rows, sites, external, unsealed, services] = await Promise.all([
     Promise.allSettled(from.map((site) => directions(configuration, customer, site))),
     Promise.allSettled(from.map((site) => servingRows(configuration, customer, site))),
@@ -218,45 +216,11 @@ function show({ out }: Context, status: CustomerStatus): void {
     ...sites.map(siteLine),
     ...elsewhere.map((site) => `What ${site} sees is told on its own machine: its secrets are not on this one.`),
   ]);
-  const stranded = sites.flatMap((s) => s.stranded)[0];
-  if (stranded) {
-    process.exitCode = exits.held;
-    out.next(takeOverCommand(stranded));
-    return;
-  }
-  const moving = sites.find((s) => s.next !== null);
-  if (moving) {
-    process.exitCode = moving.asks ? exits.held : exits.failed;
-    out.next(moving.next);
-    return;
-  }
-  const suspect = halves.find((h) => h.suspect)?.suspect?.site;
-  const damaged = halves.flatMap((h) => h.checks).find((c) => c.damaged.length > 0)?.vault;
-  const look = suspect ?? damaged;
-  if (look !== undefined) {
-    process.exitCode = exits.held;
-    out.next(`tandem snapshot list --site ${look}`);
-    return;
-  }
-  const open = halves.find((h) => h.state !== 'protected');
-  if (!open) return showHeld(out, halves);
-  process.exitCode = exits.failed;
-  const [at, silent] = [open.servedAt ?? open.half, sites.find((s) => s.temporal === 'silent')];
-  if (!silent) return out.next(`tandem snapshot now --site ${at}`);
-  if (silent.site === at) return out.next(`tandem failover plan --customer ${open.customer} --from ${at}`);
-  out.answer(null, `${open.half}: protected again when ${silent.site} is back, and has a snapshot of ${at}.`);
+  const { exit, next, line } = nextOf(status);
+  if (exit !== exits.done) process.exitCode = exit;
+  if (line !== null) out.answer(null, line);
+  if (next !== null) out.next(next);
 }
 
 const siteLine = ({ site, temporal, failover, nextTest, cleans }: SiteStatus): string =>
   `${site}: Temporal ${temporal}; ${failover === null ? 'no failover' : `failover ${failover}`}; next continuity test ${nextTest?.slice(0, 10) ?? '-'}${cleans ? '' : '; NO CLEANER: its vault grows for ever'}`;
-
-/** Whoever is held where he is served waits for an operator. */
-function showHeld(out: Context['out'], halves: HalfStatus[]): void {
-  const held = halves.flatMap(({ quarantined, servedAt }) =>
-    quarantined.map((q) => ({ ...q, now: q.site === servedAt })),
-  );
-  const first = held.find(({ now }) => now) ?? held[0];
-  if (!first) return;
-  if (first.now) process.exitCode = exits.held;
-  out.next(`tandem quarantine list --site ${first.site}`);
-}

@@ -13,6 +13,13 @@ export async function sitesHere(configuration: Configuration): Promise<string[]>
   return sites.flatMap(({ site }, i) => (here[i] ? [site] : []));
 }
 
+/** The sites of these from which a command can look; all of them where it can from none: then each tells what it lacks. */
+export async function sitesToAsk(configuration: Configuration, sites: readonly string[]): Promise<string[]> {
+  const here = await sitesHere(configuration);
+  const found = sites.filter((site) => here.includes(site));
+  return found.length > 0 ? found : [...sites];
+}
+
 /** Who is at one site is told to go to the other, not that a file is missing which must never be here. */
 export async function requireHere(configuration: Configuration, own: SiteConfiguration): Promise<void> {
   const here = await sitesHere(configuration);

@@ -36,12 +36,16 @@ beforeAll(async () => {
   await mkdir(join(folder, 'secrets'));
   const page = await readFile(new URL('../../ops/EJABBERD.md', import.meta.url), 'utf8');
   const [, text = ''] = /```yaml\n([^]*?)```/.exec(page) ?? [];
+  // Nobody listens there, and nobody is waited for.
+  const silent = text
+    .replaceAll(/https:\/\/[a-z0-9-]+\.example\.org/g, 'http://127.0.0.1:1')
+    .replaceAll(/10\.0\.(\d)\.\d+:\d+/g, '127.0.0.1:$1');
   const keys = [...text.matchAll(/ssh-ed25519 AAAA…/g)].map(() => generateKeyPairSync('ed25519'));
   const lines = keys.map(({ publicKey }) => openSshLine(publicKey));
   const file = join(folder, 'tandem.yaml');
   await writeFile(
     file,
-    text.replaceAll('ssh-ed25519 AAAA…', () => lines.shift() ?? ''),
+    silent.replaceAll('ssh-ed25519 AAAA…', () => lines.shift() ?? ''),
   );
   const { certificate } = await openAuthority(join(folder, 'tls'));
   await copyFile(certificate, join(folder, 'ca.pem'));
@@ -58,6 +62,16 @@ describe('a machine of east, set up by the page', () => {
     const { out, code } = await check();
     expect(out).toMatch(/The secrets of east can be read\.\nThe secrets of west were not looked at: /);
     expect(code).toBe(0);
+  });
+
+  it('is shown what east sees, and told that west sees more', async () => {
+    const { out, err } = await typed(folder, ['status'], { TANDEM_CONFIG: configuration.file });
+    expect(err).toBe('');
+    expect(out).toMatch(/\nx +east +unknown +UNPROTECTED/);
+    expect(out).toMatch(/\nWhat west sees is told on its own machine/);
+    const doctor = await typed(folder, ['doctor'], { TANDEM_CONFIG: configuration.file });
+    expect(doctor.out).toMatch(/error, seen from east: database of x at east: connect ECONNREFUSED/);
+    expect(doctor.out).not.toContain('seen from west');
   });
 
   it('is sent to west for what needs the secrets of west', async () => {

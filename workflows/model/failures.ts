@@ -122,7 +122,7 @@ export const failures = {
   'database-unreachable': { retry: true, try: 'Look at the database and at its address in the configuration.' },
   'database-refused': {
     retry: false,
-    try: 'Look at the rights of the role `tandem` in this database, and at its schema.',
+    try: 'Look at the role, the password and the database in this address, and at the rights of that role there.',
   },
   'database-wrong': {
     retry: false,

@@ -1,0 +1,54 @@
+import { takeOverCommand } from '../stranded.ts';
+import { exits } from './print.ts';
+import type { HalfStatus, SiteStatus } from './status.ts';
+
+/** What an operator who has read the status should do: the most urgent only. */
+export interface Next {
+  exit: number;
+  /** A command; null when there is none. */
+  next: string | null;
+  /** What is to be waited for instead; null when there is nothing. */
+  line: string | null;
+}
+
+const nothing: Next = { exit: exits.done, next: null, line: null };
+
+export function nextOf({ halves, sites }: { halves: HalfStatus[]; sites: SiteStatus[] }): Next {
+  const stranded = sites.flatMap((s) => s.stranded)[0];
+  if (stranded) return { ...nothing, exit: exits.held, next: takeOverCommand(stranded) };
+  const moving = sites.find((s) => s.next !== null);
+  if (moving) return { ...nothing, exit: moving.asks ? exits.held : exits.failed, next: moving.next };
+  const suspect = halves.find((h) => h.suspect)?.suspect?.site;
+  const damaged = halves.flatMap((h) => h.checks).find((c) => c.damaged.length > 0)?.vault;
+  const look = suspect ?? damaged;
+  if (look !== undefined) return { ...nothing, exit: exits.held, next: `tandem snapshot list --site ${look}` };
+  return protection(halves, sites) ?? heldUsers(halves);
+}
+
+/** Null when every half is protected, and where it is served somebody answers. */
+function protection(halves: HalfStatus[], sites: SiteStatus[]): Next | null {
+  const silent = sites.filter((s) => s.temporal === 'silent').map(({ site }) => site);
+  const [away] = silent;
+  // Whoever hears neither site should look at his own line first.
+  const lost = silent.length === 1 ? halves.find(({ servedAt }) => servedAt === away) : undefined;
+  if (lost) {
+    const plan = `tandem failover plan --customer ${lost.customer} --from ${away}`;
+    return { ...nothing, exit: exits.failed, next: plan };
+  }
+  const open = halves.find((h) => h.state !== 'protected');
+  if (!open) return null;
+  const at = open.servedAt ?? open.half;
+  if (away === undefined) return { ...nothing, exit: exits.failed, next: `tandem snapshot now --site ${at}` };
+  const line = `${open.half}: protected again when ${away} is back, and has a snapshot of ${at}.`;
+  return { ...nothing, exit: exits.failed, line };
+}
+
+/** Whoever is held where he is served waits for an operator. */
+function heldUsers(halves: HalfStatus[]): Next {
+  const held = halves.flatMap(({ quarantined, servedAt }) =>
+    quarantined.map((q) => ({ ...q, now: q.site === servedAt })),
+  );
+  const first = held.find(({ now }) => now) ?? held[0];
+  if (!first) return nothing;
+  return { ...nothing, exit: first.now ? exits.held : exits.done, next: `tandem quarantine list --site ${first.site}` };
+}

@@ -1,0 +1,63 @@
+import { describe, expect, it } from 'vitest';
+import type { HalfStatus, SiteStatus } from '../../ops/cli/status.ts';
+import { nextOf } from '../../ops/cli/status-next.ts';
+
+/** The one line that an operator reads last. */
+
+const half = (name: string, servedAt: string, state: HalfStatus['state'] = 'protected'): HalfStatus => ({
+  customer: 'x',
+  half: name,
+  servedAt,
+  state,
+  point: null,
+  ageMs: null,
+  rpoMs: 1,
+  suspect: null,
+  checks: [],
+  quarantined: [],
+});
+const site = (name: string, temporal: SiteStatus['temporal']): SiteStatus => ({
+  site: name,
+  temporal,
+  failover: null,
+  asks: false,
+  next: null,
+  stranded: [],
+  nextTest: null,
+  cleans: true,
+});
+const quiet = [half('east', 'east'), half('west', 'west')];
+const [answers, silent] = [site('west', 'answers'), site('east', 'silent')];
+
+describe('what comes next', () => {
+  it('is the plan of a failover when a site that serves users is silent, before the protection of the other half', () => {
+    const lost = [half('east', 'east'), half('west', 'west', 'UNPROTECTED')];
+    expect(nextOf({ halves: lost, sites: [silent, answers] })).toEqual({
+      exit: 1,
+      next: 'tandem failover plan --customer x --from east',
+      line: null,
+    });
+  });
+
+  it('is no failover when both sites are silent: nobody declares one by his own broken line', () => {
+    const both = [silent, site('west', 'silent')];
+    expect(nextOf({ halves: quiet, sites: both })).toEqual({ exit: 0, next: null, line: null });
+  });
+
+  it('is no failover either once the users are served elsewhere: the lost site is waited for', () => {
+    const moved = [half('east', 'west', 'UNPROTECTED'), half('west', 'west', 'UNPROTECTED')];
+    expect(nextOf({ halves: moved, sites: [silent, answers] })).toEqual({
+      exit: 1,
+      next: null,
+      line: 'east: protected again when east is back, and has a snapshot of west.',
+    });
+  });
+
+  it('is a snapshot for a half without one, and nothing when all is well', () => {
+    const sites = [site('east', 'answers'), answers];
+    expect(nextOf({ halves: [half('east', 'east', 'UNPROTECTED')], sites }).next).toBe(
+      'tandem snapshot now --site east',
+    );
+    expect(nextOf({ halves: quiet, sites })).toEqual({ exit: 0, next: null, line: null });
+  });
+});
