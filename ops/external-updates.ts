@@ -20,6 +20,7 @@ import {
 import { failureText } from '../workflows/model/failures.ts';
 import { searchAttributes, taskQueue } from '../workflows/model/names.ts';
 import { Fault } from './fault.ts';
+import { remedyFor } from './refusals.ts';
 
 /** Requests to parties outside, as operators, a starting worker and tests see them. */
 
@@ -86,8 +87,13 @@ export async function sendExternal(
       .getHandle(externalUpdateId(update))
       .executeUpdate<ExternalUpdate, [SignedExternalVerb]>(v.verb, { args: [v], updateId });
   } catch (error) {
-    if (error instanceof WorkflowUpdateFailedError)
-      throw new Fault(`${v.verb} refused: ${failureText(error)}`, '`tandem external-update list` shows how it stands.');
+    if (error instanceof WorkflowUpdateFailedError) {
+      const reason = failureText(error);
+      throw new Fault(
+        `${v.verb} refused: ${reason}`,
+        remedyFor(reason) ?? '`tandem external-update list` shows how it stands.',
+      );
+    }
     if (error instanceof WorkflowNotFoundError)
       throw new Fault(
         `request to ${update.party}: its run is not there`,

@@ -9,6 +9,7 @@ import { failureText } from '../workflows/model/failures.ts';
 import type { FailoverStatus, VerbAnswer } from '../workflows/model/moves.ts';
 import { Fault } from './fault.ts';
 import { noFailover, type FailoverHandle } from './moves.ts';
+import { remedyFor } from './refusals.ts';
 import { pause } from './temporal.ts';
 
 /** The words of operators to a failover: drafted, signed, sent. */
@@ -97,9 +98,11 @@ export async function sendVerb(
       );
     }
     if (error instanceof WorkflowUpdateFailedError) {
+      const reason = failureText(error);
       throw new Fault(
-        `${v.verb} refused: ${failureText(error)}`,
-        `\`tandem failover watch --customer ${handle.workflowId.slice('failover/'.length)}\` shows the plan and what is asked.`,
+        `${v.verb} refused: ${reason}`,
+        remedyFor(reason) ??
+          `\`tandem failover watch --customer ${handle.workflowId.slice('failover/'.length)}\` shows the plan and what is asked.`,
       );
     }
     if (error instanceof WorkflowNotFoundError) throw await notRunning(handle, v.verb);

@@ -55,7 +55,8 @@ export function register(program: Command, context: Context): void {
           say: () => undefined,
           signal: context.signal,
         });
-        out.answer(report, summary(report));
+        // Without --keep nobody answers there any more when this is read.
+        out.answer({ ...report, temporalUi: o.keep ? report.temporalUi : null }, summary(report, o.keep ?? false));
         process.exitCode = report.mismatches === 0 ? exits.done : exits.failed;
       } finally {
         if (o.keep) out.say(`Left running. Stop it with: TANDEM_STATE=${folder} npm run tandem -- dev down`);
@@ -69,12 +70,12 @@ const factText = ([name, value]: [string, Facts[string]]): string =>
     ? value.map(({ service, ok, ms }) => `${service} ${ok ? `${ms} ms` : 'NOT SEEN'}`).join(', ')
     : `${name} ${value}`;
 
-function summary(r: DemoReport): string[] {
+function summary(r: DemoReport, kept: boolean): string[] {
   return [
     '',
     `${r.usersRestored} of ${r.users} users were moved, with ${r.contactsRestored} contacts and ${r.aclItemsRestored} ACL items; ${r.mismatches} rows differ from the snapshot.`,
     `Recovery point ${duration(r.recoveryPointAgeMs)} before the loss (promise: 8 h). Served and verified ${duration(r.rtoMs)} after it (promise: 24 h).`,
     `Report: ${r.reportPath}`,
-    `Temporal UI: ${r.temporalUi}`,
+    kept ? `Temporal UI: ${r.temporalUi}` : 'To look at it in Temporal UI, run it again with --keep.',
   ];
 }

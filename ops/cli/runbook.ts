@@ -54,10 +54,12 @@ export function register(program: Command, context: Context): void {
       const ask = await asker(context, o, program.opts<{ config?: string }>().config !== undefined);
       const found = await Promise.all(files.map(async (file) => ({ file, faults: await faultsOf(ask(file)) })));
       const faulty = found.filter(({ faults }) => faults.length > 0);
-      out.answer(
-        found,
-        found.flatMap(({ file, faults }) => (faults.length > 0 ? faults : [`${file}: no fault`])),
-      );
+      out.answer(found, [
+        ...found.flatMap(({ file, faults }) => (faults.length > 0 ? faults : [`${file}: no fault`])),
+        ...(faulty.length > 0
+          ? ['Try: Correct the lines named, then lint again; `tandem runbook schema` is for your editor.']
+          : []),
+      ]);
       if (faulty.length > 0) process.exitCode = exits.failed;
     });
   group
