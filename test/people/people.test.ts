@@ -12,11 +12,34 @@ const digest = (people: Person[]): string => createHash('sha256').update(JSON.st
 
 describe('the people', () => {
   it('are the same for the same seed and number, and others for another', () => {
-    const again = (change: object): string =>
-      digest(Array.from({ length: options.users }, (_, i) => personOf(i, { ...options, ...change })));
+    const again = (change: object): string => {
+      const changed = { ...options, ...change };
+      return digest(Array.from({ length: options.users }, (_, i) => personOf(i, changed)));
+    };
     expect(again({})).toBe(digest(everybody));
     expect(again({ seed: 'other' })).not.toBe(digest(everybody));
   });
+
+  it.each([options, { ...options, users: 21 }, { ...options, contacts: { exactly: 12 } }])(
+    'say the same of each other, whoever of two is asked: %o',
+    (of) => {
+      const people = Array.from({ length: of.users }, (_, i) => personOf(i, of));
+      const said = new Map(
+        people.flatMap((p) => p.rosterusers.map((r) => [`${r[0]}@${of.domain} ${r[1]}`, `${r[3]}${r[4]}`])),
+      );
+      const names = new Set(people.map((p) => `${p.username}@${of.domain}`));
+      const across: Record<string, string> = { BN: 'BN', NO: 'NI', NI: 'NO', TN: 'FN', FN: 'TN', NN: 'NN' };
+      const pairs = [...said.keys()]
+        .map((pair) => pair.split(' ') as [string, string])
+        .filter(([, other]) => names.has(other));
+      expect(pairs.length).toBeGreaterThan(of.users * 5);
+      expect(
+        pairs.filter(
+          ([one, other]) => across[said.get(`${one} ${other}`) ?? ''] !== (said.get(`${other} ${one}`) ?? 'NN'),
+        ),
+      ).toEqual([]);
+    },
+  );
 
   it('look like life: a long tail up to the limit, and every oddity of an old database', () => {
     const contacts = everybody.map((p) => p.rosterusers.filter((r) => r[4] !== 'I').length);

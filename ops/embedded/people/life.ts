@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { Circle, stateOf, type SubscriptionState } from './acquaintances.ts';
 
 /**
  * Made-up users whose data looks like life: most have a few dozen contacts, a few have all they may have, and every
@@ -90,9 +91,11 @@ function nick(dice: Dice): string {
 }
 
 /** Long-tailed: half have under 25, one in fifty over 150, some all they may have, some none. */
-function contactCount(dice: Dice, index: number, contacts: LifeOptions['contacts']): number {
+function contactCount(index: number, { seed, users, contacts }: LifeOptions): number {
   if (typeof contacts === 'object') return contacts.exactly;
+  if (hasNoRows(index)) return 0;
   if (index % 250 === 7) return CONTACT_LIMIT;
+  const dice = new Dice(seed, users, index, 'contacts');
   if (dice.chance(0.06)) return 0;
   const bell = Math.sqrt(-2 * Math.log(1 - dice.next())) * Math.cos(2 * Math.PI * dice.next());
   return Math.min(CONTACT_LIMIT, Math.round(25 * Math.exp(bell)));
@@ -101,11 +104,22 @@ function contactCount(dice: Dice, index: number, contacts: LifeOptions['contacts
 /** Every other one lives at the second site. */
 export const homeOf = (index: number): 0 | 1 => (index % 2 === 0 ? 0 : 1);
 
+/** Users whom the service has never written a row for. */
+const hasNoRows = (index: number): boolean => index % 40 === 3;
+
 export function personOf(index: number, options: LifeOptions): Person {
   const dice = new Dice(options.seed, options.users, index);
-  const username = usernameOf(index);
-  const empty: Person = {
-    username,
+  const person = withoutRows(index);
+  if (options.contacts === undefined && hasNoRows(index)) return person;
+  addContacts(person, dice, index, options);
+  addLists(person, dice, options);
+  return person;
+}
+
+/** Who has an account, and nothing else. */
+export function withoutRows(index: number): Person {
+  return {
+    username: usernameOf(index),
     home: homeOf(index),
     rosterusers: [],
     rostergroups: [],
@@ -113,26 +127,25 @@ export function personOf(index: number, options: LifeOptions): Person {
     privacy_list_data: [],
     privacy_default_list: [],
   };
-  // Users whom the service has never written a row for.
-  if (options.contacts === undefined && index % 40 === 3) return empty;
-  addContacts(empty, dice, index, options);
-  addLists(empty, dice, options);
-  return empty;
 }
 
 function addContacts(person: Person, dice: Dice, index: number, options: LifeOptions): void {
   const { username } = person;
-  const wanted = contactCount(dice, index, options.contacts);
-  const jids = new Set<string>();
-  for (let tries = 0; jids.size < wanted && tries < wanted * 4 + 100; tries += 1)
-    jids.add(addressOf(dice, options, jids.size));
-  for (const jid of jids) {
-    person.rosterusers.push([username, jid, nick(dice), ...subscription(dice)]);
+  const add = (jid: string, state: Cell[]): void => {
+    person.rosterusers.push([username, jid, nick(dice), ...state]);
     for (let groups = dice.chance(0.6) ? 1 + dice.below(2) : 0; groups > 0; groups -= 1) {
       const row: Cell[] = [username, jid, dice.pick(groupNames)];
       person.rostergroups.push(row);
       if (dice.chance(0.01)) person.rostergroups.push([...row]); // Written twice by an old client.
     }
+  };
+  for (const { other, state } of circleOf(options).of(index))
+    add(`${usernameOf(other)}@${options.domain}`, written(dice, state));
+  const wanted = contactCount(index, options);
+  const outside = new Set<string>();
+  for (let tries = 0; person.rosterusers.length < wanted && tries < wanted * 4 + 100; tries += 1) {
+    const jid = addressOutside(dice, options);
+    if (outside.size < outside.add(jid).size) add(jid, subscriptionOutside(dice));
   }
   // A group of a contact that was removed; a request of somebody who is no contact yet.
   if (dice.chance(0.03)) person.rostergroups.push([username, `gone${index}@${options.domain}`, 'Friends']);
@@ -150,25 +163,32 @@ function addContacts(person: Person, dice: Dice, index: number, options: LifeOpt
     ]);
 }
 
-function addressOf(dice: Dice, { users, domain }: LifeOptions, have: number): string {
-  const kind = dice.next();
-  if (kind < 0.03) return `dl-${dice.below(500)}@lists.${domain}`; // A distribution list is one contact.
-  if (kind < 0.1 || have >= users)
-    return `${dice.pick(['mira', 'tano', 'rek', 'ül'])}${dice.below(100_000)}@partner.example`;
-  return `${usernameOf(dice.below(users))}@${domain}`;
+/** Made once for all people of the same options. */
+const circles = new WeakMap<LifeOptions, Circle>();
+
+function circleOf(options: LifeOptions): Circle {
+  const { seed, users, contacts } = options;
+  const wanted = (index: number): number => contactCount(index, options);
+  const circle = circles.get(options) ?? new Circle({ seed, users, wanted, exactly: typeof contacts === 'object' });
+  circles.set(options, circle);
+  return circle;
+}
+
+/** A distribution list is one contact. */
+function addressOutside(dice: Dice, { domain }: LifeOptions): string {
+  if (dice.chance(0.3)) return `dl-${dice.below(500)}@lists.${domain}`;
+  return `${dice.pick(['mira', 'tano', 'rek', 'ül'])}${dice.below(100_000)}@partner.example`;
 }
 
 /** subscription, ask, askmessage, server, subscribe, type — as ejabberd writes them, and as it once did. */
-function subscription(dice: Dice): Cell[] {
-  const kind = dice.next();
+function written(dice: Dice, [subscription, ask]: SubscriptionState): Cell[] {
+  if (subscription === 'N' && ask === 'N') return ['N', 'N', '', ' ', '', null];
   const type = dice.chance(0.04) ? null : 'item';
-  if (kind < 0.86) return ['B', 'N', '', 'N', '', type];
-  if (kind < 0.9) return ['N', 'O', 'hello?', 'N', '', type];
-  if (kind < 0.93) return ['T', 'N', '', 'N', '', type];
-  if (kind < 0.96) return ['F', 'N', '', 'N', '', type];
-  if (kind < 0.98) return ['N', 'I', `it is ${nick(dice)}`, 'N', '', type];
-  return ['N', 'N', '', ' ', '', null];
+  const message = ask === 'O' ? 'hello?' : ask === 'I' ? `it is ${nick(dice)}` : '';
+  return [subscription, ask, message, 'N', '', type];
 }
+
+const subscriptionOutside = (dice: Dice): Cell[] => written(dice, stateOf(dice.next())[0]);
 
 type Item = [
   t: string,

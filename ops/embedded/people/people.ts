@@ -9,7 +9,7 @@ import { Fault } from '../../fault.ts';
 import { makeContactTables } from '../postgres.ts';
 import { keysOfAll } from './accounts.ts';
 import { syntheticPeople } from './synthetic.ts';
-import { personOf, usernameOf, type Cell, type LifeOptions, type Person } from './life.ts';
+import { personOf, usernameOf, withoutRows, type Cell, type LifeOptions, type Person } from './life.ts';
 
 export interface PeopleOptions {
   seed: string;
@@ -92,7 +92,6 @@ async function fillSite(options: PeopleOptions, site: string, half: number): Pro
   const account = provisioned ? null : accountsOf(seed, password);
   const url = urls[site] ?? '';
   await prepareTables(url, customer, site, sites);
-  const life: LifeOptions = { seed, users, domain: `${customer}.example`, ...(contacts !== undefined && { contacts }) };
   const counts: PeopleCounts = { users: 0, contacts: 0, groups: 0, aclItems: 0 };
   const client = new Client({ connectionString: url });
   await client.connect();
@@ -101,10 +100,15 @@ async function fillSite(options: PeopleOptions, site: string, half: number): Pro
     // Ids of the same list differ between the sites, as they do in life.
     const ids = { next: 1000 + half * 4001 };
     const to = { sites, half, ids, counts, account };
-    const synthetic = options.synthetic ? syntheticPeople(life.domain, sites) : [];
+    const domain = `${customer}.example`;
+    const synthetic = options.synthetic ? syntheticPeople(domain, sites) : [];
     const madeUp = users - synthetic.length;
+    const life: LifeOptions = { seed, users: madeUp, domain, ...(contacts !== undefined && { contacts }) };
     for (let first = 0; first < madeUp; first += BATCH) {
-      const people = Array.from({ length: Math.min(BATCH, madeUp - first) }, (_, i) => personOf(first + i, life));
+      const people = Array.from({ length: Math.min(BATCH, madeUp - first) }, (_, i) => {
+        const person = withoutRows(first + i);
+        return person.home === half ? personOf(first + i, life) : person;
+      });
       await load(client, people, to);
     }
     if (synthetic.length > 0) await load(client, synthetic, to);
