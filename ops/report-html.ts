@@ -1,6 +1,7 @@
 import { actsForCustomers } from '../workflows/model/acts.ts';
 import type { FailoverReport } from '../workflows/model/moves.ts';
 import { duration } from '../workflows/model/rto.ts';
+import { describePairs, pairsOf } from '../workflows/model/subscriptions.ts';
 
 /** A report for people who were not there: as one page, and as a notice to the customer. */
 
@@ -51,6 +52,13 @@ const restored = ({ restored: r }: FailoverReport): string =>
   r === null
     ? 'Nothing was restored.'
     : `${count(r.users, 'users')}, ${count(r.contacts, 'contacts')}, ${count(r.aclItems, 'entries of block lists')}.`;
+
+/** Whether contact lists were brought to what the other side of each contact says; nothing where nobody looked. */
+export function subscriptions({ steps: all }: FailoverReport): [string, string][] {
+  const step = all.find((s) => s.act === 'restore-contacts' && s.state === 'done');
+  const counts = step ? pairsOf(step.facts) : null;
+  return counts === null ? [] : [['Subscriptions', `${describePairs(counts)}.`]];
+}
 
 /** What was left undone, and what is never done: nobody should take silence for success. */
 const leftOpen = (r: FailoverReport): string[] => [
@@ -129,6 +137,7 @@ ${rows([
   ['Time', timeCost(r)],
   ['Data', dataCost(r)],
   ['Brought back', restored(r)],
+  ...subscriptions(r),
   ['Checked', compared(r)],
 ])}
 <h2>Who approved</h2>
@@ -171,7 +180,14 @@ export function reportNotice(r: FailoverReport): string {
       : `Its users were not moved: ${outcomes[r.outcome]}`,
     '',
     `Time: ${timeCost(r)}`,
-    ...(moved ? [`Data: ${dataCost(r)}`, `Brought back: ${restored(r)}`, `Checked: ${compared(r)}`] : []),
+    ...(moved
+      ? [
+          `Data: ${dataCost(r)}`,
+          `Brought back: ${restored(r)}`,
+          ...subscriptions(r).map((row) => row.join(': ')),
+          `Checked: ${compared(r)}`,
+        ]
+      : []),
     '',
     'Not tested or not restored:',
     ...(moved ? leftForCustomer(r) : ['nothing was changed by this move']).map((l) => `- ${l}`),

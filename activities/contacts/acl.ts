@@ -26,7 +26,8 @@ export function aclFaults({ bytes }: Pick<UserRecord, 'bytes'>): string[] {
   return faults;
 }
 
-function itemFault([, type = null, value = null, action = null, order = null]: Row): string | null {
+/** Of an item as a record has it. Null when there is none. */
+export function itemFault([, type = null, value = null, action = null, order = null]: Row): string | null {
   if (type === null || !TYPES.includes(type)) return `its type is none of ${TYPES.join(', ')}`;
   if (action !== 'a' && action !== 'd') return 'its action is neither a nor d';
   if (order === null || !/^-?\d+$/.test(order)) return 'its order is no whole number';

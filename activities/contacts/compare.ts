@@ -2,6 +2,7 @@ import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { count, encodedRows, encodeRecord, noCounts, noRows, type UserRecord } from '../vault/record.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
+import { asMended, readMended, type Mended } from './mended.ts';
 import { readUsers } from './rows.ts';
 
 export interface CompareRequest {
@@ -9,6 +10,8 @@ export interface CompareRequest {
   records: AsyncIterable<UserRecord>;
   /** Also count rows of users that have no record: true for a database that holds nothing else. */
   whole: boolean;
+  /** Expects what a restore has mended as it was left: true where there is schema `tandem`. */
+  mended?: boolean;
   heartbeat: (progress: { users: number; mismatches: number }) => void;
   signal: AbortSignal;
 }
@@ -25,11 +28,17 @@ export async function compareSnapshot(
   for await (const batch of batches(request.records)) {
     request.signal.throwIfAborted();
     const names = batch.map(({ username }) => username);
-    const here = await request.database.connection((client) => readUsers(client, names));
-    for (const { username, bytes } of batch) {
+    const { here, mended } = await request.database.connection(async (client) => ({
+      here: await readUsers(client, names),
+      mended: request.mended ? await readMended(client, names) : new Map<string, Mended[]>(),
+    }));
+    for (const record of batch) {
+      const { username, bytes } = record;
       const found = encodeRecord(username, here.get(username) ?? noRows());
       count(counts, found);
-      if (!found.equals(bytes)) mismatches += difference(encodedRows(found), encodedRows(bytes));
+      const of = mended.get(username);
+      const expected = of ? encodeRecord(username, asMended(record.rows, of)) : bytes;
+      if (!found.equals(expected)) mismatches += difference(encodedRows(found), encodedRows(expected));
     }
     request.heartbeat({ users: counts.users, mismatches });
   }

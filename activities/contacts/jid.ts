@@ -39,6 +39,16 @@ export function isAddress(text: string): boolean {
   return canPrepare(node, nodeprep) && canPrepare(domain, nameprep) && canPrepare(resource, resourceprep);
 }
 
+/** Whom an address names, as ejabberd compares it: prepared, and without its resource. Null when it is no address. */
+export function bareAddress(text: string): { node: string; domain: string } | null {
+  if (!isAddress(text)) return null;
+  const [, node = '', domain = ''] = PARTS.exec(text) ?? [];
+  const as = (part: string, profile: Profile): string | null =>
+    PRINTABLE.test(part) ? part.toLowerCase() : prepared(part, profile);
+  const [bare, host] = [as(node, nodeprep), as(domain, nameprep)];
+  return bare === null || host === null ? null : { node: bare, domain: host.replace(/\.$/, '') };
+}
+
 /** A user's name as ejabberd knows him, however it was typed; null when ejabberd takes it for no name. */
 export function preparedName(text: string): string | null {
   if (PLAIN_NAME.test(text) && text.length <= MAX_PART_BYTES) return text;

@@ -77,6 +77,8 @@ export async function moveLedger(database: Database, change: LedgerChange): Prom
              digest = excluded.digest, epoch = excluded.epoch, judged = null, applied_at = now()`,
       [site, gen, seq, epoch],
     );
+    // What was mended is the snapshot's own now.
+    await client.query('delete from tandem.mended m using entry e where m.username = e.username');
     // Only those that still are this site's: another may have been given the user, and its rows, since.
     await client.query('delete from tandem.ledger where username = any($1) and served_by = $2', [
       gone.map(({ username }) => username),

@@ -83,3 +83,38 @@ export async function readUsers(client: PoolClient, usernames: readonly string[]
   }
   return found;
 }
+
+/** All items of the privacy lists of a few users. */
+export async function readItems(client: PoolClient, usernames: readonly string[]): Promise<Map<string, Row[]>> {
+  const found = new Map<string, Row[]>();
+  const [, , , items] = rowQueries;
+  if (!items) return found;
+  const { rows } = await client.query<Row>({
+    text: `select ${items.user}, ${items.columns} from ${items.from} where ${items.user} = any($1)`,
+    values: [usernames],
+    rowMode: 'array',
+    types: asText,
+  });
+  for (const [username, ...item] of rows) {
+    const of = found.get(username ?? '') ?? [];
+    of.push(item);
+    found.set(username ?? '', of);
+  }
+  return found;
+}
+
+/** The rows of a few contacts, by the JSON of the user's name and the address. */
+export async function readContacts(
+  client: PoolClient,
+  places: readonly { username: string; jid: string }[],
+): Promise<Map<string, Row>> {
+  const [contacts] = rowQueries;
+  const { rows } = await client.query<Row>({
+    text: `select ${contacts?.user}, ${contacts?.columns} from ${contacts?.from}
+             join unnest($1::text[], $2::text[]) p (username, jid) on p.username = r.username and p.jid = r.jid`,
+    values: [places.map(({ username }) => username), places.map(({ jid }) => jid)],
+    rowMode: 'array',
+    types: asText,
+  });
+  return new Map(rows.map(([username, ...row]) => [JSON.stringify([username, row[0]]), row]));
+}

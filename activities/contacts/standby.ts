@@ -12,6 +12,7 @@ import { noteApplied } from './applied.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
+import { asBrought, forgetMended, readMended } from './mended.ts';
 import { requireIdentity } from './prepare.ts';
 import { holdRefused, judgeUsers } from './quarantine.ts';
 import { addCounts, addRecords, noApplyCounts } from './restore.ts';
@@ -82,10 +83,13 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
     const served = await servedThere(client, names, halves);
     const ledger = await readLedger(client, names);
     const here = await readUsers(client, names);
+    const mended = await readMended(client, names);
     const judged = batch.map((record) => {
       const local = makeRecord(record.username, here.get(record.username) ?? noRows(), ring[0]);
+      const changes = mended.get(record.username);
+      const brought = changes ? makeRecord(record.username, asBrought(local.rows, changes), ring[0]) : local;
       const entry = ledger.get(record.username);
-      const verdict = served.has(record.username) ? judge(record, local, entry, snapshot, ring) : 'held';
+      const verdict = served.has(record.username) ? judge(record, { local, brought }, entry, snapshot, ring) : 'held';
       return { record, local, verdict };
     });
     const conflicts = judged.filter(({ verdict }) => verdict === 'write-over-conflict').map(({ local }) => local);
@@ -115,7 +119,7 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
 
 function judge(
   record: UserRecord,
-  local: UserRecord,
+  { local, brought }: { local: UserRecord; brought: UserRecord },
   entry: LedgerEntry | undefined,
   snapshot: SnapshotSummary,
   ring: RecordKeys[],
@@ -126,7 +130,7 @@ function judge(
   }
   if (local.bytes.equals(record.bytes)) return 'equal';
   if (!entry) return hasRows(local.bytes) ? 'held' : 'write';
-  return explains(entry, local, ring) ? 'write' : 'write-over-conflict';
+  return explains(entry, brought, ring) ? 'write' : 'write-over-conflict';
 }
 
 /** Whether the ledger's entry is about these rows, under any key of the ring: a key may have been changed since. */
@@ -247,6 +251,7 @@ async function removeUsers(request: StandbyRequest, names: string[], counts: App
     await forgetRosterVersions(client, names);
     await client.query('delete from tandem.ledger where username = any($1)', [names]);
     await client.query('delete from tandem.quarantine where username = any($1)', [names]);
+    await forgetMended(client, names);
   });
   counts.removed += names.length;
 }

@@ -4,6 +4,7 @@ import type { Keyring } from '../settings.ts';
 import { noCounts, count, type Row, type UserRecord } from '../vault/record.ts';
 import { ACL_RULES } from './acl.ts';
 import { digestsHere, digestUsers } from './digests.ts';
+import { forgetMended } from './mended.ts';
 import { rowChanges } from './row-changes.ts';
 
 /** Where written rows come from: entered in the ledger in the same transaction. */
@@ -172,7 +173,7 @@ async function insert(client: PoolClient, into: string, types: readonly string[]
 }
 
 /**
- * Notes which snapshot the rows of users come from, for `judgeUsers` to be called in the same transaction. An entry that
+ * Notes which snapshot the rows of users come from, and that nothing of them is mended, for `judgeUsers` to be called in the same transaction. An entry that
  * says so already is not touched.
  */
 export async function enterLedger(
@@ -182,6 +183,7 @@ export async function enterLedger(
 ): Promise<void> {
   if (records.length === 0) return;
   const usernames = records.map(({ username }) => username);
+  await forgetMended(client, usernames);
   const digests = await digestUsers(client, await digestsHere(client, keys), usernames);
   await client.query(
     `insert into tandem.ledger as l (username, served_by, gen, seq, record_id, digest, epoch, judged)

@@ -92,7 +92,14 @@ async function compareRows(site: OwnSite, input: PlannedStep, { heartbeat, signa
     return { ...rows, mismatches, vault: 'none' };
   }
   const { counts, mismatches } = await withPlannedSnapshot(site, { ...plan, source }, signal, (opened) =>
-    compareSnapshot({ database, records: opened.records, whole: false, heartbeat, signal: opened.signal }),
+    compareSnapshot({
+      database,
+      records: opened.records,
+      whole: false,
+      mended: true,
+      heartbeat,
+      signal: opened.signal,
+    }),
   );
   const { users: compared, contacts, aclItems } = counts;
   return { compared, contacts, aclItems, mismatches, vault: 'read' };

@@ -1,6 +1,9 @@
+import type { PoolClient } from 'pg';
 import { failureKind, failureText, type FailureKind } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { RecoverySource } from '../../workflows/model/plan.ts';
+import { tellPairs } from '../../workflows/model/subscriptions.ts';
+import { mendSubscriptions } from '../contacts/mend.ts';
 import { lockEpoch, restoreSnapshot } from '../contacts/restore.ts';
 import { keepLedger, LedgerBuilder, quarantinedOf, type AsOf, type Ledger } from '../journal/recovery.ts';
 import { KEY_BYTES, recordKeys } from '../vault/macs.ts';
@@ -17,7 +20,8 @@ export interface LongWork {
 
 /**
  * Brings contacts and ACLs of the lost half to the plan's snapshot, in transactions that lock the step's epoch first. A
- * repeat finds what is done equal, and only writes the rest. From the standby copy nothing is brought: it is proven.
+ * repeat finds what is done equal, and only writes the rest. From the standby copy nothing is brought: it is proven. Then
+ * the contacts that are older than their peers' are mended, whatever they came from.
  */
 export async function restoreContacts(
   site: OwnSite,
@@ -33,11 +37,33 @@ export async function restoreContacts(
   const { ledger, ...result } = await bring(site, input, { heartbeat, signal });
   return database.transaction(async (client) => {
     await lockEpoch(client, database.name, key.customer, key.epoch);
-    const noted = await noteEffect(client, input, result);
+    const noted = await noteEffect(client, input, await mend(client, site, input, result, { heartbeat, signal }));
     // Another attempt's line may stand, with a ledger of its own.
     if (ledger && noted.facts['ledger'] === ledger.digest) await keepLedger(client, ledger);
     return noted;
   });
+}
+
+/**
+ * Restored contacts are older than those of the users who were served on: in the transaction that says that they are
+ * restored, their subscriptions are brought to what the other side says, so that nobody serves them as they were.
+ */
+async function mend(
+  client: PoolClient,
+  site: OwnSite,
+  { key, plan }: PlannedStep,
+  result: StepResult,
+  work: LongWork,
+): Promise<StepResult> {
+  const { id, domain, limits, keys } = site.customer(key.customer);
+  const halves = { domain, lost: plan.decisions.from, current: site.settings.site };
+  const pairs = await mendSubscriptions(client, { customer: id, ...halves, limit: limits.contacts, keys, ...work });
+  const told = tellPairs(pairs);
+  return {
+    ...result,
+    summary: told === '' ? result.summary : `${result.summary}; ${told}`,
+    facts: { ...result.facts, ...pairs },
+  };
 }
 
 /** What a source gave, and who got what; no ledger without the key that its users stand under. */

@@ -5,7 +5,7 @@ import type { FailoverReport } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { openJournals, readFirst, type FoundMove, type Journals } from '../journals.ts';
-import { reportHtml, reportNotice } from '../report-html.ts';
+import { reportHtml, reportNotice, subscriptions } from '../report-html.ts';
 import { plain, table, type Context } from './print.ts';
 import { customerOf, openConfiguration } from './site.ts';
 import { tellUser } from './report-user.ts';
@@ -191,6 +191,7 @@ function screen(found: FailoverReport, { site, from, notSealed }: Known): string
       : []),
     `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
     `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches === null ? 'rows were not compared' : `${found.mismatches} rows differ`}`,
+    ...subscriptions(found).map(([, told]) => `  subscriptions: ${told}`),
     `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
     ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
     ...(found.claims ?? [])

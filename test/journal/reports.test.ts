@@ -9,6 +9,8 @@ import { pullJournals } from '../../activities/journal/pull.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { openSshLine } from '../../ops/keys.ts';
 import { reportHtml, reportNotice } from '../../ops/report-html.ts';
+import type { StepReport } from '../../workflows/model/moves.ts';
+import type { PairCounts } from '../../workflows/model/subscriptions.ts';
 import { CUSTOMER, makeWorld, type World } from '../failover-acts/world.ts';
 import { typed, type Said } from '../rig/cli.ts';
 import { begin, folder as folderOf, keysOf, note, reportOf } from './journals.ts';
@@ -219,6 +221,36 @@ describe('the report for people', () => {
     expect(html).toContain('<li>al, 2026-03-01 04:05:00 UTC</li>');
     expect(html).toContain('<li>message archives: they are not copied</li>');
     expect(html).toContain('step dns&quot;&gt;&lt;b&gt; (shift-dns) is skipped');
+  });
+
+  it('tells how many subscriptions were older than their peers’, and what became of them', () => {
+    const [first] = report.steps;
+    const counts: PairCounts = {
+      pairs: 4000,
+      pairsDisagreed: 312,
+      pairsMended: 298,
+      pairsBlocked: 9,
+      pairsOverLimit: 5,
+      pairsOneSided: 0,
+      pairsWithin: 2,
+      pairsElsewhere: 40,
+    };
+    const told = (change: Partial<PairCounts>): string => {
+      const facts = { ...counts, ...change };
+      const steps = [{ ...first, act: 'restore-contacts', state: 'done', facts } as StepReport];
+      expect(reportHtml({ ...report, steps })).toContain('<th scope="row">Subscriptions</th>');
+      return /^Subscriptions: (.*)$/m.exec(reportNotice({ ...report, steps }))?.[1] ?? '';
+    };
+    expect(told({})).toBe(
+      '312 of 4000 pairs disagreed, 298 mended from the current side, 9 left because of a block, 5 left because the contact list is full; 2 pairs of restored users disagree; 40 contacts at other domains cannot be compared.',
+    );
+    expect(told({ pairsDisagreed: 0, pairsElsewhere: 0 })).toBe(
+      'both sides of all 4000 pairs say the same; 2 pairs of restored users disagree.',
+    );
+    expect(told({ pairsDisagreed: 0, pairsWithin: 0, pairsElsewhere: 0 })).toBe(
+      'both sides of all 4000 pairs say the same.',
+    );
+    expect(reportNotice(report)).not.toContain('Subscriptions'); // Of a move before they were looked at.
   });
 
   it('never says that nothing was brought back when users are served and a check failed, nor that data was lost when nobody was moved', () => {

@@ -61,7 +61,7 @@ create table if not exists tandem.ledger (
   gen bigint not null,
   seq bigint not null,
   record_id bytea not null,
-  -- Of the rows here, by this server's own hash functions; null when they were never digested.
+  -- Of the rows here with what was mended of them, by this server's own hash functions; null when they were never digested.
   digest bytea,
   epoch bigint not null,
   applied_at timestamptz not null default now()
@@ -194,6 +194,17 @@ create table if not exists tandem.quarantine (
   because text not null,
   since timestamptz not null default now(),
   release jsonb
+);
+
+-- Contacts whose subscription a restore has brought to what the other side says: the row as it was brought, and as it was
+-- left; null: there is none. The rows of a user are those of the record in the ledger, and these.
+create table if not exists tandem.mended (
+  username text not null,
+  jid text not null,
+  before text,
+  after text,
+  at timestamptz not null default now(),
+  primary key (username, jid)
 );
 
 -- Requests to parties outside, one for each epoch. Written with the move that asks, followed after it has closed.
