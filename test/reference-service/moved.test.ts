@@ -2,7 +2,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { CustomerSettings } from '../../activities/settings.ts';
 import type { FailoverReport } from '../../workflows/model/moves.ts';
 import { readConfiguration, type Configuration } from '../../ops/config/configuration.ts';
@@ -38,10 +38,10 @@ const clientOf = (site: string): Client => {
   if (!client) throw new Error(`no client of ${site}`);
   return client;
 };
-async function signIn(user = '', site: (typeof SITES)[number]): Promise<Session> {
+async function signIn(user = '', site: (typeof SITES)[number], resource = 'desk'): Promise<Session> {
   const authority = join(folder, 'tls', 'ca.pem');
   const at = stack.sites[site]?.clients ?? '';
-  const session = await Session.open({ at, domain, user, password: await peoplePassword(folder), authority });
+  const session = await Session.open({ at, domain, user, resource, password: await peoplePassword(folder), authority });
   sessions.push(session);
   return session;
 }
@@ -61,6 +61,17 @@ async function protect(): Promise<void> {
      select id, 'j', '${BLOCKED}@${domain}', 'd', 0, true, false, false, false, false from list`,
   );
   await sql(urls.east, `insert into privacy_default_list (username, name) values ('${LOST}', 'Blocked contacts')`);
+  // They have been contacts for long, each at his own site.
+  for (const [url, owner, contact] of [
+    [urls.east, LOST, OTHER],
+    [urls.west, OTHER, LOST],
+  ] as const)
+    await sql(
+      url,
+      `delete from rosterusers where username = '${owner}' and jid = '${contact}@${domain}';
+       insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+         values ('${owner}', '${contact}@${domain}', 'old friend', 'B', 'N', '', 'N', '', 'item')`,
+    );
   const atEach = async (
     work: (client: Client, site: string, of: CustomerSettings) => Promise<unknown>,
   ): Promise<void> => {
@@ -74,6 +85,25 @@ async function protect(): Promise<void> {
   await atEach(snapshotNow);
   await atEach(standbyNow);
 }
+
+/** What no snapshot has: he is removed by one contact, and accepted by another. Each at a further client, for stanzas of their own. */
+async function changeSince(lost: Session): Promise<void> {
+  const [him, her] = [`${LOST}@${domain}`, `${ONE}@${domain}`];
+  const [one, other] = [await signIn(ONE, 'west', 'phone'), await signIn(OTHER, 'west', 'phone')];
+  other.send(
+    `<iq type='set' id='remove'><query xmlns='jabber:iq:roster'><item jid='${him}' subscription='remove'/></query></iq>`,
+  );
+  lost.send(`<presence to='${her}' type='subscribe'/>`);
+  await vi.waitFor(() => expect(one.saw).toContain(`${him}: subscribe`), 5000);
+  one.send(`<presence to='${him}' type='subscribed'/>`);
+  const told = [`${her}: subscribed`, `${OTHER}@${domain}: unsubscribed`];
+  await vi.waitFor(() => expect(lost.saw).toEqual(expect.arrayContaining(told)), 5000);
+  for (const phone of [one, other]) phone.send("<presence type='unavailable'/>");
+  await vi.waitFor(() => expect(lost.saw).toContain(`${her}: unavailable`), 5000);
+}
+
+const restoredBy = ({ steps }: FailoverReport): object =>
+  steps.find(({ act }) => act === 'restore-contacts')?.facts ?? {};
 
 async function failOver(): Promise<FailoverReport> {
   const handle = await startFailover(clientOf('west'), 'west', {
@@ -95,6 +125,7 @@ describe.skipIf(findEjabberd() === null)('users of a lost site, and of the other
   let one: Session;
   let other: Session;
   let said = 0;
+  let seenBefore = 0;
   let report: FailoverReport;
 
   beforeAll(async () => {
@@ -108,6 +139,8 @@ describe.skipIf(findEjabberd() === null)('users of a lost site, and of the other
     await protect();
     lost = await signIn(LOST, 'east');
     [one, other] = [await signIn(ONE, 'west'), await signIn(OTHER, 'west')];
+    await changeSince(lost);
+    seenBefore = other.saw.length;
     const talk = setInterval(() => one.say(`${OTHER}@${domain}`, `number ${(said += 1)}`), 50);
     try {
       await killSite(folder, 'east');
@@ -157,5 +190,21 @@ describe.skipIf(findEjabberd() === null)('users of a lost site, and of the other
     one.say(`${LOST}@${domain}`, 'welcome');
     await expect.poll(() => moved.heard, { timeout: 3000 }).toContain(`${ONE}@${domain}: welcome`);
     expect(moved.heard.filter((h) => h.includes('let me in'))).toEqual([]);
+  });
+
+  it('are shown to nobody who had removed them since the snapshot, and see who had accepted them', async () => {
+    expect(restoredBy(report)).toMatchObject({ pairsDisagreed: 2, pairsMended: 2, pairsBlocked: 0, pairsWithin: 0 });
+    const moved = await signIn(LOST, 'west');
+    await expect.poll(() => moved.saw, { timeout: 3000 }).toContain(`${ONE}@${domain}: available`);
+    other.say(`${OTHER}@${domain}`, 'all that comes before this has come');
+    await expect
+      .poll(() => other.heard, { timeout: 3000 })
+      .toContain(`${OTHER}@${domain}: all that comes before this has come`);
+    expect(other.saw.slice(seenBefore).filter((seen) => seen === `${LOST}@${domain}: available`)).toEqual([]);
+    expect(moved.saw.filter((seen) => seen.startsWith(`${OTHER}@`))).toEqual([]);
+    const kept = `select nick, subscription from rosterusers where username = '${LOST}' and jid = '${OTHER}@${domain}'`;
+    expect(await sql(stack.sites['west']?.databaseUrl ?? '', kept)).toEqual([
+      { nick: 'old friend', subscription: 'N' },
+    ]);
   });
 });
