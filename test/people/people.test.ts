@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compareWitness, makeWitness } from '../../ops/embedded/demo/witness.ts';
 import { CONTACT_LIMIT, personOf, type Person } from '../../ops/embedded/people/life.ts';
-import { createPeople, editPeople } from '../../ops/embedded/people/people.ts';
+import { editPeople } from '../../ops/embedded/people/edit.ts';
+import { createPeople } from '../../ops/embedded/people/people.ts';
 import { scratchDatabase, type ScratchDatabase } from '../rig/databases.ts';
 import { sql } from '../rig/sql.ts';
 
