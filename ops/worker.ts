@@ -11,6 +11,7 @@ import { Callbacks, wakeBy, type Reply } from './callbacks.ts';
 import { watchFilter } from './filter-loop.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
+import { obeyEpochs } from './obey-loop.ts';
 import { prepareSite } from './prepare.ts';
 import { watchCoverage } from './coverage-loop.ts';
 import { DEPLOYMENT, makeCurrent, standBy } from './current.ts';
@@ -75,6 +76,7 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
       ...[watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
         loop(settings, metrics, signal, say),
       ),
+      obeyEpochs(settings, signal, say),
       watchStranded(client, settings, metrics, signal, say),
     ];
     if (newer !== null) loops.push(standBy(client, own, signal, say));

@@ -5,6 +5,7 @@ import { writeJournal } from '../../activities/journal/moves.ts';
 import { claimAgain, claimsInReach } from '../../activities/services/claims.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
 import { obeyNewerEpoch } from '../../activities/services/obey.ts';
+import { obeyEpochs } from '../../ops/obey-loop.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { claimEpoch, readClaims } from '../../activities/vault/epochs.ts';
@@ -171,6 +172,21 @@ describe('a site that starts', () => {
     expect(performance.now() - start).toBeLessThan(5000);
   });
 });
+
+it('a site whose worker was never gone obeys a claim that comes while it runs', async () => {
+  const said: string[] = [];
+  const stop = new AbortController();
+  const { settings } = west({ peerVaults: new Map() });
+  const going = obeyEpochs(settings, stop.signal, (line) => said.push(line));
+  try {
+    await claimByEast(3);
+    await expect.poll(ownEpoch, { timeout: 15_000, interval: 200 }).toBe(3);
+    expect(said).toEqual([`${CUSTOMER}: east has claimed epoch 3; this site is closed`]);
+  } finally {
+    stop.abort();
+    await going;
+  }
+}, 25_000);
 
 it('claims are read in every store that answers, and the others are named', async () => {
   const deaf = createServer().listen(0, '127.0.0.1');
