@@ -200,8 +200,10 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
 
   it('follows users to the site that serves them', async () => {
     const { ports } = east.options;
-    await service.start('west', '127.0.0.9', { ports, peer: { site: 'east', address: '127.0.0.6' } });
-    await at(`update tandem.home set site = 'west' where username = 'probe-1'`);
+    const databaseUrl = await service.databaseOf('west');
+    await service.start('west', '127.0.0.9', { ports, databaseUrl, peer: { site: 'east', address: '127.0.0.6' } });
+    for (const url of [service.database.url, databaseUrl])
+      await sql(url, `update tandem.home set site = 'west' where username = 'probe-1'`);
     await east.lookAgain();
     await expect.poll(() => because(east.probe('instant-messaging', { limitMs: 5000 })), { timeout: 20_000 }).toBe('');
     await at(`update tandem.home set site = 'east'`);

@@ -13,7 +13,7 @@ import {
 } from '../../ops/reference-service/ejabberd/configuration.ts';
 import type { Ejabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 import { makeServiceTables, startEjabberd } from '../../ops/reference-service/ejabberd/site.ts';
-import { scratchDatabase, type ScratchDatabase } from '../rig/databases.ts';
+import { scratchDatabase, type ScratchDatabase, type Site } from '../rig/databases.ts';
 import { call } from '../rig/erlang.ts';
 import { freePort } from '../rig/ports.ts';
 import { sql } from '../rig/sql.ts';
@@ -31,6 +31,8 @@ export interface Service {
   database: ScratchDatabase;
   /** Starts one more ejabberd over the same database, as another site of the stack. */
   start(site: string, address: string, change?: Partial<EjabberdOptions>): Promise<Running>;
+  /** The database of another site, with the same users; its URL. */
+  databaseOf(site: Site): Promise<string>;
   /** Adds an account that is served here. */
   register(user: string, password: string): Promise<void>;
   unregister(user: string): Promise<void>;
@@ -60,25 +62,27 @@ export interface Running {
 export async function openService(ejabberd: Ejabberd): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), 'tandem-probes-'));
   await chmod(folder, 0o755); // Mnesia wants to be let in.
-  const database = await scratchDatabase('east');
+  const databases: ScratchDatabase[] = [];
+  const databaseOf = async (site: Site): Promise<ScratchDatabase> => {
+    const made = await scratchDatabase(site);
+    databases.push(made);
+    await prepareTables(made.url, 'acme', site, ['east', 'west']);
+    await makeServiceTables(ejabberd, made.url);
+    for (const user of Object.values(names)) await addUser(made.url, user, PASSWORD);
+    await befriend(made.url);
+    return made;
+  };
+  const database = await databaseOf('east');
   const tls = await openAuthority(join(folder, 'tls'));
   const ca = await readFile(tls.certificate, 'utf8');
-  await prepareTables(database.url, 'acme', 'east', ['east', 'west']);
-  await makeServiceTables(ejabberd, database.url);
   const at = (text: string): Promise<unknown> => sql(database.url, text);
-  const register = async (user: string, password: string): Promise<void> => {
-    const row = scramRow(user, password).map((cell) => (typeof cell === 'number' ? cell : `'${cell}'`));
-    await at(`insert into users (username, password, serverkey, salt, iterationcount) values (${row.join()});
-      insert into tandem.home values ('${user}', 'east')`);
-  };
-  for (const user of Object.values(names)) await register(user, PASSWORD);
-  await befriend(database.url);
   const processes: ProcessRecord[] = [];
   return {
     folder,
     authority: tls.certificate,
     database,
-    register,
+    databaseOf: async (site) => (await databaseOf(site)).url,
+    register: (user, password) => addUser(database.url, user, password),
     unregister: async (user) => void (await at(`delete from users where username = '${user}'`)),
     async start(site, address, change = {}) {
       const options: EjabberdOptions = {
@@ -102,7 +106,7 @@ export async function openService(ejabberd: Ejabberd): Promise<Service> {
         process.kill(record.pid, 'SIGCONT');
         await stopProcess(folder, record, 'SIGKILL', 5000);
       }
-      await database.drop();
+      await Promise.all(databases.map((one) => one.drop()));
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -118,6 +122,15 @@ async function allPorts(): Promise<Required<EjabberdPorts>> {
     await freePort(),
   ];
   return { clients, distribution, management, web, stun, servers };
+}
+
+async function addUser(url: string, user: string, password: string): Promise<void> {
+  const row = scramRow(user, password).map((cell) => (typeof cell === 'number' ? cell : `'${cell}'`));
+  await sql(
+    url,
+    `insert into users (username, password, serverkey, salt, iterationcount) values (${row.join()});
+     insert into tandem.home values ('${user}', 'east')`,
+  );
 }
 
 /** As an operator prepares the accounts: the first two know each other, the second has blocked the third. */
