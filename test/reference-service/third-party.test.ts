@@ -107,7 +107,7 @@ describe.skipIf(ejabberd === null || !hasProsody())('other domains', () => {
       };
     }
     dns = await openDns(zone);
-    const bought = { partners: [PARTNER], thirdParties: [FABRIKAM] };
+    const bought = { partners: [PARTNER], thirdParties: [FABRIKAM], publicIm: ['public.example'] };
     service = await startServiceSites(
       ejabberd,
       { anna: 'east', wendy: 'west' },
@@ -199,6 +199,25 @@ describe.skipIf(ejabberd === null || !hasProsody())('other domains', () => {
         await service.at('east', `select count(*)::int as n from rosterusers where jid like '%${FABRIKAM}'`),
       ).toEqual([{ n: 0 }]);
     });
+  });
+
+  it('of public IM carry text and presence, and nothing else', async () => {
+    const anna = await service.signIn('anna', 'east');
+    // The way on which ejabberd hands on what came from other servers.
+    const from = (domain: string, stanza: string): Promise<string> =>
+      service.inErlang('east', 'mod_admin_extra', 'send_stanza', `eve@${domain}/x`, `${ANNA}/test-anna`, stanza);
+    for (const domain of ['public.example', FABRIKAM]) {
+      await from(domain, '<presence><status>here</status></presence>');
+      await from(domain, `<iq type='get' id='q'><query xmlns='jabber:iq:version'/></iq>`);
+      await from(
+        domain,
+        `<message type='chat'><body>hi</body><active xmlns='http://jabber.org/protocol/chatstates'/></message>`,
+      );
+      await came(anna, '<body>hi</body>', `from="eve@${domain}/x"`);
+    }
+    expect(handedOn(anna, /status|jabber:iq:version|chatstates/)).toEqual([
+      expect.stringMatching(/^<presence[^>]*from="eve@public\.example\/x"/),
+    ]);
   });
 
   describe('of which one is the trusted partner', () => {

@@ -31,7 +31,7 @@ export const ejabberd = findEjabberd();
 
 /** With whom they federate. */
 export interface Federation {
-  bought: Pick<BoughtServices, 'partners' | 'thirdParties'>;
+  bought: Pick<BoughtServices, 'partners' | 'thirdParties' | 'publicIm'>;
   /** PEM: authorities that are believed beside their own. */
   strangers: readonly string[];
   /** A DNS on loopback. */

@@ -21,9 +21,10 @@ depends(_, _) -> [].
 mod_doc() -> #{desc => <<"Lets no files, no calls and, with third parties, nothing but text go to other domains.">>}.
 
 %% A domain that nobody has named is not trusted.
-mod_options(_) -> [{partners, []}, {external_av, false}].
+mod_options(_) -> [{partners, []}, {public_im, []}, {external_av, false}].
 
 mod_opt_type(partners) -> econf:list(econf:domain());
+mod_opt_type(public_im) -> econf:list(econf:domain());
 mod_opt_type(external_av) -> econf:bool().
 
 start(Host, _) ->
@@ -64,7 +65,7 @@ judged(Packet) ->
         _:_ -> drop
     end.
 
-%% The rules for the other domain; none when both ends are ours.
+%% The rules for the other domain: text alone, text and presence, or what is refused; none when both ends are ours.
 across(#jid{lserver = From}, #jid{lserver = To}) ->
     case {host_of(From), host_of(To)} of
         {none, none} -> none;
@@ -84,9 +85,11 @@ host_of(Server) ->
     end.
 
 rules(Host, Other) ->
-    case lists:member(Other, gen_mod:get_module_opt(Host, ?MODULE, partners)) of
-        false -> text;
-        true ->
+    Named = fun(Option) -> lists:member(Other, gen_mod:get_module_opt(Host, ?MODULE, Option)) end,
+    case {Named(partners), Named(public_im)} of
+        {false, true} -> presence;
+        {false, false} -> text;
+        {true, _} ->
             case gen_mod:get_module_opt(Host, ?MODULE, external_av) of
                 true -> [file];
                 false -> [file, call]
@@ -96,6 +99,8 @@ rules(Host, Other) ->
 %% ---- what is let through --------------------------------------------------------------------------------------------
 
 %% {pass, Packet} | drop | {refuse, text | file | call}
+verdict(#presence{} = Presence, presence) -> {pass, Presence};
+verdict(Packet, presence) -> verdict(Packet, text);
 verdict(#presence{type = error} = Answer, text) ->
     {pass, Answer#presence{sub_els = [E || #stanza_error{} = E <- [xmpp:get_error(Answer)]]}};
 verdict(#presence{type = subscribe}, text) -> {refuse, text};

@@ -12,6 +12,8 @@ export interface BoughtServices {
   partners: readonly string[];
   /** Domains with which text is exchanged, and nothing else; to and from all others nothing goes. Left out: none. */
   thirdParties?: readonly string[];
+  /** Domains of public IM, with which text and presence are. Left out: none. */
+  publicIm?: readonly string[];
 }
 
 /** Days after which uploaded files are deleted, as archives are (activities/archive/expired.ts). */
@@ -91,7 +93,11 @@ export function serviceModules({ ports, bought }: EjabberdOptions): Record<strin
       mod_http_upload_quota: { max_days: UPLOADS_KEPT_DAYS },
     }),
     ...(ports.servers !== undefined && {
-      mod_tandem_federation: { partners: bought?.partners ?? [], external_av: bought?.externalAv ?? false },
+      mod_tandem_federation: {
+        partners: bought?.partners ?? [],
+        public_im: bought?.publicIm ?? [],
+        external_av: bought?.externalAv ?? false,
+      },
     }),
     ...(ports.stun !== undefined && { mod_stun_disco: { offer_local_services: true, access: 'local' } }),
   };
@@ -102,7 +108,7 @@ export function serviceModules({ ports, bought }: EjabberdOptions): Record<strin
  * DNS.
  */
 export function serverRules({ ports, bought }: EjabberdOptions): { rules: Entry; acl: Entry; access: Entry } {
-  const federated = [...(bought?.partners ?? []), ...(bought?.thirdParties ?? [])];
+  const federated = [...(bought?.partners ?? []), ...(bought?.thirdParties ?? []), ...(bought?.publicIm ?? [])];
   return {
     rules: {
       s2s_use_starttls: 'required',
