@@ -65,7 +65,7 @@ export async function startNameServer(folder: string, service: Service): Promise
   await startBind(folder, { site: NAME_SERVER, address: HOST, port: ports.dns, zones: [zone, ...others] });
 }
 
-/** The front of a site's service: before both, so that who comes to either is taken to one that is up. */
+/** The front of a site's service: before both, so that who comes to either is taken to one that is up: its own, if that is. */
 export async function startProxy(folder: string, site: string, { addresses, domain, ports }: Service): Promise<void> {
   const pace = PACE_OF_A_CORE * availableParallelism();
   const fronts = FRONTS.map(({ backend, front, behind, health }) => {
@@ -75,7 +75,7 @@ export async function startProxy(folder: string, site: string, { addresses, doma
       port: ports[front],
       health,
       servers: Object.fromEntries(servers),
-      ...(health === 'xmpp-client' && { pace }),
+      ...(health === 'xmpp-client' && { pace, own: site }),
     };
   });
   await startHaproxy(folder, { site, domain, address: addresses[site] ?? HOST, ports: fronts });

@@ -36,6 +36,11 @@ export interface ProxiedPort {
   pace?: number;
   /** `host:port` by the name of the server: the site. */
   servers: Readonly<Record<string, string>>;
+  /**
+   * The server that has whoever comes, while it is up: a phone that comes back finds its session there. Left out: all of them
+   * share.
+   */
+  own?: string;
 }
 
 export interface HaproxyOptions {
@@ -109,8 +114,11 @@ defaults
 ${ports.map((port) => listenText(port, address, domain)).join('')}`;
 }
 
-function listenText({ name, port, health, servers, pace }: ProxiedPort, address: string, domain: string): string {
-  const lines = Object.entries(servers).map(([server, at]) => `  server ${server} ${at}`);
+function listenText({ name, port, health, servers, own, pace }: ProxiedPort, address: string, domain: string): string {
+  const lines = Object.entries(servers).map(([server, at]) => {
+    const behind = own === undefined || server === own ? '' : ' backup';
+    return `  server ${server} ${at}${behind}`;
+  });
   return `listen ${name}
   bind ${address}:${port}
   balance leastconn

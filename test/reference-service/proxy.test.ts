@@ -76,7 +76,7 @@ describe.skipIf(ejabberd === null || findHaproxy() === null)('ejabberd behind HA
       domain: DOMAIN,
       address: THROUGH,
       ports: [
-        { name: 'c2s', port, health: 'xmpp-client', servers: at(service.clients) },
+        { name: 'c2s', port, health: 'xmpp-client', servers: at(service.clients), own: 'west' },
         { name: 's2s', port: others, health: 'xmpp-server', servers: at(behind) },
       ],
     });
@@ -95,6 +95,12 @@ describe.skipIf(ejabberd === null || findHaproxy() === null)('ejabberd behind HA
     await lead(['west']);
     await expect.poll(() => anna.ended, { timeout: 3000 }).not.toBeNull();
     expect((await come('wendy')).at).toBe(THROUGH);
+  });
+
+  it('of the own site has whoever comes, while both are up: a phone that comes back finds its session there', async () => {
+    await lead(['east', 'west']);
+    const came = [await come('wendy'), await come('wendy'), await come('wendy'), await come('wendy')];
+    expect(came.map(({ at }) => at)).toEqual([THROUGH, THROUGH, THROUGH, THROUGH]);
   });
 
   it('one that is frozen is no longer given to other servers, within seconds, and the other one is all the while', async () => {
