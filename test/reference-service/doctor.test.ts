@@ -130,6 +130,13 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
     await finds([]);
   });
 
+  it('that lets clients in past the right to serve is named', async () => {
+    await findsWith(
+      (tree) => (tree.modules['mod_mqtt'] = {}),
+      ['modules: mod_mqtt; its clients are not asked for the right to serve'],
+    );
+  });
+
   it('without the message filter is named, although it delivers', async () => {
     await findsWith(
       (tree) => delete tree.modules['mod_tandem_filter'],

@@ -10,6 +10,8 @@
 -define(NEEDED, [mod_roster, mod_privacy, mod_blocking]).
 %% Each may keep what it has read of a table, and may keep it elsewhere than in SQL. mod_blocking has the tables of mod_privacy.
 -define(STORED, [mod_roster, mod_privacy, mod_last, mod_offline, mod_private, mod_vcard, mod_mam]).
+%% They let clients in who never bind a resource: the right to serve is asked for then.
+-define(BESIDES, [mod_mqtt, mod_sip]).
 %% A site that swallows packets is missed after this at the latest, s: until then what is sent to its users waits.
 -define(TICKS, 15).
 %% Whether anything listens where the peer's node should be. ms.
@@ -20,7 +22,7 @@
 
 %% One text a fault: the option as ejabberd.yml names it, what it is, and why it may not be.
 faults(Host) ->
-    lists:append([accounts(Host), schema(), missing(Host), queues(), ticks(), names(Host), linked(Host)
+    lists:append([accounts(Host), schema(), missing(Host), besides(Host), queues(), ticks(), names(Host), linked(Host)
                   | [stored(Host, Module) || Module <- ?STORED]]).
 
 %% By name.
@@ -92,6 +94,10 @@ missing(Host) ->
      || Module <- ?NEEDED, not gen_mod:is_loaded(Host, Module)]
         ++ [<<"modules: mod_tandem_filter is not among them; what users send is not filtered">>
             || not gen_mod:is_loaded(Host, mod_tandem_filter)].
+
+besides(Host) ->
+    [text("modules: ~ts; its clients are not asked for the right to serve", [Module])
+     || Module <- ?BESIDES, gen_mod:is_loaded(Host, Module)].
 
 stored(Host, Module) ->
     case gen_mod:is_loaded(Host, Module) of
