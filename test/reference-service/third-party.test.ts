@@ -48,7 +48,7 @@ async function stranger(at: Stranger): Promise<Session> {
 /** The rights are read every second. */
 async function signInSoon(user: string, site: Site): Promise<Session> {
   await expect
-    .poll(() => service.inErlang(site, 'mod_tandem', 'where', user, DOMAIN), { timeout: 5000 })
+    .poll(() => service.inErlang(site, 'mod_tandem', 'where', user, DOMAIN), { timeout: 15_000 })
     .toContain('here');
   return service.signIn(user, site);
 }

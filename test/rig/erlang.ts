@@ -37,7 +37,7 @@ export class Asker {
     const distribution = ['-start_epmd', 'false', '-erl_epmd_port', String(port)];
     // Its cookie lies in its home, and in no list of arguments.
     this.child = spawn('erl', [...named, ...distribution, '-eval', program(node)], {
-      env: { PATH: process.env['PATH'], HOME: home },
+      env: { PATH: process.env['PATH'], HOME: home, ERL_CRASH_DUMP_BYTES: '0' },
       stdio: ['pipe', 'pipe', 'inherit'],
     });
     if (!this.child.stdout) throw new Error('unreachable');

@@ -63,7 +63,7 @@ export async function compileModule({ libraries, headers }: Ejabberd): Promise<s
   const draft = await mkdtemp(`${folder}.`);
   try {
     await promisify(execFile)('erlc', ['-Wall', '-Werror', '-I', headers, '-o', draft, ...SOURCES], {
-      env: { ...process.env, ERL_LIBS: libraries },
+      env: { ...process.env, ERL_LIBS: libraries, ERL_CRASH_DUMP_BYTES: '0' },
       timeout: 60_000,
     });
   } catch (error) {
