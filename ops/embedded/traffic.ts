@@ -12,7 +12,7 @@ import { PARTNER, THIRD_PARTY, type Service } from './service.ts';
 export const NAME_SERVER = WITNESS;
 const HOST = '127.0.0.1';
 /** Sign-ins a second that a processor of this machine holds, with both sites and all clients on it (ops/bench/FIGURES.md). */
-const PACE_OF_A_CORE = 10;
+const PACE_OF_A_CORE = 20;
 /** What HAProxy has before the service, and the port of each that lies behind it. */
 const FRONTS = [
   { backend: 'clients', front: 'front', behind: 'clients', health: 'xmpp-client' },

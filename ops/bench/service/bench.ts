@@ -22,6 +22,7 @@ export interface ServiceBenchOptions {
 
 const CONTACTS = 50;
 const RETRY_MS = 50;
+const QUIET = { forMs: 2000, belowMs: 300, tries: 30 };
 
 export interface Seen {
   signedInMs: number;
@@ -114,10 +115,22 @@ async function failOver(
   return { signedInMs: firstIn - approvedAt, lastMs: lastIn - approvedAt, greenMs: Math.max(...stopped) - approvedAt };
 }
 
+/** What went before, a crowd that left among it, is not to be seen in what is measured next. */
+async function untilQuiet(talk: Talk): Promise<void> {
+  for (let tries = 0; tries < QUIET.tries; tries += 1) {
+    await talk.heard();
+    await setTimeout(QUIET.forMs);
+    const { delaysMs } = await talk.heard();
+    if (Math.max(...delaysMs) < QUIET.belowMs) return;
+  }
+}
+
 async function storm(scene: Scene, talk: Talk, users: readonly string[], door: Door): Promise<Storm & { talk: Heard }> {
-  await talk.heard();
-  const seen = await signInAll(users, scene.through(door));
-  return { ...seen, talk: await talk.heard() };
+  await untilQuiet(talk);
+  const { leave, ...seen } = await signInAll(users, scene.through(door));
+  const heard = await talk.heard();
+  await leave();
+  return { ...seen, talk: heard };
 }
 
 /** When, by the clock, this user could first sign in. Tries until then, or until a while after the move has ended. */
