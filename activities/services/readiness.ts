@@ -106,7 +106,7 @@ async function countWithoutAccount(
   half: string,
 ): Promise<{ users: number; without: number } | null> {
   const [may] = await database.query<{ look: boolean }>(
-    `select coalesce(has_table_privilege(to_regclass('public.users'), 'select'), false) as look`,
+    `select coalesce(has_column_privilege(to_regclass('public.users'), 'username', 'select'), false) as look`,
   );
   if (!may?.look) return null;
   const [found] = await database.query<{ users: number; without: number }>(

@@ -67,6 +67,19 @@ describe('readiness', () => {
     expect(found.asks).toEqual([expect.stringMatching(/^data-loss 9h/)]);
   });
 
+  it('is not given while users of the other half have no account here', async () => {
+    await cover(1);
+    const own = { clients: '127.0.0.1:9', api: null, outsideCheck: null };
+    const site = world.westWith({ site: { services: new Map([['west', own]]) } });
+    // A site that may not look says nothing of it.
+    expect((await evaluate(site)).stops).toEqual([]);
+    await world.westDb.query('create table public.users (username text)');
+    await world.westDb.query(`insert into public.users values ('e2'), ('w1')`);
+    expect((await evaluate(site)).stops).toEqual(['2 of 3 users of east have no account at west']);
+    await world.westDb.query(`insert into public.users values ('e1'), ('e3')`);
+    expect((await evaluate(site)).stops).toEqual([]);
+  });
+
   it('is no question any longer where the other half is served already', async () => {
     await world.westDb.query("update tandem.serving set site = 'west' where half = 'east'");
     expect(await evaluate()).toMatchObject({ state: 'took-over', stops: [] });
