@@ -53,6 +53,7 @@ describe.skipIf(findEjabberd() === null)('the reference service in the stack', (
     }
   });
 
+  // Prosody is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
   it.skipIf(!hasThirdParty())(
     'has a third party that comes to the site which its own configuration names',
     async () => {
