@@ -1,6 +1,7 @@
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
+import { mendAgain } from './mend-again.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { requireServed } from './obeyed.ts';
 import type { OwnSite } from './site.ts';
@@ -11,12 +12,12 @@ import type { PlannedStep } from './planned.ts';
  * repeat answers the time of the first, and asks the service again whether it obeys.
  */
 export async function serveUsers(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
-  const result = await giveRight(site, input);
+  const result = await giveRight(site, input, signal);
   const told = await requireServed(site.settings, site.customer(input.key.customer), input.plan.decisions.from, signal);
   return told === '' ? result : { ...result, summary: `${result.summary}; ${told}` };
 }
 
-async function giveRight(site: OwnSite, input: PlannedStep): Promise<StepResult> {
+async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal | undefined): Promise<StepResult> {
   const { key, plan } = input;
   const { id } = site.customer(key.customer);
   const own = site.settings.site;
@@ -26,6 +27,7 @@ async function giveRight(site: OwnSite, input: PlannedStep): Promise<StepResult>
     await lockEpoch(client, database.name, id, key.epoch);
     const done = await readEffect(client, key);
     if (done) return done;
+    const mended = await mendAgain(client, site, input, signal);
     const { rowCount } = await client.query(
       `insert into tandem.serving as s (customer, half, site, epoch) values ($1, $2, $3, $4)
        on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()
@@ -44,8 +46,9 @@ async function giveRight(site: OwnSite, input: PlannedStep): Promise<StepResult>
     );
     const { users = 0, disabled = 0 } = rows[0] ?? {};
     const without = disabled > 0 ? `; ${disabled} of them are disabled in the directory, and stay out` : '';
+    const also = mended.told === '' ? '' : `; ${mended.told}`;
     return noteEffect(client, input, {
-      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}${without}`,
+      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}${without}${also}`,
       facts: {
         half,
         users,
@@ -53,6 +56,7 @@ async function giveRight(site: OwnSite, input: PlannedStep): Promise<StepResult>
         epoch: key.epoch.number,
         servedAt: new Date().toISOString(),
       },
+      ...(mended.alarm !== '' && { alarms: [mended.alarm] }),
     });
   });
 }

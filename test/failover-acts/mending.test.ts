@@ -178,6 +178,57 @@ describe.each([['a vault', true] as const, ['the standby copy', false] as const]
   });
 });
 
+describe('a long wait between the restore and the right to serve', () => {
+  const since = (minutes: number): Promise<unknown> =>
+    world.westDb.query(`update tandem.journal set at = now() - interval '${minutes} min' where key like 'effect/%'`);
+  const removes = (who: string, other: string): Promise<unknown> =>
+    world.westDb.query(`delete from rosterusers where username = '${who}' and jid = '${other}@${DOMAIN}'`);
+
+  it('undoes nothing of what a user changed himself once he was served', async () => {
+    await protect();
+    const site = survivor(true);
+    const plan = await begin(site);
+    await restoreContacts(site, step('restore-contacts', plan), work);
+    await serveUsers(site, step('serve-users', plan));
+    await since(10);
+    await removes('e2', 'w2');
+    await serveUsers(site, step('serve-users', plan));
+    expect((await rowsOf('e')).map(({ pair }) => pair)).not.toContain('e2 w2');
+  });
+
+  it('keeps nobody from being served, when what changed since cannot be brought over', async () => {
+    await protect();
+    const site = survivor(true);
+    const plan = await begin(site);
+    await restoreContacts(site, step('restore-contacts', plan), work);
+    await since(10);
+    await removes('w2', 'e2');
+    await world.westDb.query(
+      `create function refuse() returns trigger language plpgsql as $$ begin raise exception 'no room'; end $$;
+       create trigger refuse before update on rosterusers for each row execute function refuse()`,
+    );
+    const { summary, alarms } = await serveUsers(site, step('serve-users', plan));
+    expect(summary).toMatch(/^west serves the 3 users of east under epoch 2$/);
+    expect(alarms).toEqual([expect.stringMatching(/^contacts of east are as they were restored: .*no room/)]);
+    expect(await rowsOf('e')).toEqual(mended);
+  });
+
+  it('is made up for in the moment in which they are served', async () => {
+    await protect();
+    const site = survivor(true);
+    const plan = await begin(site);
+    await restoreContacts(site, step('restore-contacts', plan), work);
+    await since(10);
+    await removes('w2', 'e2');
+    const { summary } = await serveUsers(site, step('serve-users', plan));
+    expect(summary).toMatch(
+      /; since they were restored, 2 of 3 pairs disagreed, 1 mended from the current side, 1 left because of a block$/,
+    );
+    expect(await rowsOf('e')).toContainEqual(row('e2 w2', 'N'));
+    expect((await probeContacts(site, step('probe', plan), work)).facts).toMatchObject({ mismatches: 0 });
+  });
+});
+
 describe('what was mended', () => {
   it('is in the next snapshot of the survivor like any other change, and forgotten as a mending', async () => {
     await protect();
