@@ -18,7 +18,9 @@ export async function scratchDatabase(site: Site, model?: string): Promise<Scrat
   const at = serverOf(site);
   const name = `scratch_${randomBytes(6).toString('hex')}`;
   const named = (url: string): string => Object.assign(new URL(url), { pathname: `/${name}` }).toString();
-  await sql(at.superuserUrl, `create database ${name} owner tandem${model === undefined ? '' : ` template ${model}`}`);
+  // Copied as files, not through the log: a third of the work.
+  const template = model === undefined ? '' : ` template ${model}`;
+  await sql(at.superuserUrl, `create database ${name} owner tandem${template} strategy file_copy`);
   return {
     url: named(at.databaseUrl),
     peerUrl: named(at.peerUrl),

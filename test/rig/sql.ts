@@ -14,5 +14,6 @@ export async function sql<Row extends object = Record<string, unknown>>(url: str
 /** The machine itself is never lost under a test: what a server has handed to it stands, also when the server is killed. */
 export async function spareDisk(superuserUrl: string): Promise<void> {
   await sql(superuserUrl, 'alter system set fsync = off');
+  await sql(superuserUrl, 'alter system set full_page_writes = off');
   await sql(superuserUrl, 'select pg_reload_conf()');
 }

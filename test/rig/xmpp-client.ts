@@ -1,4 +1,5 @@
 import { client, xml } from '@xmpp/client';
+import { deriveAtOnce } from '../../activities/probes/services/scram.ts';
 import type { Told, Where } from './xmpp.ts';
 
 /** A user's client, as a process: told by its parent where to sign in and what to say, it tells what it hears. */
@@ -16,6 +17,7 @@ process.on('uncaughtException', (error) => tell({ ended: why(error) }));
 process.once('message', ({ at, domain, user, password, resource = `test-${user}` }: Where) => {
   const xmpp = client({ timeout: TIMEOUT_MS, service: `xmpp://${at}`, domain, username: user, password, resource });
   xmpp.reconnect.stop();
+  deriveAtOnce(xmpp);
   let online = false;
   const failed = (error: Condition): void => tell(online ? { ended: why(error) } : { failed: why(error) });
   xmpp.on('error', failed);

@@ -3,6 +3,7 @@ import { client, xml, type Client } from '@xmpp/client';
 import { offerBosh } from './bosh.ts';
 import type { ProbeAccount } from './port.ts';
 import type { SayOptions } from './run.ts';
+import { deriveAtOnce } from './scram.ts';
 
 /** An element of the stream; its attributes are texts. */
 export type Stanza = ReturnType<typeof xml>;
@@ -64,6 +65,7 @@ export class Session {
         );
       },
     });
+    deriveAtOnce(this.xmpp);
     offerBosh(this.xmpp);
     this.xmpp.reconnect.stop(); // A probe must fail, not try for ever.
     this.xmpp.streamManagement.preferredMaximum = KEPT_S;
