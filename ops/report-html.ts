@@ -9,6 +9,8 @@ const outcomes: Record<FailoverReport['outcome'], string> = {
   closed: 'The users were moved, and every check passed.',
   'closed-with-gaps': 'The move ended with gaps: not every step was done.',
   aborted: 'The move was stopped before anybody was moved.',
+  'turned-back':
+    'The move was turned back before anybody was moved; the site that was given up serves its users again.',
   superseded: 'A newer move took over; this one ended without finishing.',
 };
 

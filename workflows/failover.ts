@@ -3,6 +3,7 @@ import { failure } from './model/failures.ts';
 import type { ClosedMove, FailoverInput } from './model/moves.ts';
 import { isEnd } from './model/phases.ts';
 import { agree } from './move/agree.ts';
+import { alarmsAhead } from './move/pace.ts';
 import type { Outcome } from './move/report.ts';
 import { Run } from './move/run.ts';
 import { listen } from './move/verbs.ts';
@@ -71,7 +72,7 @@ function startClock(run: Run, clock: CancellationScope): void {
 
 async function ring(run: Run): Promise<void> {
   await condition(() => run.plan !== null); // Ends with the run's scope at the latest.
-  for (const { atMs, text } of run.alarmsAhead()) {
+  for (const { atMs, text } of alarmsAhead(run)) {
     if (atMs > Date.now()) await sleep(atMs - Date.now(), { summary: text });
     run.alarm(text);
     await run.flush().catch(() => undefined); // A journal that fails for good ends the run where it waits.

@@ -2,6 +2,7 @@ import { agreed, approvalOf, refuse, type Approval, type SignedVerb } from '../.
 import { standsAlone, type BreakGlass } from '../../workflows/model/break-glass.ts';
 import { canonicalJson, type Decisions } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
+import { agreedToTurnBack, turnBackStep, turnedBackBy, type TurnBack } from '../../workflows/model/turn-back.ts';
 import { sha256, type Signed } from '../vault/signed.ts';
 import type { JournalLine } from './chain.ts';
 import { Mismatch } from './mismatch.ts';
@@ -143,7 +144,17 @@ export function effectsSeen(lines: readonly JournalLine[]): string {
   const steps = lines.filter((l) => l.kind === 'step');
   const early = steps.find((l) => !began || l.seq < began.seq);
   if (early) throw new Mismatch(`line ${early.seq} (${early.key}) comes before the approval`);
+  const back = steps.find((l) => l.body['step'] === turnBackStep.id && !agreedBefore(lines, l.seq));
+  if (back)
+    throw new Mismatch(`line ${back.seq} (${back.key}): it was turned back before two operators had signed that`);
   return steps.length === 0 ? 'none' : `${steps.length} lines of steps, all after the approval`;
+}
+
+function agreedBefore(lines: readonly JournalLine[], seq: number): boolean {
+  const asked = lines
+    .filter((l) => l.kind === 'signed' && l.seq < seq && l.body['verb'] === 'turn-back')
+    .reduce<TurnBack | null>((before, { body }) => turnedBackBy(before, String(body['operator']), ''), null);
+  return agreedToTurnBack(asked, planAt(lines, seq)?.decisions.approvers ?? []);
 }
 
 /** Every ledger that an effect names is there, whole and unchanged, and no other. */

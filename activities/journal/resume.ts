@@ -8,6 +8,7 @@ import {
   type StepReport,
   type StepResult,
 } from '../../workflows/model/moves.ts';
+import { turnBackStart, turnedBackBy } from '../../workflows/model/turn-back.ts';
 import type { Phase } from '../../workflows/model/phases.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
@@ -38,6 +39,7 @@ export async function readMove(
     steps: [],
     owner: null,
     paused: null,
+    turnBack: null,
     notes: [],
     alarms: [],
   };
@@ -99,6 +101,7 @@ function readPhase(state: Resumed, phase: Phase, at: Timestamp): void {
   // From `moving` back to `planning`: the world that they signed for is gone.
   if (phase === 'planning' && state.phase === 'moving') voided(state);
   if (phase === 'moving') state.approvedAt = at;
+  if (phase === 'turning-back') state.steps.push({ ...turnBackStart, facts: {} });
   state.phase = phase;
 }
 
@@ -124,6 +127,7 @@ function readVerb(state: Resumed, v: SignedVerb, at: Timestamp): void {
   if (verb === 'note') state.notes.push({ by: operator, at, text: because });
   if (verb === 'pause') state.paused = { by: operator, at, because };
   if (verb === 'resume') state.paused = null;
+  if (verb === 'turn-back') state.turnBack = turnedBackBy(state.turnBack, operator, because);
 }
 
 /** A line of the run, or of an effect: that one has `result`, and stands also when the run never heard of it. */

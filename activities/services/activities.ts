@@ -21,6 +21,7 @@ import { checkEffect } from './check.ts';
 import { enableService } from './enable.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
+import { openSource } from './give-back.ts';
 import { performOutside } from './outside.ts';
 import { checkParity } from './parity.ts';
 import { makePlan } from './plan.ts';
@@ -49,6 +50,7 @@ export function createFailoverActivities(
     'seal-move': (move) => sealMove(site, move, running().signal),
     'advance-epoch': async (input) => advanceEpoch(site, await plannedStep(site, input), running().signal),
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
+    'open-site': async (input) => openSource(site, await plannedStep(site, input), running().signal),
     'apply-entitlements': async (input) => applyEntitlements(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
     probe: async (input) => {

@@ -3,6 +3,7 @@ import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
 import { isEnabled } from './enable.ts';
+import { sourceServes } from './give-back.ts';
 import { checkOutside } from './outside.ts';
 import { parityHolds } from './parity.ts';
 import type { OwnSite } from './site.ts';
@@ -20,6 +21,7 @@ type Check = (site: OwnSite, input: PlannedStep, signal: AbortSignal) => Promise
 const checks: Partial<Record<Act, Check>> = {
   'advance-epoch': epochHeld,
   'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
+  'open-site': sourceServes,
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
   'apply-entitlements': entitlementsStand,

@@ -77,7 +77,7 @@ function refuseNewerSource({ id, peer }: CustomerSettings, { claimed, epoch: hel
 const told = (observers: Isolation['observers']): string => observers.map((o) => `${o.name} ${o.saw}`).join(', ');
 
 /** The epoch held here, locked, when ours may follow it; null when it is ours already. */
-async function newerThanHeld(client: PoolClient, customer: string, epoch: Epoch): Promise<Epoch | null> {
+export async function newerThanHeld(client: PoolClient, customer: string, epoch: Epoch): Promise<Epoch | null> {
   const { rows } = await client.query<{ number: string; site: string; move: string }>(
     'select number, site, move from tandem.epoch where customer = $1 for update',
     [customer],
@@ -99,7 +99,7 @@ async function newerThanHeld(client: PoolClient, customer: string, epoch: Epoch)
  * Takes the epoch; what this site served under the epoch before stays open, in the same transaction. What was closed
  * stays closed: a half that another move took away must not come back by a change of number.
  */
-async function takeEpoch(
+export async function takeEpoch(
   client: PoolClient,
   customer: string,
   held: Epoch,

@@ -54,11 +54,14 @@ export function registerSigned(
   signed('done', 'a held step was done by hand; two must sign when it guards users', { step: true, reason: true });
   signed('pause', 'start no further step; what runs goes on');
   signed('abort', 'stop it; possible until the epoch is claimed');
+  signed('turn-back', 'give the source its users back; possible until the first of them is served, two sign', {
+    reason: true,
+  });
   signed('take', 'have it in hand, which everybody who looks is shown');
   signed('note', 'a line for the journal, the report and the next shift', { reason: true });
 }
 
-const reasoned: readonly Verb[] = ['skip', 'done', 'note', 'veto'];
+const reasoned: readonly Verb[] = ['skip', 'done', 'note', 'veto', 'turn-back'];
 
 /** Signed here with a key, to be signed elsewhere, or signed there. */
 export async function give(context: Context, handle: FailoverHandle, verb: Verb, o: Partial<Signing>): Promise<void> {

@@ -167,6 +167,21 @@ describe('evidence does not hold', () => {
       'plan',
       'its decisions give',
     ],
+    [
+      'a turn-back that one operator signed',
+      (d) => {
+        const { move } = d.report;
+        const word = d.sign('al', { verb: 'turn-back' });
+        d.entries.splice(8, 0, { ...word, key: 'signed/back' });
+        d.entries.splice(
+          9,
+          0,
+          entryOf(move, 'effect/back', 'step', 21, { step: 'turn-back', round: 0, state: 'done' }),
+        );
+      },
+      'effects',
+      'turned back before two operators had signed that',
+    ],
     ['the report naming another plan', (d) => void (d.report.planDigest = 'ff'), 'plan', 'the report names plan ff'],
   ])('with %s, though the site has signed it all', async (_, change, check, told) => {
     const verdicts = judge(await tell(world, change));

@@ -60,6 +60,7 @@ export const actsForCustomers: Record<Act, string> = {
 export const performedActs = [
   'advance-epoch',
   'fence-site',
+  'open-site',
   'restore-contacts',
   'apply-entitlements',
   'serve-users',

@@ -5,7 +5,19 @@ import { isArmored, whyUnsigned } from './sshsig.ts';
 export const SIGNATURE_LIFE_MS = 3_600_000;
 
 /** What operators may tell a move (DESIGN 7). */
-export const verbs = ['approve', 'retry', 'skip', 'done', 'pause', 'resume', 'veto', 'abort', 'take', 'note'] as const;
+export const verbs = [
+  'approve',
+  'retry',
+  'skip',
+  'done',
+  'pause',
+  'resume',
+  'veto',
+  'abort',
+  'turn-back',
+  'take',
+  'note',
+] as const;
 export type Verb = (typeof verbs)[number];
 
 /** What an operator sends. The text that was signed is not sent: it is made again from these and from the run's own state. */
@@ -64,6 +76,7 @@ const rights: Record<Verb, readonly Role[]> = {
   resume: ['operate', 'approve', 'commander'],
   veto: ['approve', 'commander'],
   abort: ['operate', 'approve', 'commander'],
+  'turn-back': ['approve', 'commander'],
   take: ['operate', 'approve', 'commander'],
   note: ['operate', 'approve', 'commander'],
 };

@@ -72,6 +72,10 @@ export const failures = {
     retry: false,
     try: '`tandem status` shows the move that holds the newer epoch; this one must not go on.',
   },
+  'already-served': {
+    retry: false,
+    try: 'There is no turning back once users are served: let the failover end, and bring them home by a relocate.',
+  },
   'epoch-taken': { retry: false, try: 'Start again: the next free epoch is read anew.' },
   'no-recovery-point': { retry: false, try: '`tandem snapshot list` shows what each vault holds.' },
   'snapshot-damaged': {

@@ -1,6 +1,7 @@
 import type { Epoch } from './epoch.ts';
 import type { Motion } from './motions.ts';
-import type { Phase } from './phases.ts';
+import type { TurnBack } from './turn-back.ts';
+import type { EndPhase, Phase } from './phases.ts';
 import type { Approval } from './approvals.ts';
 import type { BreakGlass, BrokenGlass } from './break-glass.ts';
 import type { Act, Service } from './acts.ts';
@@ -42,6 +43,7 @@ export interface Resumed {
   steps: StepReport[];
   owner: string | null;
   paused: FailoverStatus['paused'];
+  turnBack: TurnBack | null;
   notes: FailoverStatus['notes'];
   alarms: FailoverStatus['alarms'];
 }
@@ -135,7 +137,7 @@ export interface FailoverReport {
   from: string;
   to: string;
   epoch: number | null;
-  outcome: 'closed' | 'closed-with-gaps' | 'aborted' | 'superseded';
+  outcome: EndPhase;
   reason: string;
   requestedBy: string;
   declaredAt: Timestamp;
@@ -196,6 +198,8 @@ export interface FailoverStatus {
   /** Who has the run in hand; null when nobody took it. */
   owner: string | null;
   paused: { by: string; at: Timestamp; because: string } | null;
+  /** Who wants the source to have its users back; null when nobody does. */
+  turnBack: TurnBack | null;
   notes: { by: string; at: Timestamp; text: string }[];
   alarms: { at: Timestamp; text: string }[];
   /** Why the evidence of a move that has ended is not in the vault yet; null when it is, or the move has not ended. */

@@ -1,13 +1,14 @@
 /** Where a failover stands. Each phase is a promise to the operator; only a transition acts. */
-export type Phase = 'declared' | 'planning' | 'approving' | 'moving' | 'verifying' | EndPhase;
+export type Phase = 'declared' | 'planning' | 'approving' | 'moving' | 'verifying' | 'turning-back' | EndPhase;
 
 /** A move in one of them has only to be sealed. */
-export type EndPhase = 'closed' | 'closed-with-gaps' | 'aborted' | 'superseded';
+export type EndPhase = 'closed' | 'closed-with-gaps' | 'aborted' | 'turned-back' | 'superseded';
 
 export type PhaseEvent =
   | 'slot-claimed'
   | 'resumed-moving'
   | 'resumed-verifying'
+  | 'resumed-turning-back'
   | `resumed-${EndPhase}`
   | 'plan-made'
   | 'look-again'
@@ -19,6 +20,8 @@ export type PhaseEvent =
   | 'left-gaps'
   | 'abort-asked'
   | 'nobody-approved'
+  | 'turn-back-agreed'
+  | 'turned-back'
   | 'newer-epoch';
 
 export interface Transition {
@@ -29,14 +32,14 @@ export interface Transition {
   because: string;
 }
 
-const ends: readonly EndPhase[] = ['closed', 'closed-with-gaps', 'aborted', 'superseded'];
+const ends: readonly EndPhase[] = ['closed', 'closed-with-gaps', 'aborted', 'turned-back', 'superseded'];
 
 export const endPhases: readonly Phase[] = ends;
 
 export const isEnd = (phase: Phase): phase is EndPhase => endPhases.includes(phase);
 
 const before: Phase[] = ['declared', 'planning', 'approving', 'moving'];
-const running: Phase[] = [...before, 'verifying'];
+const running: Phase[] = [...before, 'verifying', 'turning-back'];
 
 export const transitions: readonly Transition[] = [
   { from: 'declared', on: 'slot-claimed', to: 'planning', because: 'this run holds the one slot of the customer' },
@@ -51,6 +54,12 @@ export const transitions: readonly Transition[] = [
     on: 'resumed-verifying',
     to: 'verifying',
     because: 'this run goes on from the journal; the survivor serves the users',
+  },
+  {
+    from: 'declared',
+    on: 'resumed-turning-back',
+    to: 'turning-back',
+    because: 'this run goes on from the journal; the source is to serve its users again',
   },
   ...ends.map((to): Transition => ({
     from: 'declared',
@@ -115,6 +124,24 @@ export const transitions: readonly Transition[] = [
     to: 'aborted',
     because: 'an operator stopped it before the fence; nobody was moved',
   })),
+  {
+    from: 'moving',
+    on: 'turn-back-agreed',
+    to: 'turning-back',
+    because: 'two operators turn it back before anybody was served; the source is to serve its users again',
+  },
+  {
+    from: 'turning-back',
+    on: 'turned-back',
+    to: 'turned-back',
+    because: 'nobody was moved; the source may serve its users again, under a further epoch',
+  },
+  {
+    from: 'turning-back',
+    on: 'left-gaps',
+    to: 'closed-with-gaps',
+    because: 'nobody was moved, and the source was not given its users back: they are served by no site',
+  },
   ...running.map((from): Transition => ({
     from,
     on: 'newer-epoch',

@@ -8,6 +8,12 @@ type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
 
 /** One sentence: what the run waits for, in the words of the person it waits for. */
 export function waitsFor(s: Shown): string {
+  const half = s.phase === 'moving' && s.turnBack ? s.turnBack.operators : [];
+  const asked = half.length > 0 ? `; ${half.join(', ')} signed turn-back, another operator must` : '';
+  return `${awaited(s)}${asked}`;
+}
+
+function awaited(s: Shown): string {
   const held = s.steps.filter((step) => step.state === 'held');
   if (held.length > 0) return `an operator: ${held.map((h) => heldText(s, h)).join('; ')}`;
   if (s.paused && !endPhases.includes(s.phase))
@@ -20,6 +26,7 @@ export function waitsFor(s: Shown): string {
     case 'approving':
       return approving(s);
     case 'moving':
+    case 'turning-back':
     case 'verifying': {
       const running = s.steps.filter((step) => step.state === 'running');
       const told = running.map(({ id, act, stuckAt }) => (stuckAt ? `${id} (STUCK: look at ${whereToLook[act]})` : id));
@@ -28,6 +35,7 @@ export function waitsFor(s: Shown): string {
     case 'closed':
     case 'closed-with-gaps':
     case 'aborted':
+    case 'turned-back':
     case 'superseded':
       return s.notSealed
         ? `the vault of ${s.to ?? 'this site'}, for the evidence: ${s.notSealed}; the move itself has ended`

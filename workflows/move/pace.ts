@@ -2,7 +2,7 @@ import { CancellationScope, isCancellation, sleep } from '@temporalio/workflow';
 import { endsAt, stuckAfterMs } from '../model/forecast.ts';
 import type { Step } from '../model/plan.ts';
 import { stuckText } from '../model/readout.ts';
-import { duration } from '../model/rto.ts';
+import { alarms, duration } from '../model/rto.ts';
 import type { Run } from './run.ts';
 
 /**
@@ -24,6 +24,14 @@ export function lookAhead(run: Run): void {
     if (known || end <= lost + limitMs || Date.now() > lost + limitMs) continue;
     run.alarm(`${text} of ${duration(limitMs)}: through ${duration(end - lost)} after the loss, as it looks now`);
   }
+}
+
+/** The alarms that the clock has yet to ring; of those already past only the latest, which says it all. */
+export function alarmsAhead(run: Run): { atMs: number; text: string }[] {
+  const { targetRtoMs, rtoMs } = run.currentPlan;
+  const all = alarms(Date.parse(run.disruptedAt), targetRtoMs, rtoMs);
+  const past = all.filter((a) => a.atMs <= Date.now());
+  return [...past.slice(-1), ...all.filter((a) => a.atMs > Date.now())];
 }
 
 /** Waits for a round of a step, and calls it stuck, once, when it takes longer than it usually does. One timer a round. */

@@ -22,7 +22,7 @@ import { searchAttributes } from '../model/names.ts';
 import type { Motion } from '../model/motions.ts';
 import { isEnd, transition, type Phase, type PhaseEvent } from '../model/phases.ts';
 import type { Plan } from '../model/plan.ts';
-import { alarms } from '../model/rto.ts';
+import { agreedToTurnBack, type TurnBack } from '../model/turn-back.ts';
 import { desk, record } from './activities.ts';
 import { Lines } from './lines.ts';
 import { serviceClocks } from '../model/service-clocks.ts';
@@ -62,6 +62,10 @@ export class Run {
   readonly answers = new Map<string, Motion>();
   owner: string | null = null;
   paused: FailoverStatus['paused'] = null;
+  /** Who wants the source to have its users back, before anybody is served. */
+  turnBack: TurnBack | null = null;
+  /** Told when two do: what is under way is stopped. */
+  onTurnBack: () => void = () => undefined;
   readonly notes: FailoverStatus['notes'] = [];
   /** Why the vault does not hold the evidence of the move, which has ended. */
   notSealed: string | null = null;
@@ -100,6 +104,10 @@ export class Run {
       ['declared', 'planning', 'approving'].includes(this.phase) ||
       (this.phase === 'moving' && epoch?.state === 'waiting')
     );
+  }
+
+  get turningBack(): boolean {
+    return agreedToTurnBack(this.turnBack, this.plan?.decisions.approvers ?? []);
   }
 
   enter(event: PhaseEvent): void {
@@ -176,6 +184,7 @@ export class Run {
       motions: this.motions,
       owner: this.owner,
       paused: this.paused,
+      turnBack: this.turnBack,
       notes: this.notes,
       alarms: rung,
       notSealed: this.notSealed,
@@ -206,6 +215,7 @@ export class Run {
     this.write('note', { text: `run ${run} goes on with this move, which was ${phase}` });
     const served = this.steps.some((s) => s.act === 'serve-users' && behind(s));
     if (isEnd(phase)) this.enter(`resumed-${phase}`);
+    else if (this.turningBack) this.enter('resumed-turning-back');
     else if (phase === 'verifying' || (phase === 'moving' && served)) this.enter('resumed-verifying');
     else this.enter(phase === 'moving' ? 'resumed-moving' : 'slot-claimed');
   }
@@ -224,7 +234,7 @@ export class Run {
 
   /** People have agreed, and the steps have begun. */
   get underWay(): boolean {
-    return this.phase === 'moving' || this.phase === 'verifying';
+    return this.phase === 'moving' || this.phase === 'verifying' || this.phase === 'turning-back';
   }
 
   get approvalsStand(): boolean {
@@ -241,14 +251,6 @@ export class Run {
   voidSignatures(): void {
     this.approvals = [];
     if (this.breakGlass?.stoppedBy === null) this.breakGlass = null;
-  }
-
-  /** The alarms that the clock has yet to ring; of those already past only the latest, which says it all. */
-  alarmsAhead(): { atMs: number; text: string }[] {
-    const { targetRtoMs, rtoMs } = this.currentPlan;
-    const all = alarms(Date.parse(this.disruptedAt), targetRtoMs, rtoMs);
-    const past = all.filter((a) => a.atMs <= Date.now());
-    return [...past.slice(-1), ...all.filter((a) => a.atMs > Date.now())];
   }
 
   async close(outcome: Outcome): Promise<ClosedMove> {

@@ -11,6 +11,7 @@ import { failureText } from '../model/failures.ts';
 import { isAnswer, joined, signaturesNeeded, type Answer } from '../model/motions.ts';
 import type { FailoverStatus, VerbAnswer } from '../model/moves.ts';
 import { askedAlone, notBreakable, notStoppable, pageAll } from './glass.ts';
+import { turnedBackBy } from '../model/turn-back.ts';
 import type { Run } from './run.ts';
 
 /** What operators may tell a failover. Each is signed; the answer says where the run stands then. */
@@ -35,11 +36,15 @@ function outOfPlace(run: Run, v: SignedVerb): string | null {
     case 'veto':
       return notStoppable(run);
     case 'abort':
-      return run.mayAbort ? null : 'the epoch is claimed or about to be: it can no longer be aborted';
+      return run.mayAbort
+        ? null
+        : 'the epoch is claimed or about to be: it can no longer be aborted; until users are served, two can turn it back';
     case 'pause':
       return run.paused ? `it is paused already, by ${run.paused.by}` : notWalking(run);
     case 'resume':
       return run.paused ? null : 'it is not paused';
+    case 'turn-back':
+      return notTurnable(run, v);
     case 'take':
       return run.owner === v.operator ? `${v.operator} has it already` : null;
     case 'note':
@@ -56,6 +61,17 @@ function notApprovable(run: Run, v: SignedVerb): string | null {
   if (v.breakGlass) return notBreakable(run, v);
   return run.status().approvals.some((a) => a.operator === v.operator)
     ? `${v.operator} has already signed: another operator must`
+    : null;
+}
+
+function notTurnable(run: Run, v: SignedVerb): string | null {
+  if (run.mayAbort) return 'no epoch is claimed yet: abort it';
+  if (run.phase !== 'moving') return `in phase ${run.phase} it cannot be turned back any more`;
+  const serving = run.steps.find((s) => s.act === 'serve-users' && s.state !== 'waiting' && s.state !== 'held');
+  if (serving) return `step ${serving.id} is ${serving.state}: users are served at the survivor, or about to be`;
+  if (v.because === undefined || v.because.trim() === '') return 'a turn-back has a reason: `because`';
+  return run.turnBack?.operators.includes(v.operator)
+    ? `${v.operator} has already signed this: another operator must`
     : null;
 }
 
@@ -115,6 +131,14 @@ function apply(run: Run, v: SignedVerb): void {
       return;
     case 'resume':
       run.paused = null;
+      return;
+    case 'turn-back':
+      run.turnBack = turnedBackBy(run.turnBack, operator, because);
+      if (run.turningBack) {
+        run.paused = null;
+        run.enter('turn-back-agreed');
+        run.onTurnBack();
+      }
       return;
     case 'take':
       run.owner = operator;

@@ -1,7 +1,8 @@
-import { condition } from '@temporalio/workflow';
+import { CancellationScope, condition } from '@temporalio/workflow';
 import { failureKind, failureText } from '../model/failures.ts';
 import { behind, type StepInput, type StepReport } from '../model/moves.ts';
 import type { Step } from '../model/plan.ts';
+import { turnBackStart, turnBackStep } from '../model/turn-back.ts';
 import { perform } from './activities.ts';
 import { startFollowers } from './followers.ts';
 import { hold } from './hold.ts';
@@ -9,7 +10,7 @@ import { atItsPace, lookAhead } from './pace.ts';
 import type { Run } from './run.ts';
 
 /** How a walk ends. `world-worse`: what was signed no longer holds, and nothing has been done. */
-export type WalkEnd = 'closed' | 'closed-with-gaps' | 'world-worse' | 'aborted' | 'superseded';
+export type WalkEnd = 'closed' | 'closed-with-gaps' | 'world-worse' | 'aborted' | 'turned-back' | 'superseded';
 
 const now = (): string => new Date(Date.now()).toISOString();
 
@@ -18,24 +19,42 @@ const now = (): string => new Date(Date.now()).toISOString();
  * when no step can go on, and none runs.
  */
 export async function walk(run: Run): Promise<WalkEnd> {
-  return new Walk(run).toEnd();
+  const end = run.turningBack ? 'turned-back' : await new Walk(run, run.currentPlan.decisions.steps).toEnd();
+  return end === 'turned-back' ? turnBack(run) : end;
+}
+
+/** What the steps had under way has ended: the source gets its users back, or operators decide otherwise. */
+async function turnBack(run: Run): Promise<WalkEnd> {
+  if (!run.steps.some((s) => s.id === turnBackStep.id)) run.steps.push({ ...turnBackStart, facts: {} });
+  await new Walk(run, [turnBackStep]).through();
+  const { state } = run.step(turnBackStep.id);
+  const given = state === 'done' || state === 'done-by-hand';
+  run.enter(given ? 'turned-back' : 'left-gaps');
+  return given ? 'turned-back' : 'closed-with-gaps';
 }
 
 class Walk {
   private readonly run: Run;
   private readonly steps: readonly Step[];
   private readonly started = new Map<string, Promise<boolean>>();
+  private readonly underWay = new Set<CancellationScope>();
   private end: WalkEnd | 'broken' | null = null;
 
-  constructor(run: Run) {
+  constructor(run: Run, steps: readonly Step[]) {
     this.run = run;
-    this.steps = run.currentPlan.decisions.steps;
+    this.steps = steps;
+    run.onTurnBack = () => this.stop();
   }
 
-  async toEnd(): Promise<WalkEnd> {
+  /** Ends when no step can go on, and none runs. */
+  async through(): Promise<void> {
     const branches = await Promise.allSettled(this.steps.map((step) => this.start(step)));
     const broken = branches.find((branch) => branch.status === 'rejected');
     if (broken) throw broken.reason; // Only now: an activity that runs must not outlive the run.
+  }
+
+  async toEnd(): Promise<WalkEnd> {
+    await this.through();
     const { run, end } = this;
     if (end === 'world-worse') run.enter('world-worse');
     if (end === 'superseded') run.enter('newer-epoch');
@@ -62,7 +81,7 @@ class Walk {
     try {
       const needs = await Promise.all(this.steps.filter((s) => step.needs.includes(s.id)).map((s) => this.start(s)));
       if (needs.includes(false)) return false;
-      return await this.through(step);
+      return await this.untilDone(step);
     } catch (error) {
       this.over('broken');
       throw error;
@@ -70,12 +89,13 @@ class Walk {
   }
 
   /** Round after round, until the step is behind us or the run is over. */
-  private async through(step: Step): Promise<boolean> {
+  private async untilDone(step: Step): Promise<boolean> {
     const { run } = this;
     for (;;) {
       if (!(await this.mayGoOn())) return false;
       const stop = await this.attempt(step);
       if (stop === null) return true;
+      if (this.end === 'turned-back') return false;
       if (stop !== 'failed') {
         this.over(stop);
         return false;
@@ -112,12 +132,28 @@ class Walk {
     this.run.changes += 1; // Held steps of other branches must not wait for a run that is over.
   }
 
+  /** Nothing new is begun, and what runs is asked to stop; it is waited for until it has. */
+  private stop(): void {
+    this.over('turned-back');
+    for (const scope of this.underWay) scope.cancel();
+  }
+
   private inputOf(step: Step): StepInput {
     const { run } = this;
     const plan = run.currentPlan;
     const epoch = { number: plan.decisions.epoch, site: plan.decisions.to, move: run.move };
     const key = { customer: run.input.customer, epoch, step: step.id, round: run.step(step.id).round };
     return { key, act: step.act, plan: plan.digest };
+  }
+
+  private async stoppable<T>(work: () => Promise<T>): Promise<T> {
+    const scope = new CancellationScope();
+    this.underWay.add(scope);
+    try {
+      return await scope.run(work);
+    } finally {
+      this.underWay.delete(scope);
+    }
   }
 
   /** One round of a step. Null when it is done. */
@@ -144,7 +180,7 @@ class Walk {
     lookAhead(run);
     run.show();
     try {
-      const performed = perform(step, round, this.inputOf(step));
+      const performed = this.stoppable(() => perform(step, round, this.inputOf(step)));
       const { summary, facts, alarms = [] } = await atItsPace(run, step, performed);
       await startFollowers(run, step);
       const endedAt = now();
@@ -159,7 +195,7 @@ class Walk {
       return null;
     } catch (error) {
       if (behind(report)) throw error; // Not the act's failure, but the journal's.
-      const summary = failureText(error);
+      const summary = this.end === 'turned-back' ? 'stopped: the source gets its users back' : failureText(error);
       Object.assign(report, { state: 'failed', endedAt: now(), summary } satisfies Partial<StepReport>);
       run.write('step', { step: step.id, act: step.act, round, state: 'failed', since, summary });
       lookAhead(run);

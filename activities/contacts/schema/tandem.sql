@@ -327,7 +327,8 @@ create or replace view tandem.served as
     join tandem.epoch e on e.customer = i.customer and e.number = s.epoch
     join tandem.home h on h.site = s.half;
 
--- What the peer may do here: see who serves, what is filtered and by which answer of the directory, and close this site under a newer epoch. Nothing else.
+-- What the peer may do here: see who serves, what is filtered and by which answer of the directory, close this site under a newer epoch, and give
+-- it a half to serve under one. Nothing else.
 create or replace function tandem.observe(out customer text, out half text, out site text, out epoch bigint, out newest bigint, out claimed_by text, out move text, out open boolean)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
   select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move, s.site = i.site and s.epoch = e.number
@@ -365,6 +366,31 @@ begin
   end if;
 end $$;
 
+-- Gives this site the right to serve one half, under a newer epoch: whoever held that right, or was about to, has let go of it in
+-- its own database before. What else this site served stays as it is: closed, when the epoch that it held is an older one.
+create or replace function tandem.hand_over(for_customer text, for_half text, epoch_number bigint, claiming_site text, claiming_move text)
+returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
+declare held tandem.epoch%rowtype; own text;
+begin
+  select * into held from tandem.epoch e where e.customer = for_customer for update;
+  select i.site into own from tandem.identity i where i.customer = for_customer;
+  if held.customer is null or own is null then
+    return query select 'unknown-customer', 0::bigint;
+    return;
+  elsif held.number = epoch_number and held.site = claiming_site and held.move = claiming_move then
+    null;
+  elsif held.number >= epoch_number then
+    return query select 'refused', held.number;
+    return;
+  else
+    update tandem.epoch e set number = epoch_number, site = claiming_site, move = claiming_move, at = now() where e.customer = for_customer;
+  end if;
+  insert into tandem.serving as s (customer, half, site, epoch) values (for_customer, for_half, own, epoch_number)
+    on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now();
+  return query select 'open', epoch_number;
+end $$;
+
+revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
 revoke all on function tandem.observe() from public;
 revoke all on function tandem.observe_filter() from public;
 revoke all on function tandem.observe_directory() from public;
@@ -376,6 +402,7 @@ do $$ begin
     grant execute on function tandem.observe_filter() to tandem_peer;
     grant execute on function tandem.observe_directory() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
+    grant execute on function tandem.hand_over(text, text, bigint, text, text) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.
   if exists (select from pg_roles where rolname = 'tandem_service') then

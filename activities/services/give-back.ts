@@ -1,0 +1,155 @@
+import type { PoolClient } from 'pg';
+import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
+import { failure, failureText } from '../../workflows/model/failures.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
+import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
+import type { CustomerSettings } from '../settings.ts';
+import { claimInStores, noteClaims } from './claims.ts';
+import { doneBefore, noteEffect } from './effects.ts';
+import { newerThanHeld, takeEpoch } from './epoch.ts';
+import { askRights } from './obeyed.ts';
+import type { OwnSite } from './site.ts';
+import type { PlannedStep } from './planned.ts';
+
+/** The source is asked to open: it is there, or there is nothing to turn back to. */
+const HAND_OVER_LIMIT_MS = 5000;
+
+/**
+ * Gives the source its users back before anybody of them was served here (DESIGN 4, `turn-back`): claims the epoch after the
+ * move's own in every store, so that nothing which the move still had under way can land; says in this site's database, in
+ * the same transaction, that the half is the source's; and only then opens the source under that epoch. Safe to repeat: the
+ * further epoch is claimed once. `already-served` when this site has the right to serve the half: there is no way back then.
+ */
+export async function openSource(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
+  const { customer: id } = input.key;
+  const customer = site.customer(id);
+  const database = site.database(id);
+  const done = await doneBefore(database, input);
+  if (done) return done;
+  const half = input.plan.decisions.from;
+  const { epoch, missing } = await giveBack(site, input, signal);
+  await handOver(customer, half, epoch, signal);
+  const told = await obeyedBy(site, customer, half, signal);
+  const not = missing === '' ? '' : `, not yet in ${missing}`;
+  return database.transaction((client) =>
+    noteEffect(client, input, {
+      summary: `${half} serves its users again under epoch ${epoch.number}${not}${told}`,
+      facts: { half, epoch: epoch.number, ...(missing && { notClaimedIn: missing }) },
+    }),
+  );
+}
+
+/** From this transaction on nobody can be given the half here, and nothing stands against its own site. */
+async function giveBack(
+  site: OwnSite,
+  { key, plan }: PlannedStep,
+  signal: AbortSignal | undefined,
+): Promise<{ epoch: Epoch; missing: string }> {
+  const { customer: id } = key;
+  const half = plan.decisions.from;
+  const own = site.settings.site;
+  const epoch: Epoch = { ...key.epoch, number: key.epoch.number + 1 };
+  return site.database(id).transaction(async (client) => {
+    const held = await newerThanHeld(client, id, epoch);
+    await refuseServed(client, { id, half, own });
+    const claims = await claimInStores(site, id, epoch, signal);
+    if (held !== null) {
+      // Not over the head of another move, which would have been a newer one.
+      if (compareEpoch(held, key.epoch) !== 'same') throw superseded(id, held, key.epoch);
+      await takeEpoch(client, id, held, epoch, own);
+    }
+    await noteClaims(client, id, epoch, claims);
+    await client.query(
+      `insert into tandem.serving (customer, half, site, epoch) values ($1, $2, $2, $3)
+       on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()`,
+      [id, half, epoch.number],
+    );
+    const missing = claims.filter((c) => !c.claimed).map((c) => c.store);
+    return { epoch, missing: missing.join(', ') };
+  });
+}
+
+async function refuseServed(
+  client: PoolClient,
+  { id, half, own }: { id: string; half: string; own: string },
+): Promise<void> {
+  const { rows } = await client.query<{ epoch: string }>(
+    'select epoch::text from tandem.serving where customer = $1 and half = $2 and site = $3',
+    [id, half, own],
+  );
+  if (rows[0])
+    throw failure('already-served', `${id}: ${own} has the right to serve ${half} under epoch ${rows[0].epoch}`);
+}
+
+const superseded = (id: string, held: Epoch, own: Epoch): Error =>
+  failure(
+    'epoch-superseded',
+    `${id}: the database holds epoch ${held.number} of move ${held.move}, and not epoch ${own.number} of this one`,
+  );
+
+/** Once the source's database has it, its service obeys within seconds. */
+async function handOver(
+  customer: CustomerSettings,
+  half: string,
+  epoch: Epoch,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const sql = 'select outcome, newest::text from tandem.hand_over($1, $2, $3, $4, $5)';
+  const values = [customer.id, half, epoch.number, epoch.site, epoch.move];
+  const what = `database of ${customer.peer}`;
+  const ask = (limit: AbortSignal) =>
+    peerQuery<{ outcome: string; newest: string }>(customer.peerDatabaseUrl, HAND_OVER_LIMIT_MS, sql, values, limit);
+  const [answer] = await within(HAND_OVER_LIMIT_MS, what, ask, signal).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    if (isServersAnswer(error)) throw failure('database-refused', `${what}: ${failureText(error)}`);
+    throw failure(
+      'source-unreachable',
+      `${what}: ${failureText(error)}; its users are its own again, and it cannot be told`,
+    );
+  });
+  if (answer?.outcome === 'open') return;
+  if (answer?.outcome === 'refused')
+    throw failure(
+      'epoch-superseded',
+      `${customer.peer}: its database holds epoch ${answer.newest}, this move offers ${epoch.number}`,
+    );
+  throw failure('database-wrong', `${what}: answered ${answer?.outcome ?? 'nothing'}`);
+}
+
+/** By the source's own database: whether it serves its users under the epoch that gave them back. */
+export async function sourceServes(
+  site: OwnSite,
+  { key, plan }: PlannedStep,
+  signal: AbortSignal,
+): Promise<{ seen: boolean; summary: string }> {
+  const { id, peer, peerDatabaseUrl } = site.customer(key.customer);
+  const sql = 'select open, epoch::text from tandem.observe() where customer = $1 and half = $2';
+  const ask = (limit: AbortSignal) =>
+    peerQuery<{ open: boolean; epoch: string }>(
+      peerDatabaseUrl,
+      HAND_OVER_LIMIT_MS,
+      sql,
+      [id, plan.decisions.from],
+      limit,
+    );
+  const [row] = await within(HAND_OVER_LIMIT_MS, `database of ${peer}`, ask, signal);
+  const seen = row?.open === true && Number(row.epoch) > key.epoch.number;
+  return {
+    seen,
+    summary: `${peer} ${row?.open ? 'serves its users' : 'serves nobody'} under epoch ${row?.epoch ?? 'none'}`,
+  };
+}
+
+async function obeyedBy(
+  { settings }: OwnSite,
+  customer: CustomerSettings,
+  half: string,
+  signal: AbortSignal | undefined,
+): Promise<string> {
+  if (!settings.services.has(customer.peer)) return '';
+  const obeyed = await askRights(settings, customer, customer.peer, signal);
+  if (!obeyed.rights) return `; its service reads that by itself (${obeyed.because})`;
+  return obeyed.rights.get(half) === customer.peer
+    ? ', and its service says so'
+    : '; its service does not serve them yet';
+}
