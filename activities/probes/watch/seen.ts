@@ -1,0 +1,37 @@
+import type { Epoch } from '../../../workflows/model/epoch.ts';
+import type { Isolation } from '../../../workflows/model/plan.ts';
+
+export type Answer = 'answers' | 'silent';
+export type Observer = Isolation['observers'][number];
+
+/** What a site's database says of one half: who serves it, under which epoch, and whether that site is open for it. */
+export interface HalfRow {
+  half: string;
+  site: string;
+  epoch: number;
+  open: boolean;
+}
+
+/** What one look of the watch saw of a customer's two sites, for whoever decides by it. Of this look alone: nothing is settled. */
+export interface Seen {
+  peer: {
+    site: string;
+    verdict: Isolation['verdict'];
+    database: Answer;
+    /** Null when its database is silent, or says nothing of this customer. */
+    rows: readonly HalfRow[] | null;
+    /** The newest epoch that its database holds. */
+    epoch: Epoch | null;
+    /** Whether anything of it answered: its database, vault, Temporal service, client port or API, or a fresh beat. */
+    answered: boolean;
+  };
+  /** The witness itself, whatever it tells of the peer. A refusal is an answer. */
+  witness: Answer | 'none';
+  own: {
+    database: Answer;
+    /** Null when its database is silent. */
+    epoch: Epoch | null;
+    clients: Answer | 'none';
+    vault: Answer;
+  };
+}
