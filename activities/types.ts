@@ -21,6 +21,7 @@ import type {
   SnapshotSummary,
   Timestamp,
 } from '../workflows/model/snapshots.ts';
+import type { Known, News } from '../workflows/model/watch-news.ts';
 import type { Severity } from './notify/port.ts';
 
 /** What the workflows call: the promise of each activity. Workflows import these types and nothing else from here. */
@@ -135,6 +136,14 @@ export interface ReadinessActivities {
   'evaluate-readiness'(input: { customer: string }): Promise<Readiness>;
 }
 
+export interface WatchActivities {
+  /**
+   * What this site's watch of a customer has come to, once it is other than `known`, or after `forMs`. The looking goes on
+   * without it, in the worker's process: this only tells. Heartbeats.
+   */
+  'watch-peer'(input: { customer: string; known: Known; forMs: number }): Promise<{ news: News[] }>;
+}
+
 /** How a look at the directory ended. Numbers only. */
 export interface Followed {
   /** `none`: there is no directory. `overtaken`: a later look was quicker. */
@@ -215,4 +224,5 @@ export interface SiteActivities
     ContinuityActivities,
     ExternalUpdateActivities,
     ProvisioningActivities,
-    ReadinessActivities {}
+    ReadinessActivities,
+    WatchActivities {}

@@ -4,14 +4,19 @@ import { createMovedActivities } from '../activities/mover/mover.ts';
 import { running } from '../activities/running.ts';
 import { createFailoverActivities } from '../activities/services/activities.ts';
 import { nudgeStandby } from '../activities/services/nudge.ts';
+import { createWatchActivities, Watchers } from '../activities/probes/watch/watchers.ts';
 import type { SiteSettings } from '../activities/settings.ts';
 import type { SiteActivities } from '../activities/types.ts';
 import { createTestReceiptActivities } from '../activities/vault/test-activities.ts';
 
-/** All that the workflows of one site may call, under the names that Temporal UI shows. */
+/**
+ * All that the workflows of one site may call, under the names that Temporal UI shows. `watchers`: what the loop in this
+ * process sees; left out: nobody looks here.
+ */
 export function siteActivities(
   settings: SiteSettings,
   moved = createMovedActivities(settings, running),
+  watchers = new Watchers(),
 ): SiteActivities {
   return {
     ...moved,
@@ -20,5 +25,6 @@ export function siteActivities(
     ...createArchiveActivities(settings, running),
     ...createTestReceiptActivities(settings),
     ...createScratchActivities(settings),
+    ...createWatchActivities(watchers, () => running().signal),
   };
 }

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
-import { collectDefaultMetrics, Counter, Gauge, Registry } from 'prom-client';
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { Standing } from '../workflows/model/watch-news.ts';
 import { Fault } from './fault.ts';
 
 /** What a worker tells about its site. Times are Unix seconds, as Prometheus has them, so that ages never go stale. */
@@ -89,6 +90,28 @@ export class SiteMetrics {
     'When the witness last took a beat of this site, by this site; peers take it for lost a minute later. 0 = never.',
     ['site'],
   );
+  private readonly verdict = this.gauge(
+    'tandem_peer_verdict',
+    '1 for what the watch has settled about the peer `site` (serving, unknown or dead), 0 for what it has not.',
+    ['customer', 'site', 'verdict'],
+  );
+  private readonly watchedAt = this.gauge(
+    'tandem_watch_timestamp_seconds',
+    'When the peer `site` was last looked at. The watch looks every ten seconds.',
+    ['customer', 'site'],
+  );
+  private readonly forked = this.gauge(
+    'tandem_epoch_fork',
+    '1 while another claim of the very epoch that this site holds is seen, 0 while none is.',
+    ['customer'],
+  );
+  private readonly watchSeconds = new Histogram({
+    name: 'tandem_watch_duration_seconds',
+    help: 'What a round of the watch took: 2 s and more while something hangs.',
+    labelNames: ['customer'],
+    buckets: [0.02, 0.05, 0.1, 0.5, 1, 2.5, 5, 10],
+    registers: [this.registry],
+  });
   readonly rpoSeconds = this.gauge('tandem_rpo_seconds', 'The promised RPO.', ['customer']);
   readonly build = this.gauge('tandem_worker_build', 'The build this worker runs.', ['site', 'build']);
   readonly stranded = this.gauge(
@@ -106,6 +129,15 @@ export class SiteMetrics {
     this.probes.inc({ customer, service, result: ok ? 'ok' : 'failed' });
     this.probeSuccess.set({ customer, service }, ok ? 1 : 0);
     this.probeSeconds.set({ customer, service }, ms / 1000);
+  }
+
+  /** What a round of the watch has come to. */
+  watched({ customer, peer: site, watch, fork }: Standing, seconds: number): void {
+    for (const verdict of ['serving', 'unknown', 'dead'] as const)
+      this.verdict.set({ customer, site, verdict }, watch.settled === verdict ? 1 : 0);
+    this.watchedAt.set({ customer, site }, Date.now() / 1000);
+    this.forked.set({ customer }, fork ? 1 : 0);
+    this.watchSeconds.observe({ customer }, seconds);
   }
 
   /** Nobody is served: what was seen before says nothing any longer. */

@@ -7,12 +7,13 @@ import { defaultFilter } from '../activities/filter/policy.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { followOpenUpdates } from './external-updates.ts';
 import { applySchedule, schedulesOf } from './schedules.ts';
+import { startWatch } from './watch-run.ts';
 
 const LIMITS = { connections: 1, connectMs: 5000, statementMs: 30_000 };
 
 /**
  * Prepares all that a site needs beyond its namespace, safe to repeat: the schema and the message filter in each customer's
- * database, the newest epoch that its peer has claimed, the schedules, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
+ * database, the newest epoch that its peer has claimed, the schedules, the run that tells of the watch, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
  */
 export async function prepareSite(settings: SiteSettings, client: Client, say: (line: string) => void): Promise<void> {
   for (const customer of settings.customers.values()) {
@@ -21,6 +22,7 @@ export async function prepareSite(settings: SiteSettings, client: Client, say: (
       const was = await applySchedule(client, want);
       if (was !== 'as configured') say(`schedule ${want.scheduleId} was ${was}`);
     }
+    await startWatch(client, settings.site, customer.id);
   }
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { DefaultLogger, NativeConnection, Runtime, Worker } from '@temporalio/worker';
 import type { Client } from '@temporalio/client';
+import { Watchers } from '../activities/probes/watch/watchers.ts';
 import type { SiteSettings } from '../activities/settings.ts';
 import type { SiteActivities } from '../activities/types.ts';
 import { taskQueue } from '../workflows/model/names.ts';
@@ -11,7 +12,6 @@ import { Callbacks, wakeBy, type Reply } from './callbacks.ts';
 import { watchFilter } from './filter-loop.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
-import { obeyEpochs } from './obey-loop.ts';
 import { prepareSite } from './prepare.ts';
 import { watchCoverage } from './coverage-loop.ts';
 import { DEPLOYMENT, makeCurrent, standBy } from './current.ts';
@@ -19,6 +19,8 @@ import { watchServices } from './probe-loop.ts';
 import { sealWhatIsMissing } from './seal-loop.ts';
 import { watchStranded } from './stranded-loop.ts';
 import { connectClient, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
+import { watchSites } from './watch-loop.ts';
+import { keepWatching } from './watch-run.ts';
 
 export interface WorkerOptions {
   settings: SiteSettings;
@@ -59,7 +61,8 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     await patiently(() => prepareNamespace(client, temporal.namespace, signal), say, signal);
     await patiently(() => prepareSite(settings, client, say), say, signal);
     if (settings.callbacks !== null) callbacks = new Callbacks(settings, wakeBy(client));
-    const worker = await createWorker(settings, temporal, build);
+    const watchers = new Watchers();
+    const worker = await createWorker(settings, temporal, build, siteActivities(settings, undefined, watchers));
     const running = worker.run();
     // Unheard, a failure of the worker would end the process before the line that explains it.
     running.catch(() => undefined);
@@ -76,7 +79,8 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
       ...[watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
         loop(settings, metrics, signal, say),
       ),
-      obeyEpochs(settings, signal, say),
+      watchSites({ settings, metrics, watchers, signal, say }),
+      keepWatching(client, settings, signal, say),
       watchStranded(client, settings, metrics, signal, say),
     ];
     if (newer !== null) loops.push(standBy(client, own, signal, say));

@@ -7,3 +7,4 @@ export { readiness } from './readiness.ts';
 export { retention } from './retention.ts';
 export { snapshot } from './snapshot.ts';
 export { standby } from './standby.ts';
+export { watch } from './watch.ts';

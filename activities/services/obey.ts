@@ -2,11 +2,19 @@ import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
 import { failureKind } from '../../workflows/model/failures.ts';
 import type { Database } from '../contacts/database.ts';
 import { withPeerVault, within } from '../probes/peer.ts';
-import type { SiteSettings, VaultAccess } from '../settings.ts';
+import type { CustomerSettings, SiteSettings, VaultAccess } from '../settings.ts';
 import { readClaims } from '../vault/epochs.ts';
+import { askRights } from './obeyed.ts';
 
 /** A site that starts does not wait longer than this for a peer, or a witness, that may be gone. */
 const LIMIT_MS = 4000;
+
+/** Where a claim of the peer was read that a site obeys. */
+export type ClaimStore = 'database of the peer' | 'vault of the peer' | 'witness';
+export type PeerClaim = Epoch & { store: ClaimStore };
+
+/** An epoch of the peer under which this site is closed, as its own database has it. Times ISO 8601. */
+export type ObeyedEpoch = Epoch & { at: string; serviceClosedAt: string | null };
 
 /**
  * Takes over the newer epoch that the peer has claimed while this site was away, by the peer's vault or by the witness.
@@ -20,10 +28,27 @@ export async function obeyNewerEpoch(
   database: Database,
 ): Promise<Epoch | null> {
   const peer = settings.customers.get(customer)?.peer ?? '';
-  const stores = [settings.peerVaults.get(peer), settings.witness].filter((access) => access != null);
-  const found = await Promise.all(stores.map((access) => newestOf(access, settings, customer, peer)));
-  const claim = found.reduce<Epoch | null>((best, one) => (one && (best?.number ?? 0) < one.number ? one : best), null);
-  if (!claim) return null;
+  const found = await Promise.all([
+    newestOf(settings.peerVaults.get(peer), 'vault of the peer', settings, customer, peer),
+    newestOf(settings.witness, 'witness', settings, customer, peer),
+  ]);
+  const claim = newestClaim(found);
+  return claim && takeOver(database, customer, claim);
+}
+
+/** The one with the highest number; null when there is none. */
+export const newestClaim = (claims: readonly (PeerClaim | null)[]): PeerClaim | null =>
+  claims.reduce<PeerClaim | null>((best, one) => (one && (best?.number ?? 0) < one.number ? one : best), null);
+
+/**
+ * Raises this site's own epoch to a claim of its peer, in one transaction, and notes when. Null when it is none that is
+ * newer: nothing is changed then.
+ */
+export async function takeOver(
+  database: Database,
+  customer: string,
+  { store, ...claim }: PeerClaim,
+): Promise<Epoch | null> {
   return database.transaction(async (client) => {
     const { rows } = await client.query<{ number: string; site: string; move: string }>(
       'select number, site, move from tandem.epoch where customer = $1 for update',
@@ -32,32 +57,62 @@ export async function obeyNewerEpoch(
     const [row] = rows;
     const held = row ? { number: Number(row.number), site: row.site, move: row.move } : null;
     if (compareEpoch(held, claim) !== 'newer') return null;
-    await client.query('update tandem.epoch set number = $2, site = $3, move = $4, at = now() where customer = $1', [
-      customer,
-      claim.number,
-      claim.site,
-      claim.move,
-    ]);
+    const values = [customer, claim.number, claim.site, claim.move];
+    await client.query(
+      'update tandem.epoch set number = $2, site = $3, move = $4, at = now() where customer = $1',
+      values,
+    );
+    await client.query(
+      `insert into tandem.obeyed (customer, number, site, move, store) values ($1, $2, $3, $4, $5)
+       on conflict (customer, number) do nothing`,
+      [...values, store],
+    );
     return claim;
   });
 }
 
+/**
+ * Has this site's service read what it is to obey, so that sessions end at once, and notes when it was seen to serve no half.
+ * It reads that by itself, too; one that does not answer, or is not asked, is noted by nobody. An epoch that the peer itself
+ * has raised in this database (`tandem.fence`) is noted as any other.
+ */
+export async function closeService(
+  settings: SiteSettings,
+  customer: CustomerSettings,
+  database: Database,
+  signal?: AbortSignal,
+): Promise<void> {
+  await database.query(
+    `insert into tandem.obeyed (customer, number, site, move, store, at)
+     select customer, number, site, move, 'this database', at from tandem.epoch where customer = $1
+     on conflict (customer, number) do nothing`,
+    [customer.id],
+  );
+  const { rights } = await askRights(settings, customer, settings.site, signal);
+  if (!rights || [...rights.values()].includes(settings.site)) return;
+  await database.query(
+    `update tandem.obeyed o set service_closed_at = clock_timestamp() from tandem.epoch e
+      where o.customer = $1 and e.customer = o.customer and e.number = o.number and o.service_closed_at is null`,
+    [customer.id],
+  );
+}
+
 /** The newest claim of the peer that a store tells; null when it tells none, or not in time. */
 async function newestOf(
-  access: VaultAccess,
+  access: VaultAccess | null | undefined,
+  store: ClaimStore,
   { publicKeys }: SiteSettings,
   customer: string,
   peer: string,
-): Promise<Epoch | null> {
+): Promise<PeerClaim | null> {
   const key = publicKeys.get(peer);
-  if (!key) return null;
+  if (!key || !access) return null;
+  const reader = { publicKeys: new Map([[peer, key]]) };
   try {
-    return await within(LIMIT_MS, `claims in vault ${access.site}`, (signal) =>
-      withPeerVault(
-        access,
-        async (vault) => (await readClaims(vault, customer, { publicKeys: new Map([[peer, key]]), signal })).newest,
-      ),
+    const { newest } = await within(LIMIT_MS, `claims in vault ${access.site}`, (signal) =>
+      withPeerVault(access, (vault) => readClaims(vault, customer, { ...reader, signal })),
     );
+    return newest && { ...newest, store };
   } catch (error) {
     if (['vault-unreachable', 'source-unreachable'].includes(failureKind(error) ?? '')) return null;
     throw error;

@@ -49,6 +49,29 @@ export async function readClaims(vault: Vault, customer: string, { publicKeys, s
   return { newest: null, taken };
 }
 
+/**
+ * The highest claim from `least` on that `by` has signed; null when there is none. `opened` remembers what lay under each
+ * number: nobody can change that, so that a look which finds nothing new costs a listing.
+ */
+export async function newestClaimBy(
+  vault: Vault,
+  customer: string,
+  { by, least, opened, ...reader }: Reader & { by: string; least: number; opened: Map<number, Epoch | null> },
+): Promise<Epoch | null> {
+  const numbers: number[] = [];
+  for await (const { key } of vault.list(epochPrefix(customer), reader.signal ? { signal: reader.signal } : {})) {
+    const number = parseEpochKey(customer, key);
+    if (number !== null && number >= least) numbers.push(number);
+  }
+  for (const number of numbers.toSorted((a, b) => b - a)) {
+    const known = opened.get(number);
+    const claim = known === undefined ? await claimAt(vault, customer, number, reader) : known;
+    opened.set(number, claim);
+    if (claim?.site === by) return claim;
+  }
+  return null;
+}
+
 /** The lowest number that all of these stores leave free, above every claim in them and above `least`. */
 export function nextEpoch(stores: readonly Claims[], least: number): number {
   let number = 1 + Math.max(least, ...stores.map(({ newest }) => newest?.number ?? 0));

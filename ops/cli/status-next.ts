@@ -1,6 +1,8 @@
 import { takeOverCommand } from '../stranded.ts';
 import { exits } from './print.ts';
 import type { HalfStatus, SiteStatus } from './status.ts';
+import { peerNext } from './status-peer.ts';
+import type { ServiceStatus } from './status-service.ts';
 
 /** What an operator who has read the status should do: the most urgent only. */
 export interface Next {
@@ -13,11 +15,24 @@ export interface Next {
 
 const nothing: Next = { exit: exits.done, next: null, line: null };
 
-export function nextOf({ halves, sites }: { halves: HalfStatus[]; sites: SiteStatus[] }): Next {
+export function nextOf({
+  halves,
+  sites,
+  services = [],
+}: {
+  halves: HalfStatus[];
+  sites: SiteStatus[];
+  services?: ServiceStatus[];
+}): Next {
   const stranded = sites.flatMap((s) => s.stranded)[0];
   if (stranded) return { ...nothing, exit: exits.held, next: takeOverCommand(stranded) };
   const moving = sites.find((s) => s.next !== null);
   if (moving) return { ...nothing, exit: moving.asks ? exits.held : exits.failed, next: moving.next };
+  const lost = peerNext(
+    halves,
+    services.map(({ peer }) => peer),
+  );
+  if (lost !== null) return { ...nothing, exit: exits.failed, next: lost };
   const suspect = halves.find((h) => h.suspect)?.suspect?.site;
   const damaged = halves.flatMap((h) => h.checks).find((c) => c.damaged.length > 0)?.vault;
   const look = suspect ?? damaged;

@@ -1,6 +1,7 @@
 import { directoryState, isOld, tellState, type DirectoryState } from '../../activities/directory/answer.ts';
 import { tellDifference, type InForce } from '../../activities/directory/differ.ts';
 import { within } from '../../activities/probes/peer.ts';
+import { readWatched } from '../../activities/probes/watch/stored.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
 import { openSite } from '../../activities/services/site.ts';
 import { readinessLines, type Readiness } from '../../workflows/model/readiness.ts';
@@ -9,6 +10,7 @@ import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { driftOf, parityOf } from '../filter-loop.ts';
 import { siteOf } from './site.ts';
+import { peerLine, peerStatus, type PeerStatus } from './status-peer.ts';
 
 /** A screen waits no longer than this for a site that hangs. */
 const LIMIT_MS = 3000;
@@ -26,6 +28,8 @@ export interface ServiceStatus {
   filter: string | null;
   /** What would stop a failover to this site, or would have to be accepted; empty when signatures would do. */
   readiness: string[];
+  /** What its watch says of the other site. */
+  peer: PeerStatus;
 }
 
 /** Rejects when the site does not answer. */
@@ -39,10 +43,11 @@ export async function serviceStatus(
   try {
     const { directory, peer } = site.customer(customer.id);
     return await within(LIMIT_MS, `service of ${customer.id} at ${name}`, async (signal) => {
-      const [state, parity, ready] = await Promise.all([
+      const [state, parity, ready, watched] = await Promise.all([
         directory ? directoryState(site.database(customer.id), customer.id) : null,
         parityOf(site, customer.id, signal),
         readReadiness(site.database(customer.id), customer.id),
+        readWatched(site.database(customer.id), customer.id, peer),
       ]);
       const asks = directory !== undefined && asksForSomebody(state, directory.everyMs);
       return {
@@ -51,6 +56,7 @@ export async function serviceStatus(
         answer: state && { at: state.at, users: state.users, digest: state.digest, digestAt: state.digestAt },
         filter: driftOf(peer, parity),
         readiness: ready === null ? [] : readinessTold(ready),
+        peer: peerStatus(peer, watched),
       };
     });
   } finally {
@@ -81,7 +87,8 @@ export const differingAnswers = (
     Date.now(),
   );
 
-export const serviceLines = ({ site, directory, filter, readiness }: ServiceStatus): string[] => [
+export const serviceLines = ({ site, directory, filter, readiness, peer }: ServiceStatus): string[] => [
+  peerLine(site, peer),
   ...readiness.map((line) => `READINESS, seen at ${site}: ${line}`),
   ...(directory === null ? [] : [`DIRECTORY, seen at ${site}: ${directory}`]),
   ...(filter === null ? [] : [`FILTER, seen at ${site}: ${filter}`]),

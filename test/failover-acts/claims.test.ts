@@ -5,7 +5,9 @@ import { writeJournal } from '../../activities/journal/moves.ts';
 import { claimAgain, claimsInReach } from '../../activities/services/claims.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
 import { obeyNewerEpoch } from '../../activities/services/obey.ts';
-import { obeyEpochs } from '../../ops/obey-loop.ts';
+import { Watchers } from '../../activities/probes/watch/watchers.ts';
+import { SiteMetrics } from '../../ops/metrics.ts';
+import { watchSites } from '../../ops/watch-loop.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import type { SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { claimEpoch, readClaims } from '../../activities/vault/epochs.ts';
@@ -177,7 +179,8 @@ it('a site whose worker was never gone obeys a claim that comes while it runs', 
   const said: string[] = [];
   const stop = new AbortController();
   const { settings } = west({ peerVaults: new Map() });
-  const going = obeyEpochs(settings, stop.signal, (line) => said.push(line));
+  const of = { settings, metrics: new SiteMetrics(), watchers: new Watchers() };
+  const going = watchSites({ ...of, signal: stop.signal, everyMs: 500, say: (line) => said.push(line) });
   try {
     await claimByEast(3);
     await expect.poll(ownEpoch, { timeout: 15_000, interval: 200 }).toBe(3);

@@ -7,6 +7,7 @@ import { DefaultLogger, Runtime, type Worker } from '@temporalio/worker';
 import { inject } from 'vitest';
 import { Database } from '../../activities/contacts/database.ts';
 import { createJobs } from '../../activities/mover/jobs.ts';
+import { Watchers } from '../../activities/probes/watch/watchers.ts';
 import { running } from '../../activities/running.ts';
 import { anchorOperators } from '../../activities/services/operators.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../../activities/settings.ts';
@@ -117,14 +118,15 @@ export async function openRegion({ users = 40 }: { users?: number } = {}): Promi
       const address = inject('stack').sites[site]?.temporalAddress ?? '';
       // A process for each job costs more than all that is asked of it here; test/mover and the stacks have it.
       const inProcess = createJobs(settings[site], running);
-      const activities = change(siteActivities(settings[site], inProcess));
+      const watchers = new Watchers();
+      const activities = change(siteActivities(settings[site], inProcess, watchers));
       const worker = await createWorker(
         settings[site],
         { address, namespace: at },
         { workflowBundle, buildId },
         activities,
       );
-      const started = stoppable(worker);
+      const started = stoppable(worker, watchers);
       await makeCurrent(clients[site], { namespace: at, deploymentName: DEPLOYMENT, buildId });
       workers.push(started);
       return started;
@@ -144,11 +146,12 @@ async function anchor(url: string, operators: readonly Approver[]): Promise<void
   await database.close();
 }
 
-function stoppable(worker: Worker): { stop: () => Promise<void> } {
+function stoppable(worker: Worker, watchers: Watchers): { stop: () => Promise<void> } {
   const ended = worker.run();
   let stopped: Promise<void> | null = null;
   const stop = async (): Promise<void> => {
     worker.shutdown();
+    watchers.end();
     await ended;
   };
   return { stop: () => (stopped ??= stop()) };

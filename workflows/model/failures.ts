@@ -103,6 +103,7 @@ export const failures = {
     retry: true,
     try: 'Look at the memory and the log of this machine: the process of the clients was ended from outside, or ran out.',
   },
+  'worker-ends': { retry: true, try: 'Nothing to do: the next worker of this site goes on with it.' },
   'snapshot-too-slow': {
     retry: true,
     try: 'Look at the vault and at the disks: the read transaction is ended so that it cannot hold back vacuum.',

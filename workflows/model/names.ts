@@ -5,6 +5,9 @@ export const taskQueue = (site: string): string => `tandem-${site}`;
 
 export const failoverId = (customer: string): string => `failover/${customer}`;
 
+/** The run at each site that tells what its watch has come to. */
+export const watchId = (customer: string): string => `watch/${customer}`;
+
 /** Schedule ids, per customer, on each site's own Temporal service. */
 export const scheduleIds = {
   snapshotEvery: (customer: string) => `snapshot/${customer}/every`,

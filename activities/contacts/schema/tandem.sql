@@ -29,6 +29,32 @@ create table if not exists tandem.epoch (
   at timestamptz not null default now()
 );
 
+-- Epochs of its peer that this site has obeyed: when its own epoch was raised, by what it learned of it, and when its service
+-- was seen to serve nobody any longer; null while nothing was seen.
+create table if not exists tandem.obeyed (
+  customer text not null,
+  number bigint not null,
+  site text not null,
+  move text not null,
+  store text not null,
+  at timestamptz not null default now(),
+  service_closed_at timestamptz,
+  primary key (customer, number)
+);
+
+-- What the watch of this site has come to about its peer, `site`. Written on every change, and each minute: an old row says
+-- that nobody watches. `silent_since`: the first look at its client port that failed, of the run that never recovered.
+create table if not exists tandem.watched (
+  customer text not null,
+  site text not null,
+  verdict text,
+  since timestamptz,
+  silent_since timestamptz,
+  at timestamptz not null default now(),
+  observers jsonb not null,
+  primary key (customer, site)
+);
+
 -- Where else this site has claimed an epoch: its vault, the witness and the customer's zone. What was away is asked again until it has the claim.
 create table if not exists tandem.claim (
   customer text not null,

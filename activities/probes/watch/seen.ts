@@ -4,6 +4,9 @@ import type { Isolation } from '../../../workflows/model/plan.ts';
 export type Answer = 'answers' | 'silent';
 export type Observer = Isolation['observers'][number];
 
+/** A refusal is an answer; what could not be looked at is not silent. */
+export const answerOf = ({ saw }: Observer): Answer => (saw === 'unreachable' ? 'silent' : 'answers');
+
 /** What a site's database says of one half: who serves it, under which epoch, and whether that site is open for it. */
 export interface HalfRow {
   half: string;

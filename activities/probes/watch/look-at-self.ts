@@ -1,0 +1,71 @@
+import type { Epoch } from '../../../workflows/model/epoch.ts';
+import type { ObeyedEpoch } from '../../services/obey.ts';
+import { look } from '../observers.ts';
+import { epochOf } from './claims.ts';
+import type { CustomerEyes, Eyes } from './eyes.ts';
+import { ask } from './kept.ts';
+import { answerOf, type Answer } from './seen.ts';
+
+/** This site as its own watch finds it. */
+export interface Self {
+  database: Answer;
+  clients: Answer | 'none';
+  vault: Answer;
+  /** Null when its database is silent. */
+  epoch: Epoch | null;
+  /** The peer's epoch under which it is closed; null when it is not, or does not say. */
+  closedBy: ObeyedEpoch | null;
+  /** Whether this site serves every half of the customer; false when that is not known. */
+  servesAll: boolean;
+  /** Why a part gave no answer; null where it did, or nobody looks. */
+  failed: { database: string | null; 'client port': string | null };
+}
+
+interface OwnRow {
+  number: string;
+  site: string;
+  move: string;
+  at: Date;
+  service_closed_at: Date | null;
+  halves: string;
+  open: string;
+}
+
+const SQL = `
+  select e.number, e.site, e.move, coalesce(o.at, e.at) as at, o.service_closed_at,
+         (select count(*) from tandem.serving s where s.customer = e.customer) as halves,
+         (select count(*) from tandem.serving s, tandem.identity i
+           where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as open
+    from tandem.epoch e left join tandem.obeyed o on o.customer = e.customer and o.number = e.number
+   where e.customer = $1`;
+
+export async function lookAtSelf(eyes: Eyes, own: CustomerEyes, signal: AbortSignal): Promise<Self> {
+  const { site } = eyes.settings;
+  const { customer } = own;
+  let row: OwnRow | null = null as OwnRow | null;
+  const eye = async (limit: AbortSignal): Promise<'answers'> => {
+    [row = null] = await ask<OwnRow>(own.own, limit, SQL, [customer.id]);
+    return 'answers';
+  };
+  const [database, vault, clients] = await Promise.all([
+    look('database', site, eye, signal),
+    eyes.ownVault(customer, signal),
+    eyes.clientsOf(customer, site, signal),
+  ]);
+  const epoch = epochOf(row);
+  const why = (told: typeof clients): string | null =>
+    told && answerOf(told.observer) === 'silent' ? (told.because ?? 'no answer') : null;
+  const closed = row !== null && epoch?.site === customer.peer && Number(row.open) === 0 ? row : null;
+  return {
+    database: answerOf(database.observer),
+    clients: clients ? answerOf(clients.observer) : 'none',
+    vault: answerOf(vault.observer),
+    epoch,
+    closedBy:
+      epoch && closed
+        ? { ...epoch, at: closed.at.toISOString(), serviceClosedAt: closed.service_closed_at?.toISOString() ?? null }
+        : null,
+    servesAll: row !== null && Number(row.open) === Number(row.halves) && Number(row.halves) > 0,
+    failed: { database: why(database), 'client port': why(clients) },
+  };
+}

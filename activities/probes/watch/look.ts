@@ -1,0 +1,60 @@
+import { verdictOf } from '../../../workflows/model/verdict.ts';
+import type { Fork } from '../../../workflows/model/watch-news.ts';
+import { newestClaim, type PeerClaim } from '../../services/obey.ts';
+import { aheadOf, forkOf } from './claims.ts';
+import type { CustomerEyes, Eyes } from './eyes.ts';
+import { lookAtPeer, type Manner, type Peer } from './look-at-peer.ts';
+import { lookAtSelf, type Self } from './look-at-self.ts';
+import type { Observer, Seen } from './seen.ts';
+
+/** All that one look at a customer's peer and at this site has found. */
+export interface Round {
+  seen: Seen;
+  peer: Peer;
+  self: Self;
+  observers: Observer[];
+  /** Why each observer is not sure; for people. */
+  because: Record<string, string>;
+  /** The newest epoch that the peer has claimed where this site believes it; null when none was read. */
+  claim: PeerClaim | null;
+  fork: Fork | null;
+  /** Why the zone is ahead of all that sites have signed; null while it is not. */
+  zoneAhead: string | null;
+}
+
+/**
+ * Looks once at the peer of a customer, and at this site: all at once, read-only, within OBSERVER_LIMIT_MS whatever hangs.
+ * Rejects only when it is told to end.
+ */
+export async function lookAround(eyes: Eyes, own: CustomerEyes, manner: Manner, signal: AbortSignal): Promise<Round> {
+  const [peer, self] = await Promise.all([lookAtPeer(eyes, own, manner, signal), lookAtSelf(eyes, own, signal)]);
+  signal.throwIfAborted();
+  const observers = peer.told.map(({ observer }) => observer);
+  const claim = newestClaim(peer.claims);
+  const { database, rows, epoch, witness, zone } = peer;
+  const inDatabase = epoch && { ...epoch, store: 'database of the peer' };
+  const inZone = zone && { ...zone, store: 'zone' };
+  return {
+    seen: {
+      peer: {
+        site: own.customer.peer,
+        verdict: verdictOf(observers),
+        database,
+        rows,
+        epoch,
+        answered: observers.some(({ saw }) => saw !== 'unreachable' && saw !== 'unknown'),
+      },
+      witness,
+      own: { database: self.database, epoch: self.epoch, clients: self.clients, vault: self.vault },
+    },
+    peer,
+    self,
+    observers,
+    because: Object.fromEntries(
+      peer.told.flatMap(({ observer, because }) => (because === null ? [] : [[observer.name, because]])),
+    ),
+    claim,
+    fork: forkOf(self.epoch, [...peer.claims, inDatabase, inZone]),
+    zoneAhead: aheadOf(zone, [self.epoch, claim, epoch], eyes.settings.site),
+  };
+}
