@@ -40,7 +40,7 @@ export interface Watching {
  * loop of its own: a peer that hangs delays nobody else.
  */
 export async function watchSites(watching: Watching): Promise<void> {
-  const eyes = new Eyes(watching.settings);
+  const eyes = new Eyes(watching.settings, watching.everyMs ?? EVERY_MS);
   try {
     await Promise.all([...watching.settings.customers.values()].map((one) => watchCustomer(watching, eyes, one)));
   } finally {

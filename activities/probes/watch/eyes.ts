@@ -14,8 +14,10 @@ const LIMITS = {
   callMs: OBSERVER_LIMIT_MS,
 } as const;
 
-/** Customers look at about the same moment, each once in EVERY_MS: of what they share one look serves all, and none is used twice by one. */
-const SHARED_MS = 7000;
+/** Customers look at about the same moment, each once in a round: of what they share one look serves all, and none is used twice by one. */
+const SHARED = 0.7;
+/** Rounds for which the look at this site's own vault stands: it decides nothing, and a listing costs. */
+const VAULT_SHARED = 5.5;
 
 /** What is kept of one customer from look to look. */
 export interface CustomerEyes {
@@ -32,12 +34,15 @@ export interface CustomerEyes {
  */
 export class Eyes {
   readonly settings: SiteSettings;
+  /** From one round to the next. */
+  private readonly everyMs: number;
   private readonly vaults = new Map<string, Kept<Vault>>();
   private readonly shared = new Map<string, { at: number; told: Promise<unknown> }>();
   private readonly customers = new Map<string, CustomerEyes>();
 
-  constructor(settings: SiteSettings) {
+  constructor(settings: SiteSettings, everyMs: number) {
     this.settings = settings;
+    this.everyMs = everyMs;
   }
 
   of(customer: CustomerSettings): CustomerEyes {
@@ -74,7 +79,7 @@ export class Eyes {
       await peerTemporal(temporal, OBSERVER_LIMIT_MS);
       return 'answers';
     };
-    return this.once(`temporal ${peer}`, SHARED_MS, () => look('temporal', peer, eye, signal));
+    return this.once(`temporal ${peer}`, SHARED, () => look('temporal', peer, eye, signal));
   }
 
   /** The client port, asked for the customer's own domain; null where none is named. */
@@ -87,14 +92,14 @@ export class Eyes {
   apiOf(customer: CustomerSettings, site: string, signal: AbortSignal): Promise<Told>[] {
     return serviceEyes(this.settings, customer, site)
       .filter(({ name }) => name === 'api')
-      .map(({ name, eye }) => this.once(`api ${site}`, SHARED_MS, () => look(name, site, eye, signal)));
+      .map(({ name, eye }) => this.once(`api ${site}`, SHARED, () => look(name, site, eye, signal)));
   }
 
   beatsOf(peer: string, witness: VaultAccess, signal: AbortSignal): Promise<Beats> {
-    return this.once(`beats ${peer}`, SHARED_MS, () => lookForBeats(this.settings, witness, peer, signal));
+    return this.once(`beats ${peer}`, SHARED, () => lookForBeats(this.settings, witness, peer, signal));
   }
 
-  /** Whether this site's own vault answers. Nothing is done by it here, and a listing costs: once a minute is enough. */
+  /** Whether this site's own vault answers, once a minute. */
   ownVault({ id }: CustomerSettings, signal: AbortSignal): Promise<Told> {
     const { site, vault } = this.settings;
     const eye = (limit: AbortSignal): Promise<'answers'> =>
@@ -102,7 +107,7 @@ export class Eyes {
         for await (const _ of kept.list(`${id}/epochs/`, { signal: limit })) break;
         return 'answers' as const;
       });
-    return this.once(`vault ${site}`, 55_000, () => look('vault', site, eye, signal));
+    return this.once(`vault ${site}`, VAULT_SHARED, () => look('vault', site, eye, signal));
   }
 
   close(): void {
@@ -110,9 +115,9 @@ export class Eyes {
     for (const { own, peer } of this.customers.values()) for (const kept of [own, peer]) kept.close();
   }
 
-  private once<T>(name: string, forMs: number, ask: () => Promise<T>): Promise<T> {
+  private once<T>(name: string, rounds: number, ask: () => Promise<T>): Promise<T> {
     const before = this.shared.get(name);
-    if (before && performance.now() - before.at < forMs) return before.told as Promise<T>;
+    if (before && performance.now() - before.at < rounds * this.everyMs) return before.told as Promise<T>;
     const told = ask();
     this.shared.set(name, { at: performance.now(), told });
     return told;

@@ -1,0 +1,48 @@
+import { Watchers } from '../../activities/probes/watch/watchers.ts';
+import type { Seen } from '../../activities/probes/watch/seen.ts';
+import type { SiteSettings } from '../../activities/settings.ts';
+import { SiteMetrics } from '../../ops/metrics.ts';
+import { watchSites } from '../../ops/watch-loop.ts';
+
+/** The loop of one site's worker, on real servers; quicker than in production, for what is tested is not the clock. */
+export interface Loop {
+  watchers: Watchers;
+  metrics: SiteMetrics;
+  said: string[];
+  /** What each round of each customer has seen, oldest first. */
+  rounds: { customer: string; seen: Seen }[];
+  /** Once so many rounds of a customer have gone by since. */
+  after: (rounds: number, customer?: string) => Promise<void>;
+  stop: () => Promise<void>;
+}
+
+export function loop(settings: SiteSettings, everyMs = 300): Loop {
+  const ending = new AbortController();
+  const rounds: Loop['rounds'] = [];
+  const said: string[] = [];
+  const [watchers, metrics] = [new Watchers(), new SiteMetrics()];
+  const going = watchSites({
+    settings,
+    metrics,
+    watchers,
+    everyMs,
+    signal: ending.signal,
+    say: (line) => said.push(line),
+    onRound: async (customer, seen) => void rounds.push({ customer, seen }),
+  });
+  return {
+    watchers,
+    metrics,
+    said,
+    rounds,
+    async after(more, customer) {
+      const of = (): number => rounds.filter((r) => customer === undefined || r.customer === customer).length;
+      const until = of() + more;
+      while (of() < until) await new Promise((resolve) => setTimeout(resolve, 20));
+    },
+    async stop() {
+      ending.abort();
+      await going;
+    },
+  };
+}
