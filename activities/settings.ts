@@ -158,6 +158,8 @@ export interface CustomerSettings {
   dns?: DnsSettings;
   /** Its backends in each site's HAProxy; left out where there are none. */
   backends?: readonly ProxyBackend[];
+  /** After so long without its peer and the witness this site closes itself; left out: it never does. */
+  selfFenceMs?: number;
 }
 
 /** A request that a step with `call-http` may make. */
@@ -208,6 +210,8 @@ export interface SiteSettings {
   cleaner: VaultAccess | null;
   /** A bucket at neither site, by this site's own account: epochs are claimed in it, and sites tell it that they live. Null: there is none. */
   witness: VaultAccess | null;
+  /** In its place a URL: an answer of 2xx shows that this site is not cut off, and nothing else. */
+  witnessUrl?: string;
   /** The peers' vaults, with rights to read, by site. */
   peerVaults: ReadonlyMap<string, VaultAccess>;
   /** Temporal services of the peers, by site: to nudge and to observe. */

@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { closingKinds, type ClosingKind } from '../workflows/model/closing.ts';
 import type { Standing } from '../workflows/model/watch-news.ts';
 import { Fault } from './fault.ts';
 
@@ -112,6 +113,11 @@ export class SiteMetrics {
     buckets: [0.02, 0.05, 0.1, 0.5, 1, 2.5, 5, 10],
     registers: [this.registry],
   });
+  private readonly siteClosed = this.gauge(
+    'tandem_site_closed',
+    '1 while this site is closed to a customer, whatever its rows say: cut-off, was-down, fork or operator. It serves nobody.',
+    ['customer', 'site', 'kind'],
+  );
   readonly rpoSeconds = this.gauge('tandem_rpo_seconds', 'The promised RPO.', ['customer']);
   readonly build = this.gauge('tandem_worker_build', 'The build this worker runs.', ['site', 'build']);
   readonly stranded = this.gauge(
@@ -144,6 +150,11 @@ export class SiteMetrics {
   unprobed(customer: string, service: string): void {
     this.probeSuccess.remove({ customer, service });
     this.probeSeconds.remove({ customer, service });
+  }
+
+  /** `kind` null: it is open. */
+  closed(customer: string, site: string, kind: ClosingKind | null): void {
+    for (const one of closingKinds) this.siteClosed.set({ customer, site, kind: one }, one === kind ? 1 : 0);
   }
 
   private gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> {

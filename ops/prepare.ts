@@ -1,6 +1,7 @@
 import type { Client } from '@temporalio/client';
 import { Database } from '../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
+import { sayAlive } from '../activities/services/alive.ts';
 import { anchorOperators } from '../activities/services/operators.ts';
 import { obeyNewerEpoch } from '../activities/services/obey.ts';
 import { defaultFilter } from '../activities/filter/policy.ts';
@@ -13,7 +14,7 @@ const LIMITS = { connections: 1, connectMs: 5000, statementMs: 30_000 };
 
 /**
  * Prepares all that a site needs beyond its namespace, safe to repeat: the schema and the message filter in each customer's
- * database, the newest epoch that its peer has claimed, the schedules, the run that tells of the watch, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
+ * database, the newest epoch that its peer has claimed, whether this site was down, the schedules, the run that tells of the watch, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
  */
 export async function prepareSite(settings: SiteSettings, client: Client, say: (line: string) => void): Promise<void> {
   for (const customer of settings.customers.values()) {
@@ -48,6 +49,12 @@ async function prepareDatabase(
       say(`${customer.id}: operator ${operator} does not count: ${because}`);
     const newer = await obeyNewerEpoch(settings, customer.id, database);
     for (const id of await followOpenUpdates(client, site, database, customer.id)) say(`${id} is followed again`);
+    // After what was taken is known, and before anybody is served because a worker is there.
+    const closing = await sayAlive(settings, customer, database);
+    if (closing)
+      say(
+        `${customer.id}: CLOSED: ${closing.because}; it opens when ${customer.peer} confirms it, or by \`tandem site open\``,
+      );
     if (newer) say(`${customer.id}: ${newer.site} has claimed epoch ${newer.number}; this site is closed`);
   } finally {
     await database.close();

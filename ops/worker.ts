@@ -9,6 +9,7 @@ import { siteActivities } from './activities.ts';
 import { beat } from './beat-loop.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
 import { Callbacks, wakeBy, type Reply } from './callbacks.ts';
+import { guardSite } from './closing-loop.ts';
 import { watchFilter } from './filter-loop.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
@@ -76,7 +77,7 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     if (newer !== null)
       say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
     const loops = [
-      ...[watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
+      ...[guardSite, watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
         loop(settings, metrics, signal, say),
       ),
       watchSites({ settings, metrics, watchers, signal, say }),

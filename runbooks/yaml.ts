@@ -123,6 +123,11 @@ export class Cursor {
     return Object.fromEntries(keys.map((key) => [key, child(key)])) as Record<K, Cursor>;
   }
 
+  /** Whether a map has this key, whatever is written there. */
+  has(key: string): boolean {
+    return isMap(this.node) && this.node.has(key);
+  }
+
   get present(): boolean {
     return this.node !== null && !(isScalar(this.node) && this.node.value === null);
   }

@@ -89,6 +89,11 @@ async function provision(
     "insert into tandem.epoch (customer, number, site, move) values ($1, 1, '-', 'provisioned') on conflict do nothing",
     [customer],
   );
+  // A site that is prepared lives. One whose schema is brought up to date may have been down: nobody can know, for it kept no
+  // such sign; to close every site of an older version once would be worse.
+  await client.query('insert into tandem.alive (customer, at) values ($1, clock_timestamp()) on conflict do nothing', [
+    customer,
+  ]);
   for (const half of sites) {
     await client.query(
       'insert into tandem.serving (customer, half, site, epoch) values ($1, $2, $2, 1) on conflict do nothing',

@@ -1,3 +1,4 @@
+import type { Closing } from '../../workflows/model/closing.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -54,6 +55,10 @@ export async function proveSurvivor(site: OwnSite, customer: CustomerSettings, s
     }),
   );
 }
+
+/** A survivor that is closed serves nobody before the move opens it: whoever signs accepts that by name. */
+export const closedProof = (closing: Closing | null): Proof[] =>
+  closing ? [{ name: 'closed', ok: false, told: `since ${closing.since}: ${closing.kind}, ${closing.because}` }] : [];
 
 async function databaseWrites(site: OwnSite, { id }: CustomerSettings): Promise<string> {
   const [row] = await site

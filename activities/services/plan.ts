@@ -1,16 +1,19 @@
 import { loadRunbook } from '../../runbooks/load.ts';
 import { makeForecast } from '../../workflows/model/forecast.ts';
+import type { Closing } from '../../workflows/model/closing.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Isolation, type Named, type Plan } from '../../workflows/model/plan.ts';
+import { duration } from '../../workflows/model/rto.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { readState, tellState } from '../directory/answer.ts';
 import { observeSource } from '../probes/source.ts';
-import { proveSurvivor } from '../probes/survivor.ts';
+import { closedProof, proveSurvivor } from '../probes/survivor.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { nextEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { capacityOf } from './capacity.ts';
 import { claimsInReach } from './claims.ts';
+import { readClosing } from './closed.ts';
 import { blockersOf, decide, whoSawItServe } from './decide.ts';
 import { checkInput } from './input.ts';
 import { countLedger, lossOf } from './loss.ts';
@@ -32,12 +35,8 @@ export async function makePlan(
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory } = await look(
-    site,
-    customer,
-    { disruptedAt, recoveryPoint: input.recoveryPoint ?? null },
-    signal,
-  );
+  const { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory, closing } =
+    await look(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal);
   const { rpoMs, rtoMs } = customer.objectives;
   const isolation: Isolation = {
     verdict: seen.verdict,
@@ -80,7 +79,7 @@ export async function makePlan(
     targetRtoMs,
     observed: seen.because,
     survivor,
-    notes: notesOf(site, isolation, input, directory),
+    notes: notesOf(site, customer, { isolation, input, directory, closing }),
     blockers: blockersOf(site, customer, { isolation, steps: decisions.steps }, servingAccepted),
     madeAt: new Date().toISOString(),
   };
@@ -101,10 +100,11 @@ async function look(
         await countLedger(client, customer),
         await timesInDatabase(client, customer.id),
         customer.directory ? tellState(await readState(client, customer.id), Date.now()) : null,
+        await readClosing(client, customer.id),
       ] as const,
   );
   const known = inDatabase.then(([, times]) => times);
-  const [runbook, seen, survivor, claimed, [ledger, , directory], carries, chosen, times, operators] =
+  const [runbook, seen, proofs, claimed, [ledger, , directory, closing], carries, chosen, times, operators] =
     await Promise.all([
       // Now, and not when the worker starts: what people sign is what lies on disk.
       loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
@@ -117,26 +117,39 @@ async function look(
       measuredTimes(site, customer.id, known, signal),
       readOperators(database, site.settings.operators),
     ]);
-  return { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory };
+  const survivor = [...proofs, ...closedProof(closing)];
+  return { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory, closing };
+}
+
+interface Noted {
+  isolation: Isolation;
+  input: FailoverInput;
+  directory: string | null;
+  closing: Closing | null;
 }
 
 /** What nobody is asked to accept, and everybody should know. */
 function notesOf(
   { settings }: OwnSite,
-  { verdict }: Isolation,
-  { disruptedAt }: FailoverInput,
-  directory: string | null,
+  { peer, selfFenceMs }: CustomerSettings,
+  { isolation: { verdict }, input: { disruptedAt }, directory, closing }: Noted,
 ): string[] {
   const notes: string[] = directory === null ? [] : [directory];
+  if (closing)
+    notes.push(`${settings.site} itself is closed since ${closing.since} (${closing.because}): serve-users opens it`);
   if (disruptedAt === undefined)
     notes.push(
       'the clocks count from the declaration, because nobody said when the site was lost (`--disrupted-at TIME`)',
     );
   if (!settings.witness) notes.push('no witness is configured: a lost site is never known to be dead');
+  // What isolation comes to when a statement of it is wrong. The peer goes by the same configuration.
+  notes.push(
+    selfFenceMs === undefined
+      ? `self-fence is not configured: if ${peer} is only cut off, it goes on serving whoever still reaches it`
+      : `if ${peer} is only cut off, its worker closes it ${duration(selfFenceMs)} after it last saw ${settings.site} or the witness, as long as it runs`,
+  );
   if (verdict === 'dead')
-    notes.push(
-      'dead is what its observers found: a site that is only cut off goes on serving whoever still reaches it',
-    );
+    notes.push('dead is what its observers found, and they look from here: a site that is only cut off looks the same');
   return notes;
 }
 

@@ -1,6 +1,8 @@
+import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
-import type { StepResult } from '../../workflows/model/moves.ts';
+import type { StepKey, StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
+import { endClosing, readClosing } from './closed.ts';
 import { mendAgain } from './mend-again.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { requireServed } from './obeyed.ts';
@@ -39,6 +41,7 @@ async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal 
         'epoch-superseded',
         `${id}: the right to serve ${half} is held under a newer epoch than ${key.epoch.number}`,
       );
+    const opened = await openForMove(client, id, key.epoch);
     const { rows } = await client.query<{ users: number; disabled: number }>(
       `select count(*)::int as users, count(*) filter (where not tandem.entitled(username))::int as disabled
          from tandem.home where site = $1`,
@@ -48,7 +51,7 @@ async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal 
     const without = disabled > 0 ? `; ${disabled} of them are disabled in the directory, and stay out` : '';
     const also = mended.told === '' ? '' : `; ${mended.told}`;
     return noteEffect(client, input, {
-      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}${without}${also}`,
+      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}${without}${also}${opened}`,
       facts: {
         half,
         users,
@@ -59,4 +62,17 @@ async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal 
       ...(mended.alarm !== '' && { alarms: [mended.alarm] }),
     });
   });
+}
+
+/**
+ * A site that closed itself is opened by the move that gives it users: those who signed its plan were told that it was closed,
+ * and the epoch is this site's own. Which of two lines stands no move decides.
+ */
+async function openForMove(client: PoolClient, customer: string, { number, move }: StepKey['epoch']): Promise<string> {
+  const closing = await readClosing(client, customer, true);
+  if (!closing) return '';
+  if (closing.kind === 'fork')
+    throw failure('site-closed', `${customer}: this site is closed since ${closing.since}: ${closing.because}`);
+  await endClosing(client, customer, closing, { because: `move ${move} serves here under epoch ${number}` });
+  return `; it was closed since ${closing.since} (${closing.kind}), and is open`;
 }

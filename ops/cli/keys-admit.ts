@@ -1,10 +1,10 @@
-import { readFile, writeFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
 import { stringify } from 'yaml';
 import { admissionText } from '../../activities/services/admission.ts';
 import type { Admission, Operator } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
 import { signWith } from '../signer.ts';
+import { readSigned, writeForSigning } from './paste.ts';
 import type { Context } from './print.ts';
 import { openConfiguration } from './site.ts';
 
@@ -35,7 +35,8 @@ async function admit(context: Context, o: Admit): Promise<void> {
   const operator = operators.find((one) => one.id === o.operator);
   if (!operator)
     throw new Fault(`operator ${o.operator}: not in ${file}`, 'Write his entry into it first: id, key, roles.');
-  if (o.signed !== undefined) return told(context, operator, await readSigned(o.signed));
+  if (o.signed !== undefined)
+    return told(context, operator, await readSigned<Admission>(o.signed, 'tandem keys admit'));
   const { by, key, print } = o;
   if (by === undefined || (key === undefined && print === undefined))
     throw new InvalidArgumentError('keys admit: lacks --by ID, and --key FILE or --print FILE to sign elsewhere');
@@ -46,8 +47,7 @@ async function admit(context: Context, o: Admit): Promise<void> {
     const signature = await signWith(key ?? '', text, o.passphraseFile);
     return told(context, operator, { by, at, signature });
   }
-  await writeNew(print, text);
-  await writeNew(`${print}.json`, `${JSON.stringify({ by, at })}\n`);
+  await writeForSigning(print, text, { by, at });
   context.out.answer({ file: print, text }, [
     text,
     `Sign it where the key is: ssh-keygen -Y sign -n tandem -f KEY ${print}`,
@@ -67,22 +67,4 @@ function told(context: Context, { id, admitted = [] }: Operator, one: Admission)
       .map((line) => `    ${line}`),
   ]);
   context.out.next(all.length < 2 ? `tandem keys admit --operator ${id} --by ID --key FILE` : 'tandem doctor');
-}
-
-async function readSigned(file: string): Promise<Admission> {
-  const read = async (path: string): Promise<string> =>
-    readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      throw new Fault(
-        `${path}: cannot be read (${error.code})`,
-        '`--print FILE` writes FILE; ssh-keygen adds FILE.sig.',
-      );
-    });
-  const { by, at } = JSON.parse(await read(`${file}.json`)) as Pick<Admission, 'by' | 'at'>;
-  return { by, at, signature: await read(`${file}.sig`) };
-}
-
-async function writeNew(file: string, text: string): Promise<void> {
-  await writeFile(file, text, { flag: 'wx' }).catch((error: NodeJS.ErrnoException) => {
-    throw new Fault(`${file}: cannot be written (${error.code})`, 'Name another file.');
-  });
 }

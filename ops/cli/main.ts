@@ -31,6 +31,10 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: "who has an account, by the customer's directory: check, show, accept",
     load: () => import('./directory.ts'),
   },
+  site: {
+    about: 'a site that is closed, because it was down or cut off: status, open, close',
+    load: () => import('./site-verbs.ts'),
+  },
   retention: { about: 'what of the vaults is past its keeping: plan, run', load: () => import('./retention.ts') },
   restore: {
     about: 'a snapshot against a database: --dry-run, or --into another one',

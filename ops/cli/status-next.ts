@@ -15,19 +15,22 @@ export interface Next {
 
 const nothing: Next = { exit: exits.done, next: null, line: null };
 
-export function nextOf({
-  halves,
-  sites,
-  services = [],
-}: {
+interface Seen {
   halves: HalfStatus[];
   sites: SiteStatus[];
-  services?: ServiceStatus[];
-}): Next {
+  services?: Pick<ServiceStatus, 'site' | 'customer' | 'closed' | 'peer'>[];
+}
+
+export function nextOf({ halves, sites, services = [] }: Seen): Next {
   const stranded = sites.flatMap((s) => s.stranded)[0];
   if (stranded) return { ...nothing, exit: exits.held, next: takeOverCommand(stranded) };
   const moving = sites.find((s) => s.next !== null);
   if (moving) return { ...nothing, exit: moving.asks ? exits.held : exits.failed, next: moving.next };
+  const closed = services.find((s) => s.closed !== null);
+  if (closed) {
+    const next = `tandem site status --site ${closed.site} --customer ${closed.customer}`;
+    return { ...nothing, exit: exits.held, next };
+  }
   const lost = peerNext(
     halves,
     services.map(({ peer }) => peer),

@@ -3,12 +3,15 @@ import { tellDifference, type InForce } from '../../activities/directory/differ.
 import { within } from '../../activities/probes/peer.ts';
 import { readWatched } from '../../activities/probes/watch/stored.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
+import { closingOf } from '../../activities/services/closed.ts';
 import { openSite } from '../../activities/services/site.ts';
+import type { Closing } from '../../workflows/model/closing.ts';
 import { readinessLines, type Readiness } from '../../workflows/model/readiness.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { driftOf, parityOf } from '../filter-loop.ts';
+import { closedLine } from './closed-lines.ts';
 import { siteOf } from './site.ts';
 import { peerLine, peerStatus, type PeerStatus } from './status-peer.ts';
 
@@ -20,12 +23,15 @@ const STALE_MS = 75 * 60_000;
 /** What a site says that somebody has to look at; null where there is nothing. */
 export interface ServiceStatus {
   site: string;
+  customer: string;
   /** An answer of the directory that waits for an operator, why there is none, or that there is no later one. */
   directory: string | null;
   /** By which answer of the directory it goes; null where it was never asked. */
   answer: InForce | null;
   /** How the message filter differs from the configuration. */
   filter: string | null;
+  /** It serves nobody, whatever its rows say; null while it is open. */
+  closed: Closing | null;
   /** What would stop a failover to this site, or would have to be accepted; empty when signatures would do. */
   readiness: string[];
   /** What its watch says of the other site. */
@@ -43,7 +49,8 @@ export async function serviceStatus(
   try {
     const { directory, peer } = site.customer(customer.id);
     return await within(LIMIT_MS, `service of ${customer.id} at ${name}`, async (signal) => {
-      const [state, parity, ready, watched] = await Promise.all([
+      const [closed, state, parity, ready, watched] = await Promise.all([
+        closingOf(site.database(customer.id), customer.id),
         directory ? directoryState(site.database(customer.id), customer.id) : null,
         parityOf(site, customer.id, signal),
         readReadiness(site.database(customer.id), customer.id),
@@ -52,6 +59,8 @@ export async function serviceStatus(
       const asks = directory !== undefined && asksForSomebody(state, directory.everyMs);
       return {
         site: name,
+        customer: customer.id,
+        closed,
         directory: asks ? tellState(state, Date.now()) : null,
         answer: state && { at: state.at, users: state.users, digest: state.digest, digestAt: state.digestAt },
         filter: driftOf(peer, parity),
@@ -87,7 +96,16 @@ export const differingAnswers = (
     Date.now(),
   );
 
-export const serviceLines = ({ site, directory, filter, readiness, peer }: ServiceStatus): string[] => [
+export const serviceLines = ({
+  site,
+  customer,
+  closed,
+  directory,
+  filter,
+  readiness,
+  peer,
+}: ServiceStatus): string[] => [
+  ...(closed === null ? [] : [closedLine(site, customer, closed)]),
   peerLine(site, peer),
   ...readiness.map((line) => `READINESS, seen at ${site}: ${line}`),
   ...(directory === null ? [] : [`DIRECTORY, seen at ${site}: ${directory}`]),

@@ -21,6 +21,8 @@ export interface Configuration {
   operators: readonly Operator[];
   /** A bucket at neither site; null when there is none. */
   witness: WitnessConfiguration | null;
+  /** In its place a URL, which shows a site that it is not cut off, and nothing else; null when there is none. */
+  witnessUrl: string | null;
 }
 
 export interface WitnessConfiguration {
@@ -122,6 +124,8 @@ export interface CustomerConfiguration {
   trafficBytesPerSecond: number | null;
   dns: DnsConfiguration | null;
   backends: readonly ProxyBackend[] | null;
+  /** Null: a site that is cut off does not close itself. */
+  selfFenceMs: number | null;
 }
 
 /** Reads and checks the whole file; one fault tells everything that is wrong with it. */

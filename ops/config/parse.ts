@@ -12,6 +12,7 @@ import { partiesOf } from './parties.ts';
 import { probesOf } from './probes.ts';
 import { secretOf, sourceOf } from './references.ts';
 import { runbooksOf } from './runbooks.ts';
+import { selfFenceOf } from './self-fence.ts';
 import { siteOf } from './sites.ts';
 import { backendsOf, dnsOf } from './traffic.ts';
 import { unique } from './unique.ts';
@@ -26,7 +27,9 @@ const PROMISED = { rpoMs: 8 * HOUR, rtoMs: 24 * HOUR };
 export function parse(source: Source, file: string): Configuration {
   const top = source.root.fields(['sites', 'customers', 'operators', 'witness']);
   const sites = new Map(top.sites.entries('site').map(([site, at]) => [site, siteOf(site, at)]));
-  const customers = new Map(top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, sites)]));
+  const customers = new Map(
+    top.customers.entries('customer').map(([id, at]) => [id, customerOf(id, at, sites, top.witness.present)]),
+  );
   unique(
     top.customers,
     [...customers.values()].map((c) => [c.dns?.zone ?? '', c.id]),
@@ -60,8 +63,8 @@ export function parse(source: Source, file: string): Configuration {
   );
   enoughOperators(top.operators, operators);
   somebodyDeclares(top.operators, operators);
-  const witness = witnessOf(top.witness, sites);
-  return { file, folder: dirname(file), sites, customers, operators, witness };
+  const { bucket: witness, url: witnessUrl } = witnessOf(top.witness, sites);
+  return { file, folder: dirname(file), sites, customers, operators, witness, witnessUrl };
 }
 
 const customerKeys = [
@@ -84,9 +87,15 @@ const customerKeys = [
   'traffic',
   'dns',
   'proxy',
+  'self-fence',
 ] as const;
 
-function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfiguration>): CustomerConfiguration {
+function customerOf(
+  id: string,
+  at: Cursor,
+  known: ReadonlyMap<string, SiteConfiguration>,
+  hasWitness: boolean,
+): CustomerConfiguration {
   const f = at.fields(customerKeys);
   const sites = sitesOf(f.sites, [...known.keys()]);
   const bought = f.options.present ? f.options.items().map((item) => item.oneOf(options)) : [];
@@ -113,6 +122,7 @@ function customerOf(id: string, at: Cursor, known: ReadonlyMap<string, SiteConfi
     limits: { contacts: f.limits.present ? f.limits.fields(['contacts']).contacts.integer(1, 100_000, 250) : 250 },
     probes: probesOf(f.probes, sites, known),
     runbooks: runbooksOf(f.runbooks),
+    selfFenceMs: selfFenceOf(f['self-fence'], hasWitness),
   };
 }
 

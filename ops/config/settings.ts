@@ -60,6 +60,7 @@ export async function settingsFor(
     vault,
     cleaner,
     witness,
+    ...(configuration.witnessUrl !== null && { witnessUrl: configuration.witnessUrl }),
     peerVaults: new Map(peerVaults),
     peerTemporals: new Map(
       peers.map((p) => [p.site, { address: p.temporal.address, namespace: p.temporal.namespace }]),
@@ -162,6 +163,7 @@ async function customerSettings(
     ...(directory && { directory }),
     ...(dns && { dns }),
     ...(customer.backends !== null && { backends: customer.backends }),
+    ...(customer.selfFenceMs !== null && { selfFenceMs: customer.selfFenceMs }),
     databaseUrl,
     peerDatabaseUrl,
     keys,

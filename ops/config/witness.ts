@@ -1,6 +1,6 @@
 import type { VaultAccess } from '../../activities/settings.ts';
 import type { Cursor } from '../../runbooks/yaml.ts';
-import { bucketOf } from './addresses.ts';
+import { bucketOf, endpoint as isEndpoint, SAFE } from './addresses.ts';
 import type { Configuration, SiteConfiguration, WitnessConfiguration } from './configuration.ts';
 import { accountOf, sourceOf } from './references.ts';
 import { secretText } from './secrets.ts';
@@ -9,12 +9,18 @@ import { together } from './together.ts';
 /** The name that the witness goes by, where others go by that of their site. */
 export const WITNESS = 'witness';
 
-/**
- * The bucket at neither site; null when the file names none. Each site has an account of its own, so that what one may
- * do there can be taken from it alone.
- */
-export function witnessOf(at: Cursor, sites: ReadonlyMap<string, SiteConfiguration>): WitnessConfiguration | null {
-  if (!at.present) return null;
+/** Who is at neither site: a bucket, or a URL that can only be looked at; nulls when the file names none. */
+export function witnessOf(
+  at: Cursor,
+  sites: ReadonlyMap<string, SiteConfiguration>,
+): { bucket: WitnessConfiguration | null; url: string | null } {
+  if (!at.present) return { bucket: null, url: null };
+  if (!at.has('url')) return { bucket: bucketWitness(at, sites), url: null };
+  return { bucket: null, url: at.fields(['url']).url.text(SAFE, isEndpoint) };
+}
+
+/** Each site has an account of its own, so that what one may do there can be taken from it alone. */
+function bucketWitness(at: Cursor, sites: ReadonlyMap<string, SiteConfiguration>): WitnessConfiguration {
   const { endpoint, region, bucket, accounts } = at.fields(['endpoint', 'region', 'bucket', 'accounts']);
   const place = bucketOf({ endpoint, region, bucket });
   for (const { site, vault } of sites.values()) {

@@ -69,6 +69,48 @@ describe('a witness is refused', () => {
   });
 });
 
+describe('self-fence', () => {
+  const contoso = (t: Tree): Tree => t['customers']?.['contoso'] ?? {};
+
+  it('is refused without a witness, and below a minute', async () => {
+    const alone = await told((t) => {
+      delete t['witness'];
+      Object.assign(contoso(t), { 'self-fence': '10m' });
+    });
+    expect(alone).toMatch(
+      /customers\.contoso\.self-fence: "10m"; it needs a witness: without one both sites would close/,
+    );
+    const short = await told((t) => Object.assign(contoso(t), { 'self-fence': '59s' }));
+    expect(short).toMatch(/customers\.contoso\.self-fence: "59s"; 1m at the least/);
+    const never = await told((t) => Object.assign(contoso(t), { 'self-fence': 'never' }));
+    expect(never).toMatch(/self-fence: "never"; a duration such as/);
+  });
+
+  it('goes with a bucket, or with a URL that is only looked at; nothing is claimed there', async () => {
+    const fenced = (t: Tree): unknown => Object.assign(contoso(t), { 'self-fence': '10m' });
+    const bucket = await settings(fenced);
+    expect([bucket.customers.get('contoso')?.selfFenceMs, bucket.witnessUrl]).toEqual([600_000, undefined]);
+    const url = await settings((t) => {
+      fenced(t);
+      Object.assign(t, { witness: { url: 'https://status.example/' } });
+    });
+    expect([url.customers.get('contoso')?.selfFenceMs, url.witnessUrl, url.witness]).toEqual([
+      600_000,
+      'https://status.example/',
+      null,
+    ]);
+    const off = await settings(() => undefined);
+    expect(off.customers.get('contoso')?.selfFenceMs).toBeUndefined();
+  });
+
+  it('takes no URL that anybody on the way could answer for, and none beside a bucket', async () => {
+    const plain = await told((t) => Object.assign(t, { witness: { url: 'http://status.example/' } }));
+    expect(plain).toMatch(/witness\.url: "http:\/\/status\.example\/"; /);
+    const beside = await told((t) => Object.assign(witness(t), { url: 'https://status.example/' }));
+    expect(beside).toMatch(/witness\.bucket: unknown key; allowed: url/);
+  });
+});
+
 describe('a site', () => {
   it('has the account of its own, and never reads the other’s', async () => {
     const gone = { 'access-key-id': { env: 'NOT_SET' }, 'secret-access-key': { env: 'NOT_SET' } };

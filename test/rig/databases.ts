@@ -47,6 +47,12 @@ export async function filledDatabases(
     await keeper.end();
   }
   const [east, west] = await Promise.all([scratchDatabase('east', model), scratchDatabase('west', model)]);
+  // The model may lie there for long: a site that begins as its copy lives now.
+  for (const { url } of [east, west])
+    await sql(
+      url,
+      `do $$ begin if to_regclass('tandem.alive') is not null then update tandem.alive set at = now(); end if; end $$`,
+    );
   return { east, west };
 }
 

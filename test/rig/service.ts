@@ -61,6 +61,8 @@ export interface ServiceSites {
   leaveAll: () => void;
   /** Its API, with a token such as `own-east` or `peer-east`. */
   api: (site: Site, token?: string) => ManagementAccess;
+  /** Ends its process without a word, does `meanwhile`, and starts it again. */
+  restart: (site: Site, meanwhile?: () => Promise<unknown>) => Promise<void>;
   /** A function of its Erlang, with texts, quoted atoms and terms as arguments; what Erlang prints of the result. */
   inErlang: (site: Site, module: string, name: string, ...args: (string | { term: string })[]) => Promise<string>;
   close: () => Promise<void>;
@@ -89,13 +91,15 @@ export async function startServiceSites(
     const name = new URL(databases[site].url).pathname.slice(1);
     return databaseUrl(stack, site, SERVICE_ROLE, all[site]?.ports.postgres ?? 0, name);
   };
-  const start = async (site: Site): Promise<ProcessRecord> => {
+  const prepare = async (site: Site): Promise<void> => {
     const { url } = databases[site];
     await prepareTables(url, 'acme', site, ['east', 'west']);
     await makeServiceTables(installed, url);
     await grantTables(url);
     await admitToManagement(url, DOMAIN, { own: `own-${site}`, peer: `peer-${site}` });
     await addUsers(url, homes);
+  };
+  const start = async (site: Site): Promise<ProcessRecord> => {
     const peer = site === 'east' ? 'west' : 'east';
     return startEjabberd(folder, installed, {
       site,
@@ -112,6 +116,7 @@ export async function startServiceSites(
       }),
     });
   };
+  for (const site of ['east', 'west'] as const) await prepare(site);
   const processes = { east: await start('east'), west: await start('west') };
   const home = (site: Site): string => join(folder, 'data', site, 'ejabberd');
   const sessions: Session[] = [];
@@ -135,6 +140,11 @@ export async function startServiceSites(
       for (const session of sessions.splice(0)) session.leave();
     },
     api: (site, token = `own-${site}`) => ({ url: `https://${address[site]}:${ports.management}/api`, token, ca }),
+    async restart(site, meanwhile = () => Promise.resolve()) {
+      await stopProcess(folder, processes[site], 'SIGKILL', 5000);
+      await meanwhile();
+      processes[site] = await start(site);
+    },
     inErlang: (site, module, name, ...args) =>
       call({ node: nodeOf(site, address[site]), port: ports.distribution, home: home(site) }, { module, name, args }),
     async close() {

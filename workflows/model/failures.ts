@@ -137,6 +137,10 @@ export const failures = {
     retry: true,
     try: 'Read the log of the service at this site: what it takes to be true differs from `tandem.serving`; then `tandem failover retry`.',
   },
+  'site-closed': {
+    retry: false,
+    try: '`tandem site status` says why, and what opens it; then `tandem failover retry`.',
+  },
   'clock-wrong': {
     retry: true,
     try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',

@@ -322,6 +322,53 @@ create table if not exists tandem.filter_policy (
   at timestamptz not null default now()
 );
 
+-- A row: this site serves nobody of the customer, whatever its serving rows say. Those stand as they are, for what is this site's
+-- to protect does not change by it.
+create table if not exists tandem.closed (
+  customer text primary key,
+  -- One closing: an operator's word to open counts for it, and for no other.
+  id uuid not null default gen_random_uuid(),
+  -- cut-off: it saw neither its peer nor the witness. was-down: it was away, and does not know what has become of its users
+  -- since. fork: one epoch of two sites. operator: somebody said so.
+  kind text not null check (kind in ('cut-off', 'was-down', 'fork', 'operator')),
+  because text not null,
+  since timestamptz not null default now(),
+  -- Why it was not opened when that was last tried, and when.
+  waits_for text,
+  tried_at timestamptz
+);
+
+-- When this site's worker last said that it lives, by this database's own clock: so long ago at the most the site was up.
+create table if not exists tandem.alive (
+  customer text primary key,
+  at timestamptz not null
+);
+
+-- Operators' signed words to open this site or to close it, each whole. No nonce counts twice.
+create table if not exists tandem.site_word (
+  nonce text primary key,
+  customer text not null,
+  verb text not null check (verb in ('open', 'close')),
+  -- The closing that it is for.
+  closing uuid not null,
+  word jsonb not null,
+  at timestamptz not null default now()
+);
+
+-- How closings ended. `words` null: no operator had to say so.
+create table if not exists tandem.site_opened (
+  closing uuid primary key,
+  customer text not null,
+  kind text not null,
+  because text not null,
+  since timestamptz not null,
+  opened_at timestamptz not null default now(),
+  opened_because text not null,
+  words jsonb,
+  -- The peer or the witness has been seen since. Whom two operators have opened in the dark does not close itself again before.
+  seen_since boolean not null default false
+);
+
 -- Whether the directory lets a user be served. Where none is in force, it lets everybody.
 create or replace function tandem.entitled(who text) returns boolean
 language sql stable as $$
@@ -329,12 +376,13 @@ language sql stable as $$
       or exists (select from tandem.entitlement where username = who and enabled)
 $$;
 
--- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch, quarantine or a
--- directory that has not enabled him is "no".
+-- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch, a site that is closed,
+-- quarantine or a directory that has not enabled him is "no".
 create or replace function tandem.may_serve(who text) returns boolean
 language sql stable as $$
   select coalesce((
     select s.site = i.site and s.epoch = e.number
+           and not exists (select from tandem.closed c where c.customer = i.customer)
            and not exists (select from tandem.quarantine q where q.username = who and q.release is null)
            and tandem.entitled(who)
       from tandem.identity i
@@ -344,8 +392,8 @@ language sql stable as $$
   ), false)
 $$;
 
--- The users this site serves now, by the same rule; those in quarantine and those who are disabled are among them, for
--- their data is this site's to protect.
+-- The users whom this site has the right to serve, by the same rule; those in quarantine, those who are disabled, and those of a
+-- site that is closed are among them, for their data is this site's to protect.
 create or replace view tandem.served as
   select h.username, h.site as half
     from tandem.identity i
@@ -355,9 +403,12 @@ create or replace view tandem.served as
 
 -- What the peer may do here: see who serves, what is filtered and by which answer of the directory, close this site under a newer epoch, and give
 -- it a half to serve under one. Nothing else.
+-- Its columns stay as they are: a function cannot be replaced by one of another type, and workers of two builds may start in turn.
+-- A site that has the right, and is not open, is closed.
 create or replace function tandem.observe(out customer text, out half text, out site text, out epoch bigint, out newest bigint, out claimed_by text, out move text, out open boolean)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
-  select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move, s.site = i.site and s.epoch = e.number
+  select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move,
+         s.site = i.site and s.epoch = e.number and not exists (select from tandem.closed c where c.customer = i.customer)
     from tandem.identity i
     join tandem.serving s on s.customer = i.customer
     join tandem.epoch e on e.customer = i.customer
@@ -434,6 +485,6 @@ do $$ begin
   if exists (select from pg_roles where rolname = 'tandem_service') then
     grant usage on schema tandem to tandem_service;
     grant select on tandem.identity, tandem.epoch, tandem.serving, tandem.home, tandem.quarantine, tandem.entitlement,
-                    tandem.directory_answer, tandem.filter_policy to tandem_service;
+                    tandem.directory_answer, tandem.filter_policy, tandem.closed, tandem.alive to tandem_service;
   end if;
 end $$;

@@ -18,7 +18,10 @@ export async function probeServices(
   const own = site.settings.site;
   const served = await site
     .database(customer.id)
-    .query<{ half: string }>('select half from tandem.served group by half order by half = $1 desc', [own]);
+    .query<{ half: string }>(
+      'select half from tandem.served where not exists (select from tandem.closed) group by half order by half = $1 desc',
+      [own],
+    );
   const [half] = served.map((row) => row.half).filter((name) => customer.probes?.accounts.has(name));
   if (half === undefined || !customer.probes) return false;
   const provisioner = provisionerOf(site, customer, half);

@@ -157,5 +157,7 @@ commands() ->
         module = mod_tandem_doctor, function = faults, args = [{host, binary}], result = {faults, {list, {fault, string}}}},
      #ejabberd_commands{name = tandem_modules, tags = [tandem], desc = "The modules that are loaded",
         module = mod_tandem_doctor, function = modules, args = [{host, binary}], result = {modules, {list, {module, string}}}},
+     #ejabberd_commands{name = tandem_ran_through, tags = [tandem], desc = "Whether it has served since the site was last known to live",
+        module = mod_tandem_rights, function = ran_through, args = [{host, binary}], result = {res, rescode}},
      #ejabberd_commands{name = tandem_rights, tags = [tandem], desc = "The halves and the sites that may serve them",
         module = ?MODULE, function = rights, args = [{host, binary}], result = {rights, {list, {right, string}}}}].

@@ -6,7 +6,7 @@
 -module(mod_tandem_rights).
 -behaviour(gen_server).
 
--export([own/1, believed/1, home/2, look_again/1]).
+-export([own/1, believed/1, home/2, look_again/1, ran_through/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
 -include("logger.hrl").
@@ -20,6 +20,10 @@
 -define(HOME_KEPT, 30000).
 %% A look-up that began before the directory was read has ended after this time. ms.
 -define(LOOKED_UP, 6000).
+%% A service that starts serves nobody until its site's worker has said, not longer ago than this, that the site lives. A time
+%% to come is no sign of life: the clock of the database has been changed. s.
+-define(ALIVE, 300).
+-define(AHEAD, 10).
 %% Between two attempts at the link to the peer. ms.
 -define(LINK_EVERY, 1000).
 
@@ -49,9 +53,9 @@ handle_info(read, State) ->
     erlang:send_after(?EVERY, self(), read),
     obey(State),
     {noreply, start_reading(State)};
-handle_info({reading, Pid, At, {Rights, Version}}, #{host := Host, reading := {Pid, Late}} = State) ->
+handle_info({reading, Pid, At, {Rights, Version, Lives}}, #{host := Host, reading := {Pid, Late}} = State) ->
     erlang:cancel_timer(Late),
-    ets:insert(table(Host), {rights, At, Rights}),
+    ets:insert(table(Host), {rights, At, lives(Host, Lives, At, Rights)}),
     obey(State),
     {noreply, answer(ok, follow(Version, State))};
 handle_info({late, Pid}, #{reading := {Pid, _}} = State) ->
@@ -96,6 +100,39 @@ start_reading(#{reading := none, asked := Asked, host := Host} = State) ->
 start_reading(State) ->
     State.
 
+%% What a site that was away believes may have been taken from it: its worker decides, and says by its next sign of life that it
+%% has. Once there was one, a worker that is away closes nobody. That is known for as long as the Erlang node lives and reads: one
+%% that stood still, or had no database, for as long as a site may be down has been away as well.
+lives(Host, Lives, At, Rights) ->
+    Ran = case persistent_term:get({?MODULE, lived, Host}, none) of
+        none -> false;
+        Last -> At - atomics:get(Last, 1) =< ?ALIVE * 1000
+    end,
+    case Ran orelse Lives of
+        true -> lived(Host, At), Rights;
+        false -> #{}
+    end.
+
+lived(Host, At) ->
+    case persistent_term:get({?MODULE, lived, Host}, none) of
+        none ->
+            Last = atomics:new(1, [{signed, true}]),
+            atomics:put(Last, 1, At),
+            persistent_term:put({?MODULE, lived, Host}, Last);
+        Last -> atomics:put(Last, 1, At)
+    end.
+
+%% Whether it has served without a break of that length since its site's worker last said that the site lives.
+ran_through(Host) ->
+    case persistent_term:get({?MODULE, lived, Host}, none) of
+        none -> error;
+        Last ->
+            case now_ms() - atomics:get(Last, 1) =< ?BELIEVED of
+                true -> ok;
+                false -> error
+            end
+    end.
+
 %% Tells those whose reading has begun after they asked; reads again for the others.
 answer(Outcome, #{asked := Asked} = State) ->
     {Told, Waiting} = lists:partition(fun({_, When}) -> When =:= begun end, Asked),
@@ -106,19 +143,25 @@ answer(Outcome, #{asked := Asked} = State) ->
         _ -> start_reading(Idle)
     end.
 
-%% Half -> the site that may serve it, and the newest change by the directory. A row behind the newest epoch is left out: it says
-%% nothing. So does all that the database of another site says: a server under a wrong name would serve the wrong half.
+%% Half -> the site that may serve it, the newest change by the directory, and whether the worker lives. A row behind the newest
+%% epoch is left out: it says nothing. So do all rows while the site is closed, and all that the database of another site says: a
+%% server under a wrong name would serve the wrong half.
 read_rights(Host) ->
     #{site := Own} = own(Host),
     Rights = catch ejabberd_sql:sql_query(Host,
         [<<"select s.half, s.site from tandem.serving s join tandem.identity i on i.customer = s.customer "
-           "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number and i.site = ">>,
+           "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number and not exists ("
+           "select from tandem.closed c where c.customer = i.customer) and i.site = ">>,
          quoted(ejabberd_sql:escape(Own))]),
+    Lives = catch ejabberd_sql:sql_query(Host,
+        [<<"select count(*)::text from tandem.alive a join tandem.identity i on i.customer = a.customer "
+           "where extract(epoch from clock_timestamp() - a.at) between -">>, integer_to_binary(?AHEAD), <<" and ">>,
+         integer_to_binary(?ALIVE)]),
     Version = catch ejabberd_sql:sql_query(Host,
         <<"select coalesce(max(version), 0)::text from tandem.directory_answer">>),
-    case {Rights, Version} of
-        {{selected, _, Rows}, {selected, _, [[Newest]]}} ->
-            {maps:from_list([{Half, Site} || [Half, Site] <- Rows]), binary_to_integer(Newest)};
+    case {Rights, Version, Lives} of
+        {{selected, _, Rows}, {selected, _, [[Newest]]}, {selected, _, [[Signs]]}} ->
+            {maps:from_list([{Half, Site} || [Half, Site] <- Rows]), binary_to_integer(Newest), Signs =/= <<"0">>};
         _ -> unread % ejabberd's own log has the database's words.
     end.
 

@@ -22,6 +22,7 @@ export function managementPermissions(domain: string): Record<string, unknown> {
         'tandem_faults',
         'tandem_modules',
         'tandem_where',
+        'tandem_ran_through',
         'tandem_archiving',
         'kick_user',
         'register',

@@ -1,0 +1,205 @@
+import { randomBytes } from 'node:crypto';
+import { InvalidArgumentError, type Command } from 'commander';
+import { Database } from '../../activities/contacts/database.ts';
+import { closingOf, lastOpening } from '../../activities/services/closed.ts';
+import { askRights } from '../../activities/services/obeyed.ts';
+import { readOperators } from '../../activities/services/operators.ts';
+import { askPeerRights } from '../../activities/services/peer-rights.ts';
+import {
+  closeByWord,
+  newClosing,
+  openByWord,
+  readStanding,
+  signedBy,
+  siteWordText,
+  type SiteWord,
+} from '../../activities/services/site-words.ts';
+import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
+import { SIGNATURE_LIFE_MS } from '../../workflows/model/approvals.ts';
+import type { Closing } from '../../workflows/model/closing.ts';
+import { whyNotByWord, type OwnRights, type PeerRights } from '../../workflows/model/opening.ts';
+import { Fault } from '../fault.ts';
+import { signWith } from '../signer.ts';
+import { closedLine, openedLine, openCommand } from './closed-lines.ts';
+import { readSigned, writeForSigning } from './paste.ts';
+import { exits, type Context } from './print.ts';
+import { customerOf, openConfiguration, siteOf } from './site.ts';
+
+interface Where {
+  site: string;
+  customer?: string;
+}
+
+interface WordOptions extends Where {
+  operator?: string;
+  key?: string;
+  because?: string;
+  passphraseFile?: string;
+  print?: string;
+  signed?: string;
+}
+
+const LIMITS = { connections: 2, connectMs: 5000, statementMs: 10_000 };
+
+export function register(program: Command, context: Context): void {
+  const group = program.command('site').description('a site that is closed, whatever its rows say: it serves nobody');
+  const verb = (name: string, about: string): Command =>
+    group
+      .command(name)
+      .description(about)
+      .requiredOption('--site <site>', 'which site')
+      .option('--customer <id>', 'needed when there is more than one');
+  const signed = (command: Command): Command =>
+    command
+      .option('--because <text>', 'the reason; kept with the signature')
+      .option('--operator <id>', 'who signs')
+      .option('--key <file>', 'his private key, PKCS8 PEM or of OpenSSH')
+      .option('--passphrase-file <file>', 'opens an encrypted PEM key (or TANDEM_PASSPHRASE)')
+      .option('--print <file>', 'write what is to be signed elsewhere: ssh-keygen -Y sign -n tandem -f KEY FILE')
+      .option('--signed <file>', 'take what was signed so');
+  verb('status', 'whether it is closed, since when and why, and what opens it').action((o: Where) =>
+    status(context, o),
+  );
+  signed(verb('open', 'open a site that closed itself: two operators sign, one of them a commander')).action(
+    (o: WordOptions) => open(context, o),
+  );
+  signed(verb('close', 'close a site; one operator signs, two open it again')).action((o: WordOptions) =>
+    close(context, o),
+  );
+}
+
+interface Place {
+  id: string;
+  settings: SiteSettings;
+  own: CustomerSettings;
+  database: Database;
+}
+
+async function within<T>(context: Context, o: Where, work: (place: Place) => Promise<T>): Promise<T> {
+  const configuration = await openConfiguration(context);
+  const { id } = customerOf(configuration, o.customer);
+  const settings = await siteOf(configuration, o.site).settings();
+  const own = settings.customers.get(id);
+  if (!own) throw new Fault(`customer ${id}: is not at ${o.site}`, '`tandem config check` lists who is where.');
+  const database = new Database(`database of ${id} at ${o.site}`, own.databaseUrl, LIMITS);
+  try {
+    return await work({ id, settings, own, database });
+  } finally {
+    await database.close();
+  }
+}
+
+async function status(context: Context, o: Where): Promise<void> {
+  await within(context, o, async ({ id, database }) => {
+    const [closing, last] = [await closingOf(database, id), await lastOpening(database, id)];
+    const by = closing ? await signedBy(database, closing) : [];
+    context.out.answer({ site: o.site, customer: id, closed: closing, signedBy: by, lastOpening: last }, [
+      closing ? closedLine(o.site, id, closing) : `${o.site} is open for ${id}.`,
+      ...(by.length > 0 ? [`Signed to open it: ${by.join(', ')}.`] : []),
+      ...(last ? [openedLine(last)] : []),
+    ]);
+    if (!closing) return;
+    context.out.next(openCommand(o.site, id, closing));
+    process.exitCode = exits.held;
+  });
+}
+
+async function open(context: Context, o: WordOptions): Promise<void> {
+  await within(context, o, async ({ id, settings, own, database }) => {
+    const standing = await readStanding(database, id);
+    const { closing } = standing;
+    if (!closing) throw new Fault(`${o.site}: is not closed to ${id}`, 'Nothing to do: `tandem status`.');
+    const peer = await askPeerRights(own, database, context.signal);
+    refuseEarly({ ...standing, closing }, peer, own);
+    const word = await wordOf(context, o, { verb: 'open', customer: id, own: standing.own, closing: closing.id });
+    if (!word) return;
+    const { admitted } = await readOperators(database, settings.operators);
+    const { opened, by } = await openByWord({ database, customer: id, operators: admitted }, word, peer);
+    if (!opened) {
+      context.out.answer({ opened, by, closing }, [
+        `Signed by ${by.join(' and ')}; ${o.site} stays closed to ${id}: it takes two operators, one of them a commander.`,
+      ]);
+      context.out.next(openCommand(o.site, id, closing));
+      process.exitCode = exits.held;
+      return;
+    }
+    await askRights(settings, own, o.site, context.signal);
+    context.out.answer({ opened, by, closing }, `Opened by ${by.join(' and ')}: ${o.site} serves ${id} again.`);
+    context.out.next('tandem status');
+  });
+}
+
+/** Before anybody is asked for his key. It is judged once more in the moment it opens. */
+function refuseEarly(
+  { closing, own }: { closing: Closing; own: OwnRights },
+  peer: PeerRights,
+  { id }: CustomerSettings,
+): void {
+  const why = whyNotByWord(closing.kind, own, peer);
+  if (why === null) return;
+  throw new Fault(
+    `${own.site}: stays closed to ${id}: ${why}`,
+    closing.kind === 'fork'
+      ? '`tandem status` shows both lines.'
+      : 'Whom the other site serves is not to be served here: `tandem status`; users are brought here by a move.',
+  );
+}
+
+async function close(context: Context, o: WordOptions): Promise<void> {
+  await within(context, o, async ({ id, settings, own, database }) => {
+    const standing = await readStanding(database, id);
+    if (standing.closing)
+      throw new Fault(
+        `${o.site}: is closed to ${id} already, since ${standing.closing.since}`,
+        '`tandem site status` says why.',
+      );
+    const word = await wordOf(context, o, { verb: 'close', customer: id, own: standing.own, closing: newClosing() });
+    if (!word) return;
+    const { admitted } = await readOperators(database, settings.operators);
+    const closing = await closeByWord({ database, customer: id, operators: admitted }, word);
+    await askRights(settings, own, o.site, context.signal);
+    context.out.answer({ closed: closing }, `Closed by ${word.operator}: ${o.site} serves nobody of ${id}.`);
+    context.out.next(openCommand(o.site, id, closing));
+  });
+}
+
+interface About {
+  verb: SiteWord['verb'];
+  customer: string;
+  own: OwnRights;
+  closing: string;
+}
+
+/** The signed word; null when its text was written, to be signed elsewhere. */
+async function wordOf(
+  context: Context,
+  o: WordOptions,
+  { verb, customer, own, closing }: About,
+): Promise<SiteWord | null> {
+  if (o.signed !== undefined) return readSigned<SiteWord>(o.signed, `tandem site ${verb}`);
+  const { operator, because, key, print } = o;
+  if (operator === undefined || because === undefined || (key === undefined && print === undefined))
+    throw new InvalidArgumentError(
+      `site ${verb}: lacks --because TEXT, --operator ID, and --key FILE or --print FILE to sign elsewhere`,
+    );
+  const draft = {
+    verb,
+    customer,
+    site: own.site,
+    closing,
+    epoch: own.epoch.number,
+    operator,
+    because,
+    nonce: randomBytes(16).toString('hex'),
+    expires: new Date(Date.now() + SIGNATURE_LIFE_MS).toISOString(),
+  };
+  const text = siteWordText(draft);
+  if (print === undefined) return { ...draft, signature: await signWith(key ?? '', text, o.passphraseFile) };
+  await writeForSigning(print, text, draft);
+  context.out.answer({ file: print, text }, [
+    text,
+    `Sign it where the key is, before ${draft.expires}: ssh-keygen -Y sign -n tandem -f KEY ${print}`,
+  ]);
+  context.out.next(`tandem site ${verb} --site ${own.site} --customer ${customer} --signed ${print}`);
+  return null;
+}

@@ -1,0 +1,95 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { OwnSite } from '../../activities/services/site.ts';
+import { lookAround, SiteGuard } from '../../ops/closing-loop.ts';
+import { closedAs, customerOf, dark, say, serves, word, world, worldForEach } from './closed-ground.ts';
+
+/** A site that sees neither its peer nor the witness closes itself. */
+
+worldForEach();
+
+describe('self-fence', () => {
+  const MINUTE = 60_000;
+  let now = 0;
+  let witness: Server;
+  let up = true;
+  let url: string;
+  beforeEach(async () => {
+    now = 1000;
+    up = true;
+    witness = createServer((_, response) => response.writeHead(up ? 204 : 503).end());
+    await new Promise<void>((resolve) => witness.listen(0, '127.0.0.1', resolve));
+    url = `http://127.0.0.1:${(witness.address() as AddressInfo).port}/`;
+  });
+  afterEach(() => witness.close());
+  const fencing = (): OwnSite => dark({ selfFenceMs: MINUTE }, { witnessUrl: url });
+  const guardOf = (site: OwnSite): SiteGuard => new SiteGuard(site.settings, customerOf(site), world.westDb, () => now);
+  const rounds = async (guard: SiteGuard, site: OwnSite, n: number): Promise<string> => {
+    const lines: string[] = [];
+    for (let i = 0; i < n; i += 1) {
+      now += 10_000;
+      lines.push(...(await guard.round(await lookAround(site.settings, customerOf(site), world.westDb))));
+    }
+    return lines.join('\n');
+  };
+
+  it('closes a site that sees neither peer nor witness for so long; one look at the witness keeps it open', async () => {
+    const site = fencing();
+    const guard = guardOf(site);
+    expect([await rounds(guard, site, 8), await serves()]).toEqual(['', 2]);
+    up = false; // It answers, and not as a witness does.
+    expect([await rounds(guard, site, 5), await serves()]).toEqual(['', 2]);
+    expect(await rounds(guard, site, 1)).toMatch(/CLOSED: neither its peer nor the witness was seen for 1 min/);
+    expect([await closedAs(), await serves()]).toEqual(['cut-off', 0]);
+    // The witness alone opens nothing; the peer does.
+    up = true;
+    await rounds(guard, site, 2);
+    expect(await closedAs()).toBe('cut-off');
+    const back = world.westWith({ customer: { selfFenceMs: MINUTE } });
+    expect(await rounds(guard, back, 1)).toMatch(/opened: its peer holds the same epoch/);
+    expect(await serves()).toBe(2);
+  });
+
+  it('is off where it is not configured, and closes nobody where nobody is served', async () => {
+    const off = dark();
+    await rounds(guardOf(off), off, 12);
+    expect(await closedAs()).toBeNull();
+    up = false;
+    const site = fencing();
+    await world.westDb.query(`update tandem.epoch set number = 2, site = 'east', move = 'theirs'`);
+    await rounds(guardOf(site), site, 7);
+    expect(await closedAs()).toBeNull();
+  });
+
+  it('sees a peer whose database alone is gone by anything else that answers', async () => {
+    up = false;
+    const api = createServer((_, response) => response.writeHead(503).end());
+    await new Promise<void>((resolve) => api.listen(0, '127.0.0.1', resolve));
+    const at = `http://127.0.0.1:${(api.address() as AddressInfo).port}/`;
+    const services = new Map([['east', { clients: '127.0.0.1:9', api: at, outsideCheck: null }]]);
+    const site = dark({ selfFenceMs: MINUTE }, { services });
+    try {
+      await rounds(guardOf(site), site, 8);
+      expect(await closedAs()).toBeNull();
+    } finally {
+      api.close();
+    }
+  });
+
+  it('does not undo what two operators have opened in the dark, until somebody was seen again', async () => {
+    up = false;
+    const site = fencing();
+    const guard = guardOf(site);
+    await rounds(guard, site, 6);
+    await say(await word('al'));
+    expect(await say(await word('bo'))).toBe('opened by al, bo');
+    await rounds(guard, site, 8);
+    expect([await closedAs(), await serves()]).toEqual([null, 2]);
+    up = true;
+    await rounds(guard, site, 1);
+    up = false;
+    await rounds(guard, site, 6);
+    expect(await closedAs()).toBe('cut-off');
+  });
+});
