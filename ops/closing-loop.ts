@@ -5,7 +5,7 @@ import { within } from '../activities/probes/peer.ts';
 import { httpStatus } from '../activities/probes/service.ts';
 import { observeSource } from '../activities/probes/source.ts';
 import { ALIVE_EVERY_MS, sayAlive } from '../activities/services/alive.ts';
-import { closeCutOff, closingOf, noteSeen, openWhenConfirmed } from '../activities/services/closed.ts';
+import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activities/services/closed.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
@@ -38,6 +38,7 @@ export class SiteGuard {
   private readonly now: () => number;
   private lookout: Lookout;
   private aliveAt: number | null = null;
+  private looks: number | null = null;
 
   /** `now`: ms of a clock that nobody can set. The look-out begins with the worker: what it saw before, it does not know. */
   constructor(settings: SiteSettings, customer: CustomerSettings, database: Database, now = () => performance.now()) {
@@ -61,8 +62,12 @@ export class SiteGuard {
   /** Answers what has changed, for people; nothing when nothing has. */
   async round(seen: Seen, signal?: AbortSignal): Promise<string[]> {
     const { id, selfFenceMs } = this.customer;
-    this.lookout = lookOut(this.lookout, this.now(), seen);
-    if (seen.peer || seen.witness) await noteSeen(this.database, id);
+    const saw = seen.peer || seen.witness;
+    const looks = await noteLook(this.database, id, saw);
+    // Of several workers one may be cut off alone: the site is not.
+    const others = this.looks !== null && looks !== this.looks;
+    this.looks = looks;
+    this.lookout = lookOut(this.lookout, this.now(), saw || others);
     const because = selfFenceMs === undefined ? null : whyCutOff(this.lookout, this.now(), selfFenceMs);
     const closing = because === null ? null : await closeCutOff(this.database, id, because);
     if (closing) {

@@ -37,6 +37,7 @@ async function prepareDatabase(
   const database = new Database(`database of ${customer.id} at ${site}`, customer.databaseUrl, LIMITS);
   try {
     await prepareContactDatabase(database, customer.id, site, customer.sites, customer.filter ?? defaultFilter);
+    await closeWhatIsLost(settings, customer, database, say);
     const { founded, admitted, fresh, gone, notAdmitted } = await anchorOperators(database, settings.operators);
     if (founded)
       say(
@@ -47,16 +48,29 @@ async function prepareDatabase(
     for (const id of gone) say(`${customer.id}: operator ${id} has left; to come back he is admitted anew`);
     for (const { operator, because } of notAdmitted)
       say(`${customer.id}: operator ${operator} does not count: ${because}`);
-    const newer = await obeyNewerEpoch(settings, customer.id, database);
     for (const id of await followOpenUpdates(client, site, database, customer.id)) say(`${id} is followed again`);
-    // After what was taken is known, and before anybody is served because a worker is there.
-    const closing = await sayAlive(settings, customer, database);
-    if (closing)
-      say(
-        `${customer.id}: CLOSED: ${closing.because}; it opens when ${customer.peer} confirms it, or by \`tandem site open\``,
-      );
-    if (newer) say(`${customer.id}: ${newer.site} has claimed epoch ${newer.number}; this site is closed`);
   } finally {
     await database.close();
   }
+}
+
+/**
+ * Before anybody is served because a worker is there: takes a newer epoch, then says that the site lives, which closes one that
+ * was down. That also when newer epochs could not be looked for: it is then the more in doubt.
+ */
+async function closeWhatIsLost(
+  settings: SiteSettings,
+  customer: CustomerSettings,
+  database: Database,
+  say: (line: string) => void,
+): Promise<void> {
+  const [obeyed] = await Promise.allSettled([obeyNewerEpoch(settings, customer.id, database)]);
+  const closing = await sayAlive(settings, customer, database);
+  if (closing)
+    say(
+      `${customer.id}: CLOSED: ${closing.because}; it opens when ${customer.peer} confirms it, or by \`tandem site open\``,
+    );
+  if (obeyed.status === 'rejected') throw obeyed.reason;
+  const newer = obeyed.value;
+  if (newer) say(`${customer.id}: ${newer.site} has claimed epoch ${newer.number}; this site is closed`);
 }

@@ -83,11 +83,19 @@ export async function closeCutOff(database: Database, customer: string, because:
   });
 }
 
-/** The peer or the witness is seen: from now on this site may close itself again. */
-export async function noteSeen(database: Database, customer: string): Promise<void> {
-  await database.query('update tandem.site_opened set seen_since = true where customer = $1 and not seen_since', [
-    customer,
-  ]);
+/**
+ * Notes whether this worker sees the peer or the witness; from then on the site may close itself again. Answers a number that
+ * grows with each look, of any worker here, that saw one of them.
+ */
+export async function noteLook(database: Database, customer: string, saw: boolean): Promise<number> {
+  const [row] = await database.query<{ seen: string }>(
+    saw
+      ? `with free as (update tandem.site_opened set seen_since = true where customer = $1 and not seen_since)
+         update tandem.alive set seen = seen + 1 where customer = $1 returning seen::text`
+      : 'select seen::text from tandem.alive where customer = $1',
+    [customer],
+  );
+  return Number(row?.seen ?? 0);
 }
 
 /** Ends a closing, and keeps how. In the transaction in which it was read and locked. */

@@ -160,6 +160,8 @@ export async function closeByWord({ database, customer, operators }: Hearing, wo
     if (standing) throw refusal(word, `it is closed already: ${standing.because}`);
     const why = word.verb === 'close' ? whyRefused(operators, word, { own, customer }) : 'signed to open it';
     if (why !== null) throw refusal(word, why);
+    const { rowCount } = await client.query('select from tandem.site_word where closing = $1', [word.closing]);
+    if (rowCount !== 0) throw refusal(word, 'words were given for this closing before');
     await keep(client, word);
     const because = `${word.operator}: ${word.because}`;
     return close(client, customer, { kind: 'operator', because, id: word.closing });

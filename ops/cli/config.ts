@@ -72,6 +72,7 @@ function describe(c: CustomerConfiguration): string[] {
     `customer ${c.id}: ${c.domain} at ${c.sites.join(' and ')}, options ${c.options.join(', ') || 'none'}`,
     `  RPO ${duration(c.objectives.rpoMs)}, RTO ${duration(c.objectives.rtoMs)}; target RTO ${duration(c.target.rtoMs)}`,
     `  snapshots every ${duration(everyMs)}, between every ${duration(betweenMs)}, budget ${duration(budgetMs)}`,
+    `  self-fence ${c.selfFenceMs === null ? 'off: a site that is only cut off goes on serving whoever still reaches it' : duration(c.selfFenceMs)}`,
     ...[...c.runbooks].map(([kind, { file }]) => `  its own runbook for ${kind}: ${file}`),
   ];
 }

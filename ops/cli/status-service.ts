@@ -3,7 +3,7 @@ import { tellDifference, type InForce } from '../../activities/directory/differ.
 import { within } from '../../activities/probes/peer.ts';
 import { readWatched } from '../../activities/probes/watch/stored.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
-import { closingOf } from '../../activities/services/closed.ts';
+import { closingOf, lastOpening, type LastOpening } from '../../activities/services/closed.ts';
 import { openSite } from '../../activities/services/site.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import { readinessLines, type Readiness } from '../../workflows/model/readiness.ts';
@@ -11,13 +11,14 @@ import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { driftOf, parityOf } from '../filter-loop.ts';
-import { closedLine } from './closed-lines.ts';
+import { closedLine, openedLine } from './closed-lines.ts';
 import { siteOf } from './site.ts';
 import { peerLine, peerStatus, type PeerStatus } from './status-peer.ts';
 
 /** A screen waits no longer than this for a site that hangs. */
 const LIMIT_MS = 3000;
 /** Two evaluations that did not come, and half of one. */
+const DAY_MS = 24 * 3_600_000;
 const STALE_MS = 75 * 60_000;
 
 /** What a site says that somebody has to look at; null where there is nothing. */
@@ -32,6 +33,8 @@ export interface ServiceStatus {
   filter: string | null;
   /** It serves nobody, whatever its rows say; null while it is open. */
   closed: Closing | null;
+  /** How it was opened by operators within a day; null when it was not. */
+  opened: LastOpening | null;
   /** What would stop a failover to this site, or would have to be accepted; empty when signatures would do. */
   readiness: string[];
   /** What its watch says of the other site. */
@@ -49,8 +52,9 @@ export async function serviceStatus(
   try {
     const { directory, peer } = site.customer(customer.id);
     return await within(LIMIT_MS, `service of ${customer.id} at ${name}`, async (signal) => {
-      const [closed, state, parity, ready, watched] = await Promise.all([
+      const [closed, opened, state, parity, ready, watched] = await Promise.all([
         closingOf(site.database(customer.id), customer.id),
+        lastOpening(site.database(customer.id), customer.id),
         directory ? directoryState(site.database(customer.id), customer.id) : null,
         parityOf(site, customer.id, signal),
         readReadiness(site.database(customer.id), customer.id),
@@ -61,6 +65,7 @@ export async function serviceStatus(
         site: name,
         customer: customer.id,
         closed,
+        opened: opened && opened.by.length > 0 && Date.now() - opened.openedAt.getTime() < DAY_MS ? opened : null,
         directory: asks ? tellState(state, Date.now()) : null,
         answer: state && { at: state.at, users: state.users, digest: state.digest, digestAt: state.digestAt },
         filter: driftOf(peer, parity),
@@ -100,12 +105,14 @@ export const serviceLines = ({
   site,
   customer,
   closed,
+  opened,
   directory,
   filter,
   readiness,
   peer,
 }: ServiceStatus): string[] => [
   ...(closed === null ? [] : [closedLine(site, customer, closed)]),
+  ...(opened === null ? [] : [`OPENED by operators, seen at ${site}: ${openedLine(opened)}`]),
   peerLine(site, peer),
   ...readiness.map((line) => `READINESS, seen at ${site}: ${line}`),
   ...(directory === null ? [] : [`DIRECTORY, seen at ${site}: ${directory}`]),

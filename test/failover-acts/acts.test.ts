@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
-import { OBSERVER_LIMIT_MS } from '../../activities/probes/source.ts';
+import { OBSERVER_LIMIT_MS } from '../../activities/probes/observers.ts';
 import { fenceSite } from '../../activities/services/fence.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
 import { chainFault, readJournal, type JournalLine } from '../../activities/journal/chain.ts';

@@ -57,7 +57,7 @@ describe('a worker that comes back after six minutes, with rows that say "serve"
     });
     expect(await serves()).toBe(0);
     await world.eastDb.query(`update tandem.serving set epoch = 1`);
-    expect(await confirm()).toMatch(/^true: its peer holds the same epoch 1; west are its to serve/);
+    expect(await confirm()).toMatch(/^true: its peer holds the same epoch 1; the users of west are its to serve/);
     expect([await serves(), await confirm()]).toEqual([2, 'is open']);
     expect(await lastOpening(world.westDb, CUSTOMER)).toMatchObject({ kind: 'was-down', by: [] });
   });

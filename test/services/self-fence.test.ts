@@ -51,6 +51,20 @@ describe('self-fence', () => {
     expect(await serves()).toBe(2);
   });
 
+  it('closes no site of which another worker sees the witness', async () => {
+    const site = fencing();
+    const [cutOff, other] = [guardOf(site), guardOf(site)];
+    for (let i = 0; i < 8; i += 1) {
+      up = false;
+      expect(await rounds(cutOff, site, 1)).toBe('');
+      up = true;
+      await rounds(other, site, 1);
+    }
+    up = false;
+    expect(await rounds(cutOff, site, 6)).toBe('');
+    expect(await rounds(cutOff, site, 1)).toMatch(/CLOSED/);
+  });
+
   it('is off where it is not configured, and closes nobody where nobody is served', async () => {
     const off = dark();
     await rounds(guardOf(off), off, 12);

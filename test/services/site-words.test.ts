@@ -119,5 +119,7 @@ describe('an open site is closed by one operator', () => {
     await say(await word('bo'));
     expect(await say(await word('al'))).toBe('opened by bo, al');
     expect(await kindOf(closeIt(said))).toBe('verb-refused');
+    // Two words to open this one are there already: it must not be closed as the same again.
+    expect(await kindOf(closeIt(await word('cy', { verb: 'close', closing })))).toBe('verb-refused');
   });
 });

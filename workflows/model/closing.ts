@@ -68,8 +68,8 @@ const LOOKS = 3;
 export const beginLookout = (now: number): Lookout => ({ seenAt: now, missed: 0 });
 
 /** One look at either of them begins anew. */
-export function lookOut(was: Lookout, now: number, seen: { peer: boolean; witness: boolean }): Lookout {
-  return seen.peer || seen.witness ? beginLookout(now) : { ...was, missed: was.missed + 1 };
+export function lookOut(was: Lookout, now: number, saw: boolean): Lookout {
+  return saw ? beginLookout(now) : { ...was, missed: was.missed + 1 };
 }
 
 /** Why a site must close itself (`self-fence`); null while it need not. */

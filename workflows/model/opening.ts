@@ -54,7 +54,9 @@ export function mayOpen(kind: ClosingKind, own: OwnRights, peer: PeerRights): Op
       return no(`its peer does not say that ${half} is ${own.site}'s to serve`);
   }
   const what =
-    own.halves.length === 0 ? 'this site serves nobody under it' : `${own.halves.join(' and ')} are its to serve`;
+    own.halves.length === 0
+      ? 'this site serves nobody under it'
+      : `the users of ${own.halves.join(' and ')} are its to serve`;
   return { open: true, because: `its peer holds the same epoch ${own.epoch.number}; ${what}` };
 }
 

@@ -341,7 +341,9 @@ create table if not exists tandem.closed (
 -- When this site's worker last said that it lives, by this database's own clock: so long ago at the most the site was up.
 create table if not exists tandem.alive (
   customer text primary key,
-  at timestamptz not null
+  at timestamptz not null,
+  -- Grows whenever a worker of this site sees the peer or the witness: one that sees neither learns of it from the others.
+  seen bigint not null default 0
 );
 
 -- Operators' signed words to open this site or to close it, each whole. No nonce counts twice.
