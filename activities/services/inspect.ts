@@ -71,10 +71,12 @@ export async function inspectService(
       ];
     const faults = await ask('tandem_faults');
     const list = Array.isArray(faults) ? faults.map(String) : [];
-    return list.map((observed) => {
+    const found = list.map((observed): Finding => {
       const [, severity, next] = remedies.find(([pattern]) => pattern.test(observed)) ?? [null, 'error' as const, ''];
       return { severity, subject, observed, try: next };
     });
+    const waits = whyWaiting(await ask('tandem_ran_through').catch(() => null));
+    return waits ? [...found, { subject, ...waits }] : found;
   } catch (cause) {
     return [error(...meaningOf(cause))];
   }
@@ -104,6 +106,22 @@ export const noService = ({ site, domain }: { site: string; domain: string }): F
   observed: `sites.${site}.service.management is not configured: nobody asks it whether it obeys the right to serve, or keeps tables in a cache`,
   try: 'Name its API, as ops/EJABBERD.md says.',
 });
+
+/** What it says of its worker; null when all is well. */
+function whyWaiting(ran: unknown): Omit<Finding, 'subject'> | null {
+  if (ran === 0) return null;
+  return ran === null
+    ? {
+        severity: 'warning',
+        observed: 'it may not be asked whether it ran while the worker was away, after which the site then closes',
+        try: 'Add tandem_ran_through to `api_permissions`, as ops/reference-service/ejabberd/MODULE.md says.',
+      }
+    : {
+        severity: 'error',
+        observed: 'it waits for a sign of life of its site, and serves nobody',
+        try: 'Start the worker of this site: `tandem site status` says what it decides.',
+      };
+}
 
 function meaningOf(cause: unknown): [observed: string, next: string] {
   const text = cause instanceof Error ? cause.message : String(cause);

@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Database } from '../../activities/contacts/database.ts';
 import { sayAlive } from '../../activities/services/alive.ts';
+import { inspectService } from '../../activities/services/inspect.ts';
 import { askService } from '../../activities/services/management.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
@@ -103,6 +104,10 @@ describe.skipIf(ejabberd === null)('a service', () => {
     const wendy = await signIn('wendy', 'west');
     expect([await lookAgain(), await where('anna'), await ranThrough()]).toEqual(['ok', '<<"closed">>', 1]);
     await refused('anna', 'east');
+    const findings = await inspectService(service.api('east'), { site: 'east', domain: DOMAIN });
+    expect(findings.map(({ observed }) => observed)).toContain(
+      'it waits for a sign of life of its site, and serves nobody',
+    );
     wendy.say(`anna@${DOMAIN}`, 'are you up?');
     await hears(wendy, 'error: are you up?', 8000);
     await at(
