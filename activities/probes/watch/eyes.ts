@@ -23,7 +23,6 @@ const VAULT_SHARED = 5.5;
 export interface CustomerEyes {
   customer: CustomerSettings;
   own: Kept<PostgresClient>;
-  peer: Kept<PostgresClient>;
   /** What lies under each number that somebody has claimed, by store. */
   opened: { peerVault: Map<number, Epoch | null>; witness: Map<number, Epoch | null> };
 }
@@ -51,7 +50,6 @@ export class Eyes {
     const made = {
       customer,
       own: keptDatabase(customer.databaseUrl, OBSERVER_LIMIT_MS),
-      peer: keptDatabase(customer.peerDatabaseUrl, OBSERVER_LIMIT_MS),
       opened: { peerVault: new Map<number, Epoch | null>(), witness: new Map<number, Epoch | null>() },
     };
     this.customers.set(customer.id, made);
@@ -112,7 +110,7 @@ export class Eyes {
 
   close(): void {
     for (const kept of this.vaults.values()) kept.close();
-    for (const { own, peer } of this.customers.values()) for (const kept of [own, peer]) kept.close();
+    for (const { own } of this.customers.values()) own.close();
   }
 
   private once<T>(name: string, rounds: number, ask: () => Promise<T>): Promise<T> {

@@ -1,10 +1,10 @@
 import type { Epoch } from '../../../workflows/model/epoch.ts';
 import { WITNESS_OBSERVER } from '../../../workflows/model/verdict.ts';
 import type { PeerClaim } from '../../services/obey.ts';
-import { look, type Told } from '../observers.ts';
+import { look, OBSERVER_LIMIT_MS, type Told } from '../observers.ts';
+import { peerQuery } from '../peer.ts';
 import { claimInVault, claimInWitness, claimInZone, epochOf } from './claims.ts';
 import type { CustomerEyes, Eyes } from './eyes.ts';
-import { ask } from './kept.ts';
 import { answerOf, type Answer, type HalfRow } from './seen.ts';
 
 /** A peer as one look found it. */
@@ -104,8 +104,12 @@ export async function lookAtPeer(
   };
 }
 
-async function observedRows({ customer, peer }: CustomerEyes, signal: AbortSignal): Promise<ObservedRow[]> {
-  const rows = await ask<ObservedRow>(peer, signal, SQL);
+/**
+ * On a connection of its own each time: the role that looks at a peer may have few there, on a server of many customers, and
+ * whoever fences it must find one free.
+ */
+async function observedRows({ customer }: CustomerEyes, signal: AbortSignal): Promise<ObservedRow[]> {
+  const rows = await peerQuery<ObservedRow>(customer.peerDatabaseUrl, OBSERVER_LIMIT_MS, SQL, [], signal);
   const ours = rows.filter((row) => row.customer === customer.id);
   // Nobody is closed because somebody else's database says nothing of him.
   if (rows.length > 0 && ours.length === 0)
