@@ -1,35 +1,25 @@
 import { performance } from 'node:perf_hooks';
 import { Database } from '../activities/contacts/database.ts';
-import { hearBeat } from '../activities/probes/beats.ts';
 import { within } from '../activities/probes/peer.ts';
 import { httpStatus } from '../activities/probes/service.ts';
-import { observeSource } from '../activities/probes/source.ts';
+import type { Seen } from '../activities/probes/watch/seen.ts';
 import { ALIVE_EVERY_MS, sayAlive } from '../activities/services/alive.ts';
 import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activities/services/closed.ts';
+import { takeHandedOver } from '../activities/services/handed-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { beginLookout, lookOut, whyCutOff, type Closing, type Lookout } from '../workflows/model/closing.ts';
 import { failureText } from '../workflows/model/failures.ts';
-import type { PeerRights } from '../workflows/model/opening.ts';
-import { WITNESS_OBSERVER } from '../workflows/model/verdict.ts';
 import type { SiteMetrics } from './metrics.ts';
 import { pause } from './temporal.ts';
 
 const LIMITS = { connections: 1, connectMs: 3000, statementMs: 5000 };
 const WITNESS_LIMIT_MS = 3000;
 
-/** What one look came to. */
-export interface Seen {
-  rights: PeerRights;
-  /** Any observer of the peer answered. */
-  peer: boolean;
-  witness: boolean;
-}
-
 /**
  * Keeps a customer's site from serving whom it may have lost: says that it lives, closes it when it was down or is cut off,
- * and opens it when the peer confirms it. One round follows one look.
+ * opens it when the peer confirms it, and takes what the peer has handed over to it.
  */
 export class SiteGuard {
   private readonly settings: SiteSettings;
@@ -59,10 +49,10 @@ export class SiteGuard {
     return closing;
   }
 
-  /** Answers what has changed, for people; nothing when nothing has. */
+  /** What one round of the watch saw; answers what has changed by it, for people. */
   async round(seen: Seen, signal?: AbortSignal): Promise<string[]> {
     const { id, selfFenceMs } = this.customer;
-    const saw = seen.peer || seen.witness;
+    const saw = seen.peer.answered || seen.witness === 'answers' || (await this.witnessUrlAnswers(signal));
     const looks = await noteLook(this.database, id, saw);
     // Of several workers one may be cut off alone: the site is not.
     const others = this.looks !== null && looks !== this.looks;
@@ -74,10 +64,43 @@ export class SiteGuard {
       await this.tellService(signal);
       return [`${id}: CLOSED: ${closing.because}; it opens when the peer confirms it`];
     }
-    const opening = await openWhenConfirmed(this.database, id, seen.rights);
+    const lines = [...(await this.takeOver(seen)), ...(await this.open(signal))];
+    if (lines.length > 0) await this.tellService(signal);
+    return lines;
+  }
+
+  private async takeOver({ peer: { rows, epoch } }: Seen): Promise<string[]> {
+    if (!rows || !epoch) return [];
+    const taken = await takeHandedOver(this.database, this.customer, { epoch, halves: rows });
+    return taken.map(
+      (half) => `${this.customer.id}: takes ${half} over, which its peer has given to it under epoch ${epoch.number}`,
+    );
+  }
+
+  /** The peer is asked anew, and whether it is the peer at all: what opens a site is worth a second look. */
+  private async open(signal: AbortSignal | undefined): Promise<string[]> {
+    const { id } = this.customer;
+    if (!(await closingOf(this.database, id))) return [];
+    const opening = await openWhenConfirmed(
+      this.database,
+      id,
+      await askPeerRights(this.customer, this.database, signal),
+    );
     if (!opening?.open) return [];
-    await this.tellService(signal);
     return [`${id}: opened: ${opening.because}; it was closed since ${opening.closing.since}`];
+  }
+
+  /** A witness that is looked at only: asked when nothing else was seen, and it decides. */
+  private async witnessUrlAnswers(signal: AbortSignal | undefined): Promise<boolean> {
+    const { witnessUrl } = this.settings;
+    if (witnessUrl === undefined || this.customer.selfFenceMs === undefined) return false;
+    try {
+      const status = await within(WITNESS_LIMIT_MS, 'witness', (limit) => httpStatus(witnessUrl, limit), signal);
+      return status >= 200 && status < 300;
+    } catch {
+      signal?.throwIfAborted();
+      return false;
+    }
   }
 
   /** It reads that by itself within seconds; asked, at once. */
@@ -86,90 +109,62 @@ export class SiteGuard {
   }
 }
 
-/** Looks at the peer, and at the witness when the peer's database is silent and this site closes itself for that. */
-export async function lookAround(
-  settings: SiteSettings,
-  customer: CustomerSettings,
-  database: Database,
-  signal?: AbortSignal,
-): Promise<Seen> {
-  const rights = await askPeerRights(customer, database, signal);
-  if (rights.state !== 'silent' || customer.selfFenceMs === undefined)
-    return { rights, peer: rights.state !== 'silent', witness: false };
-  const [source, witness] = await Promise.all([
-    observeSource(settings, customer, signal),
-    witnessAnswers(settings, customer.peer, signal),
-  ]);
-  // Its database was just asked; what the witness tells of it shows the witness.
-  const others = source.observers.filter(({ name }) => name !== 'database' && name !== WITNESS_OBSERVER);
-  return { rights, peer: others.some(({ saw }) => saw === 'answers' || saw === 'serving'), witness };
+interface Guarded {
+  guard: SiteGuard;
+  database: Database;
 }
 
-/** Whether the witness answers, whatever it says of the peer. */
-async function witnessAnswers(
-  { witness, witnessUrl, publicKeys }: SiteSettings,
-  peer: string,
-  signal?: AbortSignal,
-): Promise<boolean> {
-  const look = async (limit: AbortSignal): Promise<boolean> => {
-    if (witness) return hearBeat(witness, peer, publicKeys, limit).then(() => true);
-    if (witnessUrl === undefined) return false;
-    const status = await httpStatus(witnessUrl, limit);
-    return status >= 200 && status < 300;
-  };
-  try {
-    return await within(WITNESS_LIMIT_MS, 'witness', look, signal);
-  } catch {
-    signal?.throwIfAborted();
-    return false;
+/** The guards of all customers of this site, in the worker's process. */
+export class SiteGuards {
+  private readonly settings: SiteSettings;
+  private readonly metrics: SiteMetrics;
+  private readonly say: (line: string) => void;
+  private readonly guarded: ReadonlyMap<string, Guarded>;
+
+  constructor(settings: SiteSettings, metrics: SiteMetrics, say: (line: string) => void) {
+    this.settings = settings;
+    this.metrics = metrics;
+    this.say = say;
+    this.guarded = new Map(
+      [...settings.customers.values()].map((customer) => {
+        const database = new Database(`database of ${customer.id} at ${settings.site}`, customer.databaseUrl, LIMITS);
+        return [customer.id, { database, guard: new SiteGuard(settings, customer, database) }];
+      }),
+    );
   }
-}
 
-/** Guards every customer of this site, every ten seconds, while the worker lives. */
-export async function guardSite(
-  settings: SiteSettings,
-  metrics: SiteMetrics,
-  signal: AbortSignal,
-  say: (line: string) => void,
-): Promise<void> {
-  await Promise.all(
-    [...settings.customers.values()].map((customer) => guardCustomer(settings, customer, { metrics, signal, say })),
-  );
-}
+  /** Decides by what a round of the watch has seen. */
+  async decide(customer: string, seen: Seen, signal?: AbortSignal): Promise<void> {
+    const one = this.guarded.get(customer);
+    if (!one) return;
+    for (const line of await one.guard.round(seen, signal)) this.say(line);
+    this.metrics.closed(customer, this.settings.site, (await closingOf(one.database, customer))?.kind ?? null);
+  }
 
-async function guardCustomer(
-  settings: SiteSettings,
-  customer: CustomerSettings,
-  { metrics, signal, say }: { metrics: SiteMetrics; signal: AbortSignal; say: (line: string) => void },
-): Promise<void> {
-  const { id } = customer;
-  const database = new Database(`database of ${id} at ${settings.site}`, customer.databaseUrl, LIMITS);
-  const guard = new SiteGuard(settings, customer, database);
-  let silent = false;
-  try {
+  /**
+   * Says every ten seconds that this site lives, while the worker does. Apart from the watch: a peer that swallows packets must
+   * not make this site look as if it were down.
+   */
+  async stayAlive(signal: AbortSignal): Promise<void> {
+    const going = [...this.guarded].map(([customer, { guard }]) => this.sayAlive(customer, guard, signal));
+    await Promise.all(going);
+    await Promise.all([...this.guarded.values()].map(({ database }) => database.close()));
+  }
+
+  private async sayAlive(customer: string, guard: SiteGuard, signal: AbortSignal): Promise<void> {
+    let silent = false;
     while (!signal.aborted) {
       const next = performance.now() + ALIVE_EVERY_MS;
       try {
-        // A peer that swallows packets must not make this site look as if it were down.
-        const [down, seen] = await Promise.allSettled([
-          guard.alive(signal),
-          lookAround(settings, customer, database, signal),
-        ]);
-        if (seen.status === 'rejected') throw seen.reason;
-        const lines = await guard.round(seen.value, signal);
-        if (down.status === 'rejected') throw down.reason;
-        if (down.value) say(`${id}: CLOSED: ${down.value.because}; it opens when ${customer.peer} confirms it`);
-        for (const line of lines) say(line);
-        metrics.closed(id, settings.site, (await closingOf(database, id))?.kind ?? null);
+        const down = await guard.alive(signal);
+        if (down) this.say(`${customer}: CLOSED: ${down.because}; it opens when its peer confirms it`);
         silent = false;
       } catch (error) {
         if (signal.aborted) break;
-        if (!silent) say(`${id}: this site cannot be guarded: ${failureText(error)}`);
+        if (!silent) this.say(`${customer}: that this site lives cannot be written: ${failureText(error)}`);
         silent = true;
       }
       await pause(Math.max(0, next - performance.now()), signal);
     }
-  } finally {
-    await database.close();
   }
 }

@@ -9,7 +9,7 @@ import { siteActivities } from './activities.ts';
 import { beat } from './beat-loop.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
 import { Callbacks, wakeBy, type Reply } from './callbacks.ts';
-import { guardSite } from './closing-loop.ts';
+import { SiteGuards } from './closing-loop.ts';
 import { watchFilter } from './filter-loop.ts';
 import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
@@ -76,11 +76,13 @@ export async function runWorker({ settings, temporal, listen, signal, say }: Wor
     );
     if (newer !== null)
       say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
+    const guards = new SiteGuards(settings, metrics, say);
     const loops = [
-      ...[guardSite, watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
+      ...[watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
         loop(settings, metrics, signal, say),
       ),
-      watchSites({ settings, metrics, watchers, signal, say }),
+      guards.stayAlive(signal),
+      watchSites({ settings, metrics, watchers, signal, say, onRound: (id, seen) => guards.decide(id, seen, signal) }),
       keepWatching(client, settings, signal, say),
       watchStranded(client, settings, metrics, signal, say),
     ];

@@ -3,6 +3,8 @@ import { advanceEpoch } from '../../activities/services/epoch.ts';
 import { checkEffect } from '../../activities/services/check.ts';
 import { fenceSite } from '../../activities/services/fence.ts';
 import { openSource } from '../../activities/services/give-back.ts';
+import { takeHandedOver } from '../../activities/services/handed-over.ts';
+import { askPeerRights } from '../../activities/services/peer-rights.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
 import { readClaims } from '../../activities/vault/epochs.ts';
 import { scratchDatabase, type Site } from '../rig/databases.ts';
@@ -114,5 +116,36 @@ describe('open-site', () => {
       { site: 'east', epoch: 3 },
       { site: 'west', epoch: 1 },
     ]);
+  });
+});
+
+describe('a source that could not be told', () => {
+  const heard = (change: Partial<{ number: number; site: string; rows: Site }> = {}) => {
+    const { number = 3, site = 'west', rows = 'east' } = change;
+    const half = { half: 'east', site: rows, epoch: 3, open: false };
+    return { epoch: { number, site, move }, halves: [half, { half: 'west', site: 'west', epoch: 3, open: true }] };
+  };
+  const east = () => ({ ...world.customer, peer: 'west' });
+  const obeys = () => world.eastDb.query("update tandem.epoch set number = 3, site = 'west', move = $1", [move]);
+
+  it('takes nothing under an epoch that it does not hold, of a claim of its own, or that is another’s', async () => {
+    expect(await takeHandedOver(world.eastDb, east(), heard())).toEqual([]);
+    await obeys();
+    expect(await takeHandedOver(world.eastDb, east(), heard({ number: 4 }))).toEqual([]);
+    expect(await takeHandedOver(world.eastDb, east(), heard({ site: 'east' }))).toEqual([]);
+    expect(await takeHandedOver(world.eastDb, east(), heard({ rows: 'west' }))).toEqual([]);
+    expect(await served('east')).toEqual([]);
+  });
+
+  it('takes its users as soon as it reads that they are its own again, once', async () => {
+    const away = world.westWith(eastAt(world, '127.0.0.1:1'));
+    expect(await kindOf(openSource(away, back()))).toBe('source-unreachable');
+    await obeys();
+    const rights = await askPeerRights({ ...east(), peerDatabaseUrl: world.customer.databaseUrl }, world.eastDb);
+    if (rights.state !== 'says') throw new Error(`the peer is ${rights.state}`);
+    expect(await takeHandedOver(world.eastDb, east(), rights)).toEqual(['east']);
+    expect(await takeHandedOver(world.eastDb, east(), rights)).toEqual([]);
+    expect(await served('east')).toEqual(EAST);
+    expect(await served('west')).toEqual(WEST);
   });
 });

@@ -2,7 +2,10 @@ import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { OwnSite } from '../../activities/services/site.ts';
-import { lookAround, SiteGuard } from '../../ops/closing-loop.ts';
+import { Eyes } from '../../activities/probes/watch/eyes.ts';
+import { lookAround } from '../../activities/probes/watch/look.ts';
+import type { Seen } from '../../activities/probes/watch/seen.ts';
+import { SiteGuard } from '../../ops/closing-loop.ts';
 import { closedAs, customerOf, dark, say, serves, word, world, worldForEach } from './closed-ground.ts';
 
 /** A site that sees neither its peer nor the witness closes itself. */
@@ -25,11 +28,20 @@ describe('self-fence', () => {
   afterEach(() => witness.close());
   const fencing = (): OwnSite => dark({ selfFenceMs: MINUTE }, { witnessUrl: url });
   const guardOf = (site: OwnSite): SiteGuard => new SiteGuard(site.settings, customerOf(site), world.westDb, () => now);
+  const lookedAt = async (site: OwnSite): Promise<Seen> => {
+    const eyes = new Eyes(site.settings, 0);
+    try {
+      const manner = { least: 0, spared: null };
+      return (await lookAround(eyes, eyes.of(customerOf(site)), manner, new AbortController().signal)).seen;
+    } finally {
+      eyes.close();
+    }
+  };
   const rounds = async (guard: SiteGuard, site: OwnSite, n: number): Promise<string> => {
     const lines: string[] = [];
     for (let i = 0; i < n; i += 1) {
       now += 10_000;
-      lines.push(...(await guard.round(await lookAround(site.settings, customerOf(site), world.westDb))));
+      lines.push(...(await guard.round(await lookedAt(site))));
     }
     return lines.join('\n');
   };
@@ -47,7 +59,7 @@ describe('self-fence', () => {
     await rounds(guard, site, 2);
     expect(await closedAs()).toBe('cut-off');
     const back = world.westWith({ customer: { selfFenceMs: MINUTE } });
-    expect(await rounds(guard, back, 1)).toMatch(/opened: its peer holds the same epoch/);
+    expect(await rounds(guardOf(back), back, 1)).toMatch(/opened: its peer holds the same epoch/);
     expect(await serves()).toBe(2);
   });
 

@@ -1,6 +1,7 @@
 import { Watchers } from '../../activities/probes/watch/watchers.ts';
 import type { Seen } from '../../activities/probes/watch/seen.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
+import { SiteGuards } from '../../ops/closing-loop.ts';
 import { SiteMetrics } from '../../ops/metrics.ts';
 import { watchSites } from '../../ops/watch-loop.ts';
 
@@ -14,6 +15,22 @@ export interface Loop {
   /** Once so many rounds of a customer have gone by since. */
   after: (rounds: number, customer?: string) => Promise<void>;
   stop: () => Promise<void>;
+}
+
+/** Guarded by what its watch sees, as a worker has it. */
+export async function guarded(
+  settings: SiteSettings,
+  metrics: SiteMetrics,
+  signal: AbortSignal,
+  say: (line: string) => void,
+): Promise<void> {
+  const guards = new SiteGuards(settings, metrics, say);
+  const onRound = (customer: string, seen: Seen): Promise<void> => guards.decide(customer, seen, signal);
+  const watchers = new Watchers();
+  await Promise.all([
+    guards.stayAlive(signal),
+    watchSites({ settings, metrics, watchers, everyMs: 300, signal, say, onRound }),
+  ]);
 }
 
 export function loop(settings: SiteSettings, everyMs = 300): Loop {

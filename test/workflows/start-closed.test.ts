@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { guardSite } from '../../ops/closing-loop.ts';
+import { guarded } from '../watch/ground.ts';
 import { SiteMetrics } from '../../ops/metrics.ts';
 import { prepareSite } from '../../ops/prepare.ts';
 import { refusing, withoutSite } from '../rig/black-holes.ts';
@@ -40,7 +40,7 @@ describe('a site that was down for six minutes', () => {
         await metrics.registry.metrics(),
       )?.[1] ?? '-';
     const first = new AbortController();
-    const guarding = guardSite(alone, metrics, first.signal, (line) => said.push(line));
+    const guarding = guarded(alone, metrics, first.signal, (line) => said.push(line));
     await expect.poll(closed, { timeout: 8000 }).toBe('1');
     first.abort();
     await guarding;
@@ -48,7 +48,7 @@ describe('a site that was down for six minutes', () => {
       { waits_for: expect.stringMatching(/its peer does not answer/) as string },
     ]);
     const second = new AbortController();
-    const opening = guardSite(region.settings.west, metrics, second.signal, (line) => said.push(line));
+    const opening = guarded(region.settings.west, metrics, second.signal, (line) => said.push(line));
     await expect.poll(closed, { timeout: 8000 }).toBe('0');
     second.abort();
     await opening;

@@ -89,3 +89,18 @@ export function whyNotByWord(kind: ClosingKind, own: OwnRights, peer: PeerRights
 
 const holdsRight = (row: PeerHalf, own: OwnRights, { number }: Epoch): boolean =>
   number === own.epoch.number && row.epoch === number && row.site !== own.site;
+
+/**
+ * Halves that the peer has given to this site: the peer claimed the epoch that both hold, and says under that very epoch
+ * that they are this site's, which has no such right yet. Rows of older epochs say nothing.
+ */
+export function handedOver(
+  own: OwnRights,
+  peer: string,
+  told: { epoch: Epoch; halves: readonly PeerHalf[] },
+): string[] {
+  if (told.epoch.site !== peer || compareEpoch(own.epoch, told.epoch) !== 'same') return [];
+  return told.halves
+    .filter((row) => row.site === own.site && row.epoch === told.epoch.number && !own.halves.includes(row.half))
+    .map(({ half }) => half);
+}
