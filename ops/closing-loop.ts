@@ -3,16 +3,14 @@ import { Database } from '../activities/contacts/database.ts';
 import { within } from '../activities/probes/peer.ts';
 import { httpStatus } from '../activities/probes/service.ts';
 import type { Seen } from '../activities/probes/watch/seen.ts';
-import { ALIVE_EVERY_MS, sayAlive } from '../activities/services/alive.ts';
+import { sayAlive } from '../activities/services/alive.ts';
 import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activities/services/closed.ts';
 import { takeHandedOver } from '../activities/services/handed-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { beginLookout, lookOut, whyCutOff, type Closing, type Lookout } from '../workflows/model/closing.ts';
-import { failureText } from '../workflows/model/failures.ts';
 import type { SiteMetrics } from './metrics.ts';
-import { pause } from './temporal.ts';
 
 const LIMITS = { connections: 1, connectMs: 3000, statementMs: 5000 };
 const WITNESS_LIMIT_MS = 3000;
@@ -133,38 +131,20 @@ export class SiteGuards {
     );
   }
 
-  /** Decides by what a round of the watch has seen. */
+  /**
+   * Decides by what a round of the watch has seen; says first that this site lives, so that it is closed before anything else when
+   * it was down. Nothing while its own database is away, or is not prepared: it serves nobody then.
+   */
   async decide(customer: string, seen: Seen, signal?: AbortSignal): Promise<void> {
     const one = this.guarded.get(customer);
-    if (!one) return;
+    if (!one || seen.own.epoch === null) return;
+    const down = await one.guard.alive(signal);
+    if (down) this.say(`${customer}: CLOSED: ${down.because}; it opens when its peer confirms it`);
     for (const line of await one.guard.round(seen, signal)) this.say(line);
     this.metrics.closed(customer, this.settings.site, (await closingOf(one.database, customer))?.kind ?? null);
   }
 
-  /**
-   * Says every ten seconds that this site lives, while the worker does. Apart from the watch: a peer that swallows packets must
-   * not make this site look as if it were down.
-   */
-  async stayAlive(signal: AbortSignal): Promise<void> {
-    const going = [...this.guarded].map(([customer, { guard }]) => this.sayAlive(customer, guard, signal));
-    await Promise.all(going);
+  async close(): Promise<void> {
     await Promise.all([...this.guarded.values()].map(({ database }) => database.close()));
-  }
-
-  private async sayAlive(customer: string, guard: SiteGuard, signal: AbortSignal): Promise<void> {
-    let silent = false;
-    while (!signal.aborted) {
-      const next = performance.now() + ALIVE_EVERY_MS;
-      try {
-        const down = await guard.alive(signal);
-        if (down) this.say(`${customer}: CLOSED: ${down.because}; it opens when its peer confirms it`);
-        silent = false;
-      } catch (error) {
-        if (signal.aborted) break;
-        if (!silent) this.say(`${customer}: that this site lives cannot be written: ${failureText(error)}`);
-        silent = true;
-      }
-      await pause(Math.max(0, next - performance.now()), signal);
-    }
   }
 }

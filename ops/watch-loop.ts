@@ -129,7 +129,10 @@ class CustomerWatch {
   private async obey({ claim, self }: Round): Promise<void> {
     const { settings, signal, say } = this.watching;
     const { customer } = this.own;
-    const taken = claim && isNewer(claim, self) ? await takeOver(this.database, customer.id, claim) : null;
+    const taken =
+      claim && isNewer(claim, self)
+        ? await takeOver(this.database, { customer: customer.id, site: settings.site }, claim)
+        : null;
     if (taken) say(`${customer.id}: ${taken.site} has claimed epoch ${taken.number}; this site is closed`);
     // Its service reads that by itself within seconds; asked, at once.
     if (taken || (self.closedBy !== null && self.closedBy.serviceClosedAt === null))
@@ -163,7 +166,7 @@ class CustomerWatch {
   }
 
   /** In this site's own database, on a change and each minute. */
-  private async write({ customer, peer, watch, because }: Standing, { observers }: Round): Promise<void> {
+  private async write({ customer, site, peer, watch, because }: Standing, { observers }: Round): Promise<void> {
     const { settled, since, silentSince } = watch;
     const text = JSON.stringify([settled, since, silentSince, observers]);
     const now = performance.now();
@@ -172,7 +175,7 @@ class CustomerWatch {
       ...one,
       ...(because[one.name] !== undefined && { because: because[one.name] }),
     }));
-    await writeWatched(this.own.own, { customer, peer }, watch, told, AbortSignal.timeout(RESUME_MS));
+    await writeWatched(this.own.own, { customer, site, peer }, watch, told, AbortSignal.timeout(RESUME_MS));
     this.written = { text, at: now };
   }
 }

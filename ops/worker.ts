@@ -36,65 +36,93 @@ export interface WorkerOptions {
 /** An activity that is asked to stop has this long to end what it writes. */
 const SHUTDOWN_GRACE = '10s';
 
+/** What the parts of a worker share. */
+interface Shared {
+  metrics: SiteMetrics;
+  watchers: Watchers;
+  /** Why it is not ready; null once it is. */
+  missing: string | null;
+  callbacks: Callbacks | null;
+}
+
 /**
  * Runs one site's worker until the signal. It prepares its site first, also an empty one: schema, epochs, namespace,
- * search attributes, schedules, the deployment's current version. Only then does /ready say so.
+ * search attributes, schedules, the deployment's current version. Only then does /ready say so. It watches, and obeys a
+ * newer epoch, from the first moment: a site whose Temporal service comes back last is closed all the same.
  */
-export async function runWorker({ settings, temporal, listen, signal, say }: WorkerOptions): Promise<void> {
+export async function runWorker(options: WorkerOptions): Promise<void> {
+  const { settings, listen, signal, say } = options;
   Runtime.install({
     logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
       say(`${level} ${message} ${meta ? JSON.stringify(meta) : ''}`),
     ),
   });
-  const metrics = new SiteMetrics();
-  let missing: string | null = 'starting';
-  let callbacks: Callbacks | null = null;
+  const shared: Shared = {
+    metrics: new SiteMetrics(),
+    watchers: new Watchers(),
+    missing: 'starting',
+    callbacks: null,
+  };
+  const { metrics, watchers } = shared;
   const answers = async (request: IncomingMessage): Promise<Reply> =>
-    callbacks ? callbacks.answer(request) : [404, 'nothing here\n'];
-  const http = await serveMetrics(listen, metrics, () => missing, answers);
+    shared.callbacks ? shared.callbacks.answer(request) : [404, 'nothing here\n'];
+  const http = await serveMetrics(listen, metrics, () => shared.missing, answers);
+  const ended = new AbortController();
+  const guards = new SiteGuards(settings, metrics, say);
+  const watching = watchSites({
+    settings,
+    metrics,
+    watchers,
+    signal: AbortSignal.any([signal, ended.signal]),
+    say,
+    onRound: (customer, seen) => guards.decide(customer, seen, signal),
+  });
   try {
-    missing = 'bundling the workflows';
-    const build = await buildWorkflows();
-    metrics.build.set({ site: settings.site, build: build.buildId }, 1);
-    missing = `waiting for Temporal at ${temporal.address}`;
-    const client = await patiently(() => connectClient(temporal), say, signal);
-    missing = 'preparing the site';
-    await patiently(() => prepareNamespace(client, temporal.namespace, signal), say, signal);
-    await patiently(() => prepareSite(settings, client, say), say, signal);
-    if (settings.callbacks !== null) callbacks = new Callbacks(settings, wakeBy(client));
-    const watchers = new Watchers();
-    const worker = await createWorker(settings, temporal, build, siteActivities(settings, undefined, watchers));
-    const running = worker.run();
-    // Unheard, a failure of the worker would end the process before the line that explains it.
-    running.catch(() => undefined);
-    missing = 'making this build the current one';
-    const own = { namespace: temporal.namespace, deploymentName: DEPLOYMENT, buildId: build.buildId };
-    const newer = await Promise.race([running.then(() => null), makeCurrent(client, own, signal)]);
-    missing = null;
-    say(
-      `ready: site ${settings.site}, build ${build.buildId}, queue ${taskQueue(settings.site)}, Temporal ${temporal.address}`,
-    );
-    if (newer !== null)
-      say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
-    const guards = new SiteGuards(settings, metrics, say);
-    const loops = [
-      ...[watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
-        loop(settings, metrics, signal, say),
-      ),
-      guards.stayAlive(signal),
-      watchSites({ settings, metrics, watchers, signal, say, onRound: (id, seen) => guards.decide(id, seen, signal) }),
-      keepWatching(client, settings, signal, say),
-      watchStranded(client, settings, metrics, signal, say),
-    ];
-    if (newer !== null) loops.push(standBy(client, own, signal, say));
-    await until(signal, worker, running);
-    await Promise.all(loops);
-    await callbacks?.close();
-    await closeClient(client);
+    await prepareAndWork(options, shared);
   } finally {
+    ended.abort();
+    await watching;
+    await guards.close();
     http.close();
     http.closeAllConnections();
   }
+}
+
+async function prepareAndWork({ settings, temporal, signal, say }: WorkerOptions, shared: Shared): Promise<void> {
+  const { metrics, watchers } = shared;
+  shared.missing = 'bundling the workflows';
+  const build = await buildWorkflows();
+  metrics.build.set({ site: settings.site, build: build.buildId }, 1);
+  shared.missing = `waiting for Temporal at ${temporal.address}`;
+  const client = await patiently(() => connectClient(temporal), say, signal);
+  shared.missing = 'preparing the site';
+  await patiently(() => prepareNamespace(client, temporal.namespace, signal), say, signal);
+  await patiently(() => prepareSite(settings, client, say), say, signal);
+  if (settings.callbacks !== null) shared.callbacks = new Callbacks(settings, wakeBy(client));
+  const worker = await createWorker(settings, temporal, build, siteActivities(settings, undefined, watchers));
+  const running = worker.run();
+  // Unheard, a failure of the worker would end the process before the line that explains it.
+  running.catch(() => undefined);
+  shared.missing = 'making this build the current one';
+  const own = { namespace: temporal.namespace, deploymentName: DEPLOYMENT, buildId: build.buildId };
+  const newer = await Promise.race([running.then(() => null), makeCurrent(client, own, signal)]);
+  shared.missing = null;
+  say(
+    `ready: site ${settings.site}, build ${build.buildId}, queue ${taskQueue(settings.site)}, Temporal ${temporal.address}`,
+  );
+  if (newer !== null) say(`not current: build ${newer} is newer and is given new runs; this one goes on with its own`);
+  const loops = [
+    ...[watchCoverage, watchFilter, watchServices, beat, sealWhatIsMissing].map((loop) =>
+      loop(settings, metrics, signal, say),
+    ),
+    keepWatching(client, settings, signal, say),
+    watchStranded(client, settings, metrics, signal, say),
+  ];
+  if (newer !== null) loops.push(standBy(client, own, signal, say));
+  await until(signal, worker, running);
+  await Promise.all(loops);
+  await shared.callbacks?.close();
+  await closeClient(client);
 }
 
 /** A site's worker, as production and the rig run it. Whoever runs it makes its build current, or it is given nothing. */

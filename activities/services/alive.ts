@@ -6,8 +6,6 @@ import { close, lockRights, readClosing } from './closed.ts';
 import { askService } from './management.ts';
 import { askPeerRights } from './peer-rights.ts';
 
-/** How often a worker says that its site lives. */
-export const ALIVE_EVERY_MS = 10_000;
 /** Of the service, when the worker was away. */
 const ASK_LIMIT_MS = 2000;
 

@@ -33,7 +33,7 @@ export async function obeyNewerEpoch(
     newestOf(settings.witness, 'witness', settings, customer, peer),
   ]);
   const claim = newestClaim(found);
-  return claim && takeOver(database, customer, claim);
+  return claim && takeOver(database, { customer, site: settings.site }, claim);
 }
 
 /** The one with the highest number; null when there is none. */
@@ -42,21 +42,23 @@ export const newestClaim = (claims: readonly (PeerClaim | null)[]): PeerClaim | 
 
 /**
  * Raises this site's own epoch to a claim of its peer, in one transaction, and notes when. Null when it is none that is
- * newer: nothing is changed then.
+ * newer, or the database is not that of this customer at this site: nothing is changed then.
  */
 export async function takeOver(
   database: Database,
-  customer: string,
+  { customer, site }: { customer: string; site: string },
   { store, ...claim }: PeerClaim,
 ): Promise<Epoch | null> {
   return database.transaction(async (client) => {
     const { rows } = await client.query<{ number: string; site: string; move: string }>(
-      'select number, site, move from tandem.epoch where customer = $1 for update',
-      [customer],
+      `select e.number, e.site, e.move from tandem.epoch e
+         join tandem.identity i on i.customer = e.customer and i.site = $2
+        where e.customer = $1 for update of e`,
+      [customer, site],
     );
     const [row] = rows;
-    const held = row ? { number: Number(row.number), site: row.site, move: row.move } : null;
-    if (compareEpoch(held, claim) !== 'newer') return null;
+    if (!row || compareEpoch({ number: Number(row.number), site: row.site, move: row.move }, claim) !== 'newer')
+      return null;
     const values = [customer, claim.number, claim.site, claim.move];
     await client.query(
       'update tandem.epoch set number = $2, site = $3, move = $4, at = now() where customer = $1',

@@ -26,6 +26,8 @@ export interface World {
   customer: CustomerSettings;
   eastDb: Database;
   westDb: Database;
+  /** Both as their owners. */
+  urls: { east: string; west: string };
   vaults: ScratchVaults;
   keys: { east: KeyObject; west: KeyObject };
   /** West again, with other settings; closed with the world. */
@@ -97,6 +99,7 @@ export async function makeWorld(): Promise<World> {
     customer,
     eastDb,
     westDb,
+    urls: { east: east.url, west: west.url },
     vaults,
     keys: { east: eastKeys.privateKey, west: westKeys.privateKey },
     westWith({ customer: changed, site }) {

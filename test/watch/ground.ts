@@ -27,10 +27,8 @@ export async function guarded(
   const guards = new SiteGuards(settings, metrics, say);
   const onRound = (customer: string, seen: Seen): Promise<void> => guards.decide(customer, seen, signal);
   const watchers = new Watchers();
-  await Promise.all([
-    guards.stayAlive(signal),
-    watchSites({ settings, metrics, watchers, everyMs: 300, signal, say, onRound }),
-  ]);
+  await watchSites({ settings, metrics, watchers, everyMs: 300, signal, say, onRound });
+  await guards.close();
 }
 
 export function loop(settings: SiteSettings, everyMs = 300): Loop {

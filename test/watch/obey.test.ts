@@ -97,6 +97,17 @@ describe('a site is never closed', () => {
     expect(rounds.at(-1)?.seen.peer).toMatchObject({ database: 'answers', rows: null });
   });
 
+  it('when its address leads to the database of another site: nothing is written there', async () => {
+    await claimByEast(world.vaults.witness.east, 7);
+    const { after, rounds } = watching(west({}, { databaseUrl: world.urls.east }));
+    await after(4);
+    expect(rounds.at(-1)?.seen.own).toMatchObject({ database: 'answers', epoch: null });
+    const counts =
+      '(select count(*)::int from tandem.watched) as watched, (select count(*)::int from tandem.obeyed) as obeyed';
+    const there = await world.eastDb.query(`select number::int, ${counts} from tandem.epoch`);
+    expect(there).toEqual([{ number: 1, watched: 0, obeyed: 0 }]);
+  });
+
   it('because all that could tell of a claim is silent', async () => {
     const hung = await hungSite();
     const at = (access: VaultAccess): VaultAccess => ({ ...access, endpoint: `http://127.0.0.1:${hung.ports.vault}` });

@@ -11,7 +11,7 @@ export interface Self {
   database: Answer;
   clients: Answer | 'none';
   vault: Answer;
-  /** Null when its database is silent. */
+  /** Null when its database is silent, or not that of this customer at this site. */
   epoch: Epoch | null;
   /** The peer's epoch under which it is closed; null when it is not, or does not say. */
   closedBy: ObeyedEpoch | null;
@@ -34,9 +34,10 @@ interface OwnRow {
 const SQL = `
   select e.number, e.site, e.move, coalesce(o.at, e.at) as at, o.service_closed_at,
          (select count(*) from tandem.serving s where s.customer = e.customer) as halves,
-         (select count(*) from tandem.serving s, tandem.identity i
+         (select count(*) from tandem.serving s
            where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as open
-    from tandem.epoch e left join tandem.obeyed o on o.customer = e.customer and o.number = e.number
+    from tandem.epoch e join tandem.identity i on i.customer = e.customer and i.site = $2
+    left join tandem.obeyed o on o.customer = e.customer and o.number = e.number
    where e.customer = $1`;
 
 export async function lookAtSelf(eyes: Eyes, own: CustomerEyes, signal: AbortSignal): Promise<Self> {
@@ -44,7 +45,7 @@ export async function lookAtSelf(eyes: Eyes, own: CustomerEyes, signal: AbortSig
   const { customer } = own;
   let row: OwnRow | null = null as OwnRow | null;
   const eye = async (limit: AbortSignal): Promise<'answers'> => {
-    [row = null] = await ask<OwnRow>(own.own, limit, SQL, [customer.id]);
+    [row = null] = await ask<OwnRow>(own.own, limit, SQL, [customer.id, site]);
     return 'answers';
   };
   const [database, vault, clients] = await Promise.all([

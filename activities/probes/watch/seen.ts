@@ -32,7 +32,7 @@ export interface Seen {
   witness: Answer | 'none';
   own: {
     database: Answer;
-    /** Null when its database is silent. */
+    /** Null when its database is silent, or not that of this customer at this site. */
     epoch: Epoch | null;
     clients: Answer | 'none';
     vault: Answer;

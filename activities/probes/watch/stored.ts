@@ -67,9 +67,10 @@ export async function resumeWatch(
   return { ...unwatched, settled: verdict, since, silentSince, failingSince: serves ? null : since };
 }
 
+/** Into the database of this very site only, whatever its address leads to. */
 export async function writeWatched(
   database: Kept<PostgresClient>,
-  key: { customer: string; peer: string },
+  key: { customer: string; site: string; peer: string },
   { settled, since, silentSince }: Watch,
   observers: StoredWatch['observers'],
   signal: AbortSignal,
@@ -78,9 +79,10 @@ export async function writeWatched(
     database,
     signal,
     `insert into tandem.watched (customer, site, verdict, since, silent_since, at, observers)
-     values ($1, $2, $3, $4, $5, clock_timestamp(), $6)
+     select $1::text, $2::text, $3::text, $4::timestamptz, $5::timestamptz, clock_timestamp(), $6::jsonb
+       from tandem.identity i where i.customer = $1 and i.site = $7
      on conflict (customer, site) do update set verdict = excluded.verdict, since = excluded.since,
        silent_since = excluded.silent_since, at = excluded.at, observers = excluded.observers`,
-    [key.customer, key.peer, settled, since, silentSince, JSON.stringify(observers)],
+    [key.customer, key.peer, settled, since, silentSince, JSON.stringify(observers), key.site],
   );
 }
