@@ -51,11 +51,11 @@ export class SiteGuard {
   async round(seen: Seen, signal?: AbortSignal): Promise<string[]> {
     const { id, selfFenceMs } = this.customer;
     const saw = seen.peer.answered || seen.witness === 'answers' || (await this.witnessUrlAnswers(signal));
+    this.lookout = lookOut(this.lookout, this.now(), saw);
     const looks = await noteLook(this.database, id, saw);
     // Of several workers one may be cut off alone: the site is not.
-    const others = this.looks !== null && looks !== this.looks;
+    if (this.looks !== null && looks !== this.looks) this.lookout = beginLookout(this.now());
     this.looks = looks;
-    this.lookout = lookOut(this.lookout, this.now(), saw || others);
     const because = selfFenceMs === undefined ? null : whyCutOff(this.lookout, this.now(), selfFenceMs);
     const closing = because === null ? null : await closeCutOff(this.database, id, because);
     if (closing) {

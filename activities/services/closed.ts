@@ -29,20 +29,12 @@ export const closingOf = (database: Database, customer: string): Promise<Closing
 
 /**
  * What this site has the right to serve, by its own rows, whether it is closed or not. The epoch row is locked until the
- * transaction ends: no move takes an epoch between what is decided and what is done.
+ * transaction ends: no epoch is taken between what is decided and what is done. Shared, as moves hold it, who may for minutes.
  */
-export const lockRights = (client: Query, customer: string): Promise<OwnRights> =>
-  readRights(client, customer, 'for update of e');
-
-/** The same, as it stands in this moment. */
-export async function readRights(
-  client: Query,
-  customer: string,
-  lock: '' | 'for update of e' = '',
-): Promise<OwnRights> {
+export async function lockRights(client: Query, customer: string): Promise<OwnRights> {
   const { rows } = await client.query<{ number: string; site: string; move: string; own: string }>(
     `select e.number, e.site, e.move, i.site as own from tandem.epoch e join tandem.identity i on i.customer = e.customer
-      where e.customer = $1 ${lock}`,
+      where e.customer = $1 for share of e`,
     [customer],
   );
   const [row] = rows;

@@ -1,12 +1,19 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { sayAlive } from '../../activities/services/alive.ts';
-import { closingOf, lastOpening, openWhenConfirmed } from '../../activities/services/closed.ts';
+import {
+  closeCutOff,
+  closingOf,
+  lastOpening,
+  lockRights,
+  openWhenConfirmed,
+} from '../../activities/services/closed.ts';
 import { askPeerRights } from '../../activities/services/peer-rights.ts';
 import { makePlan } from '../../activities/services/plan.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
+import { failureText } from '../../workflows/model/failures.ts';
 import { coverSnapshot } from '../failover-acts/shelf.ts';
 import { CUSTOMER, input, kindOf, startMove, step } from '../failover-acts/world.ts';
 import {
@@ -107,11 +114,23 @@ describe('a clock that was set', () => {
   });
 });
 
-describe('a sign of life', () => {
-  it('waits for no move that holds the epoch', async () => {
+describe('a move that holds the epoch', () => {
+  it('keeps no site from closing or opening; a newer epoch waits until that is done', async () => {
     await world.westDb.transaction(async (client) => {
       await client.query('select from tandem.epoch for share');
       expect(await alive(dark())).toBeNull();
+      expect(await closeCutOff(world.westDb, CUSTOMER, 'a test')).toMatchObject({ kind: 'cut-off' });
+      expect(await confirm()).toMatch(/^true: /);
+      await lastSign('6 minutes');
+      expect(await alive(dark())).toMatchObject({ kind: 'was-down' });
+    });
+    await world.westDb.transaction(async (client) => {
+      await lockRights(client, CUSTOMER);
+      const newer = world.westDb.transaction(async (other) => {
+        await other.query(`set local lock_timeout = '200ms'`);
+        await other.query(`select * from tandem.fence($1, 2, 'east', 'theirs')`, [CUSTOMER]);
+      });
+      expect(await newer.then(() => 'taken', failureText)).toMatch(/lock timeout/);
     });
   });
 });
