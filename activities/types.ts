@@ -16,6 +16,7 @@ import type { ArchiveResult, RetentionResult } from '../workflows/model/retentio
 import type {
   ApplyCounts,
   Receipt,
+  SalvageSummary,
   SnapshotCounts,
   SnapshotId,
   SnapshotSummary,
@@ -37,8 +38,16 @@ export interface SnapshotActivities {
 }
 
 export interface StandbyActivities {
-  /** Copies what is new in the peer's vault into this one, newest first. A silent peer is an answer, not a failure. */
-  'pull-snapshots'(input: { customer: string }): Promise<PullResult>;
+  /**
+   * Copies what is new in the peer's vault into this one, newest first. A silent peer is an answer, not a failure. While this
+   * site has what is to be salvaged it only says so, unless it is told to go on.
+   */
+  'pull-snapshots'(input: { customer: string; goOn?: boolean }): Promise<PullResult>;
+  /**
+   * Writes what this site served under an older epoch, and serves no longer, into its own vault as it stands on its disk. Reads
+   * only. Safe to repeat: what was salvaged is answered; an attempt that died leaves garbage, never half a salvage. Heartbeats.
+   */
+  'salvage-halves'(input: { customer: string }): Promise<SalvageSummary[]>;
   /** Opens every byte of a pulled snapshot in this vault and signs a receipt for it. */
   'verify-snapshot'(input: { snapshot: SnapshotId }): Promise<Receipt>;
   /**
@@ -75,6 +84,8 @@ export interface PullResult {
   unverified: SnapshotSummary | null;
   /** The newest covered snapshot that the standby copy does not hold yet. */
   unapplied: SnapshotId | null;
+  /** Halves that this site alone has: nothing was pulled, they come first. Left out when there are none. */
+  unsalvaged?: number;
 }
 
 export interface FailoverActivities extends Record<PerformedAct, (input: StepInput) => Promise<StepResult>> {

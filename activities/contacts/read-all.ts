@@ -46,7 +46,7 @@ interface Gatherer {
 }
 
 /**
- * Reads every user served here. The tables are read as they lie, by connections that share one point in time, and the
+ * Reads every user served here, or those of the halves that are asked for. The tables are read as they lie, by connections that share one point in time, and the
  * rows of each user are brought together here: the server sorts nothing. Large tables are read and put into records on
  * threads. The bytes of a record are lent until the next is asked for.
  */
@@ -62,7 +62,7 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
     const some = users.length < MOSTLY * homes;
     gatherer.begin({ users, parting: partingOf(users.length, some ? (bytes * users.length) / homes : bytes), key });
 
-    await inLanes(context, gatherer, planParts(tables, some));
+    await inLanes(context, gatherer, planParts(tables, some ? readFrom(client, request) : null));
 
     const counts = { ...noCounts(), users: users.length };
     for (const [kind, rows] of (await gatherer.end()).entries()) counts[kinds[kind]?.count ?? 'contacts'] = rows;
@@ -87,7 +87,7 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
   }
 }
 
-/** Users served here in the byte order of their names, and what the ledger says of those it knows as served here. */
+/** Those users in the byte order of their names, and what the ledger says of those it knows as served here. */
 async function readNames({ client, request, signal }: ReadContext): Promise<{
   users: Users;
   known: Column;
@@ -97,7 +97,7 @@ async function readNames({ client, request, signal }: ReadContext): Promise<{
   const users = new Users();
   const known = new Column(ID_BYTES);
   const knownDigests = new Column(DIGEST_BYTES);
-  const sql = `select s.username, l.record_id, l.digest from tandem.served s
+  const sql = `select s.username, l.record_id, l.digest from ${readFrom(client, request)} s
     left join tandem.ledger l on l.username = s.username and l.served_by = ${client.escapeLiteral(request.site)}
     order by s.username collate "C"`;
   await copyOut(client, sql, {
@@ -135,12 +135,18 @@ async function sizeTables(client: PoolClient): Promise<Table[]> {
   });
 }
 
-/** Pieces of tables, largest first; `some`: only rows of users served here. */
-function planParts(tables: readonly Table[], some: boolean): Part[] {
+/** The users that are read. */
+function readFrom(client: PoolClient, { halves }: ReadContext['request']): string {
+  if (!halves) return 'tandem.served';
+  return `(select username from tandem.home where site in (${halves.map((half) => client.escapeLiteral(half)).join(', ')}))`;
+}
+
+/** Pieces of tables, largest first; `only`: rows of these users, and no others. */
+function planParts(tables: readonly Table[], only: string | null): Part[] {
   const parts: (Part & { size: number })[] = [];
   for (const [kind, query] of rowQueries.entries()) {
     const { bytes, pages, pieces } = tables[kind] ?? { bytes: 0, pages: 0, pieces: 1 };
-    const served = some ? ` and exists (select from tandem.served s where s.username = ${query.user})` : '';
+    const served = only === null ? '' : ` and exists (select from ${only} s where s.username = ${query.user})`;
     for (let piece = 0; piece < pieces; piece += 1) {
       const page = (n: number): number => Math.floor((n * pages) / pieces);
       const from = piece === 0 ? 'true' : `${query.alias}.ctid >= '(${page(piece)},0)'`;

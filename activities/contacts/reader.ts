@@ -30,6 +30,8 @@ export interface ReadRequest {
   customer: string;
   site: string;
   keys: Keyring;
+  /** Users with a home in one of these, whoever serves them; when left out, the users served here. */
+  halves?: readonly string[];
   /** The reading is ended after this time, so that it never holds back vacuum. ms. */
   maxAgeMs: number;
   signal: AbortSignal;
@@ -147,7 +149,7 @@ async function openReading(client: PoolClient, request: ReadRequest): Promise<Re
   const [row] = rows;
   if (!row || row.epoch === null) throw failure('database-wrong', `${database.name}: no epoch of ${customer}`);
   // An empty snapshot of a closed site would be the newest one, and cover nobody.
-  if (row.closed)
+  if (row.closed && !request.halves)
     throw failure('serves-nobody', `${database.name}: serves no user of ${customer} under epoch ${row.epoch}`);
   const aheadMs = row.at.getTime() - Date.now();
   if (aheadMs > CLOCK_TOLERANCE_MS) {

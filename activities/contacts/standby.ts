@@ -16,6 +16,7 @@ import { asBrought, forgetMended, readMended } from './mended.ts';
 import { requireIdentity } from './prepare.ts';
 import { holdRefused, judgeUsers } from './quarantine.ts';
 import { addCounts, addRecords, noApplyCounts } from './restore.ts';
+import { requireSalvaged } from './salvaged.ts';
 import { readUsers } from './rows.ts';
 import { deleteUsers, enterLedger, forgetRosterVersions, lockWrites, replaceUsers } from './writer.ts';
 
@@ -45,7 +46,8 @@ type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
  * snapshot is newer than what the ledger says. Rows without a ledger entry are held. A local version that the ledger
  * does not explain is saved as a conflict first. Repeatable: what was applied is found equal.
  *
- * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's.
+ * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's, and with `salvage-due` while rows that
+ * this site changed under an older epoch lie nowhere else.
  */
 export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts> {
   const { database, snapshot: opened, keys, signal } = request;
@@ -161,7 +163,9 @@ async function lockRights(client: PoolClient, name: string, snapshot: SnapshotSu
     'select half, site, epoch::text from tandem.serving where customer = $1 for share',
     [snapshot.customer],
   );
-  return rows.filter((r) => r.site === snapshot.site && Number(r.epoch) <= snapshot.epoch).map(({ half }) => half);
+  const halves = rows.filter((r) => r.site === snapshot.site && Number(r.epoch) <= snapshot.epoch).map((r) => r.half);
+  await requireSalvaged(client, name, snapshot.customer, halves);
+  return halves;
 }
 
 async function servedThere(client: PoolClient, names: string[], halves: string[]): Promise<Set<string>> {

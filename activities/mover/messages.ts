@@ -7,6 +7,7 @@ import type { SiteActivities } from '../types.ts';
 export const jobNames = [
   'take-snapshot',
   'pull-snapshots',
+  'salvage-halves',
   'verify-snapshot',
   'verify-held',
   'apply-standby',

@@ -1,14 +1,17 @@
 import { openBulk, type Bulk } from '../contacts/bulk.ts';
+import { readUnsalvaged } from '../contacts/salvaged.ts';
 import { applyStandby } from '../contacts/standby.ts';
 import { whySuspect } from '../contacts/suspect.ts';
+import type { SalvageSummary } from '../../workflows/model/snapshots.ts';
 import type { Running } from '../running.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
-import type { SnapshotActivities, StandbyActivities } from '../types.ts';
+import type { PullResult, SnapshotActivities, StandbyActivities } from '../types.ts';
 import type { Manifest } from './manifest.ts';
 import { openSnapshot } from './open.ts';
 import { pullSnapshots } from './pull.ts';
 import { RateLimit } from './rate-limit.ts';
 import { S3Vault } from './s3.ts';
+import { salvageHalves } from './salvage.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { verifySnapshot } from './verify.ts';
 
@@ -37,6 +40,14 @@ export function createSnapshotActivities(
   };
 }
 
+const NOTHING_PULLED: PullResult = {
+  peer: 'reached',
+  because: 'what this site alone has is salvaged first',
+  pulled: [],
+  unverified: null,
+  unapplied: null,
+};
+
 /** Share of the budget after which a pull ends by itself, so that it ends with its cause. */
 const OWN_END = 0.9;
 
@@ -48,8 +59,11 @@ export function createStandbyActivities(
   const bulk = openBulk(settings);
   const { vault } = bulk;
   return {
-    async 'pull-snapshots'({ customer }) {
+    async 'pull-snapshots'({ customer, goOn = false }) {
       const { snapshots } = bulk.customer(customer);
+      // What this site alone has comes first: its disk came back from wherever it was.
+      const due = goOn ? [] : await readUnsalvaged(bulk.database(customer), customer, site);
+      if (due.length > 0) return { ...NOTHING_PULLED, unsalvaged: due.flatMap(({ halves }) => halves).length };
       return withPeer(settings, bulk, customer, (peer) =>
         pullSnapshots({
           own: vault,
@@ -64,6 +78,7 @@ export function createStandbyActivities(
         }),
       );
     },
+    'salvage-halves': ({ customer }) => salvage(settings, bulk, customer, running()),
     async 'verify-snapshot'({ snapshot: id }) {
       const { keys } = bulk.customer(id.customer);
       const database = bulk.database(id.customer);
@@ -84,6 +99,14 @@ export function createStandbyActivities(
       });
     },
   };
+}
+
+function salvage(settings: SiteSettings, bulk: Bulk, customer: string, ongoing: Running): Promise<SalvageSummary[]> {
+  const { site, signingKey, publicKeys } = settings;
+  const { keys, snapshots } = bulk.customer(customer);
+  const database = bulk.database(customer);
+  const who = { customer, site, keys, signingKey, publicKeys };
+  return salvageHalves({ vault: bulk.vault, database, ...who, maxAgeMs: snapshots.budgetMs, ...ongoing });
 }
 
 export const limitOf = ({ pullBytesPerSecond }: CustomerSettings['snapshots']): RateLimit | null =>

@@ -3,7 +3,9 @@ import { totalsOf, type GenerationFate, type RetentionResult } from '../../workf
 import type { Database } from '../contacts/database.ts';
 import type { Shelf } from './catalog.ts';
 import type { Cleaner, Lock } from './cleaner.ts';
-import { deleteJournals, type JournalFates } from './delete-journals.ts';
+import { deleteJournals } from './delete-journals.ts';
+import { deleteSalvages } from './delete-salvages.ts';
+import type { WholeFates } from './delete-whole.ts';
 import { receiptPrefix, sitePrefix } from './manifest.ts';
 import { digits } from './pack-reader.ts';
 import { liveMove, pinsOf, points, settledGeneration } from './pins.ts';
@@ -36,9 +38,11 @@ const LOOKS = 7;
 /**
  * Deletes from this site's own vault what is past its keeping, oldest first, generation by generation: the manifests, then
  * the receipts for them, then the packs. Safe to repeat, and to kill: see `partsOf`. Needs this site's database, which
- * knows of moves. Copies of the peer's journals go after their own time. `clock-wrong`, `vault-refused` when the credentials may not delete.
+ * knows of moves. Copies of the peer's journals go after their own time, salvages after the way home. `clock-wrong`, `vault-refused` when the credentials may not delete.
  */
-export async function deleteExpired(request: RetentionRequest): Promise<RetentionResult & { journals: JournalFates }> {
+export async function deleteExpired(
+  request: RetentionRequest,
+): Promise<RetentionResult & { journals: WholeFates; salvages: WholeFates }> {
   const { customer, site, cleaner, mode, signal } = request;
   const now = (request.now ?? Date.now)();
   const survey = new Survey(request);
@@ -66,6 +70,7 @@ export async function deleteExpired(request: RetentionRequest): Promise<Retentio
   }
   heldBy = await liveMove(request);
   const journals = await deleteJournals({ ...request, now, heldBy, progress }, survey.journals);
+  const salvages = await deleteSalvages({ ...request, now, heldBy, progress }, survey.salvages);
   const totals = totalsOf(sources.flatMap(({ generations }) => generations));
   const at = new Date(now).toISOString();
   return {
@@ -77,6 +82,7 @@ export async function deleteExpired(request: RetentionRequest): Promise<Retentio
     sources,
     totals,
     journals,
+    salvages,
     unknown: survey.unknown,
   };
 }

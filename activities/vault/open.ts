@@ -5,7 +5,8 @@ import type { Keyring } from '../settings.ts';
 import { damaged } from './bytes.ts';
 import { chooseManifest, manifestKey, type Manifest, type SignedManifest } from './manifest.ts';
 import type { Vault } from './port.ts';
-import { readRecords, type OnDamage } from './read-records.ts';
+import type { PackSet } from './pack-reader.ts';
+import { readRecords, type OnDamage, type ReadRecordsRequest } from './read-records.ts';
 import type { UserRecord } from './record.ts';
 import { SnapshotIndex } from './snapshot-index.ts';
 
@@ -20,9 +21,13 @@ export interface OpenRequest {
 }
 
 /** A snapshot that can be read: its manifest is signed by its site. Every byte is checked as it is read. */
-export interface OpenSnapshot {
+export interface OpenSnapshot extends OpenRecords {
   manifest: Manifest;
   summary: SnapshotSummary;
+}
+
+/** What packs hold. Every byte is checked as it is read. */
+export interface OpenRecords {
   /** Who is in it, and where his record lies. Read when first asked for. */
   index(): Promise<SnapshotIndex>;
   /** All users, or those that are chosen by their number in the index, once each, pack by pack, oldest pack first. */
@@ -55,14 +60,17 @@ export async function openSnapshot(request: OpenRequest): Promise<OpenSnapshot> 
       `manifest ${summary.manifest.slice(0, 16)}, expected was ${expectManifest.slice(0, 16)}`,
     );
   }
-  const { vault: from, keys, signal } = request;
+  return { manifest, summary, ...openRecords(request, manifest) };
+}
+
+/** Fails while reading, with `key-missing`, `key-wrong` and `snapshot-damaged`. */
+export function openRecords(request: ReadRecordsRequest, packs: PackSet): OpenRecords {
+  const { vault, keys, signal } = request;
   let loading: Promise<SnapshotIndex> | undefined;
-  const index = (): Promise<SnapshotIndex> => (loading ??= SnapshotIndex.load(from, manifest, keys, signal));
+  const index = (): Promise<SnapshotIndex> => (loading ??= SnapshotIndex.load(vault, packs, keys, signal));
   return {
-    manifest,
-    summary,
     index,
-    records: (chosen, onDamage) => readRecords(request, manifest, index, chosen, onDamage),
+    records: (chosen, onDamage) => readRecords(request, packs, index, chosen, onDamage),
     async record(username) {
       const all = await index();
       const user = all.findName(username);

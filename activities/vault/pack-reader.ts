@@ -31,6 +31,11 @@ export interface PackRef {
   keyId: string;
 }
 
+/** Packs that belong together, newest first, and where they lie. */
+export interface PackSet extends PackPlace {
+  packs: readonly PackRef[];
+}
+
 /** Where a pack's bytes come from: memory, or ranged reads of a vault. */
 export interface PackBytes {
   where: string;

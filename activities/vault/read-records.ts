@@ -1,9 +1,7 @@
-import type { KeyObject } from 'node:crypto';
 import type { Keyring } from '../settings.ts';
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import { ahead } from './ahead.ts';
-import { manifestKey, type Manifest } from './manifest.ts';
-import { fetchPack, openPack, rangesOf, type PackFrames } from './pack-reader.ts';
+import { fetchPack, openPack, packKey, rangesOf, type PackFrames, type PackSet } from './pack-reader.ts';
 import type { Entry } from './pack.ts';
 import type { Vault } from './port.ts';
 import type { UserRecord } from './record.ts';
@@ -12,7 +10,6 @@ import type { SnapshotIndex } from './snapshot-index.ts';
 export interface ReadRecordsRequest {
   vault: Vault;
   keys: Keyring;
-  publicKeys: ReadonlyMap<string, KeyObject>;
   signal?: AbortSignal;
 }
 
@@ -28,7 +25,7 @@ const WHOLE = 0.5;
 /** Records in the order in which they lie, oldest pack first: those chosen by their number in the index. */
 export async function* readRecords(
   request: ReadRecordsRequest,
-  manifest: Manifest,
+  manifest: PackSet,
   loadIndex: () => Promise<SnapshotIndex>,
   chosen: (user: number) => boolean = () => true,
   onDamage?: OnDamage,
@@ -129,13 +126,13 @@ function wantedByPack(index: SnapshotIndex, chosen: (user: number) => boolean): 
 
 async function openWhole(
   { vault, keys, signal }: ReadRecordsRequest,
-  manifest: Manifest,
+  manifest: PackSet,
   index: SnapshotIndex,
   pack: number,
 ): Promise<PackFrames> {
   const ref = index.packs[pack];
   if (!ref) throw new RangeError(`pack ${pack} of ${index.packs.length}`);
-  const where = `vault ${vault.site}: pack ${ref.sha256.slice(0, 16)} of ${manifestKey(manifest)}`;
+  const where = `vault ${vault.site}: ${packKey(manifest, ref.sha256)}`;
   const bytes = await fetchPack(vault, manifest, ref, signal);
   return openPack(rangesOf(bytes, ref.footer, where), keys, manifest, ref.keyId);
 }

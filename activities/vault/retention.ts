@@ -31,6 +31,8 @@ export type Place =
   | { kind: 'pack'; source: string; gen: number }
   /** Of a journal of the other site, which has its own. */
   | { kind: 'journal'; source: string; move: string }
+  /** What was salvaged of this site's own disk. */
+  | { kind: 'salvage'; source: string; epoch: number }
   /** Claims, own journals and reports, test receipts, and what operators have signed: later snapshots may count by that. */
   | { kind: 'evidence' }
   | { kind: 'unknown' };
@@ -40,6 +42,8 @@ export function placeOf(key: string, { customer, site, sites }: Owner): Place {
   const own = sitePrefix(customer, site);
   const evidence = ['journal/', 'tests/', 'accepted/', 'checks/'];
   if (evidence.some((folder) => key.startsWith(own + folder))) return { kind: 'evidence' };
+  const salvage = key.startsWith(own) ? salvageName.exec(key.slice(own.length)) : null;
+  if (salvage) return { kind: 'salvage', source: site, epoch: Number(salvage[1]) };
   const source = sites.find((name) => key.startsWith(sitePrefix(customer, name)));
   const journal = source === undefined ? null : journalPlace(key.slice(journalPrefix(customer, source).length));
   if (source !== undefined && journal && key.startsWith(journalPrefix(customer, source)))
@@ -55,6 +59,8 @@ export function placeOf(key: string, { customer, site, sites }: Owner): Place {
   if (source !== undefined && pack) return { kind: 'pack', source, gen: Number(pack[1]) };
   return { kind: 'unknown' };
 }
+
+const salvageName = /^salvage\/(\d{10})\/(?:salvage\.json|packs\/[0-9a-f]{64})$/;
 
 /** What a vault holds of one generation. */
 export interface Generation {
@@ -80,6 +86,8 @@ export class Survey {
   readonly sources: ReadonlyMap<string, Shelved>;
   /** Copies of the other sites' journals, by the prefix of their move: when the youngest version of each was written. */
   readonly journals = new Map<string, number>();
+  /** Salvages of this site, by their epoch: when the youngest version of each was written. */
+  readonly salvages = new Map<number, number>();
   unknown = 0;
   private readonly owner: Owner;
   private lastPack = '';
@@ -96,6 +104,10 @@ export class Survey {
     if (place.kind === 'journal') {
       const prefix = `${journalPrefix(this.owner.customer, place.source)}${place.move}/`;
       this.journals.set(prefix, Math.max(version.at, this.journals.get(prefix) ?? 0));
+      return;
+    }
+    if (place.kind === 'salvage') {
+      this.salvages.set(place.epoch, Math.max(version.at, this.salvages.get(place.epoch) ?? 0));
       return;
     }
     const shelved = this.sources.get(place.source);

@@ -21,6 +21,7 @@ export type Purpose =
   | 'ledger'
   | 'test-receipt'
   | 'acceptance'
+  | 'salvage'
   | 'check';
 
 function signedBytes(purpose: Purpose, site: string, document: unknown): Buffer {

@@ -1,8 +1,7 @@
 import { Column, Users } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
 import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
-import type { Manifest } from './manifest.ts';
-import { openStored, type PackFrames, type PackRef } from './pack-reader.ts';
+import { openStored, type PackFrames, type PackRef, type PackSet } from './pack-reader.ts';
 import type { Entry } from './pack.ts';
 import type { Vault } from './port.ts';
 
@@ -34,7 +33,7 @@ export class SnapshotIndex {
   }
 
   /** Fails as opening the packs does: `key-missing`, `key-wrong`, `snapshot-damaged`, `snapshot-format`. */
-  static async load(vault: Vault, manifest: Manifest, keys: Keyring, signal?: AbortSignal): Promise<SnapshotIndex> {
+  static async load(vault: Vault, manifest: PackSet, keys: Keyring, signal?: AbortSignal): Promise<SnapshotIndex> {
     // A generation ends with its key, so all packs have the same.
     const keyId = manifest.packs[0]?.keyId ?? keys.current;
     const index = new SnapshotIndex(manifest.packs, recordKeys(keyOf(keys, keyId, 'snapshot')));

@@ -44,7 +44,7 @@ export interface SnapshotRequest {
 }
 
 /** A read transaction never lasts longer, whatever the customer's budget is (VAULT, "Snapshot"). */
-const MAX_AGE_MS = 600_000;
+export const MAX_AGE_MS = 600_000;
 const ID_BYTES = 16;
 
 /**

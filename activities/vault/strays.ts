@@ -6,7 +6,7 @@ import type { Vault } from './port.ts';
 /** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations and journals. */
 const generation = /^\d{10}\/(?:packs\/[0-9a-f]{64}|m\/\d{10}\.json)$/;
 const JOURNAL = 'journal/';
-const others = /^(?:receipts|accepted|checks|tests|journal)\//;
+const others = /^(?:receipts|accepted|checks|tests|journal)\/|^salvage\/\d{10}\/(?:salvage\.json|packs\/[0-9a-f]{64})$/;
 /** Named in a check: enough to begin to look. */
 const NAMED = 20;
 

@@ -2,7 +2,7 @@ import type { Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { Cleaner } from '../../activities/vault/cleaner.ts';
 import { deleteExpired } from '../../activities/vault/delete-expired.ts';
-import type { JournalFates } from '../../activities/vault/delete-journals.ts';
+import type { WholeFates } from '../../activities/vault/delete-whole.ts';
 import { fates, type RetentionResult } from '../../workflows/model/retention.ts';
 import type { RetentionRun } from '../../workflows/retention.ts';
 import { openVaults } from '../coverage.ts';
@@ -86,7 +86,7 @@ async function run(context: Context, o: Where): Promise<void> {
 const NO_CLEANER = (site: string): string =>
   `site ${site}: has no \`vault.cleaner\`, so nothing of its vault is deleted`;
 
-function show({ out }: Context, result: RetentionResult & Partial<RetentionRun & { journals: JournalFates }>): void {
+function show({ out }: Context, result: RetentionResult & Partial<RetentionRun & { journals: WholeFates }>): void {
   const rows = result.sources.flatMap(({ site, generations }) =>
     generations.map((g) => [site, ...[g.gen, g.snapshots, g.packs, g.bytes].map(String), g.fate, g.because]),
   );

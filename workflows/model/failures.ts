@@ -76,6 +76,10 @@ export const failures = {
     retry: false,
     try: 'There is no turning back once users are served: let the failover end, and bring them home by a relocate.',
   },
+  'salvage-due': {
+    retry: false,
+    try: 'Nothing is lost: the next run of `standby` at this site salvages first. When that failed, its failure says why.',
+  },
   'epoch-taken': { retry: false, try: 'Start again: the next free epoch is read anew.' },
   'no-recovery-point': { retry: false, try: '`tandem snapshot list` shows what each vault holds.' },
   'snapshot-damaged': {

@@ -34,6 +34,23 @@ export interface SnapshotSummary extends SnapshotId {
   manifest: string;
 }
 
+/** What a site that came back has kept aside of its own disk. Never a recovery point. */
+export interface SalvageSummary {
+  customer: string;
+  site: string;
+  /** Under which it served these halves last. */
+  epoch: number;
+  halves: string[];
+  point: Timestamp;
+  counts: SnapshotCounts;
+  packs: number;
+  bytes: number;
+  /** Why its rows may not be what people left there; null when nothing speaks against it. */
+  suspect: string | null;
+  /** SHA-256 of its signed bytes, hex. */
+  manifest: string;
+}
+
 /** A site's signed statement that it holds, has opened and can read a snapshot of its peer. */
 export interface Receipt {
   format: 1;

@@ -80,6 +80,31 @@ create table if not exists tandem.serving (
   primary key (customer, half)
 );
 
+-- Halves that this site served under an epoch, and serves no longer: what was changed here since the last snapshot that left
+-- is nowhere else, until it lies in this site's vault. `manifest`: of that salvage, null while there is none. It is kept until
+-- it is released, by the way home.
+create table if not exists tandem.salvage (
+  customer text not null,
+  half text not null,
+  epoch bigint not null,
+  noticed_at timestamptz not null default now(),
+  manifest text,
+  salvaged_at timestamptz,
+  released_at timestamptz,
+  primary key (customer, half, epoch)
+);
+-- Whoever gives away what this site served, by whatever way, leaves it here to be salvaged.
+create or replace function tandem.note_unsalvaged() returns trigger language plpgsql as $$
+begin
+  if old.site = (select site from tandem.identity) and (tg_op = 'DELETE' or new.site <> old.site) then
+    insert into tandem.salvage (customer, half, epoch) values (old.customer, old.half, old.epoch) on conflict do nothing;
+  end if;
+  return null;
+end $$;
+drop trigger if exists note_unsalvaged on tandem.serving;
+create trigger note_unsalvaged after update or delete on tandem.serving
+  for each row execute procedure tandem.note_unsalvaged();
+
 -- Which snapshot a user's rows here come from. Written in the transaction that writes the rows.
 create table if not exists tandem.ledger (
   username text primary key,

@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { failure } from '../../workflows/model/failures.ts';
+import { readUnsalvaged } from '../../activities/contacts/salvaged.ts';
+import { Database } from '../../activities/contacts/database.ts';
+import { readSalvage } from '../../activities/vault/salvage.ts';
+import { S3Vault } from '../../activities/vault/s3.ts';
+import { snapshotNow, standbyNow } from '../../ops/snapshots.ts';
+import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
+
+/** East comes back; west serves its users, and has a snapshot of them. */
+
+let region: Region;
+let east: Database;
+beforeAll(async () => {
+  region = await openRegion({ users: 20 });
+  east = new Database('east', region.urls.east, { connections: 2, connectMs: 5000, statementMs: 60_000 });
+  const west = new Database('west', region.urls.west, { connections: 2, connectMs: 5000, statementMs: 60_000 });
+  try {
+    for (const database of [east, west])
+      await database.query("update tandem.epoch set number = 2, site = 'west', move = 'm'");
+    await west.query("update tandem.serving set site = 'west', epoch = 2");
+    await east.query("update tandem.serving set site = 'west', epoch = 2 where half = 'west'");
+  } finally {
+    await west.close();
+  }
+});
+afterAll(async () => {
+  await east.close();
+  await region.close();
+});
+
+const customer = () => {
+  const found = region.settings.west.customers.get(CUSTOMER);
+  if (!found) throw new Error('no customer');
+  return found;
+};
+const due = () => readUnsalvaged(east, CUSTOMER, 'east');
+
+it('whose salvage fails covers its peer all the same, and is given no copy', async () => {
+  const worker = await region.work('west');
+  await snapshotNow(region.clients.west, 'west', customer());
+  await worker.stop();
+  const refusing = await region.work('east', (real) => ({
+    ...real,
+    'salvage-halves': () => Promise.reject(failure('vault-refused', 'vault east: full')),
+  }));
+  await expect(standbyNow(region.clients.east, 'east', customer())).rejects.toThrow();
+  await refusing.stop();
+  expect(await due()).toEqual([{ epoch: 1, halves: ['east'] }]);
+  expect(await east.query('select from tandem.applied')).toHaveLength(0);
+  expect(await east.query("select from tandem.high_water where site = 'west'")).toHaveLength(1);
+});
+
+it('salvages by itself, before anything is pulled or applied', async () => {
+  const seen: string[] = [];
+  const worker = await region.work('east', (real) => ({
+    ...real,
+    'salvage-halves': (input) => real['salvage-halves'](input).finally(() => seen.push('salvaged')),
+    'pull-snapshots': async (input) => {
+      const pull = await real['pull-snapshots'](input);
+      seen.push(`pulled ${pull.pulled.length}`);
+      return pull;
+    },
+    'apply-standby': (input) => real['apply-standby'](input).finally(() => seen.push('applied')),
+  }));
+  const found = await standbyNow(region.clients.east, 'east', customer());
+  expect(found.salvaged).toMatchObject([{ epoch: 1, halves: ['east'], counts: { users: 10 } }]);
+  expect(seen).toEqual(['pulled 0', 'salvaged', 'pulled 0', 'applied']);
+  expect(await due()).toEqual([]);
+  const again = await standbyNow(region.clients.east, 'east', customer());
+  expect(again).not.toHaveProperty('salvaged');
+  const vault = new S3Vault(region.settings.east.vault);
+  const { publicKeys } = region.settings.east;
+  expect(await readSalvage({ vault, customer: CUSTOMER, site: 'east', publicKeys }, 1)).not.toBeNull();
+  vault.close();
+  await worker.stop();
+});
