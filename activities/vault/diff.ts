@@ -91,8 +91,8 @@ export async function* apart(records: AsyncIterable<UserRecord>): AsyncGenerator
     yield new UserRecord(username, Buffer.from(bytes), recordId);
 }
 
-/** Records of a snapshot by number, a batch at a time; frames stay open for the next batch, which mostly lies near. */
-class Lookup {
+/** Records by number, a batch at a time; frames stay open for the next batch, which mostly lies near. */
+export class Lookup {
   private readonly index: SnapshotIndex;
   private readonly open = new Map<string, Buffer>();
 

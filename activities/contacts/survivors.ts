@@ -1,0 +1,85 @@
+import { Lookup } from '../vault/diff.ts';
+import type { OpenRecords } from '../vault/open.ts';
+import { noRows, UserRecord, type UserRows } from '../vault/record.ts';
+import type { SnapshotIndex } from '../vault/snapshot-index.ts';
+import type { Keyring } from '../settings.ts';
+import type { Database } from './database.ts';
+import { findDifferences } from './differences.ts';
+import { readUsers } from './rows.ts';
+import type { Survivor } from './three-way.ts';
+
+/**
+ * Users of these halves as they stand in a database now. The ledger and the digests of their rows tell who is still as the
+ * base has him: of the others only, the rows are read.
+ */
+export async function liveSurvivor(
+  {
+    database,
+    keys,
+    halves,
+    signal,
+  }: { database: Database; keys: Keyring; halves: readonly string[]; signal: AbortSignal },
+  base: SnapshotIndex,
+): Promise<Survivor> {
+  const others: string[] = [];
+  const { mayDiffer, isHere } = await findDifferences({
+    database,
+    index: () => Promise.resolve(base),
+    keys,
+    halves,
+    unknown: (username) => others.push(username),
+    signal,
+  });
+  return {
+    mayDiffer: (user) => mayDiffer(user) || !isHere(user),
+    async read(usernames) {
+      return database.connection(async (client) => {
+        const { rows } = await client.query<{ username: string }>(
+          'select username from tandem.home where username = any($1)',
+          [usernames],
+        );
+        const found = await readUsers(client, usernames);
+        const known = new Set(rows.map(({ username }) => username));
+        return new Map(usernames.map((name) => [name, known.has(name) ? (found.get(name) ?? noRows()) : null]));
+      });
+    },
+    async *others() {
+      for (const name of others) yield await Promise.resolve(name);
+    },
+  };
+}
+
+/**
+ * The same as a snapshot has them that was just taken: nothing is asked of a database. It has all whom its site serves:
+ * `among` tells those who are meant.
+ */
+export async function snapshotSurvivor(
+  snapshot: OpenRecords,
+  base: SnapshotIndex,
+  among: (username: string) => boolean,
+): Promise<Survivor> {
+  const index = await snapshot.index();
+  const lookup = new Lookup(index);
+  const numberOf = (user: number): number => index.find(base.userKey(user));
+  return {
+    mayDiffer(user) {
+      const number = numberOf(user);
+      return number < 0 || !index.recordId(number).equals(base.recordId(user));
+    },
+    async read(usernames) {
+      const numbers = usernames.map((name) => index.findName(name));
+      const records = await lookup.records(numbers.filter((number) => number >= 0));
+      const rowsOf = (name: string, number: number): UserRows | null => {
+        const bytes = records.get(number);
+        return bytes ? new UserRecord(name, bytes, bytes).rows : null;
+      };
+      return new Map(usernames.map((name, i) => [name, rowsOf(name, numbers[i] ?? -1)]));
+    },
+    async *others() {
+      const known = new Set<number>();
+      for (const user of base.numbers()) known.add(numberOf(user));
+      for await (const { username } of snapshot.records((user) => !known.has(user)))
+        if (base.findName(username) < 0 && among(username)) yield username;
+    },
+  };
+}

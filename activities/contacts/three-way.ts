@@ -1,0 +1,141 @@
+import { apart, Lookup } from '../vault/diff.ts';
+import type { OpenRecords } from '../vault/open.ts';
+import { encodeRecord, UserRecord, type UserRows } from '../vault/record.ts';
+import type { SnapshotIndex } from '../vault/snapshot-index.ts';
+import { batches } from './batches.ts';
+import { mergeUser, type Merged } from './merge.ts';
+import type { ConflictRule, MergeDifference } from './merge-rows.ts';
+
+/** Users as they stand where they are served now. */
+export interface Survivor {
+  /** Whether a user of the base may be other here; he is not when it is false. To be asked once `open` has ended. */
+  mayDiffer: (user: number) => boolean;
+  /** Rows of these users; null for whom he does not know. */
+  read: (usernames: readonly string[]) => Promise<Map<string, UserRows | null>>;
+  /** Users whom the base does not have. */
+  others: () => AsyncIterable<string>;
+}
+
+export interface ThreeWayRequest {
+  /** The snapshot that the move restored. */
+  base: OpenRecords;
+  /** Null when nothing was salvaged. */
+  salvage: OpenRecords | null;
+  survivor: (base: SnapshotIndex) => Promise<Survivor>;
+  rule: ConflictRule;
+  heartbeat: (progress: { users: number }) => void;
+  signal: AbortSignal;
+}
+
+/** One user who is not the same in all three. His name and the keys of the differences are personal data. */
+export interface UserMerge extends Merged {
+  username: string;
+  /** The survivor's rows are not what is to be. */
+  changes: boolean;
+}
+
+const BATCH_USERS = 500;
+
+/**
+ * Users who are not the same in base, survivor and salvage, and what is to become of them; in no order. Ids are compared
+ * first, and only users who differ somewhere are read: it holds indexes, the names of new users, and one batch.
+ */
+export async function* diffThreeWays(request: ThreeWayRequest): AsyncGenerator<UserMerge> {
+  const { base, salvage, rule, signal } = request;
+  const [b, v] = await Promise.all([base.index(), salvage?.index() ?? null]);
+  const survivor = await request.survivor(b);
+  const met = new Uint8Array(v?.capacity ?? 0);
+  const lookup = v && new Lookup(v);
+  let users = 0;
+  const differs = (user: number): boolean => {
+    const other = v?.find(b.userKey(user)) ?? -1;
+    if (other >= 0) met[other] = 1;
+    const salvaged = v !== null && (other < 0 || !v.recordId(other).equals(b.recordId(user)));
+    return salvaged || survivor.mayDiffer(user);
+  };
+  const merge = async function* (
+    batch: readonly { username: string; base: Buffer | null }[],
+  ): AsyncGenerator<UserMerge> {
+    signal.throwIfAborted();
+    const names = batch.map(({ username }) => username);
+    const numbers = names.map((name) => v?.findName(name) ?? -1);
+    for (const number of numbers) if (number >= 0) met[number] = 1;
+    const [here, there] = await Promise.all([
+      survivor.read(names),
+      lookup?.records(numbers.filter((number) => number >= 0)) ?? new Map<number, Buffer>(),
+    ]);
+    for (const [i, { username, base: from }] of batch.entries()) {
+      const versions = {
+        base: from,
+        survivor: here.get(username) ?? null,
+        salvage: there.get(numbers[i] ?? -1) ?? null,
+      };
+      const merged = mergeBytes(username, versions, rule);
+      if (merged) yield merged;
+    }
+    users += batch.length;
+    request.heartbeat({ users });
+  };
+
+  for await (const batch of batches(apart(base.records(differs))))
+    yield* merge(batch.map(({ username, bytes }) => ({ username, base: bytes })));
+  const later = new Set<string>();
+  if (v && salvage) {
+    // Whom only the disk knows: served there since the snapshot, or the base is under another key and has met him above.
+    for await (const batch of batches(apart(salvage.records((user) => met[user] === 0)))) {
+      const unknown = batch.filter(({ username }) => b.findName(username) < 0);
+      for (const { username } of unknown) later.add(username);
+      yield* merge(unknown.map(({ username }) => ({ username, base: null })));
+    }
+  }
+  for await (const names of inBatches(survivor.others(), (name) => !later.has(name)))
+    yield* merge(names.map((username) => ({ username, base: null })));
+}
+
+async function* inBatches(names: AsyncIterable<string>, wanted: (name: string) => boolean): AsyncGenerator<string[]> {
+  let batch: string[] = [];
+  for await (const name of names) {
+    if (!wanted(name)) continue;
+    batch.push(name);
+    if (batch.length >= BATCH_USERS) yield batch.splice(0);
+  }
+  if (batch.length > 0) yield batch;
+}
+
+interface Bytes {
+  base: Buffer | null;
+  survivor: UserRows | null;
+  salvage: Buffer | null;
+}
+
+/** Null when there is nothing to tell. */
+function mergeBytes(username: string, { base, survivor, salvage }: Bytes, rule: ConflictRule): UserMerge | null {
+  const here = survivor && encodeRecord(username, survivor);
+  const same = (a: Buffer | null, b: Buffer | null): boolean => (a && b ? a.equals(b) : a === b);
+  if (same(base, here) && (salvage === null || same(base, salvage))) return null;
+  const rowsOf = (bytes: Buffer | null): UserRows | null => bytes && new UserRecord(username, bytes, bytes).rows;
+  const merged = mergeUser({ base: rowsOf(base), survivor, salvage: rowsOf(salvage) }, rule);
+  if (merged.differences.length === 0) return null;
+  return { username, ...merged, changes: !same(merged.rows && encodeRecord(username, merged.rows), here) };
+}
+
+/** Numbers only: for histories, reports and logs. Each user is counted once under each reason that he has. */
+export interface ThreeWayCounts {
+  /** Users who are not the same in all three. */
+  users: number;
+  /** Of them, those whose rows at the survivor are not what is to be. */
+  changes: number;
+  byReason: Record<MergeDifference['why'], number>;
+}
+
+export const noThreeWayCounts = (): ThreeWayCounts => ({
+  users: 0,
+  changes: 0,
+  byReason: { 'one-sided': 0, alike: 0, conflict: 0, open: 0, 'deny-kept': 0, gone: 0, 'not-salvaged': 0 },
+});
+
+export function countMerge(counts: ThreeWayCounts, { differences, changes }: UserMerge): void {
+  counts.users += 1;
+  counts.changes += Number(changes);
+  for (const why of new Set(differences.map((d) => d.why))) counts.byReason[why] += 1;
+}
