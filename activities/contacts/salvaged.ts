@@ -1,5 +1,6 @@
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
+import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import type { Database } from './database.ts';
 import { requireIdentity } from './prepare.ts';
 
@@ -25,6 +26,19 @@ export async function readUnsalvaged(database: Database, customer: string, site:
     );
   });
   return rows.rows.map(({ epoch, halves }) => ({ epoch: Number(epoch), halves }));
+}
+
+/** What was salvaged here, oldest first. */
+export async function readSalvages(
+  database: Database,
+  customer: string,
+): Promise<{ half: string; epoch: number; at: Timestamp; released: boolean }[]> {
+  const rows = await database.query<{ half: string; epoch: string; at: Date; released: boolean }>(
+    `select half, epoch::text, salvaged_at as at, released_at is not null as released from tandem.salvage
+      where customer = $1 and manifest is not null order by tandem.salvage.epoch, half`,
+    [customer],
+  );
+  return rows.map(({ epoch, at, ...rest }) => ({ ...rest, epoch: Number(epoch), at: at.toISOString() }));
 }
 
 /** Remembers that they are in this site's vault. The first salvage of an epoch stays the one that counts. */

@@ -52,6 +52,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   notify: { about: 'the ways to people outside: test', load: () => import('./notify.ts') },
   evidence: { about: 'what a move did, signed: export, verify', load: () => import('./evidence.ts') },
   bench: { about: 'measurements: vault, failover', load: () => import('../bench/main.ts') },
+  site: { about: 'a site that came back: salvage', load: () => import('./site-salvage.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },
 };
 
