@@ -3,10 +3,12 @@ import { Database } from '../../activities/contacts/database.ts';
 import type { VaultAccess } from '../../activities/settings.ts';
 import type { Vault } from '../../activities/vault/port.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
+import { salvageHalves } from '../../activities/vault/salvage.ts';
 import { takeSnapshot } from '../../activities/vault/snapshot.ts';
 
-/** What a process is told that takes a snapshot and kills itself on the way. */
+/** What a process is told that takes a snapshot, or salvages, and kills itself on the way. */
 export interface Doom {
+  work: 'snapshot' | 'salvage';
   url: string;
   access: VaultAccess;
   signingKey: string;
@@ -39,7 +41,7 @@ const dying: Vault = {
   close: () => vault.close(),
 };
 const signingKey = createPrivateKey(doom.signingKey);
-await takeSnapshot({
+const request = {
   vault: dying,
   database: new Database('database', doom.url, { connections: 2, connectMs: 2000, statementMs: 60_000 }),
   customer: doom.customer,
@@ -47,8 +49,9 @@ await takeSnapshot({
   keys: { current: 'k1', ring: new Map([['k1', Buffer.from(doom.key, 'hex')]]) },
   signingKey,
   publicKeys: new Map([[doom.site, createPublicKey(signingKey)]]),
-  read: 'all',
+  read: 'all' as const,
   maxAgeMs: 60_000,
   heartbeat: () => undefined,
   signal: new AbortController().signal,
-});
+};
+await (doom.work === 'snapshot' ? takeSnapshot(request) : salvageHalves(request));
