@@ -53,23 +53,18 @@ export async function* diffThreeWays(request: ThreeWayRequest): AsyncGenerator<U
     const salvaged = v !== null && (other < 0 || !v.recordId(other).equals(b.recordId(user)));
     return salvaged || survivor.mayDiffer(user);
   };
-  const merge = async function* (
-    batch: readonly { username: string; base: Buffer | null }[],
-  ): AsyncGenerator<UserMerge> {
+  const merge = async function* (batch: readonly Begun[]): AsyncGenerator<UserMerge> {
     signal.throwIfAborted();
     const names = batch.map(({ username }) => username);
     const numbers = names.map((name) => v?.findName(name) ?? -1);
     for (const number of numbers) if (number >= 0) met[number] = 1;
     const [here, there] = await Promise.all([
       survivor.read(names),
-      lookup?.records(numbers.filter((number) => number >= 0)) ?? new Map<number, Buffer>(),
+      v && lookup ? readSalvaged(v, lookup, batch, numbers) : [],
     ]);
     for (const [i, { username, base: from }] of batch.entries()) {
-      const versions = {
-        base: from,
-        survivor: here.get(username) ?? null,
-        salvage: there.get(numbers[i] ?? -1) ?? null,
-      };
+      const salvaged = there[i] ?? null;
+      const versions = { base: from?.bytes ?? null, survivor: here.get(username) ?? null, salvage: salvaged };
       const merged = mergeBytes(username, versions, rule);
       if (merged) yield merged;
     }
@@ -78,7 +73,7 @@ export async function* diffThreeWays(request: ThreeWayRequest): AsyncGenerator<U
   };
 
   for await (const batch of batches(apart(base.records(differs))))
-    yield* merge(batch.map(({ username, bytes }) => ({ username, base: bytes })));
+    yield* merge(batch.map((record) => ({ username: record.username, base: record })));
   const later = new Set<string>();
   if (v && salvage) {
     // Whom only the disk knows: served there since the snapshot, or the base is under another key and has met him above.
@@ -90,6 +85,28 @@ export async function* diffThreeWays(request: ThreeWayRequest): AsyncGenerator<U
   }
   for await (const names of inBatches(survivor.others(), (name) => !later.has(name)))
     yield* merge(names.map((username) => ({ username, base: null })));
+}
+
+/** A user, and what the base has of him. */
+interface Begun {
+  username: string;
+  base: UserRecord | null;
+}
+
+/** What the disk has of each of these; read only where it is not what the base has, which most of them are. */
+async function readSalvaged(
+  index: SnapshotIndex,
+  lookup: Lookup,
+  batch: readonly Begun[],
+  numbers: readonly number[],
+): Promise<(Buffer | null)[]> {
+  const same = (base: UserRecord | null, number: number): boolean =>
+    base !== null && number >= 0 && index.recordId(number).equals(base.recordId);
+  const read = await lookup.records(numbers.filter((n, i) => n >= 0 && !same(batch[i]?.base ?? null, n)));
+  return batch.map(({ base }, i) => {
+    const number = numbers[i] ?? -1;
+    return same(base, number) ? (base?.bytes ?? null) : (read.get(number) ?? null);
+  });
 }
 
 async function* inBatches(names: AsyncIterable<string>, wanted: (name: string) => boolean): AsyncGenerator<string[]> {
