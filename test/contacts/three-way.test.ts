@@ -104,6 +104,8 @@ describe('three versions of all users', () => {
     for (const site of ['east', 'west'] as const) {
       await world.sql(site, "insert into tandem.home values ($1, 'east')", [`new-at-${site}`]);
       await add(site, `new-at-${site}`, 'friend@example');
+      await world.sql(site, "insert into tandem.home values ('new-at-both', 'east')");
+      await add(site, 'new-at-both', `${site}@example`);
     }
     const { users } = await diff(await salvaged());
     expect(users.get(String(gone))).toMatchObject({ rows: null });
@@ -112,7 +114,8 @@ describe('three versions of all users', () => {
     expect(jids(users.get(String(unknown)))).toContain('west@example');
     expect(jids(users.get('new-at-east'))).toEqual(['friend@example']);
     expect(jids(users.get('new-at-west'))).toEqual(['friend@example']);
-    expect(users.size).toBe(4);
+    expect(jids(users.get('new-at-both'))).toEqual(['east@example', 'west@example']);
+    expect(users.size).toBe(5);
   });
 
   it('are the same by a fresh snapshot of the survivor as by his database, also under another key', async () => {
