@@ -32,7 +32,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     load: () => import('./directory.ts'),
   },
   site: {
-    about: 'a site that is closed, because it was down or cut off: status, open, close',
+    about: 'a site that is closed or came back: status, open, close, salvage',
     load: () => import('./site-verbs.ts'),
   },
   retention: { about: 'what of the vaults is past its keeping: plan, run', load: () => import('./retention.ts') },
@@ -52,7 +52,6 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   notify: { about: 'the ways to people outside: test', load: () => import('./notify.ts') },
   evidence: { about: 'what a move did, signed: export, verify', load: () => import('./evidence.ts') },
   bench: { about: 'measurements: vault, failover', load: () => import('../bench/main.ts') },
-  site: { about: 'a site that came back: salvage', load: () => import('./site-salvage.ts') },
   test: { about: 'continuity tests: start', load: () => import('./test.ts') },
 };
 

@@ -18,10 +18,8 @@ interface Where {
 /** A sorted reading of a large customer starts with one long statement. */
 const LIMITS = { connections: 4, connectMs: 5000, statementMs: 600_000 };
 
-export function register(program: Command, context: Context): void {
-  program
-    .command('site')
-    .description('a site that came back')
+export function registerSalvage(group: Command, context: Context): void {
+  group
     .command('salvage')
     .description('write what this site alone has into its own vault: now, beside the worker, which does it by itself')
     .requiredOption('--site <site>', 'the site that came back')

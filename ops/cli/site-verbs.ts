@@ -23,6 +23,7 @@ import { signWith } from '../signer.ts';
 import { closedLine, openedLine, openCommand } from './closed-lines.ts';
 import { readSigned, writeForSigning } from './paste.ts';
 import { exits, type Context } from './print.ts';
+import { registerSalvage } from './site-salvage.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
 interface Where {
@@ -42,7 +43,7 @@ interface WordOptions extends Where {
 const LIMITS = { connections: 2, connectMs: 5000, statementMs: 10_000 };
 
 export function register(program: Command, context: Context): void {
-  const group = program.command('site').description('a site that is closed, whatever its rows say: it serves nobody');
+  const group = program.command('site').description('a site that is closed, whatever its rows say, or that came back');
   const verb = (name: string, about: string): Command =>
     group
       .command(name)
@@ -66,6 +67,7 @@ export function register(program: Command, context: Context): void {
   signed(verb('close', 'close a site; one operator signs, two open it again')).action((o: WordOptions) =>
     close(context, o),
   );
+  registerSalvage(group, context);
 }
 
 interface Place {

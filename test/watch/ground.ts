@@ -1,3 +1,4 @@
+import { setTimeout } from 'node:timers/promises';
 import { Watchers } from '../../activities/probes/watch/watchers.ts';
 import type { Seen } from '../../activities/probes/watch/seen.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
@@ -31,8 +32,10 @@ export async function guarded(
   await guards.close();
 }
 
-export function loop(settings: SiteSettings, everyMs = 300): Loop {
+/** `gated`: it goes no further than `after` asks for. */
+export function loop(settings: SiteSettings, everyMs = 300, { gated = false } = {}): Loop {
   const ending = new AbortController();
+  let wanted = gated ? 0 : Infinity;
   const rounds: Loop['rounds'] = [];
   const said: string[] = [];
   const [watchers, metrics] = [new Watchers(), new SiteMetrics()];
@@ -43,7 +46,10 @@ export function loop(settings: SiteSettings, everyMs = 300): Loop {
     everyMs,
     signal: ending.signal,
     say: (line) => said.push(line),
-    onRound: async (customer, seen) => void rounds.push({ customer, seen }),
+    onRound: async (customer, seen) => {
+      rounds.push({ customer, seen });
+      while (rounds.length >= wanted && !ending.signal.aborted) await setTimeout(5);
+    },
   });
   return {
     watchers,
@@ -52,8 +58,8 @@ export function loop(settings: SiteSettings, everyMs = 300): Loop {
     rounds,
     async after(more, customer) {
       const of = (): number => rounds.filter((r) => customer === undefined || r.customer === customer).length;
-      const until = of() + more;
-      while (of() < until) await new Promise((resolve) => setTimeout(resolve, 20));
+      const until = gated ? (wanted += more) : of() + more;
+      while (of() < until) await setTimeout(20);
     },
     async stop() {
       ending.abort();

@@ -43,8 +43,8 @@ function dark(site: Partial<SiteSettings> = {}): SiteSettings {
   const at = { ...world.vaults.witness.west, endpoint: witness.endpoint };
   return world.westWith({ customer, site: { ...east, witness: at, ...site } }).settings;
 }
-const watching = (settings: SiteSettings): Loop => {
-  const one = loop(settings, 200);
+const watching = (settings: SiteSettings, gated = false): Loop => {
+  const one = loop(settings, 200, { gated });
   loops.push(one);
   return one;
 };
@@ -68,7 +68,7 @@ describe('a peer', () => {
   it('is dead after three looks, since the first that failed, and a worker that starts goes on from there', async () => {
     await beatOfEast();
     beatsAreOld(62_000);
-    const one = watching(dark());
+    const one = watching(dark(), true);
     await one.after(2);
     expect((await kept())?.verdict ?? null).toBeNull();
     await one.after(2);
@@ -83,11 +83,11 @@ describe('a peer', () => {
     expect(await one.metrics.registry.metrics()).toMatch(/tandem_peer_verdict\{[^}]*verdict="dead"\} 1/);
     await one.stop();
 
-    const next = watching(dark());
+    const next = watching(dark(), true);
     await next.after(1);
     expect(await newsOf(next, 'peer')).toMatchObject({ value: 'dead', since: found?.since });
     // It is back: no longer dead at once, and not before it was seen three times.
-    const alive = watching(world.westWith({ site: { witness: dark().witness } }).settings);
+    const alive = watching(world.westWith({ site: { witness: dark().witness } }).settings, true);
     await next.stop();
     await alive.after(2);
     expect((await kept())?.verdict).toBe('dead');
