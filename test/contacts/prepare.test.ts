@@ -66,6 +66,23 @@ describe('a database that stands already', () => {
     expect(await sql(scratch.url, 'select length(schema) as digest from tandem.identity')).toEqual([{ digest: 64 }]);
   });
 
+  it('of a version that knew neither closings nor signs of life gets both, and is not taken for one that was down', async () => {
+    await sql(scratch.url, 'drop table tandem.closed, tandem.alive, tandem.site_word, tandem.site_opened');
+    await sql(scratch.url, "update tandem.identity set schema = 'older'");
+    await prepare('second');
+    expect(await sql(scratch.url, `select now() - at < interval '1 minute' as lives from tandem.alive`)).toEqual([
+      { lives: true },
+    ]);
+    expect(await sql(scratch.url, 'select from tandem.closed')).toEqual([]);
+    // Later versions do not make it younger: who was down, was down.
+    await sql(scratch.url, "update tandem.alive set at = now() - interval '1 hour'");
+    await sql(scratch.url, "update tandem.identity set schema = 'older'");
+    await prepare('third');
+    expect(await sql(scratch.url, `select now() - at > interval '59 minutes' as old from tandem.alive`)).toEqual([
+      { old: true },
+    ]);
+  });
+
   it('is refused when a table in our own schema hides one of the service', async () => {
     await sql(scratch.url, 'create table tandem.rosterusers (username text)');
     expect(await prepare('second').then(() => '', failureText)).toMatch(
