@@ -219,6 +219,20 @@ describe('retention', () => {
     expect(await world.everything('east')).toEqual(others);
   });
 
+  it('lets one go whose half was given back before anybody else had it: its rows went on', async () => {
+    await lose();
+    await salvage();
+    const released = () => world.sql('east', 'select from tandem.salvage where released_at is not null');
+    await world.sql('east', "update tandem.serving set epoch = 1 where half = 'east'");
+    expect(await released()).toHaveLength(0);
+    await world.sql('east', "update tandem.serving set epoch = 3 where half = 'east'");
+    expect(await released()).toHaveLength(1);
+    await world.sql('east', 'update tandem.salvage set released_at = null');
+    await world.sql('east', "update tandem.serving set site = 'west', epoch = 4 where half = 'east'");
+    await world.sql('east', "update tandem.serving set site = 'east', epoch = 5 where half = 'east'");
+    expect(await released()).toHaveLength(0);
+  });
+
   it('takes nothing of it for a stray', async () => {
     await lose();
     await salvage();

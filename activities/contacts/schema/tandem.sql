@@ -96,8 +96,14 @@ create table if not exists tandem.salvage (
 -- Whoever gives away what this site served, by whatever way, leaves it here to be salvaged.
 create or replace function tandem.note_unsalvaged() returns trigger language plpgsql as $$
 begin
-  if old.site = (select site from tandem.identity) and (tg_op = 'DELETE' or new.site <> old.site) then
+  if old.site is distinct from (select site from tandem.identity) then
+    return null;
+  elsif tg_op = 'DELETE' or new.site <> old.site then
     insert into tandem.salvage (customer, half, epoch) values (old.customer, old.half, old.epoch) on conflict do nothing;
+  -- Given back before anybody else had it: these rows go on, and what was salvaged of them is needed no more.
+  elsif tg_op = 'UPDATE' and new.site = old.site and new.epoch > old.epoch then
+    update tandem.salvage set released_at = now()
+     where customer = old.customer and half = old.half and epoch = old.epoch and manifest is not null and released_at is null;
   end if;
   return null;
 end $$;
