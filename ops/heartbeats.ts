@@ -1,7 +1,8 @@
 import type { Context } from '@temporalio/activity';
 import type { ActivityExecuteInput, ActivityInboundCallsInterceptor, Next } from '@temporalio/worker';
 
-const BEAT_MS = 2000;
+/** Within a time-out: three may be lost. */
+const BEATS = 4;
 
 /**
  * Keeps every activity's heartbeat going, with the newest progress it reported: a worker that was killed is then noticed
@@ -15,7 +16,8 @@ export class SteadyHeartbeat implements ActivityInboundCallsInterceptor {
   }
 
   async execute(input: ActivityExecuteInput, next: Next<ActivityInboundCallsInterceptor, 'execute'>): Promise<unknown> {
-    if (!this.context.info.heartbeatTimeoutMs) return next(input);
+    const { heartbeatTimeoutMs } = this.context.info;
+    if (!heartbeatTimeoutMs) return next(input);
     let progress: unknown = this.context.info.heartbeatDetails;
     const beat = this.context.heartbeat;
     const remember = (details: unknown): void => {
@@ -23,7 +25,7 @@ export class SteadyHeartbeat implements ActivityInboundCallsInterceptor {
       beat(details);
     };
     Object.defineProperty(this.context, 'heartbeat', { value: remember });
-    const timer = setInterval(() => beat(progress), BEAT_MS);
+    const timer = setInterval(() => beat(progress), heartbeatTimeoutMs / BEATS);
     try {
       return await next(input);
     } finally {

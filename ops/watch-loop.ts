@@ -41,6 +41,8 @@ export interface Watching {
  */
 export async function watchSites(watching: Watching): Promise<void> {
   const eyes = new Eyes(watching.settings, watching.everyMs ?? EVERY_MS);
+  // Before the last round has ended: whoever waits for its news holds up the worker that is told to end.
+  watching.signal.addEventListener('abort', () => watching.watchers.end(), { once: true });
   try {
     await Promise.all([...watching.settings.customers.values()].map((one) => watchCustomer(watching, eyes, one)));
   } finally {

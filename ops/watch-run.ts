@@ -30,6 +30,7 @@ export async function keepWatching(
   settings: SiteSettings,
   signal: AbortSignal,
   say: (line: string) => void,
+  everyMs = EVERY_MS,
 ): Promise<void> {
   let silent = false;
   while (!signal.aborted) {
@@ -42,6 +43,6 @@ export async function keepWatching(
       if (!silent) say(`nobody is told of what the watch sees: ${failureText(error)}`);
       silent = true;
     }
-    await pause(EVERY_MS, signal);
+    await pause(everyMs, signal);
   }
 }

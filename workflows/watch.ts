@@ -10,7 +10,7 @@ import {
 import type { PageInput, WatchActivities } from '../activities/types.ts';
 import { searchAttributes } from './model/names.ts';
 import { knowing, PAGES_AN_HOUR, roomFor, toTell, type Known, type News } from './model/watch-news.ts';
-import { HEARTBEAT_TIMEOUT, pager } from './move/activities.ts';
+import { pager } from './move/activities.ts';
 
 export interface WatchInput {
   customer: string;
@@ -31,10 +31,16 @@ const LONGEST_WAIT_MS = 30 * MINUTE_MS;
 /** A run stays small: days of quiet, or an hour of a peer that flaps. */
 const MOST_EVENTS = 400;
 
+/**
+ * Longer than elsewhere: each beat is a write of the service, day and night. A peer that is lost in the same moment as this
+ * site's worker is told within two minutes all the same.
+ */
+const BEATS_MISSED = '30s';
+
 const acts = proxyActivities<WatchActivities>({
   // A round, and what a busy worker takes to begin with it. Without a worker it waits: nobody looks then, and `status` says so.
   startToCloseTimeout: ROUND_MS + 10 * MINUTE_MS,
-  heartbeatTimeout: HEARTBEAT_TIMEOUT,
+  heartbeatTimeout: BEATS_MISSED,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
   // A worker that ends or is killed leaves it to the next one, for as long as the run lives.
   retry: { initialInterval: '1s', backoffCoefficient: 2, maximumInterval: '10s' },

@@ -8,7 +8,7 @@ import { running } from '../../activities/running.ts';
 import type { Message } from '../../activities/notify/port.ts';
 import type { SiteActivities, WatchActivities } from '../../activities/types.ts';
 import { buildWorkflows } from '../../ops/build.ts';
-import { startWatch } from '../../ops/watch-run.ts';
+import { keepWatching, startWatch } from '../../ops/watch-run.ts';
 import { searchAttributes, watchId } from '../../workflows/model/names.ts';
 import type { News } from '../../workflows/model/watch-news.ts';
 import { webhookEnd, type WebhookEnd } from '../notify/ends.ts';
@@ -159,6 +159,32 @@ it('a page that no channel took is sent later, once', async () => {
   await work();
   tell(news('dead'));
   await expect.poll(subjects, { timeout: 30_000 }).toEqual([`${CUSTOMER}: east is dead`]);
+});
+
+it('a run that somebody has ended is started again, and one that runs is left alone', async () => {
+  await work();
+  const stop = new AbortController();
+  const said: string[] = [];
+  const keeping = keepWatching(client(), region.settings.west, stop.signal, (line) => said.push(line), 200);
+  const run = async (): Promise<string | null> => {
+    const { runId, status } = await handle().describe();
+    return status.name === 'RUNNING' ? runId : null;
+  };
+  const living = (): Promise<string | null> => run().catch(() => null);
+  try {
+    await expect.poll(living).not.toBeNull();
+    const first = await run();
+    await expect.poll(events).toBe(5); // Its activity is waiting.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    expect([await run(), await events()]).toEqual([first, 5]);
+    await handle().terminate('by hand');
+    await expect.poll(living).not.toBeNull();
+    expect(await run()).not.toBe(first);
+    expect(said).toEqual([]);
+  } finally {
+    stop.abort();
+    await keeping;
+  }
 });
 
 describe('a quiet day', () => {

@@ -41,11 +41,14 @@ export class Kept<T> {
   }
 
   private async anew<Answer>(signal: AbortSignal, work: (kept: T) => Promise<Answer>): Promise<Answer> {
-    const value = await this.open(signal);
-    if (signal.aborted) this.drop(value); // Too late: nobody waits for it, and the next look has its own.
+    const opened = await this.open(signal);
+    const { kept } = this;
+    // Too late, or another customer's look was quicker: it is not used.
+    if (signal.aborted || kept) this.drop(opened);
     signal.throwIfAborted();
-    this.kept = { value, uses: 1 };
-    return this.watched(value, signal, work);
+    if (kept) return this.watched(kept.value, signal, work);
+    this.kept = { value: opened, uses: 1 };
+    return this.watched(opened, signal, work);
   }
 
   private async watched<Answer>(value: T, signal: AbortSignal, work: (kept: T) => Promise<Answer>): Promise<Answer> {
