@@ -47,6 +47,7 @@ function needsServers(verb, args) {
 /** @param {string} verb @param {string[]} args */
 function command(verb, args) {
   if (verb === 'test') return [join(root, 'test', 'run.ts'), ...args];
+  if (verb === 'explore') return [join(root, 'test', 'model', 'main.ts'), ...args];
   if (verb === 'walk') return [join(root, 'test', 'walk', 'main.ts'), ...args];
   return [join(root, 'ops', 'cli', 'main.ts'), ...(verb === 'tandem' ? [] : [verb]), ...args];
 }

@@ -1,6 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { Epoch } from '../../workflows/model/epoch.ts';
 import { failure, failureText } from '../../workflows/model/failures.ts';
+import { answerClaim } from '../../workflows/model/rights.ts';
 import { within } from '../probes/peer.ts';
 import { claimInDns, claimsInDns } from '../traffic/dns-epoch.ts';
 import { claimEpoch, readClaims, type Claims } from '../vault/epochs.ts';
@@ -88,7 +89,7 @@ export async function claimInStores(
   );
   for (const { store, against } of answers) {
     if (!against) continue;
-    const kind = against.number > epoch.number ? 'epoch-superseded' : 'epoch-taken';
+    const kind = answerClaim(against, epoch) === 'fork' ? 'epoch-taken' : 'epoch-superseded';
     const text = `${customer}: in the ${store} epoch ${against.number} is claimed by move ${against.move} of ${against.site}`;
     throw failure(kind, `${text}, this move offers ${epoch.number}`);
   }

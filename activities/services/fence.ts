@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
+import { confirmedBy } from '../../workflows/model/rights.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
@@ -30,26 +31,23 @@ export async function fenceSite(site: OwnSite, input: PlannedStep, signal?: Abor
   // A step of an old move must not reach the peer at all.
   await database.transaction((client) => lockEpoch(client, database.name, customer.id, key.epoch));
   const byDatabase = await fenceDatabase(site.settings, customer, key, signal);
-  const { statement, verdict } = plan.decisions.isolation;
-  const dead = !byDatabase.closed && byDatabase.silent && verdict === 'dead';
-  if (!byDatabase.closed && statement === null && !dead) {
+  const source = byDatabase.closed ? { closed: byDatabase.by } : { closed: null, silent: byDatabase.silent };
+  const by = confirmedBy(source, plan.decisions.isolation);
+  if (by === null) {
+    const because = byDatabase.closed ? '' : byDatabase.because;
     throw failure(
       'isolation-unknown',
-      `${customer.peer}: not closed by machine (${byDatabase.because}), and nobody stated how it is isolated`,
+      `${customer.peer}: not closed by machine (${because}), and nobody stated how it is isolated`,
     );
   }
-  const by = statement === null ? 'observers' : 'statement';
-  const told = {
-    observers: 'was found dead by its observers',
-    statement: 'is isolated by the statement that was signed',
-  };
+  const words = by === 'observers' ? 'was found dead by its observers' : 'is isolated by the statement that was signed';
   const result: StepResult = byDatabase.closed
     ? {
         summary: `${customer.peer} is closed: its database holds epoch ${key.epoch.number}${byDatabase.how}`,
         facts: { confirmedBy: byDatabase.by },
       }
     : {
-        summary: `${customer.peer} ${told[by]}; not closed by machine: ${byDatabase.because}`,
+        summary: `${customer.peer} ${words}; not closed by machine: ${byDatabase.because}`,
         facts: { confirmedBy: by },
       };
   return database.transaction(async (client) => {

@@ -1,0 +1,266 @@
+import type { Epoch } from '../../workflows/model/epoch.ts';
+import type { Right } from '../../workflows/model/rights.ts';
+import type { Half, Rules } from './rules.ts';
+import {
+  Closing,
+  otherOf,
+  Phase,
+  siteName,
+  siteOfMove,
+  sites,
+  Way,
+  type SiteIndex,
+  type SiteView,
+  type World,
+} from './world.ts';
+
+/** What a site does by itself: its service reads its rights, its worker watches, obeys, closes and opens. */
+
+export interface Ground {
+  w: World;
+  rules: Rules;
+}
+
+const OWN = 1;
+const OTHER = 2;
+
+const epochs = new Map<number, Epoch>();
+
+/** What `move` claimed, as the product's rules take it. */
+export function epochOf(w: World, move: number): Epoch {
+  const number = w.numberOf(move);
+  const key = move * 256 + number;
+  let epoch = epochs.get(key);
+  if (!epoch) {
+    const site = move === 0 ? '-' : siteName(siteOfMove(move));
+    epoch = { number, site, move: move === 0 ? 'provisioned' : `m${move}` };
+    epochs.set(key, epoch);
+  }
+  return epoch;
+}
+
+export const ownRight = (site: SiteView, s: SiteIndex): Right => ({
+  site: siteName(site.ownHere === 1 ? s : otherOf(s)),
+  epoch: site.ownNumber,
+});
+export const otherRight = (site: SiteView, s: SiteIndex): Right => ({
+  site: siteName(site.otherHere === 1 ? s : otherOf(s)),
+  epoch: site.otherNumber,
+});
+
+/** The halves that a site's rows give it, whether it is closed or not. */
+export function rowsGive({ w, rules }: Ground, s: SiteIndex): number {
+  const site = w.sites[s];
+  const number = w.numberOf(site.epoch);
+  const own = rules.servesBy(ownRight(site, s), siteName(s), number) ? OWN : 0;
+  return own + (rules.servesBy(otherRight(site, s), siteName(s), number) ? OTHER : 0);
+}
+
+/** What a service that reads now may believe. */
+function mayBelieve(ground: Ground, s: SiteIndex): number {
+  const { w, rules } = ground;
+  const site = w.sites[s];
+  if (site.database === 0 || site.closed !== Closing.open) return 0;
+  if (rules.selfFence && rules.closesCutOff === 'service' && site.seen === 0) return 0;
+  if (site.lapsed === 1 && site.alive === 0) return 0;
+  return rowsGive(ground, s);
+}
+
+/** The service reads. A database that is away tells it nothing: it goes on with what it has read before. */
+export function reads(ground: Ground, s: SiteIndex): void {
+  const site = ground.w.sites[s];
+  if (site.service === 0 || site.database === 0) return;
+  site.belief = mayBelieve(ground, s);
+  if (site.belief === 0) site.byWord = 0; // What came of the word is over.
+  if (site.alive === 1) site.lapsed = 0;
+}
+
+/**
+ * After each change: what the service gains is read at once, and what it loses only when it reads, or its lease is over. To gain
+ * late harms nobody, so that this leaves out no order in which two sites serve.
+ */
+export function gains(ground: Ground, s: SiteIndex): void {
+  const site = ground.w.sites[s];
+  if (site.service === 0 || site.database === 0) return;
+  site.belief |= mayBelieve(ground, s);
+  if (site.alive === 1) site.lapsed = 0;
+}
+
+/** A service has nothing to believe any more. */
+export function lapse({ w, rules }: Ground, s: SiteIndex, { starts }: { starts: boolean }): void {
+  const site = w.sites[s];
+  site.belief = 0;
+  if (rules.startsClosed && (starts || rules.wantsLifeAfterLapse)) site.lapsed = 1;
+}
+
+/** So much time passes that every service has read, or has nothing to believe: the lease, and a second. */
+export function leasePasses(ground: Ground): void {
+  const { w, rules } = ground;
+  for (const s of sites) {
+    const site = w.sites[s];
+    if (site.service === 0) continue;
+    if (site.database === 1) reads(ground, s);
+    else if (rules.beliefRunsOut) lapse(ground, s, { starts: false });
+  }
+  for (const move of w.moves) if (move.phase === Phase.closing) move.phase = Phase.closed;
+}
+
+/** Which stores of the peer, and whether the witness, answer this site now. */
+function looks({ w, rules }: Ground, s: SiteIndex): { database: boolean; vault: boolean; anybody: boolean } {
+  const peer = w.sites[otherOf(s)];
+  const linked = w.all.peers === 1;
+  const database = linked && peer.database === 1;
+  const vault = linked && peer.vault === 1;
+  const anything = rules.seesBy === 'anything' && w.all.peers !== 0 && peer.service === 1;
+  return { database, vault, anybody: database || vault || anything || w.sites[s].toWitness === 1 };
+}
+
+function obeys(ground: Ground, s: SiteIndex, seen: { database: boolean; vault: boolean }): void {
+  const { w, rules } = ground;
+  const site = w.sites[s];
+  const peer = w.sites[otherOf(s)];
+  const told = [
+    seen.database && (rules.obeysOwnClaims || siteOfMove(peer.epoch) !== s) ? peer.epoch : 0,
+    seen.vault ? peer.inVault : 0,
+    site.toWitness === 1 ? peer.inWitness : 0,
+  ].reduce((best, one) => (w.numberOf(one) > w.numberOf(best) ? one : best));
+  if (told === 0) return;
+  const does = rules.obey(epochOf(w, site.epoch), epochOf(w, told));
+  if (does === 'obey') {
+    site.epoch = told;
+    site.rolledBack = 0;
+    endsFork(site);
+  } else if (does === 'fork') notesFork(ground, s, seen.database && peer.fork === 1);
+}
+
+/** It gives up the other half; of its own it knows no more than that another move may be about to serve it. */
+function notesFork({ w, rules }: Ground, s: SiteIndex, notedThere: boolean): void {
+  const site = w.sites[s];
+  site.otherHere = 0;
+  if (site.fork === 0 && site.closed === Closing.open && rules.forkWaitsForPeer) site.closed = Closing.fork;
+  if (notedThere && site.closed === Closing.fork) site.closed = Closing.open;
+  site.fork = 1;
+}
+
+/** A newer epoch than both stands. */
+export function endsFork(site: SiteView): void {
+  site.fork = 0;
+  if (site.closed === Closing.fork) site.closed = Closing.open;
+}
+
+/** One round of the worker: what it sees, obeys, signs, and hears of its peer. `starts`: its first. */
+export function watches(ground: Ground, s: SiteIndex, { starts = false } = {}): boolean {
+  const { w, rules } = ground;
+  const site = w.sites[s];
+  if (site.worker !== 1 || site.database === 0) return false;
+  const seen = looks(ground, s);
+  obeys(ground, s, seen);
+  const serves = rowsGive(ground, s) !== 0 && site.closed === Closing.open;
+  // What was too long ago is written down as a closing, in the transaction that makes it fresh again.
+  if (site.alive === 0 && rules.startsClosed && serves && (starts || rules.looksAtLastSign))
+    site.closed = Closing['was-down'];
+  site.alive = 1;
+  if (rules.selfFence && seen.anybody) {
+    if (site.seen === 0 && rules.closesCutOff === 'service' && serves) site.closed = Closing['cut-off'];
+    site.seen = 1;
+    site.began = 0;
+  }
+  hears(ground, s, seen.database);
+  claimsAgain(ground, s);
+  gains(ground, s);
+  return true;
+}
+
+/** What the peer's database says of what this site may open. Acted upon later: the worker may stand still in between. */
+function hears(ground: Ground, s: SiteIndex, answers: boolean): void {
+  const { w, rules } = ground;
+  const site = w.sites[s];
+  const peerSite = otherOf(s);
+  const peer = w.sites[peerSite];
+  site.confirmed = site.confirmedUnder = 0;
+  const gives = rowsGive(ground, s);
+  const closedItself = site.closed === Closing['was-down'] || site.closed === Closing['cut-off'];
+  const names = [siteName(s), siteName(peerSite)];
+  if (closedItself) {
+    const halves: Half[] = [
+      { half: names[0] ?? '', right: otherRight(peer, peerSite) },
+      { half: names[1] ?? '', right: ownRight(peer, peerSite) },
+    ];
+    const own = {
+      site: siteName(s),
+      epoch: epochOf(w, site.epoch),
+      halves: names.filter((_, i) => (gives & (i + 1)) !== 0),
+    };
+    const said = { site: siteName(peerSite), epoch: epochOf(w, peer.epoch), halves };
+    if (rules.opens(own, answers ? said : null)) site.confirmed = 1;
+  }
+  // A move that was turned back: the peer holds its further epoch, and under it names this site for its own half.
+  const back = answers && peer.otherHere === 0 && peer.otherNumber === w.numberOf(peer.epoch) && (gives & OWN) === 0;
+  if (back && site.epoch === peer.epoch && (!closedItself || site.confirmed === 1)) site.confirmed = 2;
+  if (site.confirmed !== 0) site.confirmedUnder = site.epoch;
+}
+
+/** The transaction that opens the site, by what was heard. */
+export function opensNow(ground: Ground, s: SiteIndex): boolean {
+  const { w, rules } = ground;
+  const site = w.sites[s];
+  if (site.worker !== 1 || site.database === 0 || site.confirmed === 0) return false;
+  const same = site.epoch === site.confirmedUnder;
+  const givesBack = site.confirmed === 2;
+  site.confirmed = site.confirmedUnder = 0;
+  if (!same && rules.opensIfUnchanged) return true;
+  site.closed = Closing.open;
+  site.byWord = 0;
+  if (givesBack || !same) {
+    site.ownHere = 1;
+    site.ownNumber = w.numberOf(site.epoch);
+  }
+  gains(ground, s);
+  return true;
+}
+
+/** Claims that a store did not hold because it was away are written there with the lines of the journal that follow. */
+function claimsAgain({ w, rules }: Ground, s: SiteIndex): void {
+  const site = w.sites[s];
+  const { epoch } = site;
+  if (epoch === 0 || siteOfMove(epoch) !== s) return;
+  const offered = epochOf(w, epoch);
+  if (site.vault === 1 && rules.answerClaim(heldIn(w, site.inVault), offered) === 'taken') site.inVault = epoch;
+  if (site.toWitness === 1 && rules.answerClaim(inWitness(w), offered) === 'taken') site.inWitness = epoch;
+  if (site.toZone === 1 && rules.answerClaim(heldIn(w, w.all.inZone), offered) === 'taken') w.all.inZone = epoch;
+}
+
+export const heldIn = (w: World, move: number): Epoch | null => (move === 0 ? null : epochOf(w, move));
+
+/** The newest claim in the witness, of whichever site. */
+export function inWitness(w: World): Epoch | null {
+  const [east, west] = [w.sites[0].inWitness, w.sites[1].inWitness];
+  return heldIn(w, w.numberOf(east) >= w.numberOf(west) ? east || west : west);
+}
+
+/** More than five minutes and the self-fence time pass: whoever lives has looked around meanwhile. */
+export function longTimePasses(ground: Ground): void {
+  const { w, rules } = ground;
+  // A claim that comes into the witness only now has not stood there for all that time.
+  const stood = w.sites.map((site) => site.inWitness);
+  for (const s of sites) {
+    const site = w.sites[s];
+    const watched = watches(ground, s);
+    if (!watched) site.alive = 0;
+    if (!rules.selfFence || (watched && looks(ground, s).anybody)) continue;
+    if (watched && site.began === 1 && rules.countsFrom === 'start') {
+      site.began = 0;
+      continue;
+    }
+    if (rules.closesCutOff === 'service') site.seen = 0;
+    if (watched && rules.closesCutOff !== 'nobody' && site.closed === Closing.open && rowsGive(ground, s) !== 0)
+      site.closed = Closing['cut-off'];
+  }
+  leasePasses(ground);
+  if (!rules.selfFence) return;
+  w.moves.forEach((move, i) => {
+    const byWords = move.by === Way.statement || move.by === Way.observers;
+    const told = !rules.waitsForWitness || stood[siteOfMove(i + 1)] === i + 1;
+    if (move.phase === Phase.closed && byWords && told) move.waited = 1;
+  });
+}
