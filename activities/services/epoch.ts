@@ -3,9 +3,12 @@ import { failure } from '../../workflows/model/failures.ts';
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { Isolation } from '../../workflows/model/plan.ts';
+import { knowsItsRights } from '../../workflows/model/rights.ts';
 import { whyWorse } from '../../workflows/model/verdict.ts';
-import { observeSource, type Observation } from '../probes/source.ts';
+import { within } from '../probes/peer.ts';
+import { OBSERVER_LIMIT_MS, observeSource, type Observation } from '../probes/source.ts';
 import type { CustomerSettings } from '../settings.ts';
+import { readClaims } from '../vault/epochs.ts';
 import { claimInStores, noteClaims, type StoreClaim } from './claims.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
@@ -24,15 +27,21 @@ export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: A
   const database = site.database(id);
   const done = await doneBefore(database, input);
   if (done) return done;
-  const seen = await observeSource(site.settings, customer, signal);
+  const [seen, inWitness] = await Promise.all([
+    observeSource(site.settings, customer, signal),
+    claimedInWitness(site, customer, signal),
+  ]);
   const worse = whyWorse(plan.decisions.isolation, seen.observers);
   if (worse !== null) throw failure('world-worse', `${id}: ${customer.peer} ${worse}; nothing has been changed`);
   refuseNewerSource(customer, seen, epoch);
+  const byPeer = seen.epoch?.site === customer.peer ? seen.epoch.number : 0;
+  const claimedByPeer = Math.max(byPeer, seen.claimed, inWitness);
   return database.transaction(async (client) => {
     // A stale run does not even burn a number; and of one site's moves only one at a time claims.
     const held = await newerThanHeld(client, id, epoch);
     const claims = await claimInStores(site, id, epoch, signal);
-    const restamped = held === null ? 0 : await takeEpoch(client, id, held, epoch, site.settings.site);
+    const restamped =
+      held === null ? 0 : await takeEpoch(client, id, { own: site.settings.site, held, epoch, claimedByPeer });
     await noteClaims(client, id, epoch, claims);
     const where = whereClaimed(claims, epoch);
     return noteEffect(client, input, {
@@ -95,26 +104,44 @@ export async function newerThanHeld(client: PoolClient, customer: string, epoch:
   return verdict === 'same' ? null : held;
 }
 
+/** The highest number that the peer has claimed in the witness; 0 when there is none, or it does not answer. */
+async function claimedInWitness(
+  { witness, settings }: OwnSite,
+  { id, peer }: CustomerSettings,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  const key = settings.publicKeys.get(peer);
+  if (!witness || !key) return 0;
+  const publicKeys = new Map([[peer, key]]);
+  try {
+    const read = (limit: AbortSignal) => readClaims(witness, id, { publicKeys, signal: limit });
+    return (await within(OBSERVER_LIMIT_MS, 'claims in the witness', read, signal)).newest?.number ?? 0;
+  } catch {
+    signal?.throwIfAborted();
+    return 0; // It is claimed in next, and told there.
+  }
+}
+
 /**
  * Takes the epoch; what this site served under the epoch before stays open, in the same transaction. What was closed
- * stays closed: a half that another move took away must not come back by a change of number.
+ * stays closed: a half that another move took away must not come back by a change of number, nor because the database was put
+ * back to a time before that.
  */
 export async function takeEpoch(
   client: PoolClient,
-  customer: string,
-  held: Epoch,
-  epoch: Epoch,
-  own: string,
+  id: string,
+  { own, held, epoch, claimedByPeer }: { own: string; held: Epoch; epoch: Epoch; claimedByPeer: number },
 ): Promise<number> {
   await client.query('update tandem.epoch set number = $2, site = $3, move = $4, at = now() where customer = $1', [
-    customer,
+    id,
     epoch.number,
     epoch.site,
     epoch.move,
   ]);
+  if (!knowsItsRights(held.number, claimedByPeer)) return 0;
   const { rowCount } = await client.query(
     'update tandem.serving set epoch = $3, at = now() where customer = $1 and site = $2 and epoch = $4',
-    [customer, own, epoch.number, held.number],
+    [id, own, epoch.number, held.number],
   );
   return rowCount ?? 0;
 }

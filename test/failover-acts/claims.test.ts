@@ -41,8 +41,8 @@ const west = (site: Partial<SiteSettings> = {}): OwnSite =>
 const settingsOf = (site: 'east' | 'west'): SiteSettings => ({ ...world.settings, site, signingKey: world.keys[site] });
 const newestIn = async (vault: S3Vault | OwnSite['vault']): Promise<unknown> =>
   (await readClaims(vault, CUSTOMER, world.settings)).newest;
-const claimByEast = (number: number): Promise<unknown> => {
-  const east = new S3Vault(world.vaults.witness.east);
+const claimByEast = (number: number, access: VaultAccess = world.vaults.witness.east): Promise<unknown> => {
+  const east = new S3Vault(access);
   const epoch = { number, site: 'east', move: 'theirs' };
   return claimEpoch(east, settingsOf('east'), CUSTOMER, epoch).finally(() => east.close());
 };
@@ -89,6 +89,19 @@ describe('advance-epoch never goes on', () => {
     await claimEpoch(world.west.vault, world.settings, CUSTOMER, { number: 5, site: 'west', move: 'later' });
     expect(await kindOf(advance(west()))).toBe('epoch-superseded');
     expect(await ownEpoch()).toBe(1);
+  });
+
+  it.each<[string, () => Promise<unknown>]>([
+    ['the witness', () => claimByEast(2)],
+    ['the vault of the peer', () => claimByEast(2, world.vaults.east)],
+    [
+      'the database of the peer',
+      () => world.eastDb.query("update tandem.epoch set number = 2, site = 'east', move = 'theirs'"),
+    ],
+  ])('serving what its database, put back to a backup, still calls its own: %s knows better', async (_, claimed) => {
+    await claimed();
+    expect((await advance(west(), 3)).facts).toMatchObject({ epoch: 3, before: 1, keptOpen: 0 });
+    expect(await world.westDb.query("select tandem.may_serve('w1') as yes")).toEqual([{ yes: false }]);
   });
 
   it('twice for one number, of moves at once from both sites', async () => {

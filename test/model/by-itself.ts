@@ -106,37 +106,46 @@ export function leasePasses(ground: Ground): void {
 }
 
 /** Which stores of the peer, and whether the witness, answer this site now. */
-function looks({ w, rules }: Ground, s: SiteIndex): { database: boolean; vault: boolean; anybody: boolean } {
+function looks({ w, rules }: Ground, s: SiteIndex): { database: boolean; anybody: boolean } {
   const peer = w.sites[otherOf(s)];
   const linked = w.all.peers === 1;
   const database = linked && peer.database === 1;
   const vault = linked && peer.vault === 1;
   const anything = rules.seesBy === 'anything' && w.all.peers !== 0 && peer.service === 1;
-  return { database, vault, anybody: database || vault || anything || w.sites[s].toWitness === 1 };
+  return { database, anybody: database || vault || anything || w.sites[s].toWitness === 1 };
 }
 
-function obeys(ground: Ground, s: SiteIndex, seen: { database: boolean; vault: boolean }): void {
+/** The newest epoch of its peer that a site sees; 0: it sees none. */
+export function seenOfPeer({ w, rules }: Ground, s: SiteIndex): number {
+  const site = w.sites[s];
+  const peer = w.sites[otherOf(s)];
+  const linked = w.all.peers === 1;
+  const own = rules.obeysOwnClaims ? null : s;
+  return [
+    linked && peer.database === 1 && siteOfMove(peer.epoch) !== own ? peer.epoch : 0,
+    linked && peer.vault === 1 ? peer.inVault : 0,
+    site.toWitness === 1 ? peer.inWitness : 0,
+  ].reduce((best, one) => (w.numberOf(one) > w.numberOf(best) ? one : best));
+}
+
+export function obeys(ground: Ground, s: SiteIndex): void {
   const { w, rules } = ground;
   const site = w.sites[s];
   const peer = w.sites[otherOf(s)];
-  const told = [
-    seen.database && (rules.obeysOwnClaims || siteOfMove(peer.epoch) !== s) ? peer.epoch : 0,
-    seen.vault ? peer.inVault : 0,
-    site.toWitness === 1 ? peer.inWitness : 0,
-  ].reduce((best, one) => (w.numberOf(one) > w.numberOf(best) ? one : best));
+  const told = seenOfPeer(ground, s);
   if (told === 0) return;
   const does = rules.obey(epochOf(w, site.epoch), epochOf(w, told));
   if (does === 'obey') {
     site.epoch = told;
     site.rolledBack = 0;
     endsFork(site);
-  } else if (does === 'fork') notesFork(ground, s, seen.database && peer.fork === 1);
+  } else if (does === 'fork') notesFork(ground, s, looks(ground, s).database && peer.fork === 1);
 }
 
 /** It gives up the other half; of its own it knows no more than that another move may be about to serve it. */
 function notesFork({ w, rules }: Ground, s: SiteIndex, notedThere: boolean): void {
   const site = w.sites[s];
-  site.otherHere = 0;
+  site.otherNumber = 0; // Behind every epoch. It names nobody else instead: nobody was given that half.
   if (site.fork === 0 && site.closed === Closing.open && rules.forkWaitsForPeer) site.closed = Closing.fork;
   if (notedThere && site.closed === Closing.fork) site.closed = Closing.open;
   site.fork = 1;
@@ -154,7 +163,7 @@ export function watches(ground: Ground, s: SiteIndex, { starts = false } = {}): 
   const site = w.sites[s];
   if (site.worker !== 1 || site.database === 0) return false;
   const seen = looks(ground, s);
-  obeys(ground, s, seen);
+  obeys(ground, s);
   const serves = rowsGive(ground, s) !== 0 && site.closed === Closing.open;
   // What was too long ago is written down as a closing, in the transaction that makes it fresh again.
   if (site.alive === 0 && rules.startsClosed && serves && (starts || rules.looksAtLastSign))

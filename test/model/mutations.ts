@@ -38,9 +38,9 @@ export const mutations: readonly Mutation[] = [
     without: {
       answerClaim: (held, offered) => (answerClaim(held, offered) === 'fork' ? 'taken' : answerClaim(held, offered)),
     },
-    start: 'quiet',
+    start: 'both declared',
     faults: 0,
-    depth: 10,
+    depth: 8,
     finds: TWICE,
   },
   {
@@ -74,6 +74,14 @@ export const mutations: readonly Mutation[] = [
     faults: 0,
     depth: 3,
     finds: /still serve/,
+  },
+  {
+    rule: 'a database that does not know of a newer epoch gives no right to take along',
+    without: { knowsItsRights: () => true },
+    start: 'east forgets',
+    faults: 0,
+    depth: 6,
+    finds: TWICE,
   },
   {
     rule: 'a fork freezes the moves',

@@ -1,5 +1,5 @@
 import { gains, lapse, watches, type Ground } from './by-itself.ts';
-import type { SiteIndex, SiteView } from './world.ts';
+import { movesOf, Phase, type SiteIndex, type SiteView, type World } from './world.ts';
 
 /** What happens to the parts of a site: they die, come back, and are put back to an older state. */
 
@@ -51,8 +51,15 @@ export function startWorker(ground: Ground, s: SiteIndex): boolean {
   return true;
 }
 
+/** A move claims in the stores within a transaction of its own database: without that it begins anew. */
+export function losesTransaction(w: World, s: SiteIndex): true {
+  for (const m of movesOf(s)) if (w.move(m).phase === Phase['in stores']) w.move(m).phase = Phase.declared;
+  return true;
+}
+
 export function loseSite(ground: Ground, s: SiteIndex): void {
   const site = ground.w.sites[s];
+  losesTransaction(ground.w, s);
   Object.assign(site, { database: 0, service: 0, vault: 0 });
   lapse(ground, s, { starts: true });
   stopWorker(site);

@@ -3,6 +3,7 @@ import {
   answerClaim,
   confirmedBy,
   goesAlong,
+  knowsItsRights,
   mayTake,
   obey,
   servesBy,
@@ -22,6 +23,7 @@ export interface Rules {
   servesBy: typeof servesBy;
   mayTake: typeof mayTake;
   goesAlong: typeof goesAlong;
+  knowsItsRights: typeof knowsItsRights;
   confirmedBy: typeof confirmedBy;
   opens: typeof opens;
 
@@ -94,6 +96,7 @@ export const rules: Rules = {
   servesBy,
   mayTake,
   goesAlong,
+  knowsItsRights,
   confirmedBy,
   opens,
   obeysOwnClaims: false,

@@ -16,9 +16,18 @@ const STATE = 'operators declare a failover, and state that the peer is cut off'
 const CUT = 'the link between the sites is cut';
 const NO_WITNESS = 'the link to the witness is cut';
 
+const westServesAll = [
+  `west: ${DECLARE}`,
+  ...move('west', CLAIM, TAKE, FENCE, RESTORE),
+  'the lease passes',
+  ...move('west', SERVE),
+];
+
 const histories = {
   /** Both sites serve their own half, and everything runs. */
   quiet: [],
+  /** Both control rooms have declared, each under the same number. */
+  'both declared': [`east: ${DECLARE}`, `west: ${DECLARE}`],
   /** The sites do not see each other; both see the witness. */
   apart: [CUT],
   /** East sees nobody, and its users may still reach it. */
@@ -34,21 +43,15 @@ const histories = {
   /** West has closed a living east by its database, and its service may still believe the old rights. */
   'just fenced': [`west: ${DECLARE}`, ...move('west', CLAIM, TAKE, FENCE, RESTORE)],
   /** West serves everybody, after it closed a living east by its database. */
-  'west serves all': [
-    `west: ${DECLARE}`,
-    ...move('west', CLAIM, TAKE, FENCE, RESTORE),
-    'the lease passes',
-    ...move('west', SERVE),
-  ],
+  'west serves all': westServesAll,
   /** West serves everybody, closed east by its database; then that was put back to yesterday's backup, and east sees nobody. */
-  'east put back': [
-    `west: ${DECLARE}`,
-    ...move('west', CLAIM, TAKE, FENCE, RESTORE),
-    'the lease passes',
-    ...move('west', SERVE),
-    CUT,
-    `east: ${NO_WITNESS}`,
+  'east put back': [...westServesAll, CUT, `east: ${NO_WITNESS}`, 'east: the database goes down'],
+  /** The same, with all links whole; east's operators have declared a failover before its worker looked around. */
+  'east forgets': [
+    ...westServesAll,
     'east: the database goes down',
+    'east: the database comes back as it was yesterday',
+    `east: ${DECLARE}`,
   ],
   /** East sees nobody, lives, and was found dead: west is about to serve its users. */
   'found dead': [CUT, `east: ${NO_WITNESS}`, `west: ${DECLARE}`, ...move('west', CLAIM, TAKE, FENCE, RESTORE)],

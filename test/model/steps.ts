@@ -1,5 +1,16 @@
 import { verdictOf } from '../../workflows/model/verdict.ts';
-import { endsFork, epochOf, gains, heldIn, inWitness, otherRight, ownRight, type Ground } from './by-itself.ts';
+import {
+  endsFork,
+  epochOf,
+  gains,
+  heldIn,
+  inWitness,
+  obeys,
+  otherRight,
+  ownRight,
+  seenOfPeer,
+  type Ground,
+} from './by-itself.ts';
 import { able, observers, reaches } from './planning.ts';
 import { Kind, otherOf, Phase, siteName, siteOfMove, Way, type MoveIndex } from './world.ts';
 
@@ -17,14 +28,17 @@ export function claims(ground: Ground, m: MoveIndex, { dies }: { dies: boolean }
   if (move.dead === 1 && verdictOf(observers(ground, s)) !== 'dead') return false; // `world-worse`: planned anew.
   const offered = epochOf(w, m);
   const stands = [
-    site.epoch,
-    reaches(ground, s) ? peer.epoch : 0,
-    w.all.peers === 1 && peer.vault === 1 ? peer.inVault : 0,
+    rules.answerClaim(epochOf(w, site.epoch), offered),
+    // There it may be this very claim, obeyed already.
+    reaches(ground, s) && peer.epoch !== m ? rules.answerClaim(epochOf(w, peer.epoch), offered) : 'taken',
+    w.all.peers === 1 && peer.vault === 1 ? rules.answerClaim(heldIn(w, peer.inVault), offered) : 'taken',
   ];
-  if (stands.some((held) => rules.answerClaim(heldIn(w, held), offered) !== 'taken')) {
+  if (stands.some((answer) => answer !== 'taken')) {
     move.phase = Phase.over;
     return true;
   }
+  // As if it obeyed: what it served before does not go along.
+  if (!rules.knowsItsRights(w.numberOf(site.epoch), w.numberOf(seenOfPeer(ground, s)))) obeys(ground, s);
   move.phase = claimInStores(ground, m, dies) ? Phase['in stores'] : Phase.over;
   if (dies) {
     move.phase = Phase.declared;

@@ -1,7 +1,7 @@
 import { leasePasses, longTimePasses, opensNow, reads, watches, type Ground } from './by-itself.ts';
 import type { WorldOf } from './explorer.ts';
 import { Invariants } from './invariants.ts';
-import { loseSite, putBack, startDatabase, startService, startWorker, stopWorker } from './parts.ts';
+import { losesTransaction, loseSite, putBack, startDatabase, startService, startWorker, stopWorker } from './parts.ts';
 import { declares } from './planning.ts';
 import type { Rules } from './rules.ts';
 import { claims, fences, restores, serves, takes } from './steps.ts';
@@ -142,7 +142,7 @@ export class TwoSites implements WorldOf {
       named('the worker goes on', () => site.worker === 2 && this.turns(site, 'worker', 1)),
       named('the worker starts', () => site.worker === 0 && startWorker(ground, s)),
       named('the service restarts', () => this.fails(true, () => startService(ground, s))),
-      named('the database goes down', turn('database', 0)),
+      named('the database goes down', () => this.turns(site, 'database', 0) && losesTransaction(w, s)),
       named('the database comes back', () => site.database === 0 && this.fails(false, () => startDatabase(ground, s))),
       named(
         'the database comes back as it was yesterday',

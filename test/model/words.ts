@@ -60,7 +60,8 @@ export function opensByWord(ground: Ground, s: SiteIndex): boolean {
   const answers = reaches(ground, s);
   if (rules.wordAsksPeer && answers) {
     const answer = rules.answerClaim(epochOf(w, site.epoch), epochOf(w, peer.epoch));
-    if (answer === 'taken' || answer === 'fork') return false;
+    // One that holds an older epoch has a move of its own that may go on until it has obeyed: it is waited for.
+    if (answer !== 'same') return false;
     const gives = rowsGive(ground, otherOf(s));
     const taken = ((gives & 2) >> 1) + ((gives & 1) << 1);
     if ((taken & rowsGive(ground, s)) !== 0) return false;

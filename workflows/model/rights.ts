@@ -57,6 +57,14 @@ export function goesAlong(row: Right, own: string, held: number): boolean {
   return row.site === own && row.epoch === held;
 }
 
+/**
+ * Whether rights go along at all, by the newest number that the peer is seen to have claimed. A database that holds an older one,
+ * as one from a backup does, does not know what was taken from it.
+ */
+export function knowsItsRights(held: number, claimedByPeer: number): boolean {
+  return claimedByPeer <= held;
+}
+
 /** How it is known that the source of a failover serves nobody, best first; the words are those of step `fence-site`. */
 export const confirmations = {
   service: 'its own service says that it serves nobody',
