@@ -56,7 +56,8 @@ async function giveBack(
     if (held !== null) {
       // Not over the head of another move, which would have been a newer one.
       if (compareEpoch(held, key.epoch) !== 'same') throw superseded(id, held, key.epoch);
-      await takeEpoch(client, id, held, epoch, own);
+      // This move has taken the epoch that is held: what the peer had claimed before was looked at then.
+      await takeEpoch(client, id, { own, held, epoch, claimedByPeer: 0 });
     }
     await noteClaims(client, id, epoch, claims);
     await client.query(
