@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { HalfStatus, SiteStatus } from '../../ops/cli/status.ts';
 import { nextOf } from '../../ops/cli/status-next.ts';
+import type { StoredWatch } from '../../activities/probes/watch/stored.ts';
+import { peerStatus, type PeerStatus } from '../../ops/cli/status-peer.ts';
 
 /** The one line that an operator reads last. */
 
@@ -59,5 +61,26 @@ describe('what comes next', () => {
       'tandem snapshot now --site east',
     );
     expect(nextOf({ halves: quiet, sites })).toEqual({ exit: 0, next: null, line: null });
+  });
+
+  const seen = (peer: string, verdict: StoredWatch['verdict'], ageMs = 5000): PeerStatus => {
+    const at = '2026-01-01T00:00:00.000Z';
+    const observers = [{ name: 'database', saw: 'unreachable' as const }];
+    return peerStatus(peer, { peer, verdict, since: at, silentSince: null, at, ageMs, observers });
+  };
+  const start = `tandem failover start --customer x --from east --reason TEXT --requested-by ID --disrupted-at 2026-01-01T00:00:00.000Z`;
+  it.each<[string, PeerStatus[], string | null]>([
+    ['the start of one when its peer’s watch found it dead', [seen('east', 'dead')], start],
+    ['none by a watch that has stopped', [seen('east', 'dead', 200_000)], null],
+    ['none when each site says so of the other', [seen('east', 'dead'), seen('west', 'dead')], null],
+    ['none while it serves', [seen('east', 'serving'), seen('west', 'serving')], null],
+  ])('is %s', (_, peers, next) => {
+    const of = { directory: null, answer: null, filter: null, readiness: [] };
+    const services = peers.map((peer) => ({ ...of, site: peer.peer === 'east' ? 'west' : 'east', peer }));
+    const sites = [site('east', 'answers'), answers];
+    expect(nextOf({ halves: quiet, sites, services }).next).toBe(next);
+    // Once its users are served by the other site, nobody has to be taken over.
+    const moved = [half('east', 'west'), half('west', 'west')];
+    expect(nextOf({ halves: moved, sites, services: services.filter((s) => s.site === 'west') }).next).toBeNull();
   });
 });
