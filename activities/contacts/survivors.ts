@@ -50,13 +50,13 @@ export async function liveSurvivor(
 }
 
 /**
- * The same as a snapshot has them that was just taken: nothing is asked of a database. It has all whom its site serves:
- * `among` tells those who are meant.
+ * The same as a snapshot has them that was just taken. It has all whom its site serves: `names` are those who are meant, by
+ * the directory, so that nobody else is read.
  */
 export async function snapshotSurvivor(
   snapshot: OpenRecords,
   base: SnapshotIndex,
-  among: (username: string) => boolean,
+  names: readonly string[],
 ): Promise<Survivor> {
   const index = await snapshot.index();
   const lookup = new Lookup(index);
@@ -76,10 +76,8 @@ export async function snapshotSurvivor(
       return new Map(usernames.map((name, i) => [name, rowsOf(name, numbers[i] ?? -1)]));
     },
     async *others() {
-      const known = new Set<number>();
-      for (const user of base.numbers()) known.add(numberOf(user));
-      for await (const { username } of snapshot.records((user) => !known.has(user)))
-        if (base.findName(username) < 0 && among(username)) yield username;
+      for (const name of names)
+        if (base.findName(name) < 0 && index.findName(name) >= 0) yield await Promise.resolve(name);
     },
   };
 }
