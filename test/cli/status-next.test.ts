@@ -75,7 +75,7 @@ describe('what comes next', () => {
     ['none when each site says so of the other', [seen('east', 'dead'), seen('west', 'dead')], null],
     ['none while it serves', [seen('east', 'serving'), seen('west', 'serving')], null],
   ])('is %s', (_, peers, next) => {
-    const of = { directory: null, answer: null, filter: null, readiness: [] };
+    const of = { customer: 'x', closed: null };
     const services = peers.map((peer) => ({ ...of, site: peer.peer === 'east' ? 'west' : 'east', peer }));
     const sites = [site('east', 'answers'), answers];
     expect(nextOf({ halves: quiet, sites, services }).next).toBe(next);
