@@ -1,7 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { confirmedBy } from '../../workflows/model/rights.ts';
+import { confirmations, confirmedBy } from '../../workflows/model/rights.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
@@ -40,14 +40,13 @@ export async function fenceSite(site: OwnSite, input: PlannedStep, signal?: Abor
       `${customer.peer}: not closed by machine (${because}), and nobody stated how it is isolated`,
     );
   }
-  const words = by === 'observers' ? 'was found dead by its observers' : 'is isolated by the statement that was signed';
   const result: StepResult = byDatabase.closed
     ? {
         summary: `${customer.peer} is closed: its database holds epoch ${key.epoch.number}${byDatabase.how}`,
         facts: { confirmedBy: byDatabase.by },
       }
     : {
-        summary: `${customer.peer} ${words}; not closed by machine: ${byDatabase.because}`,
+        summary: `${customer.peer} ${confirmations[by]}; not closed by machine: ${byDatabase.because}`,
         facts: { confirmedBy: by },
       };
   return database.transaction(async (client) => {
@@ -107,6 +106,6 @@ async function serviceClosed(
     return { closed: true, by: 'database', how };
   }
   const still = [...obeyed.rights].filter(([, by]) => by === customer.peer).map(([half]) => half);
-  if (still.length === 0) return { closed: true, by: 'service', how: ', and its service says that it serves nobody' };
+  if (still.length === 0) return { closed: true, by: 'service', how: `, and ${confirmations.service}` };
   return { closed: false, silent: false, because: `its service says that it still serves ${still.join(' and ')}` };
 }

@@ -102,6 +102,7 @@ export function leasePasses(ground: Ground): void {
     if (site.database === 1) reads(ground, s);
     else if (rules.beliefRunsOut) lapse(ground, s, { starts: false });
   }
+  for (const site of w.sites) if (site.confirmed !== 0) site.ripe = 1;
   for (const move of w.moves) if (move.phase === Phase.closing) move.phase = Phase.closed;
 }
 
@@ -186,6 +187,7 @@ function hears(ground: Ground, s: SiteIndex, answers: boolean): void {
   const site = w.sites[s];
   const peerSite = otherOf(s);
   const peer = w.sites[peerSite];
+  const before = site.confirmed === 0 ? null : site.confirmedUnder;
   site.confirmed = site.confirmedUnder = 0;
   const gives = rowsGive(ground, s);
   const closedItself = site.closed === Closing['was-down'] || site.closed === Closing['cut-off'];
@@ -207,6 +209,7 @@ function hears(ground: Ground, s: SiteIndex, answers: boolean): void {
   const back = answers && peer.otherHere === 0 && peer.otherNumber === w.numberOf(peer.epoch) && (gives & OWN) === 0;
   if (back && site.epoch === peer.epoch && (!closedItself || site.confirmed === 1)) site.confirmed = 2;
   if (site.confirmed !== 0) site.confirmedUnder = site.epoch;
+  if (site.confirmed === 0 || site.confirmedUnder !== before) site.ripe = 0;
 }
 
 /** The transaction that opens the site, by what was heard. */
@@ -214,9 +217,10 @@ export function opensNow(ground: Ground, s: SiteIndex): boolean {
   const { w, rules } = ground;
   const site = w.sites[s];
   if (site.worker !== 1 || site.database === 0 || site.confirmed === 0) return false;
+  if (rules.opensAfterLease && site.ripe === 0) return false;
   const same = site.epoch === site.confirmedUnder;
   const givesBack = site.confirmed === 2;
-  site.confirmed = site.confirmedUnder = 0;
+  site.confirmed = site.confirmedUnder = site.ripe = 0;
   if (!same && rules.opensIfUnchanged) return true;
   site.closed = Closing.open;
   site.byWord = 0;
@@ -247,12 +251,12 @@ export function inWitness(w: World): Epoch | null {
   return heldIn(w, w.numberOf(east) >= w.numberOf(west) ? east || west : west);
 }
 
-/** More than five minutes and the self-fence time pass: whoever lives has looked around meanwhile. */
-export function longTimePasses(ground: Ground): void {
+/** More than five minutes and the self-fence time pass: whoever lives has looked around meanwhile, `first` before the other. */
+export function longTimePasses(ground: Ground, first: SiteIndex): void {
   const { w, rules } = ground;
   // A claim that comes into the witness only now has not stood there for all that time.
   const stood = w.sites.map((site) => site.inWitness);
-  for (const s of sites) {
+  for (const s of [first, otherOf(first)]) {
     const site = w.sites[s];
     const watched = watches(ground, s);
     if (!watched) site.alive = 0;

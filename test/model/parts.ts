@@ -27,6 +27,7 @@ export function putBack(ground: Ground, s: SiteIndex): void {
     rolledBack: 1,
     confirmed: 0,
     confirmedUnder: 0,
+    ripe: 0,
   });
   lapse(ground, s, { starts: false }); // It takes longer than a lease.
   gains(ground, s);
@@ -40,7 +41,7 @@ export function startService(ground: Ground, s: SiteIndex): void {
 }
 
 export function stopWorker(site: SiteView): void {
-  Object.assign(site, { worker: 0, confirmed: 0, confirmedUnder: 0 });
+  Object.assign(site, { worker: 0, confirmed: 0, confirmedUnder: 0, ripe: 0 });
 }
 
 export function startWorker(ground: Ground, s: SiteIndex): boolean {

@@ -49,7 +49,9 @@ export interface Rules {
   startsClosed: boolean;
   /** The opening looks once more, in its transaction, whether the epoch is the one that was confirmed. */
   opensIfUnchanged: boolean;
-  /** Two operators open no site against a peer that answers and says otherwise. */
+  /** And a lease after the peer was first heard to confirm: its service may believe for so long what it read before. */
+  opensAfterLease: boolean;
+  /** Two operators stand in for a peer that is silent; one that answers opens the site itself, or has a reason not to. */
   wordAsksPeer: boolean;
   /** Who closes a site that sees nobody: the service, by the age of the last look in its database; the worker, while it lives. */
   closesCutOff: 'service' | 'worker' | 'nobody';
@@ -110,6 +112,7 @@ export const rules: Rules = {
   looksAtLastSign: true,
   startsClosed: true,
   opensIfUnchanged: true,
+  opensAfterLease: true,
   wordAsksPeer: true,
   closesCutOff: 'service',
   countsFrom: 'look',

@@ -10,7 +10,7 @@ const TAKE = 'takes its epoch in its own database';
 const FENCE = 'fences the source';
 const RESTORE = 'has restored the contacts';
 const SERVE = 'serves the users';
-export const LONG = 'five minutes and the self-fence time pass';
+const LONG = 'five minutes and the self-fence time pass; east looks first';
 const DECLARE = 'operators declare a failover';
 const STATE = 'operators declare a failover, and state that the peer is cut off';
 const CUT = 'the link between the sites is cut';
@@ -52,6 +52,18 @@ const histories = {
     'east: the database goes down',
     'east: the database comes back as it was yesterday',
     `east: ${DECLARE}`,
+  ],
+  /** East's database was put back while it saw nobody; its operators declared and claimed. Now the sites see each other again. */
+  'east claims blind': [
+    ...westServesAll,
+    CUT,
+    `east: ${NO_WITNESS}`,
+    'east: the database goes down',
+    'east: the database comes back as it was yesterday',
+    LONG,
+    `east: ${STATE}`,
+    ...move('east', CLAIM),
+    'the link between the sites heals',
   ],
   /** East sees nobody, lives, and was found dead: west is about to serve its users. */
   'found dead': [CUT, `east: ${NO_WITNESS}`, `west: ${DECLARE}`, ...move('west', CLAIM, TAKE, FENCE, RESTORE)],

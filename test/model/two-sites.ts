@@ -86,11 +86,11 @@ export class TwoSites implements WorldOf {
     const { ground } = this;
     return [
       { name: 'the lease passes', image: 'lease', happens: () => (leasePasses(ground), true) },
-      {
-        name: 'five minutes and the self-fence time pass',
+      ...sites.map((s) => ({
+        name: `five minutes and the self-fence time pass; ${siteName(s)} looks first`,
         image: 'long',
-        happens: () => (longTimePasses(ground), true),
-      },
+        happens: () => (longTimePasses(ground, s), true),
+      })),
       { name: 'the link between the sites is cut', image: 'cut', happens: () => this.turns(this.w.all, 'peers', 0) },
       {
         name: 'only client ports pass between the sites',
@@ -203,4 +203,4 @@ export class TwoSites implements WorldOf {
   }
 }
 
-const isItsOwn = (image: string): boolean => ['lease', 'long', 'cut', 'ports', 'heal'].includes(image);
+const isItsOwn = (image: string): boolean => ['lease', 'cut', 'ports', 'heal'].includes(image);

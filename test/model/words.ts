@@ -1,4 +1,4 @@
-import { endsFork, epochOf, gains, rowsGive, type Ground } from './by-itself.ts';
+import { endsFork, gains, type Ground } from './by-itself.ts';
 import { able, freeMove, nextNumber, reaches, superseded } from './planning.ts';
 import { claimInStores, closesPeer, endsWithout, takeEpoch } from './steps.ts';
 import { Closing, Kind, otherOf, Phase, siteOfMove, type MoveIndex, type SiteIndex } from './world.ts';
@@ -55,17 +55,9 @@ export function reopens(ground: Ground, m: MoveIndex): boolean {
 export function opensByWord(ground: Ground, s: SiteIndex): boolean {
   const { w, rules } = ground;
   const site = w.sites[s];
-  const peer = w.sites[otherOf(s)];
   if (site.database === 0 || (site.closed !== Closing['was-down'] && site.closed !== Closing['cut-off'])) return false;
   const answers = reaches(ground, s);
-  if (rules.wordAsksPeer && answers) {
-    const answer = rules.answerClaim(epochOf(w, site.epoch), epochOf(w, peer.epoch));
-    // One that holds an older epoch has a move of its own that may go on until it has obeyed: it is waited for.
-    if (answer !== 'same') return false;
-    const gives = rowsGive(ground, otherOf(s));
-    const taken = ((gives & 2) >> 1) + ((gives & 1) << 1);
-    if ((taken & rowsGive(ground, s)) !== 0) return false;
-  }
+  if (rules.wordAsksPeer && answers) return false;
   site.closed = Closing.open;
   site.byWord = answers ? 0 : 1; // What they vouch for is what nobody else tells.
   if (rules.selfFence) site.seen = 1; // A word to open counts as a look, once.

@@ -48,6 +48,8 @@ const siteFields = {
   /** The peer was heard to confirm what this site would serve (1), or to give its own half back (2); under which epoch. */
   confirmed: 'value',
   confirmedUnder: 'move',
+  /** A lease has passed since it was first heard. */
+  ripe: 'value',
   /** The newest claim of this site in its own vault, and in the witness; 0: none. */
   inVault: 'move',
   inWitness: 'move',

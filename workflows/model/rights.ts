@@ -2,18 +2,15 @@ import { compareEpoch, type Epoch } from './epoch.ts';
 import type { Isolation } from './plan.ts';
 
 /**
- * Who may serve, as pure rules. What each says is what operators read; why each is needed is shown by
- * `test/model/mutations.ts`, where the explorer leaves one out at a time and finds two sites that serve one user.
+ * Who may serve, as pure rules. Why each is needed is shown by `test/model/mutations.ts`: the explorer leaves out one at a time, and
+ * finds what goes wrong. What stands in SQL as well is held against these by `test/failover-acts/rights.test.ts`.
  */
 
-/** What a store of claims answers: its number grows, and a number is one move's. */
-export const claimAnswers = {
-  taken: 'the store holds this claim now',
-  same: 'the store held this very claim already',
-  refused: 'a newer epoch stands there: this move is superseded',
-  fork: 'another move stands there under the same number',
-} as const;
-export type ClaimAnswer = keyof typeof claimAnswers;
+/**
+ * What a store of claims answers: its number grows, and a number is one move's. `same`: it held this very claim already.
+ * `refused`: a newer epoch stands there, and the move is superseded. `fork`: another move stands there under the same number.
+ */
+export type ClaimAnswer = 'taken' | 'same' | 'refused' | 'fork';
 
 export function answerClaim(held: Epoch | null, offered: Epoch): ClaimAnswer {
   const verdict = compareEpoch(held, offered);
@@ -22,13 +19,11 @@ export function answerClaim(held: Epoch | null, offered: Epoch): ClaimAnswer {
   return held?.number === offered.number ? 'fork' : 'refused';
 }
 
-/** What a site does about an epoch that it sees elsewhere. */
-export const obediences = {
-  nothing: 'this site holds it, or a newer one',
-  obey: 'this site takes it over; what it served before is closed',
-  fork: 'two moves hold the same number: this site keeps its own half only, moves freeze, two operators pick the line',
-} as const;
-export type Obedience = keyof typeof obediences;
+/**
+ * What a site does about an epoch that it sees elsewhere. `obey`: it takes it over, and what it served before is closed. `fork`:
+ * moves freeze, the site keeps its own half at most, and two operators pick the line that stands.
+ */
+export type Obedience = 'nothing' | 'obey' | 'fork';
 
 export function obey(held: Epoch | null, seen: Epoch): Obedience {
   const answer = answerClaim(held, seen);
@@ -67,10 +62,12 @@ export function knowsItsRights(held: number, claimedByPeer: number): boolean {
 
 /** How it is known that the source of a failover serves nobody, best first; the words are those of step `fence-site`. */
 export const confirmations = {
-  service: 'its own service says that it serves nobody',
-  database: 'its database holds the epoch, and its service had the time to read it',
-  statement: 'people have signed how it is cut off: two sites serve one user if that is not so',
-  observers: 'its observers found it dead: two sites serve one user if it was only cut off',
+  service: 'its service says that it serves nobody',
+  database: 'its database holds the epoch',
+  // Two sites serve one user if that is not so.
+  statement: 'is isolated by the statement that was signed',
+  // Two sites serve one user if it was only cut off.
+  observers: 'was found dead by its observers',
 } as const;
 export type Confirmation = keyof typeof confirmations;
 
