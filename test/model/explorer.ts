@@ -42,10 +42,10 @@ export interface Bounds {
   progress?: (depth: number, states: number) => void;
 }
 
-const NOWHERE = -1;
+export const NOWHERE = -1;
 
 /** All states that were seen, each once, with the event and the state that first led there. */
-class States {
+export class States {
   count = 0;
   private readonly size: number;
   private bytes: Uint8Array;
