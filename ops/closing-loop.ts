@@ -50,7 +50,8 @@ export class SiteGuard {
   /** What one round of the watch saw; answers what has changed by it, for people. */
   async round(seen: Seen, signal?: AbortSignal): Promise<string[]> {
     const { id, selfFenceMs } = this.customer;
-    const saw = seen.peer.answered || seen.witness === 'answers' || (await this.witnessUrlAnswers(signal));
+    // What would tell of a newer epoch: whatever else answers of the peer may be all that this site can reach of it.
+    const saw = seen.peer.tells || seen.witness === 'answers' || (await this.witnessUrlAnswers(signal));
     this.lookout = lookOut(this.lookout, this.now(), saw);
     const looks = await noteLook(this.database, id, saw);
     // Of several workers one may be cut off alone: the site is not.

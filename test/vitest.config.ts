@@ -7,8 +7,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     globalSetup: ['test/rig/stack.ts'],
     pool: 'forks',
-    // One more than the cores of the smallest machine: much of the time is waited away. More only make time-outs.
-    maxWorkers: 3,
+    // Twice the cores of the smallest machine: half of the time is waited away. More only make time-outs.
+    maxWorkers: 4,
     testTimeout: 60_000,
     hookTimeout: 120_000,
     teardownTimeout: 30_000,

@@ -3,6 +3,9 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { Closing, ClosingKind } from '../../workflows/model/closing.ts';
 import { mayOpen, type Opening, type OwnRights, type PeerRights } from '../../workflows/model/opening.ts';
 import type { Database } from '../contacts/database.ts';
+import { LEASE_MS } from './obeyed.ts';
+
+const LEASE_TOLD = `its peer has confirmed it; the service there may go by what it read before for ${LEASE_MS / 1000} s more`;
 
 /** Rows of `tandem.closed`: a site that has one serves nobody of the customer. Its serving rows stay as they are. */
 
@@ -126,8 +129,8 @@ export async function endClosing(
 }
 
 /**
- * Opens this site when the peer confirms it, by what the peer was just heard to say: against what this site's database holds
- * in the moment it opens. Else notes why not. Null when it is open.
+ * Opens this site when the peer has confirmed it for a lease without a break, by what the peer was just heard to say: against what
+ * this site's database holds in the moment it opens. Else notes why not. Null when it is open.
  */
 export async function openWhenConfirmed(
   database: Database,
@@ -139,15 +142,18 @@ export async function openWhenConfirmed(
     const own = await lockRights(client, customer);
     const closing = await readClosing(client, customer, true);
     if (!closing) return null;
-    const opening = mayOpen(closing.kind, own, peer);
-    if (opening.open) await endClosing(client, customer, closing, { because: opening.because });
-    else
-      await client.query('update tandem.closed set waits_for = $3, tried_at = now() where customer = $1 and id = $2', [
-        customer,
-        closing.id,
-        opening.because,
-      ]);
-    return { ...opening, closing };
+    const confirmed = mayOpen(closing.kind, own, peer);
+    const { rows } = await client.query<{ long: boolean }>(
+      `update tandem.closed set tried_at = now(), waits_for = $4,
+              confirmed_at = case when $3 then coalesce(confirmed_at, clock_timestamp()) end
+        where customer = $1 and id = $2
+        returning coalesce(clock_timestamp() - confirmed_at >= make_interval(secs => $5), false) as long`,
+      [customer, closing.id, confirmed.open, confirmed.open ? LEASE_TOLD : confirmed.because, LEASE_MS / 1000],
+    );
+    if (!confirmed.open) return { ...confirmed, closing };
+    if (rows[0]?.long !== true) return { open: false, because: LEASE_TOLD, closing };
+    await endClosing(client, customer, closing, { because: confirmed.because });
+    return { ...confirmed, closing };
   });
 }
 

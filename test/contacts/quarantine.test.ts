@@ -123,6 +123,7 @@ describe('a user whose ACL the service could not read', () => {
     expect(await letIn()).toBe(true);
     await world.sql('west', `update tandem.epoch set number = 1`); // As before the move: the peer's snapshots are applied again.
     await world.sql('west', `update tandem.serving set site = half, epoch = 1`);
+    await world.sql('west', `delete from tandem.salvage`); // Nobody was served here by then.
     await world.sql('west', `delete from tandem.ledger`);
     await protect();
     await move();

@@ -152,15 +152,16 @@ describe('a reading of large tables', () => {
 
   it('ends at once when it is told to, or when its connections break, and leaves nothing open', async () => {
     await fill();
+    const busy = async (): Promise<number> => {
+      const [row] = await world.sql(
+        'east',
+        `select count(*)::int as n from pg_stat_activity where datname = current_database() and query like 'copy (select r.%'`,
+      );
+      return Number(row?.['n']);
+    };
     const during = (act: () => Promise<unknown>): (() => Promise<unknown>) => {
       const started = async (): Promise<unknown> => {
-        for (;;) {
-          const [busy] = await world.sql(
-            'east',
-            `select count(*)::int as n from pg_stat_activity where datname = current_database() and query like 'copy (select r.%'`,
-          );
-          if (Number(busy?.['n']) > 0) return act();
-        }
+        for (;;) if ((await busy()) > 0) return act();
       };
       return started;
     };
@@ -170,6 +171,7 @@ describe('a reading of large tables', () => {
       during(() => Promise.resolve(stopped.abort(new Error('stopped'))))(),
     ]);
     expect(ended).toMatchObject({ status: 'rejected', reason: { message: 'stopped' } });
+    await expect.poll(busy).toBe(0);
     const terminate = `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()`;
     const [broken] = await Promise.allSettled([read(), during(() => world.sql('east', terminate))()]);
     expect(broken).toMatchObject({ status: 'rejected', reason: { type: 'database-unreachable' } });

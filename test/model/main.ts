@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../rig/options.ts';
 import { explore, type Explored } from './explorer.ts';
 import { rules } from './rules.ts';
 import { startNames, startOf, type Start } from './starts.ts';
@@ -16,7 +16,7 @@ is served, or something tells why not. What it finds is printed as the shortest 
   starts: ${startNames.join(', ')}
 `;
 
-const { values } = parseArgs({
+const values = optionsOf('explore', {
   options: {
     depth: { type: 'string', default: '7' },
     faults: { type: 'string', default: '2' },

@@ -20,6 +20,7 @@ import {
   closedAs,
   closeWest,
   confirm,
+  confirmedFor,
   customerOf,
   dark,
   heard,
@@ -140,6 +141,21 @@ describe('a closing', () => {
     await closeWest(kind);
     expect(await confirm()).toMatch(/^false: /);
     expect(await closedAs()).toBe(kind);
+  });
+
+  it('does not end before the service of the peer can no longer go by what it read, nor by words that it took back', async () => {
+    await closeWest('cut-off');
+    const hear = async (): Promise<boolean | undefined> =>
+      (await openWhenConfirmed(world.westDb, CUSTOMER, await heard()))?.open;
+    expect([await hear(), await hear()]).toEqual([false, false]);
+    await confirmedFor(5);
+    expect([await hear(), await serves()]).toEqual([false, 0]);
+    // A break begins anew.
+    expect((await openWhenConfirmed(world.westDb, CUSTOMER, silent))?.open).toBe(false);
+    await confirmedFor(7);
+    expect(await hear()).toBe(false);
+    await confirmedFor(7);
+    expect([await hear(), await serves()]).toEqual([true, 2]);
   });
 
   it('does not end by what the peer said before a newer epoch came', async () => {

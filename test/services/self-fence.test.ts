@@ -6,7 +6,7 @@ import { Eyes } from '../../activities/probes/watch/eyes.ts';
 import { lookAround } from '../../activities/probes/watch/look.ts';
 import type { Seen } from '../../activities/probes/watch/seen.ts';
 import { SiteGuard } from '../../ops/closing-loop.ts';
-import { closedAs, customerOf, dark, say, serves, word, world, worldForEach } from './closed-ground.ts';
+import { closedAs, confirmedFor, customerOf, dark, say, serves, word, world, worldForEach } from './closed-ground.ts';
 
 /** A site that sees neither its peer nor the witness closes itself. */
 
@@ -59,6 +59,8 @@ describe('self-fence', () => {
     await rounds(guard, site, 2);
     expect(await closedAs()).toBe('cut-off');
     const back = world.westWith({ customer: { selfFenceMs: MINUTE } });
+    expect(await rounds(guardOf(back), back, 1)).toBe('');
+    await confirmedFor(7);
     expect(await rounds(guardOf(back), back, 1)).toMatch(/opened: its peer holds the same epoch/);
     expect(await serves()).toBe(2);
   });
@@ -88,7 +90,7 @@ describe('self-fence', () => {
     expect(await closedAs()).toBeNull();
   });
 
-  it('sees a peer whose database alone is gone by anything else that answers', async () => {
+  it('sees a peer whose database alone is gone by its vault, and not by what would tell of no newer epoch', async () => {
     up = false;
     const api = createServer((_, response) => response.writeHead(503).end());
     await new Promise<void>((resolve) => api.listen(0, '127.0.0.1', resolve));
@@ -97,6 +99,10 @@ describe('self-fence', () => {
     const site = dark({ selfFenceMs: MINUTE }, { services });
     try {
       await rounds(guardOf(site), site, 8);
+      expect(await closedAs()).toBe('cut-off');
+      await world.westDb.query('delete from tandem.closed');
+      const withVault = dark({ selfFenceMs: MINUTE }, { services, peerVaults: world.settings.peerVaults });
+      await rounds(guardOf(withVault), withVault, 8);
       expect(await closedAs()).toBeNull();
     } finally {
       api.close();

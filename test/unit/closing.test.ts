@@ -130,7 +130,6 @@ describe('two operators', () => {
   it.each<[string, OwnRights, PeerRights]>([
     ['a site whose peer is silent', west(), { state: 'silent', because: '' }],
     ['one whose peer says nothing that counts', west(), { state: 'unclear', because: '' }],
-    ['one whose peer has not obeyed it yet, and serves nobody', survivor, says({ halves: both(1, ['east', 'west']) })],
     ['one whose peer confirms it', west(), says()],
   ])('open %s', (_, own, peer) => {
     expect(whyNotByWord('was-down', own, peer)).toBeNull();
@@ -141,7 +140,18 @@ describe('two operators', () => {
   it.each<[string, OwnRights, PeerRights, RegExp]>([
     ['whose peer holds a newer epoch', west(), says({ epoch: { ...ours, site: 'east' } }), /newer epoch 2 of east/],
     ['whose peer holds this epoch of another move', survivor, says({ epoch: { ...ours, move: 'n' } }), /a fork/],
-    ['whose peer serves its users', survivor, says(), /east is east's to serve, and serves it/],
+    [
+      'whose peer has not obeyed it yet, although it serves nobody',
+      survivor,
+      says({ halves: both(1, ['east', 'west']) }),
+      /the older epoch 1: it confirms this site once it has obeyed epoch 2/,
+    ],
+    [
+      'whose peer serves its users',
+      survivor,
+      says({ epoch: ours, halves: both(2, ['east', 'west'], true) }),
+      /east is east's to serve, and serves it/,
+    ],
     ['whose peer has its users, closed as it may be', west(), says({ halves: both(1, ['east', 'east']) }), /east's/],
   ])('never open one %s', (_, own, peer, because) => {
     expect(whyNotByWord('cut-off', own, peer)).toMatch(because);

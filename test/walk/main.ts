@@ -1,4 +1,4 @@
-import { parseArgs } from 'node:util';
+import { optionsOf } from '../rig/options.ts';
 import { runbookWalks, walkRunbook, type Tally } from './failover/main.ts';
 import { jobs } from './jobs.ts';
 import { walkJobs } from './mover.ts';
@@ -20,7 +20,7 @@ const HELP = `Ends with -9 what moves people's data, on real servers, at every p
   npm run walk -- --point failover/effect-serve/temporal/after
 `;
 
-const { values } = parseArgs({
+const values = optionsOf('walk', {
   options: {
     only: { type: 'string', default: '' },
     from: { type: 'string', default: '1' },

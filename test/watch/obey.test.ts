@@ -124,7 +124,7 @@ describe('a site is never closed', () => {
     await hung.close();
     expect([await epoch(), await open(), await obeyed()]).toEqual([1, 1, []]);
     expect(rounds.at(-1)?.seen).toMatchObject({
-      peer: { verdict: 'unknown', database: 'silent', rows: null, epoch: null, answered: false },
+      peer: { verdict: 'unknown', database: 'silent', rows: null, epoch: null, tells: false },
       witness: 'silent',
       own: { database: 'answers', epoch: { number: 1 } },
     });
@@ -218,7 +218,7 @@ describe('a peer that hangs', () => {
     await after(2, 'northwind');
     expect(performance.now() - first).toBeLessThan(8000);
     const seen = rounds.findLast(({ customer }) => customer === 'northwind')?.seen.peer;
-    expect(seen).toMatchObject({ verdict: 'unknown', database: 'silent', answered: false });
+    expect(seen).toMatchObject({ verdict: 'unknown', database: 'silent', tells: false });
   });
 });
 
@@ -230,7 +230,7 @@ it('two claims of one number are seen as a fork, and close nobody', async () => 
   await after(3);
   expect(await open()).toBe(1);
   const news = await watchers.differing(CUSTOMER, {}, 1000, never);
-  expect(news.find(({ about }) => about === 'fork')).toMatchObject({ value: '7 east theirs', severity: null });
+  expect(news.find(({ about }) => about === 'fork')).toMatchObject({ value: '7 east theirs', severity: 'critical' });
   expect(await metrics.registry.metrics()).toContain(`tandem_epoch_fork{customer="${CUSTOMER}"} 1`);
 });
 

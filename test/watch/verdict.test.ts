@@ -103,7 +103,7 @@ describe('a peer', () => {
     await beatOfEast();
     await one.after(7);
     expect((await kept())?.verdict).toBe('unknown');
-    expect(one.rounds.at(-1)?.seen).toMatchObject({ witness: 'answers', peer: { answered: true, verdict: 'unknown' } });
+    expect(one.rounds.at(-1)?.seen).toMatchObject({ witness: 'answers', peer: { tells: false, verdict: 'unknown' } });
   });
 
   it('whose users are all served here is nobody’s to take over', async () => {

@@ -41,7 +41,7 @@ describe('a site that was down for six minutes', () => {
       )?.[1] ?? '-';
     const first = new AbortController();
     const guarding = guarded(alone, metrics, first.signal, (line) => said.push(line));
-    await expect.poll(closed, { timeout: 8000 }).toBe('1');
+    await expect.poll(closed, { timeout: 20_000 }).toBe('1');
     first.abort();
     await guarding;
     expect(await at('select waits_for from tandem.closed')).toEqual([
@@ -49,7 +49,7 @@ describe('a site that was down for six minutes', () => {
     ]);
     const second = new AbortController();
     const opening = guarded(region.settings.west, metrics, second.signal, (line) => said.push(line));
-    await expect.poll(closed, { timeout: 8000 }).toBe('0');
+    await expect.poll(closed, { timeout: 20_000 }).toBe('0');
     second.abort();
     await opening;
     expect(said.at(-1)).toMatch(

@@ -77,6 +77,9 @@ export function whyNotByWord(kind: ClosingKind, own: OwnRights, peer: PeerRights
   if (peer.state !== 'says') return null;
   if (peer.epoch.number > own.epoch.number)
     return `the peer answers and holds the newer epoch ${peer.epoch.number} of ${peer.epoch.site}: this site obeys it`;
+  // A move of its own may still be under way there, and finds out in its database only that it is over.
+  if (peer.epoch.number < own.epoch.number)
+    return `the peer answers and holds the older epoch ${peer.epoch.number}: it confirms this site once it has obeyed epoch ${own.epoch.number}, or its database is to be stopped first`;
   if (peer.epoch.number === own.epoch.number && compareEpoch(own.epoch, peer.epoch) !== 'same')
     return `the peer answers and holds epoch ${peer.epoch.number} of another move: a fork`;
   for (const half of own.halves) {

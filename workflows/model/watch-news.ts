@@ -172,27 +172,36 @@ function closedNews({ customer, site, closedBy }: Standing): News {
   };
 }
 
-function forkNews({ customer, site, fork }: Standing): News[] {
-  if (!fork) return [];
+/** Two moves hold one number, so that neither site obeys the other: until people decide, both may serve the same users. */
+function forkNews({ customer, site, fork }: Standing): News {
+  const of = { about: 'fork', usual: 'none', since: '' };
+  if (!fork)
+    return {
+      ...of,
+      value: 'none',
+      severity: 'info',
+      subject: `${customer}: no fork is seen from ${site} any more`,
+      text: `Next: tandem status --customer ${customer}`,
+    };
   const { number, here, there } = fork;
-  return [
-    {
-      about: 'fork',
-      value: `${number} ${there.site} ${there.move}`,
-      usual: '',
-      since: '',
-      severity: null,
-      subject: `${customer}: FORK at epoch ${number}, seen from ${site}`,
-      text: `Here it is that of ${here.site}, move ${here.move}; in the ${there.store} that of ${there.site}, move ${there.move}.`,
-    },
-  ];
+  return {
+    ...of,
+    value: `${number} ${there.site} ${there.move}`,
+    severity: 'critical',
+    subject: `${customer}: FORK at epoch ${number}, seen from ${site}: both sites may serve the same users`,
+    text: [
+      `Here it is that of ${here.site}, move ${here.move}; in the ${there.store} that of ${there.site}, move ${there.move}.`,
+      'Agree with the other control room which site goes on, and close the other one.',
+      `Next: tandem site close --customer ${customer} --site SITE --operator ID --key FILE --because TEXT`,
+    ].join('\n'),
+  };
 }
 
 export const newsOf = (standing: Standing): News[] => [
   ...peerNews(standing),
   ...healthNews(standing),
   closedNews(standing),
-  ...forkNews(standing),
+  forkNews(standing),
 ];
 
 export const knowing = (known: Known, news: readonly News[]): Known => ({

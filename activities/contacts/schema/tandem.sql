@@ -369,6 +369,9 @@ create table if not exists tandem.closed (
   tried_at timestamptz
 );
 
+-- Since when the peer has confirmed it, without a break: its service may go by what it read before for some seconds more.
+alter table tandem.closed add column if not exists confirmed_at timestamptz;
+
 -- When this site's worker last said that it lives, by this database's own clock: so long ago at the most the site was up.
 create table if not exists tandem.alive (
   customer text primary key,

@@ -10,6 +10,8 @@ import { answerOf, type Answer, type HalfRow } from './seen.ts';
 /** A peer as one look found it. */
 export interface Peer {
   told: Told[];
+  /** Its claims were read in its vault, this time. */
+  vaultRead: boolean;
   /** As it was looked at last: buckets are read less often while the database says that nothing is new. */
   vault: Told;
   database: Answer;
@@ -91,6 +93,7 @@ export async function lookAtPeer(
   const answers = beats?.answers === true || (claimed !== null && answerOf(claimed.observer) === 'answers');
   return {
     told,
+    vaultRead: spared === null && looked.observer.saw === 'answers',
     vault: looked,
     database: silent ? 'silent' : 'answers',
     rows:

@@ -25,8 +25,8 @@ export interface Seen {
     rows: readonly HalfRow[] | null;
     /** The newest epoch that its database holds. */
     epoch: Epoch | null;
-    /** Whether anything of it answered: its database, vault, Temporal service, client port or API, or a fresh beat. */
-    answered: boolean;
+    /** Whether its database or its vault was read: what would tell of a newer epoch. */
+    tells: boolean;
   };
   /** The witness itself, whatever it tells of the peer. A refusal is an answer. */
   witness: Answer | 'none';
