@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeResult, ProbedService, Provisioner } from '../../activities/probes/services/port.ts';
 import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
+import { freeze } from '../rig/freeze.ts';
 import { sql } from '../rig/sql.ts';
 import { clientsOf } from './clients.ts';
 import { DOMAIN, openService, type Running, type Service } from './world.ts';
@@ -148,7 +149,7 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
   });
 
   it('is red within its time-out at a frozen server, and over a database that does not answer', async () => {
-    process.kill(east.record.pid, 'SIGSTOP');
+    await freeze(east.record.pid);
     const began = performance.now();
     try {
       expect(await because(east.probe('remote-access', { limitMs: 5000 }))).toMatch(

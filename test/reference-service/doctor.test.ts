@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { inspectService } from '../../activities/services/inspect.ts';
 import { inspectModules } from '../../activities/services/modules.ts';
 import type { CustomerSettings, ManagementAccess, SiteSettings } from '../../activities/settings.ts';
+import { freeze } from '../rig/freeze.ts';
 import { DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 
 /** What `tandem doctor` says of an ejabberd that would betray a restore. */
@@ -188,7 +189,7 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
     expect(await found({ ...good, url: 'https://127.0.0.2:9/api' })).toEqual([
       expect.stringContaining('does not answer'),
     ]);
-    process.kill(service.processes.east.pid, 'SIGSTOP');
+    await freeze(service.processes.east.pid);
     expect(await found(good)).toEqual([expect.stringContaining('no whole answer within 4000 ms')]);
     process.kill(service.processes.east.pid, 'SIGCONT');
   });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeResult } from '../../activities/probes/services/port.ts';
 import { probeKnown } from '../../activities/probes/services/probe.ts';
+import { freeze } from '../rig/freeze.ts';
 import { address, DOMAIN, ejabberd, PASSWORD, startServiceSites, type ServiceSites } from '../rig/service.ts';
 
 /** Before a site is lost the other one can be asked whether it would know its users: by signing in there. */
@@ -45,7 +46,7 @@ describe.skipIf(ejabberd === null)('a user of the other half', () => {
   }, 20_000);
 
   it('is known while his own site is frozen', async () => {
-    process.kill(service.processes.east.pid, 'SIGSTOP');
+    await freeze(service.processes.east.pid);
     try {
       expect(await look()).toMatchObject({ ok: true, because: '' });
     } finally {

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { nodeOf } from '../../ops/reference-service/ejabberd/configuration.ts';
+import { freeze } from '../rig/freeze.ts';
 import { address, DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 
 /** The way between two ejabberd sites: order, presence, and a peer that takes no more. */
@@ -39,7 +40,7 @@ describe.skipIf(ejabberd === null)('the link between two sites', () => {
 
   it('that takes no more holds up nobody: the sender’s own session goes on, and he is told', async () => {
     const [anna, aron] = [await service.signIn('anna', 'east'), await service.signIn('aron', 'east')];
-    process.kill(service.processes.west.pid, 'SIGSTOP');
+    await freeze(service.processes.west.pid);
     // More than the buffers between the sites hold.
     const large = 'x'.repeat(60_000);
     for (let i = 0; i < 300; i += 1) anna.say(WENDY, large);
@@ -68,7 +69,7 @@ describe.skipIf(ejabberd === null)('the link between two sites', () => {
     const anna = await service.signIn('anna', 'east');
     await service.signIn('wendy', 'west');
     await expect.poll(() => anna.saw, { timeout: 5000 }).toContain(`${WENDY}: available`);
-    process.kill(service.processes.west.pid, 'SIGSTOP');
+    await freeze(service.processes.west.pid);
     await expect.poll(() => anna.saw.at(-1), { timeout: 20_000 }).toBe(`${WENDY}: unavailable`);
     expect(anna.ended).toBeNull();
   });

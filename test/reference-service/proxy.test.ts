@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { haproxySwitch } from '../../activities/traffic/haproxy.ts';
 import { stopProcess, type ProcessRecord } from '../../ops/embedded/processes.ts';
 import { findHaproxy, haproxySocket, startHaproxy } from '../../ops/reference-service/haproxy.ts';
+import { freeze } from '../rig/freeze.ts';
 import { freePort } from '../rig/ports.ts';
 import { address, DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 import type { Session } from '../rig/xmpp.ts';
@@ -114,7 +115,7 @@ describe.skipIf(ejabberd === null || findHaproxy() === null)('ejabberd behind HA
   it('one that is frozen is no longer given to other servers, within seconds, and the other one is all the while', async () => {
     const both = async (): Promise<string[]> => [await stateOf('s2s', 'east'), await stateOf('s2s', 'west')];
     await expect.poll(both, { timeout: 5000 }).toEqual(['UP', 'UP']);
-    process.kill(service.processes.east.pid, 'SIGSTOP');
+    await freeze(service.processes.east.pid);
     try {
       const start = performance.now();
       await expect.poll(async () => (await both())[0], { timeout: 9000 }).toBe('DOWN');
@@ -132,7 +133,7 @@ describe.skipIf(ejabberd === null || findHaproxy() === null)('ejabberd behind HA
     await lead(['east']);
     const anna = await come('anna');
     await lead(['east', 'west']);
-    process.kill(service.processes.east.pid, 'SIGSTOP');
+    await freeze(service.processes.east.pid);
     try {
       const start = performance.now();
       await expect.poll(() => anna.ended, { timeout: 9000 }).not.toBeNull();

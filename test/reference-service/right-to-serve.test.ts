@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { askService, rightsObeyed } from '../../activities/services/management.ts';
+import { freeze } from '../rig/freeze.ts';
 import type { Site } from '../rig/databases.ts';
 import { address, DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 import { sql } from '../rig/sql.ts';
@@ -112,7 +113,7 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
 
   it('comes with a row under the newest epoch: users of a dead site are served, those of this one notice nothing', async () => {
     const [anna, aron] = [await signIn('anna', 'east'), await signIn('aron', 'east')];
-    process.kill(service.processes.west.pid, 'SIGSTOP');
+    await freeze(service.processes.west.pid);
     // A peer that swallows packets: not even before it is known to be gone does it hold up anybody here.
     anna.say(`wendy@${DOMAIN}`, 'into the dark');
     anna.say(`aron@${DOMAIN}`, 'still here');
