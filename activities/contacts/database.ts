@@ -1,6 +1,7 @@
 import { setTimeout } from 'node:timers/promises';
 import { Pool, type PoolClient, type QueryResultRow } from 'pg';
 import { failure, failureKind, type FailureKind } from '../../workflows/model/failures.ts';
+import { Slots } from '../mover/slots.ts';
 import { PlainFault } from '../plain-fault.ts';
 
 /** SQLSTATE classes that a retry cannot mend, and the few that need words of their own. */
@@ -51,16 +52,22 @@ const TOO_MANY_CONNECTIONS = '53300';
 const AGAIN_MS = 100;
 
 const unheard = (): undefined => undefined;
+const never = new AbortController().signal;
 
 /** Connections to one database. `name` is what errors call it; the URL holds a password and is never printed. */
 export class Database {
   readonly name: string;
   private readonly pool: Pool;
   private readonly connectMs: number;
+  /** Whoever waits for one of ours waits for work to end, and not for a server that does not answer. */
+  private readonly slots: Slots;
+  private readonly waitMs: number;
 
   constructor(name: string, url: string, limits: DatabaseLimits) {
     this.name = name;
     this.connectMs = limits.connectMs;
+    this.slots = new Slots(limits.connections);
+    this.waitMs = limits.connectMs + limits.statementMs;
     this.pool = new Pool({
       connectionString: url,
       max: limits.connections,
@@ -81,6 +88,7 @@ export class Database {
 
   /** Runs `work` on one connection; a connection that failed is not used again. */
   async connection<T>(work: (client: PoolClient) => Promise<T>): Promise<T> {
+    const leave = await this.slot();
     let client: PoolClient | undefined;
     let broken = true;
     try {
@@ -95,6 +103,19 @@ export class Database {
     } finally {
       client?.off('error', unheard);
       client?.release(broken);
+      leave();
+    }
+  }
+
+  private async slot(): Promise<() => void> {
+    const seconds = this.waitMs / 1000;
+    try {
+      return await this.slots.take(this.slots.full ? AbortSignal.timeout(this.waitMs) : never);
+    } catch {
+      throw failure(
+        'database-unreachable',
+        `${this.name}: none of this process's connections was free for ${seconds} s`,
+      );
     }
   }
 

@@ -13,6 +13,11 @@ export class Slots {
     this.free = size;
   }
 
+  /** Whether whoever asks now has to wait. */
+  get full(): boolean {
+    return this.free <= 0;
+  }
+
   /** Resolves when there is a place; the answer gives it back. Rejects as the signal does. */
   async take(signal: AbortSignal): Promise<Leave> {
     signal.throwIfAborted();

@@ -44,6 +44,16 @@ describe('a server without a connection to spare', () => {
     await holder.end();
   });
 
+  it('is not what one waits for whose own process has many questions: they take turns, however long each lasts', async () => {
+    await holder.end();
+    const database = crowded(300);
+    const answers = Array.from({ length: 5 }, () =>
+      database.query<{ one: number }>('select 1 as one from pg_sleep(0.2)'),
+    );
+    expect((await Promise.all(answers)).flat()).toHaveLength(5);
+    await database.close();
+  });
+
   it('is left soon by whoever has nothing more to ask', async () => {
     await holder.end();
     const [first, second] = [crowded(1000), crowded(5000)];
