@@ -10,7 +10,8 @@ const LIMIT_MS = 3000;
 /** One database of one server: a peer's address that leads to this site's own would have a site confirm itself. */
 const WHICH = `(select pg_postmaster_start_time()::text || ' ' || oid from pg_database where datname = current_database()) as which`;
 
-interface Row {
+/** What `tandem.observe()` tells of one half; numbers as texts. */
+export interface ObservedRow {
   customer: string;
   half: string;
   site: string;
@@ -19,8 +20,9 @@ interface Row {
   claimed_by: string;
   move: string;
   open: boolean;
-  which: string;
 }
+
+type Row = ObservedRow & { which: string };
 
 /** Asks the peer's database who serves the customer. Never rejects, but when it is told to stop. */
 export async function askPeerRights(

@@ -1,11 +1,13 @@
 import type { Epoch } from '../../../workflows/model/epoch.ts';
 import { WITNESS_OBSERVER } from '../../../workflows/model/verdict.ts';
+import type { PeerHalf } from '../../../workflows/model/opening.ts';
 import type { PeerClaim } from '../../services/obey.ts';
+import type { ObservedRow } from '../../services/peer-rights.ts';
 import { look, OBSERVER_LIMIT_MS, type Told } from '../observers.ts';
 import { peerQuery } from '../peer.ts';
 import { claimInVault, claimInWitness, claimInZone, epochOf } from './claims.ts';
 import type { CustomerEyes, Eyes } from './eyes.ts';
-import { answerOf, type Answer, type HalfRow } from './seen.ts';
+import { answerOf, type Answer } from './seen.ts';
 
 /** A peer as one look found it. */
 export interface Peer {
@@ -15,24 +17,13 @@ export interface Peer {
   /** As it was looked at last: buckets are read less often while the database says that nothing is new. */
   vault: Told;
   database: Answer;
-  rows: HalfRow[] | null;
+  rows: PeerHalf[] | null;
   epoch: Epoch | null;
   clients: Answer | 'none';
   /** Claims of the peer in stores that this site believes. */
   claims: PeerClaim[];
   zone: Epoch | null;
   witness: Answer | 'none';
-}
-
-interface ObservedRow {
-  customer: string;
-  half: string;
-  site: string;
-  epoch: string;
-  newest: string;
-  claimed_by: string;
-  move: string;
-  open: boolean;
 }
 
 const SQL = 'select customer, half, site, epoch, newest, claimed_by, move, open from tandem.observe()';

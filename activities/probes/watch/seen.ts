@@ -1,4 +1,5 @@
 import type { Epoch } from '../../../workflows/model/epoch.ts';
+import type { PeerHalf } from '../../../workflows/model/opening.ts';
 import type { Isolation } from '../../../workflows/model/plan.ts';
 
 export type Answer = 'answers' | 'silent';
@@ -7,14 +8,6 @@ export type Observer = Isolation['observers'][number];
 /** A refusal is an answer; what could not be looked at is not silent. */
 export const answerOf = ({ saw }: Observer): Answer => (saw === 'unreachable' ? 'silent' : 'answers');
 
-/** What a site's database says of one half: who serves it, under which epoch, and whether that site is open for it. */
-export interface HalfRow {
-  half: string;
-  site: string;
-  epoch: number;
-  open: boolean;
-}
-
 /** What one look of the watch saw of a customer's two sites, for whoever decides by it. Of this look alone: nothing is settled. */
 export interface Seen {
   peer: {
@@ -22,7 +15,7 @@ export interface Seen {
     verdict: Isolation['verdict'];
     database: Answer;
     /** Null when its database is silent, or says nothing of this customer. */
-    rows: readonly HalfRow[] | null;
+    rows: readonly PeerHalf[] | null;
     /** The newest epoch that its database holds. */
     epoch: Epoch | null;
     /** Whether its database or its vault was read: what would tell of a newer epoch. */
