@@ -455,6 +455,13 @@ returns setof record language sql stable security definer set search_path = pg_c
   select f.customer, f.document, f.digest from tandem.identity i join tandem.filter_policy f on f.customer = i.customer
 $$;
 
+-- The policy that this site's service filters by. Behind a lock on the table the reading gives up within a second: the service has
+-- few connections, each reading that waits holds one, and sign-ins and block lists would wait behind it.
+create or replace function tandem.filter_in_force(out document text, out digest text)
+returns setof record language sql stable set search_path = pg_catalog set lock_timeout = '900ms' as $$
+  select f.document, f.digest from tandem.identity i join tandem.filter_policy f on f.customer = i.customer
+$$;
+
 -- A digest tells nobody's name. What this site goes by, for the peer to hold its own answer against.
 create or replace function tandem.observe_directory(out customer text, out at timestamptz, out users integer, out digest text, out digest_at timestamptz)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$

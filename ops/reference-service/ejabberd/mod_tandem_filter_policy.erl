@@ -61,7 +61,7 @@ start_reading(State) ->
 %% A policy | none | malformed | unread
 read(Host) ->
     case catch ejabberd_sql:sql_query(Host,
-        <<"select f.document, f.digest from tandem.identity i join tandem.filter_policy f on f.customer = i.customer">>) of
+        <<"select document, digest from tandem.filter_in_force()">>) of
         {selected, _, [[Document, Digest]]} -> parse(Document, Digest);
         {selected, _, []} -> none;
         _ -> unread % ejabberd's own log has the database's words.
