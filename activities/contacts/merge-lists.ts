@@ -1,15 +1,7 @@
+import type { ConflictRule } from '../../workflows/model/planned-move.ts';
 import type { Row, UserRows } from '../vault/record.ts';
 import { denialsBefore, denialsIn, keepsOrder, putInOrder } from './merge-order.ts';
-import {
-  compareTexts,
-  pick,
-  rowsBy,
-  textsOf,
-  threeBy,
-  type ConflictRule,
-  type MergeDifference,
-  type Three,
-} from './merge-rows.ts';
+import { compareTexts, pick, rowsBy, textsOf, threeBy, type MergeDifference, type Three } from './merge-rows.ts';
 import { nameOf, readItem, readList } from './privacy-items.ts';
 
 export interface MergedLists {

@@ -1,7 +1,6 @@
+import type { ConflictRule } from '../../workflows/model/planned-move.ts';
 import type { Row } from '../vault/record.ts';
 
-/** Whose word stands where the two sides say different things: the survivor's, that of the site that came home, nobody's yet. */
-export type ConflictRule = 'survivor' | 'home' | 'ask';
 export type Side = 'survivor' | 'salvage';
 
 /** Why something is as it is after a merge, where the three versions are not one. */

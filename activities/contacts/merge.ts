@@ -1,3 +1,4 @@
+import type { ConflictRule } from '../../workflows/model/planned-move.ts';
 import { noRows, type Row, type UserRows } from '../vault/record.ts';
 import { mergeLists } from './merge-lists.ts';
 import {
@@ -6,7 +7,6 @@ import {
   rowsBy,
   textsOf,
   threeBy,
-  type ConflictRule,
   type MergeDifference,
   type Side,
   type Three,

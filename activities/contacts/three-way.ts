@@ -1,10 +1,11 @@
+import type { ConflictRule } from '../../workflows/model/planned-move.ts';
 import { apart, Lookup } from '../vault/diff.ts';
 import type { OpenRecords } from '../vault/open.ts';
 import { encodeRecord, UserRecord, type UserRows } from '../vault/record.ts';
 import type { SnapshotIndex } from '../vault/snapshot-index.ts';
 import { batches } from './batches.ts';
 import { mergeUser, type Merged } from './merge.ts';
-import type { ConflictRule, MergeDifference } from './merge-rows.ts';
+import type { MergeDifference } from './merge-rows.ts';
 
 /** Users as they stand where they are served now. */
 export interface Survivor {

@@ -1,4 +1,5 @@
 import { failure, failureText } from '../../workflows/model/failures.ts';
+import { halfOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
@@ -35,10 +36,10 @@ export async function applyEntitlements(site: OwnSite, input: PlannedStep, signa
       `select count(*) filter (where tandem.entitled(username))::int as entitled,
               count(*) filter (where not tandem.entitled(username))::int as disabled
          from tandem.home where site = $1`,
-      [plan.decisions.from],
+      [halfOf(plan.decisions)],
     );
     const { entitled = 0, disabled = 0 } = rows[0] ?? {};
-    const summary = `${entitled} users of ${plan.decisions.from} are entitled, ${disabled} are not; ${result.summary}`;
+    const summary = `${entitled} users of ${halfOf(plan.decisions)} are entitled, ${disabled} are not; ${result.summary}`;
     return noteEffect(client, input, { ...result, summary, facts: { ...result.facts, entitled, disabled } });
   });
 }

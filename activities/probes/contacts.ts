@@ -1,4 +1,5 @@
 import { failure } from '../../workflows/model/failures.ts';
+import { halfOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { compareSnapshot } from '../contacts/compare.ts';
 import type { Database } from '../contacts/database.ts';
@@ -24,7 +25,7 @@ export async function probeContacts(
   const database = site.database(customer.id);
   const done = await doneBefore(database, input);
   if (done) return done;
-  const half = plan.decisions.from;
+  const half = halfOf(plan.decisions);
   const { users, unserved, quarantined, disabled } = await rightOf(database, half);
   const { vault, unproven = 0, ...rows } = await compareRows(site, input, { heartbeat, signal });
   const facts = {

@@ -1,4 +1,5 @@
 import type { Act } from '../../workflows/model/acts.ts';
+import { halfOf } from '../../workflows/model/plan.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
@@ -54,7 +55,7 @@ async function epochHeld(site: OwnSite, { key: { customer, epoch } }: PlannedSte
 }
 
 async function rightHeld(site: OwnSite, { key: { customer, epoch }, plan }: PlannedStep): Promise<Seen> {
-  const half = plan.decisions.from;
+  const half = halfOf(plan.decisions);
   const [row] = await site
     .database(customer)
     .query<{ site: string; epoch: string }>(

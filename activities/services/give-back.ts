@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import { halfOf } from '../../workflows/model/plan.ts';
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
 import { failure, failureText } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
@@ -26,7 +27,7 @@ export async function openSource(site: OwnSite, input: PlannedStep, signal?: Abo
   const database = site.database(id);
   const done = await doneBefore(database, input);
   if (done) return done;
-  const half = input.plan.decisions.from;
+  const half = halfOf(input.plan.decisions);
   const { epoch, missing } = await giveBack(site, input, signal);
   await handOver(customer, half, epoch, signal);
   const told = await obeyedBy(site, customer, half, signal);
@@ -46,7 +47,7 @@ async function giveBack(
   signal: AbortSignal | undefined,
 ): Promise<{ epoch: Epoch; missing: string }> {
   const { customer: id } = key;
-  const half = plan.decisions.from;
+  const half = halfOf(plan.decisions);
   const own = site.settings.site;
   const epoch: Epoch = { ...key.epoch, number: key.epoch.number + 1 };
   return site.database(id).transaction(async (client) => {
@@ -130,7 +131,7 @@ export async function sourceServes(
       peerDatabaseUrl,
       HAND_OVER_LIMIT_MS,
       sql,
-      [id, plan.decisions.from],
+      [id, halfOf(plan.decisions)],
       limit,
     );
   const [row] = await within(HAND_OVER_LIMIT_MS, `database of ${peer}`, ask, signal);

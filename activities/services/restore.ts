@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { failureKind, failureText, type FailureKind } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
-import type { RecoverySource } from '../../workflows/model/plan.ts';
+import { halfOf, type RecoverySource } from '../../workflows/model/plan.ts';
 import { tellPairs } from '../../workflows/model/subscriptions.ts';
 import { mendSubscriptions } from '../contacts/mend.ts';
 import { lockEpoch, restoreSnapshot } from '../contacts/restore.ts';
@@ -56,7 +56,7 @@ async function mend(
   work: LongWork,
 ): Promise<StepResult> {
   const { id, domain, limits, keys } = site.customer(key.customer);
-  const halves = { domain, lost: plan.decisions.from, current: site.settings.site };
+  const halves = { domain, lost: halfOf(plan.decisions), current: site.settings.site };
   const pairs = await mendSubscriptions(client, { customer: id, ...halves, limit: limits.contacts, keys, ...work });
   const told = tellPairs(pairs);
   return {
@@ -111,7 +111,7 @@ async function bringFrom(
     source.from === 'standby-copy'
       ? await restoreFromStandby(site, input, builder, work.signal)
       : await restoreFromVault(site, input, builder, work);
-  const half = plan.decisions.from;
+  const half = halfOf(plan.decisions);
   const { customer, epoch } = key;
   const waiting = await site.database(customer).connection((client) => quarantinedOf(client, half));
   const { from } = source;
@@ -135,7 +135,7 @@ async function restoreFromVault(
     const { written, users, ...counts } = await restoreSnapshot({
       database,
       snapshot: opened,
-      half: plan.decisions.from,
+      half: halfOf(plan.decisions),
       guard: { customer: key.customer, epoch: key.epoch },
       ledger: { snapshot: plan.source.snapshot, epoch: opened.manifest.epoch, keys: site.customer(key.customer).keys },
       seen: hear,

@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import { halfOf } from '../../workflows/model/plan.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepKey, StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
@@ -15,7 +16,12 @@ import type { PlannedStep } from './planned.ts';
  */
 export async function serveUsers(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const result = await giveRight(site, input, signal);
-  const told = await requireServed(site.settings, site.customer(input.key.customer), input.plan.decisions.from, signal);
+  const told = await requireServed(
+    site.settings,
+    site.customer(input.key.customer),
+    halfOf(input.plan.decisions),
+    signal,
+  );
   return told === '' ? result : { ...result, summary: `${result.summary}; ${told}` };
 }
 
@@ -23,7 +29,7 @@ async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal 
   const { key, plan } = input;
   const { id } = site.customer(key.customer);
   const own = site.settings.site;
-  const half = plan.decisions.from;
+  const half = halfOf(plan.decisions);
   const database = site.database(id);
   return database.transaction(async (client) => {
     await lockEpoch(client, database.name, id, key.epoch);

@@ -1,5 +1,5 @@
 import { failure } from '../../workflows/model/failures.ts';
-import type { Plan } from '../../workflows/model/plan.ts';
+import { halfOf, type Plan } from '../../workflows/model/plan.ts';
 import { withPeerVault } from '../probes/peer.ts';
 import { openSnapshot, type OpenSnapshot } from '../vault/open.ts';
 import type { Vault } from '../vault/port.ts';
@@ -65,7 +65,7 @@ async function open<T>(
       `snapshot ${snapshot.seq}: of ${point}, older than ${decisions.recoveryPoint}, which was signed`,
     );
   }
-  const homes = await homesOf(site, id, decisions.from);
+  const homes = await homesOf(site, id, halfOf(decisions));
   const records = opened.records(undefined, () => undefined);
   return work({ opened, records: ofHalf(records, homes), signal });
 }

@@ -1,4 +1,5 @@
 import { failure } from '../../workflows/model/failures.ts';
+import { halfOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { appliedSnapshot } from '../contacts/applied.ts';
 import { lockEpoch } from '../contacts/restore.ts';
@@ -40,7 +41,7 @@ export async function restoreFromStandby(
       'no-recovery-point',
       `standby copy of ${customer}: of ${applied?.point ?? 'no known time'}, older than ${decisions.recoveryPoint}, which was signed`,
     );
-  const half = decisions.from;
+  const half = halfOf(decisions);
   const guard = (client: Parameters<typeof lockEpoch>[0]): Promise<void> =>
     lockEpoch(client, database.name, customer, epoch);
   await judgeStandby({ database, keys, half }, guard, signal);
@@ -105,7 +106,7 @@ export async function compareWithLedger(site: OwnSite, { key, plan }: PlannedSte
   const { changed, elsewhere, unproven, asOf, contacts, aclItems } = await proveStandby({
     database: site.database(key.customer),
     keys,
-    half: plan.decisions.from,
+    half: halfOf(plan.decisions),
     snapshot: plan.source.snapshot,
     by: { site: site.settings.site, epoch: key.epoch.number },
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { mergeUser, type Versions } from '../../activities/contacts/merge.ts';
-import type { ConflictRule } from '../../activities/contacts/merge-rows.ts';
+import type { ConflictRule } from '../../workflows/model/planned-move.ts';
 import { noRows, type Row, type UserRows } from '../../activities/vault/record.ts';
 import { acl, contact, item, orders, PEERS, rowsOf, rules } from './versions.ts';
 

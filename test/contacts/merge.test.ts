@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { mergeUser, type Versions } from '../../activities/contacts/merge.ts';
-import type { ConflictRule } from '../../activities/contacts/merge-rows.ts';
+import type { ConflictRule } from '../../workflows/model/planned-move.ts';
 import type { Row, UserRows } from '../../activities/vault/record.ts';
 import { bytes, contact, denials, item, lost, PEERS, rowsOf, rules } from './versions.ts';
 

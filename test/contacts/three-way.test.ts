@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ConflictRule } from '../../activities/contacts/merge-rows.ts';
+import type { ConflictRule } from '../../workflows/model/planned-move.ts';
 import { applyStandby } from '../../activities/contacts/standby.ts';
 import { liveSurvivor, snapshotSurvivor } from '../../activities/contacts/survivors.ts';
 import {

@@ -1,9 +1,9 @@
-import type { ConflictRule } from '../../activities/contacts/merge-rows.ts';
+import { conflictRules } from '../../workflows/model/planned-move.ts';
 import { encodeRecord, noRows, type Row, type UserRows } from '../../activities/vault/record.ts';
 
 /** Versions of one user, and what the service would make of them. */
 
-export const rules: ConflictRule[] = ['survivor', 'home', 'ask'];
+export const rules = conflictRules;
 export const PEERS = ['ann@x.example', 'bob@x.example', 'cat@y.example'];
 
 export const contact = (jid: string, subscription = 'B', nick = ''): Row => [

@@ -1,5 +1,6 @@
 import type { Act, MoveKind, Service, StepArgument } from './acts.ts';
 import type { Condition } from './conditions.ts';
+import type { PlannedMove } from './planned-move.ts';
 import type { SnapshotId, Timestamp } from './snapshots.ts';
 
 /**
@@ -78,7 +79,7 @@ export interface RecoverySource {
 /** What people sign. Anything that would change their minds is in here; measures stand beside it. */
 export interface Decisions {
   format: 1;
-  kind: 'failover';
+  kind: 'failover' | 'relocate' | 'failback';
   customer: string;
   from: string;
   to: string;
@@ -100,9 +101,18 @@ export interface Decisions {
    */
   acceptances?: string[];
   users: number;
+  /** Of a relocate and a failback; a failover has none. */
+  planned?: PlannedMove;
   approvers: Approver[];
   approvalsNeeded: number;
 }
+
+/** The half whose users move: of a failover, that of the lost site. */
+export const halfOf = ({ from, planned }: Pick<Decisions, 'from' | 'planned'>): string => planned?.half ?? from;
+
+/** The site that runs the move, and claims its epoch. */
+export const claimantOf = ({ from, to, planned }: Pick<Decisions, 'from' | 'to' | 'planned'>): string =>
+  planned ? from : to;
 
 /** A decision by its name, and what it means for people. */
 export interface Named {

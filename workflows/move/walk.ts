@@ -1,7 +1,7 @@
 import { CancellationScope, condition } from '@temporalio/workflow';
 import { failureKind, failureText } from '../model/failures.ts';
 import { behind, type StepInput, type StepReport } from '../model/moves.ts';
-import type { Step } from '../model/plan.ts';
+import { claimantOf, type Step } from '../model/plan.ts';
 import { turnBackStart, turnBackStep } from '../model/turn-back.ts';
 import { perform } from './activities.ts';
 import { startFollowers } from './followers.ts';
@@ -141,7 +141,7 @@ class Walk {
   private inputOf(step: Step): StepInput {
     const { run } = this;
     const plan = run.currentPlan;
-    const epoch = { number: plan.decisions.epoch, site: plan.decisions.to, move: run.move };
+    const epoch = { number: plan.decisions.epoch, site: claimantOf(plan.decisions), move: run.move };
     const key = { customer: run.input.customer, epoch, step: step.id, round: run.step(step.id).round };
     return { key, act: step.act, plan: plan.digest };
   }

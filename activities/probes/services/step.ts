@@ -1,6 +1,6 @@
 import { failure } from '../../../workflows/model/failures.ts';
 import type { StepResult } from '../../../workflows/model/moves.ts';
-import type { Plan, Step } from '../../../workflows/model/plan.ts';
+import { halfOf, type Plan, type Step } from '../../../workflows/model/plan.ts';
 import { doneBefore, noteEffect } from '../../services/effects.ts';
 import type { PlannedStep } from '../../services/planned.ts';
 import type { OwnSite } from '../../services/site.ts';
@@ -38,7 +38,7 @@ export async function probeStep(
   if (done) return done;
   const { ms, facts } = await probeMoved(site, input, { service, signal });
   const result: StepResult = {
-    summary: `${service} works at ${site.settings.site} for users of ${plan.decisions.from}: seen in ${ms} ms`,
+    summary: `${service} works at ${site.settings.site} for users of ${halfOf(plan.decisions)}: seen in ${ms} ms`,
     facts: { service, ms, ...facts },
   };
   return database.transaction((client) => noteEffect(client, input, result));
