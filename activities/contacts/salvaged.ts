@@ -57,15 +57,6 @@ export async function noteSalvaged(
   );
 }
 
-/** The way home has committed: nobody needs the salvages of epochs before this one any more. */
-export async function releaseSalvages(client: PoolClient, customer: string, before: number): Promise<void> {
-  await client.query(
-    `update tandem.salvage set released_at = now()
-      where customer = $1 and epoch < $2 and manifest is not null and released_at is null`,
-    [customer, before],
-  );
-}
-
 /** Epochs whose salvages may be deleted, once they are old enough: all of it was released. */
 export async function releasedSalvages(database: Database, customer: string): Promise<ReadonlySet<number>> {
   const rows = await database.query<{ epoch: string }>(

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { applyStandby } from '../../activities/contacts/standby.ts';
-import { readUnsalvaged, releaseSalvages } from '../../activities/contacts/salvaged.ts';
+import { readUnsalvaged } from '../../activities/contacts/salvaged.ts';
 import { coverage, listSnapshots, newestSnapshot } from '../../activities/vault/catalog.ts';
 import {
   openSalvage,
@@ -77,6 +77,22 @@ const rowsOf = ({ bytes }: UserRecord): string =>
     .join();
 
 describe('at a site that came back', () => {
+  it('its database tells the peer what is due, what was salvaged, and what it holds applied', async () => {
+    await lose();
+    const told = () => world.sql('east', 'select * from tandem.observe_salvage()');
+    const at = { customer: CUSTOMER, half: 'east', epoch: '1' };
+    expect(await told()).toEqual([{ ...at, manifest: null, released: false }]);
+    const [done] = await salvage();
+    expect(await told()).toEqual([{ ...at, manifest: done?.manifest, released: false }]);
+    await turnOver();
+    expect(await told()).toHaveLength(1);
+    expect(await world.sql('east', 'select * from tandem.observe_applied()')).toEqual([]);
+    await applyAtEast();
+    expect(await world.sql('east', 'select * from tandem.observe_applied()')).toEqual([
+      expect.objectContaining({ customer: CUSTOMER, site: 'west', seq: '1', point: expect.any(Date) as Date }),
+    ]);
+  });
+
   it('no standby copy is applied over what was not salvaged', async () => {
     const name = await lose();
     await turnOver();
@@ -210,7 +226,16 @@ describe('retention', () => {
     expect(await world.clean('east', later)).toMatchObject({ salvages: { pinned: 1 } });
     expect(await kept()).toEqual(before);
     await salvage();
-    await world.databases.east.transaction((client) => releaseSalvages(client, CUSTOMER, 3));
+    const release = () => world.sql('east', `select tandem.release_salvages('${CUSTOMER}', 'east', 3)::int as n`);
+    // Not home yet: west serves the half, and then east would by an older epoch than it knows.
+    expect(await release()).toEqual([{ n: 0 }]);
+    await turnOver();
+    expect(await release()).toEqual([{ n: 0 }]);
+    await world.sql('east', "update tandem.serving set site = 'east', epoch = 3 where half = 'east'");
+    expect(await release()).toEqual([{ n: 0 }]);
+    await world.sql('east', 'update tandem.epoch set number = 3');
+    expect(await release()).toEqual([{ n: 1 }]);
+    expect(await release()).toEqual([{ n: 0 }]);
     expect(await world.clean('east', { now: () => Date.now() + 30 * DAY })).toMatchObject({ salvages: { kept: 1 } });
     expect(await kept()).toEqual(before);
     const others = (await world.everything('east')).filter((key) => !key.includes('/salvage/'));

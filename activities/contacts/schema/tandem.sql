@@ -468,6 +468,25 @@ returns setof record language sql stable security definer set search_path = pg_c
   select a.customer, a.at, a.users, a.digest, a.digest_at from tandem.identity i join tandem.directory_answer a on a.customer = i.customer
 $$;
 
+-- Which snapshots of which site the standby copy here holds whole.
+create or replace function tandem.observe_applied(out customer text, out site text, out gen bigint, out seq bigint, out manifest text, out point timestamptz)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select a.customer, a.site, a.gen, a.seq, a.manifest, a.point from tandem.identity i join tandem.applied a on a.customer = i.customer
+$$;
+
+-- What was changed here and nowhere else: `manifest` null while it is to be salvaged yet.
+create or replace function tandem.observe_salvage(out customer text, out half text, out epoch bigint, out manifest text, out released boolean)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select s.customer, s.half, s.epoch, s.manifest, s.released_at is not null from tandem.identity i join tandem.salvage s on s.customer = i.customer
+  union all
+  -- Served here under an older epoch than the newest one.
+  select s.customer, s.half, s.epoch, null, false
+    from tandem.identity i
+    join tandem.serving s on s.customer = i.customer and s.site = i.site
+    join tandem.epoch e on e.customer = s.customer and s.epoch < e.number
+   where not exists (select from tandem.salvage d where d.customer = s.customer and d.half = s.half and d.epoch = s.epoch)
+$$;
+
 -- Takes a newer epoch and leaves every serving row behind it: closed at once, in one transaction. Refuses an older one.
 create or replace function tandem.fence(for_customer text, epoch_number bigint, claiming_site text, claiming_move text)
 returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
@@ -510,10 +529,29 @@ begin
   return query select 'open', epoch_number;
 end $$;
 
+-- The way home of a half has committed: what was salvaged of it under epochs before that one is needed no more. Only where this site
+-- has the right to serve the half under that epoch, or a newer one; what is not salvaged stays due. Answers how many it let go.
+create or replace function tandem.release_salvages(for_customer text, for_half text, before_epoch bigint)
+returns bigint language sql security definer set search_path = pg_catalog as $$
+  with released as (
+    update tandem.salvage s set released_at = now()
+      from tandem.identity i
+      join tandem.serving r on r.customer = i.customer and r.site = i.site
+      join tandem.epoch e on e.customer = r.customer and e.number = r.epoch
+     where i.customer = for_customer and r.half = for_half and r.epoch >= before_epoch
+       and s.customer = r.customer and s.half = r.half and s.epoch < before_epoch
+       and s.manifest is not null and s.released_at is null
+    returning s.epoch)
+  select count(*) from released
+$$;
+
 revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
+revoke all on function tandem.release_salvages(text, text, bigint) from public;
 revoke all on function tandem.observe() from public;
 revoke all on function tandem.observe_filter() from public;
 revoke all on function tandem.observe_directory() from public;
+revoke all on function tandem.observe_applied() from public;
+revoke all on function tandem.observe_salvage() from public;
 revoke all on function tandem.fence(text, bigint, text, text) from public;
 do $$ begin
   if exists (select from pg_roles where rolname = 'tandem_peer') then
@@ -521,8 +559,11 @@ do $$ begin
     grant execute on function tandem.observe() to tandem_peer;
     grant execute on function tandem.observe_filter() to tandem_peer;
     grant execute on function tandem.observe_directory() to tandem_peer;
+    grant execute on function tandem.observe_applied() to tandem_peer;
+    grant execute on function tandem.observe_salvage() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.hand_over(text, text, bigint, text, text) to tandem_peer;
+    grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.
   if exists (select from pg_roles where rolname = 'tandem_service') then
