@@ -2,7 +2,8 @@ import type { Readiness } from '../workflows/model/readiness.ts';
 import type { ContinuityTestInput, TestReceipt, Turn } from '../workflows/model/continuity.ts';
 import type {
   ClosedMove,
-  FailoverInput,
+  MoveInput,
+  MoveWorkflow,
   FailoverReport,
   JournalEntry,
   Resumed,
@@ -88,14 +89,21 @@ export interface PullResult {
   unsalvaged?: number;
 }
 
+/** A move as its run tells of it: a failover, when it names no workflow. */
+interface OfWorkflow {
+  workflow?: MoveWorkflow;
+}
+
 export interface FailoverActivities extends Record<PerformedAct, (input: StepInput) => Promise<StepResult>> {
   /** Takes the customer's one slot, or names the move that holds it; with `resume`, takes that move over from its run. */
-  'claim-move'(input: { input: FailoverInput; run: string; workflowId: string; at: Timestamp }): Promise<ClaimResult>;
+  'claim-move'(
+    input: { input: MoveInput; run: string; workflowId: string; at: Timestamp } & OfWorkflow,
+  ): Promise<ClaimResult>;
   /**
    * Looks at the world and binds the runbook to it. The same world gives the same digest, and one that has only drifted
    * keeps that of the plan which people have signed in this move.
    */
-  'make-plan'(input: { input: FailoverInput; declaredAt: Timestamp; move?: string }): Promise<Plan>;
+  'make-plan'(input: { input: MoveInput; declaredAt: Timestamp; move?: string } & OfWorkflow): Promise<Plan>;
   /** Looks whether a step's effect stands, whoever made it; changes nothing. */
   'check-effect'(input: StepInput): Promise<{ seen: boolean; summary: string }>;
   /**

@@ -4,67 +4,105 @@ import {
   type Client,
   type WorkflowHandle,
 } from '@temporalio/client';
-import type { ClosedMove, FailoverInput, FailoverStatus } from '../workflows/model/moves.ts';
-import { failoverId, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import {
+  moveName,
+  type ClosedMove,
+  type FailoverInput,
+  type FailoverStatus,
+  type MoveInput,
+  type MoveName,
+  type MoveWorkflow,
+} from '../workflows/model/moves.ts';
+import { moveId, searchAttributes, taskQueue } from '../workflows/model/names.ts';
 import { endPhases } from '../workflows/model/phases.ts';
 import { Fault } from './fault.ts';
 import { pause } from './temporal.ts';
 
-/** The failover of a customer, as operators and tests drive it. */
+/** The moves of a customer, as operators and tests drive them. */
 
-export type FailoverHandle = WorkflowHandle<(input: FailoverInput) => Promise<ClosedMove>>;
+type Move = (input: MoveInput) => Promise<ClosedMove>;
 
-export function failoverHandle(client: Client, customer: string): FailoverHandle {
-  return client.workflow.getHandle<(input: FailoverInput) => Promise<ClosedMove>>(failoverId(customer));
-}
+/** Of the run of a move, whichever workflow that has. */
+export type FailoverHandle = WorkflowHandle<Move>;
 
-/**
- * Declares a site lost. A customer has one failover at a time: a second start names the one that runs. One that has ended
- * and only waits for its vault is ended: the worker seals what it leaves.
- */
-export async function startFailover(
+export const workflowOf = (name: MoveName): MoveWorkflow => (name === 'failover' ? name : 'relocate');
+
+export const moveHandle = (client: Client, workflow: MoveWorkflow, customer: string): FailoverHandle =>
+  client.workflow.getHandle<Move>(moveId(workflow, customer));
+
+export const failoverHandle = (client: Client, customer: string): FailoverHandle =>
+  moveHandle(client, 'failover', customer);
+
+/** Declares a site lost; see `startMove`. */
+export const startFailover = (
   client: Client,
   site: string,
   input: FailoverInput,
-  { replace = false } = {},
+  options: { replace?: boolean } = {},
+): Promise<FailoverHandle> => startMove(client, site, 'failover', input, options);
+
+/**
+ * Asks for a move. A customer has one of a workflow at a time: a second start names the one that runs. One that has ended
+ * and only waits for its vault is ended: the worker seals what it leaves.
+ */
+export async function startMove(
+  client: Client,
+  site: string,
+  workflow: MoveWorkflow,
+  input: MoveInput,
+  { replace = false }: { replace?: boolean } = {},
 ): Promise<FailoverHandle> {
+  const { customer, from, half, to } = input;
+  const name = moveName(workflow, input);
   try {
-    await client.workflow.start<(input: FailoverInput) => Promise<ClosedMove>>('failover', {
-      workflowId: failoverId(input.customer),
+    await client.workflow.start<Move>(workflow, {
+      workflowId: moveId(workflow, customer),
       taskQueue: taskQueue(site),
       args: [input],
       workflowIdConflictPolicy: replace ? 'TERMINATE_EXISTING' : 'FAIL',
-      typedSearchAttributes: [{ key: searchAttributes.customer, value: input.customer }],
-      staticSummary: `${input.customer}: ${input.from} is lost, ${site} takes over`,
-      staticDetails: `Declared by ${input.requestedBy}: ${input.reason}`,
+      typedSearchAttributes: [{ key: searchAttributes.customer, value: customer }],
+      staticSummary:
+        workflow === 'failover'
+          ? `${customer}: ${from} is lost, ${site} takes over`
+          : `${customer}: ${name}, users of ${half} from ${from} to ${to}`,
+      staticDetails: `${workflow === 'failover' ? 'Declared' : 'Asked for'} by ${input.requestedBy}: ${input.reason}`,
     });
   } catch (error) {
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
-    const handle = failoverHandle(client, input.customer);
+    const handle = moveHandle(client, workflow, customer);
     const there = await handle.query<FailoverStatus>('status').catch(() => null); // One that answers nobody is not ended.
     if (!replace && there?.notSealed && endPhases.includes(there.phase))
-      return startFailover(client, site, input, { replace: true });
+      return startMove(client, site, workflow, input, { replace: true });
+    const running = there?.kind ?? workflow;
     throw new Fault(
-      `failover of ${input.customer}: one is already running`,
-      `\`tandem failover watch --customer ${input.customer}\` shows where it stands.`,
+      `${name} of ${customer}: ${running === name ? 'one' : `a ${running}`} is already running`,
+      `\`tandem ${running} watch --customer ${customer}\` shows where it stands.`,
     );
   }
-  return failoverHandle(client, input.customer);
+  return moveHandle(client, workflow, customer);
 }
+
+/** Goes on with a failover; see `resumeMove`. */
+export const resumeFailover = (
+  client: Client,
+  site: string,
+  customer: string,
+  options: { replace?: boolean } = {},
+): Promise<FailoverHandle> => resumeMove(client, site, { workflow: 'failover', customer }, options);
 
 /**
  * Goes on with the move that holds the customer's slot, from its journal: after a terminate, on an empty Temporal service,
  * or with another build. `replace`: a run that is there is ended first, in the same call.
  */
-export async function resumeFailover(
+export async function resumeMove(
   client: Client,
   site: string,
-  customer: string,
-  { replace = false } = {},
+  { workflow, customer }: { workflow: MoveWorkflow; customer: string },
+  { replace = false }: { replace?: boolean } = {},
 ): Promise<FailoverHandle> {
   try {
-    await client.workflow.start<(input: { customer: string; resume: true }) => Promise<ClosedMove>>('failover', {
-      workflowId: failoverId(customer),
+    await client.workflow.start<(input: { customer: string; resume: true }) => Promise<ClosedMove>>(workflow, {
+      workflowId: moveId(workflow, customer),
       taskQueue: taskQueue(site),
       args: [{ customer, resume: true }],
       workflowIdConflictPolicy: replace ? 'TERMINATE_EXISTING' : 'FAIL',
@@ -75,10 +113,10 @@ export async function resumeFailover(
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     throw new Fault(
       `resume of ${customer}: a run of it is there`,
-      `\`tandem failover watch --customer ${customer}\` follows it. Is it paused? Then \`tandem failover resume --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more or its workflow task fails again and again? Then \`tandem failover resume --take-over\` ends it and goes on.`,
+      `\`tandem ${workflow} watch --customer ${customer}\` follows it. Is it paused? Then \`tandem ${workflow} resume --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more or its workflow task fails again and again? Then \`tandem ${workflow} resume --take-over\` ends it and goes on.`,
     );
   }
-  return failoverHandle(client, customer);
+  return moveHandle(client, workflow, customer);
 }
 
 /** What the run says of itself; also of one that has ended, for as long as Temporal keeps it. */
@@ -86,7 +124,7 @@ export async function failoverStatus(handle: FailoverHandle): Promise<FailoverSt
   try {
     return await handle.query<FailoverStatus>('status');
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) throw noFailover(handle.workflowId.slice('failover/'.length));
+    if (error instanceof WorkflowNotFoundError) throw noFailover(handle.workflowId);
     // An empty Temporal service: its first worker prepares it.
     if (error instanceof Error && error.message.startsWith('Namespace not found'))
       throw new Fault(
@@ -97,17 +135,23 @@ export async function failoverStatus(handle: FailoverHandle): Promise<FailoverSt
   }
 }
 
-export function noFailover(customer: string): Fault {
+/** `workflowId`: as `moveId` gives it. */
+export function noFailover(workflowId: string): Fault {
+  const [workflow = '', customer = ''] = workflowId.split('/');
+  const start =
+    workflow === 'failover'
+      ? `\`tandem failover start --customer ${customer} --from SITE --reason TEXT --requested-by ID --isolation TEXT\` declares one`
+      : `\`tandem relocate|failback start --customer ${customer} --to SITE --reason TEXT --requested-by ID\` asks for one`;
   return new Fault(
-    `failover of ${customer}: none is known to this site's Temporal service`,
-    `\`tandem failover start --customer ${customer} --from SITE --reason TEXT --requested-by ID --isolation TEXT\` declares one; \`tandem failover report\` reads the vault.`,
+    `${workflow} of ${customer}: none is known to this site's Temporal service`,
+    `${start}; \`tandem ${workflow} report\` reads the vault.`,
   );
 }
 
 /** Why a move stands although its status says that it goes on: its run failed, or somebody ended it. Null when it runs. */
 export async function standsBecause(
   handle: FailoverHandle,
-  { customer, phase }: Pick<FailoverStatus, 'customer' | 'phase'>,
+  { customer, phase, kind = 'failover' }: Pick<FailoverStatus, 'customer' | 'phase' | 'kind'>,
 ): Promise<Error | null> {
   if (endPhases.includes(phase)) return null;
   const { name } = (await handle.describe()).status;
@@ -118,8 +162,8 @@ export async function standsBecause(
       (error: Error) => error,
     );
   return new Fault(
-    `failover of ${customer}: its run is ${name.toLowerCase().replaceAll('_', ' ')}; it stood in phase ${phase}, and its move holds the slot`,
-    `\`tandem failover resume --customer ${customer}\` goes on from its journal: what was signed and done counts.`,
+    `${kind} of ${customer}: its run is ${name.toLowerCase().replaceAll('_', ' ')}; it stood in phase ${phase}, and its move holds the slot`,
+    `\`tandem ${kind} resume --customer ${customer}\` goes on from its journal: what was signed and done counts.`,
   );
 }
 

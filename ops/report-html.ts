@@ -1,18 +1,8 @@
 import { actsForCustomers } from '../workflows/model/acts.ts';
 import type { FailoverReport } from '../workflows/model/moves.ts';
-import { duration } from '../workflows/model/rto.ts';
-import { describePairs, pairsOf } from '../workflows/model/subscriptions.ts';
+import { claimed, costs, moment, outcomes } from './report-words.ts';
 
 /** A report for people who were not there: as one page, and as a notice to the customer. */
-
-const outcomes: Record<FailoverReport['outcome'], string> = {
-  closed: 'The users were moved, and every check passed.',
-  'closed-with-gaps': 'The move ended with gaps: not every step was done.',
-  aborted: 'The move was stopped before anybody was moved.',
-  'turned-back':
-    'The move was turned back before anybody was moved; the site that was given up serves its users again.',
-  superseded: 'A newer move took over; this one ended without finishing.',
-};
 
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
@@ -21,45 +11,6 @@ function text(value: string | number): string {
   return String(value)
     .replaceAll(/[&<>"']/g, (c) => escapes[c] ?? '')
     .replaceAll(/(?![\n\t])[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '');
-}
-
-const moment = (iso: string | null): string => (iso === null ? 'never' : `${iso.slice(0, 19).replace('T', ' ')} UTC`);
-const count = (n: number, what: string): string => `${n.toLocaleString('en')} ${what}`;
-
-function timeCost({ rtoMs, rtoPromiseMs, servedAt, disruptedAt }: FailoverReport): string {
-  const promise = rtoPromiseMs === null ? '' : ` The promise is ${duration(rtoPromiseMs)}.`;
-  if (rtoMs === null && servedAt !== null)
-    return `${duration(Date.parse(servedAt) - Date.parse(disruptedAt))} from the loss until the users were served; the check after it did NOT pass.${promise}`;
-  if (rtoMs === null) return `The service was not brought back by this move.${promise}`;
-  const kept = rtoPromiseMs === null ? '' : rtoMs <= rtoPromiseMs ? ' It was kept.' : ' It was NOT kept.';
-  return `${duration(rtoMs)} from the loss until the users were served and checked.${promise}${kept}`;
-}
-
-function dataCost({ recoveryPoint, recoveryPointAgeMs, servedAt, steps: all }: FailoverReport): string {
-  if (servedAt === null) return 'None by this move: nobody was moved.';
-  if (all.some((s) => s.act === 'restore-contacts' && s.state === 'skipped'))
-    return 'Not known: contacts and block lists are what the survivor held; this move restored none.';
-  if (recoveryPoint === null || recoveryPointAgeMs === null) return 'Not known: no copy of the data was used.';
-  return `The changes of the last ${duration(recoveryPointAgeMs)} before the loss: the copy used is of ${moment(recoveryPoint)}.`;
-}
-
-function compared({ mismatches }: FailoverReport): string {
-  if (mismatches === null) return 'The rows were not compared with the copy.';
-  return mismatches === 0
-    ? 'Every row was compared with the copy: none differs.'
-    : `${count(mismatches, 'rows')} DIFFER from the copy.`;
-}
-
-const restored = ({ restored: r }: FailoverReport): string =>
-  r === null
-    ? 'Nothing was restored.'
-    : `${count(r.users, 'users')}, ${count(r.contacts, 'contacts')}, ${count(r.aclItems, 'entries of block lists')}.`;
-
-/** Whether contact lists were brought to what the other side of each contact says; nothing where nobody looked. */
-export function subscriptions({ steps: all }: FailoverReport): [string, string][] {
-  const step = all.find((s) => s.act === 'restore-contacts' && s.state === 'done');
-  const counts = step ? pairsOf(step.facts) : null;
-  return counts === null ? [] : [['Subscriptions', `${describePairs(counts)}.`]];
 }
 
 /** What was left undone, and what is never done: nobody should take silence for success. */
@@ -108,10 +59,13 @@ function alone({ breakGlass: b }: FailoverReport): string {
   return `<p class="outcome"><strong>${text(what)}: ${text(b.operator)} broke the glass.</strong> ${text(`${b.because}; ${paged}; ${end}.`)}</p>\n`;
 }
 
+const lostRow = (r: FailoverReport): [string, string] => ['Site lost', `${r.from}, ${moment(r.disruptedAt)}`];
+
 /** One file that loads nothing: whatever stands in the report is shown as text. */
 export function reportHtml(r: FailoverReport): string {
   const approvals = r.approvals.map((a) => `${a.operator}, ${moment(a.at)}`);
-  const title = `Failover of ${r.customer}: ${r.from} to ${r.to || 'nowhere'}`;
+  const name = r.kind ?? 'failover';
+  const title = `${name.charAt(0).toUpperCase()}${name.slice(1)} of ${r.customer}: ${r.from} to ${r.to || 'nowhere'}`;
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -128,20 +82,14 @@ export function reportHtml(r: FailoverReport): string {
 ${alone(r)}<h2>What happened, and when</h2>
 ${rows([
   ['Reason', r.reason],
-  ['Site lost', `${r.from}, ${moment(r.disruptedAt)}`],
-  ['Declared', `${moment(r.declaredAt)}, by ${r.requestedBy}`],
+  ...(r.kind ? [] : [lostRow(r)]),
+  [r.kind ? 'Asked for' : 'Declared', `${moment(r.declaredAt)}, by ${r.requestedBy}`],
   ['Approved', moment(r.approvedAt)],
   ['Users served again', r.servedAt === null ? 'not by this move' : `${moment(r.servedAt)}, at ${r.to}`],
   ['Ended', moment(r.endedAt)],
 ])}
 <h2>What it cost</h2>
-${rows([
-  ['Time', timeCost(r)],
-  ['Data', dataCost(r)],
-  ['Brought back', restored(r)],
-  ...subscriptions(r),
-  ['Checked', compared(r)],
-])}
+${rows(costs(r))}
 <h2>Who approved</h2>
 ${items(approvals, 'Nobody: nothing was changed, or the approvals were void when it ended.')}
 <h2>What was not tested or restored</h2>
@@ -176,20 +124,15 @@ export function reportNotice(r: FailoverReport): string {
   const lines = [
     `Notice to ${r.customer}`,
     '',
-    `Site ${r.from} of your service was lost at ${moment(r.disruptedAt)}.`,
+    r.kind
+      ? `Users of your service were to move from site ${r.from} to site ${r.to}, as planned (${r.kind}).`
+      : `Site ${r.from} of your service was lost at ${moment(r.disruptedAt)}.`,
     moved
-      ? `Its users have been served at site ${r.to} since ${moment(r.servedAt)}.`
-      : `Its users were not moved: ${outcomes[r.outcome]}`,
+      ? `${r.kind ? 'They' : 'Its users'} have been served at site ${r.to} since ${moment(r.servedAt)}.`
+      : `${r.kind ? 'They' : 'Its users'} were not moved: ${outcomes[r.outcome]}`,
     '',
-    `Time: ${timeCost(r)}`,
-    ...(moved
-      ? [
-          `Data: ${dataCost(r)}`,
-          `Brought back: ${restored(r)}`,
-          ...subscriptions(r).map((row) => row.join(': ')),
-          `Checked: ${compared(r)}`,
-        ]
-      : []),
+    // What came back is of interest where somebody was moved.
+    ...(moved ? costs(r) : costs(r).slice(0, 1)).map((row) => row.join(': ')),
     '',
     'Not tested or not restored:',
     ...(moved ? leftForCustomer(r) : ['nothing was changed by this move']).map((l) => `- ${l}`),
@@ -204,11 +147,3 @@ const leftForCustomer = (r: FailoverReport): string[] => [
   ...new Set(r.steps.filter((s) => s.state !== 'done').map((s) => `Not completed: ${actsForCustomers[s.act]}`)),
   ...r.notTested,
 ];
-
-/** In which stores the claim stands, beside the survivor's database. */
-function claimed({ claims = [] }: FailoverReport): string {
-  const [held, missing] = [claims.filter((c) => c.claimed), claims.filter((c) => !c.claimed)].map((list) =>
-    list.map((c) => `the ${c.store}`).join(' and '),
-  );
-  return `${held ? `, also claimed in ${held}` : ''}${missing ? `; not in ${missing}` : ''}`;
-}

@@ -102,7 +102,7 @@ export async function sendVerb(
       throw new Fault(
         `${v.verb} refused: ${reason}`,
         remedyFor(reason) ??
-          `\`tandem failover watch --customer ${handle.workflowId.slice('failover/'.length)}\` shows the plan and what is asked.`,
+          `\`tandem ${handle.workflowId.replace('/', ' watch --customer ')}\` shows the plan and what is asked.`,
       );
     }
     if (error instanceof WorkflowNotFoundError) throw await notRunning(handle, v.verb);
@@ -112,11 +112,11 @@ export async function sendVerb(
 
 /** Whom a word does not reach: a move that has ended, or none. */
 async function notRunning(handle: FailoverHandle, verb: Verb): Promise<Fault> {
-  const customer = handle.workflowId.slice('failover/'.length);
+  const [workflow, customer] = handle.workflowId.split('/');
   const run = await handle.describe().catch(() => null);
-  if (run === null) return noFailover(customer);
+  if (run === null) return noFailover(handle.workflowId);
   return new Fault(
-    `${verb} refused: the failover of ${customer} is not running, it is ${run.status.name.toLowerCase().replaceAll('_', ' ')}`,
-    `\`tandem failover report --customer ${customer}\` shows how it ended; one that was terminated goes on by \`tandem failover resume --customer ${customer}\`.`,
+    `${verb} refused: the ${workflow} of ${customer} is not running, it is ${run.status.name.toLowerCase().replaceAll('_', ' ')}`,
+    `\`tandem ${workflow} report --customer ${customer}\` shows how it ended; one that was terminated goes on by \`tandem ${workflow} resume --customer ${customer}\`.`,
   );
 }

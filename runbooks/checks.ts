@@ -20,6 +20,7 @@ export function stepFaults(steps: readonly Step[], kind: MoveKind, rtoMs: number
     ...steps.flatMap((step) => ofStep(step, steps, kind)),
     ...outOfOrder(steps, kind).map(({ step, text }) => ({ step, field: 'needs' as const, text })),
     ...unarchived(steps),
+    ...uncopied(steps, kind),
     ...tooLong(steps, kind, rtoMs),
   ];
 }
@@ -65,6 +66,21 @@ function unarchived(steps: readonly Step[]): StepFault[] {
           text: `serve-users must need ${a.id} (archiving), itself or through others: nothing is delivered unarchived`,
         })),
     );
+}
+
+/** What users change up to the draining goes along: a copy is taken after it, and before they are served elsewhere. */
+function uncopied(steps: readonly Step[], kind: MoveKind): StepFault[] {
+  if (kind !== 'relocate' && kind !== 'failback') return [];
+  const drain = steps.find((s) => s.act === 'drain-sessions');
+  const copies = steps.filter((s) => s.act === 'take-snapshot' && drain && behind(steps, s).has(drain.id));
+  return steps
+    .filter((s) => s.act === 'serve-users')
+    .filter((serve) => drain && !copies.some((copy) => behind(steps, serve).has(copy.id)))
+    .map((serve) => ({
+      step: serve.id,
+      field: 'needs' as const,
+      text: `serve-users must need a take-snapshot that needs ${drain?.id} (drain-sessions): the last changes are brought over in between`,
+    }));
 }
 
 /** The longest way through the steps within the RTO, one attempt each; people are not counted. */

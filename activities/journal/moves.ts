@@ -1,10 +1,10 @@
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
-import type { FailoverInput, JournalEntry } from '../../workflows/model/moves.ts';
+import { moveName, type JournalEntry, type MoveInput, type MoveWorkflow } from '../../workflows/model/moves.ts';
 import { canonicalJson } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { requireIdentity } from '../contacts/prepare.ts';
-import { checkDeclarer, checkInput } from '../services/input.ts';
+import { checkDeclarer, checkInput, checkRelocateInput } from '../services/input.ts';
 import { claimAgain } from '../services/claims.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { ClaimResult } from '../types.ts';
@@ -24,15 +24,17 @@ export function checkMove(move: unknown): asserts move is string {
 
 interface MoveRow {
   move: string;
+  kind: string;
   workflow_id: string;
   phase: string;
-  input: FailoverInput;
+  input: MoveInput;
   started_at: Date;
   ended_at: Date | null;
 }
 
 interface Claim {
-  input: FailoverInput;
+  input: MoveInput;
+  workflow?: MoveWorkflow;
   run: string;
   workflowId: string;
   at: Timestamp;
@@ -44,21 +46,22 @@ interface Claim {
  * has the id of its first run; `resume` takes over the move that holds the slot, and the run that had it writes no more.
  */
 export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResult> {
-  const { input, run, at } = claim;
+  const { input, run, at, workflow = 'failover' } = claim;
   checkMove(run);
   if (input?.resume === true) return takeOver(site, claim);
-  const { customer } = checkInput(site, input, Date.parse(at));
-  checkDeclarer(site, input);
+  const { customer } =
+    workflow === 'failover' ? checkInput(site, input, Date.parse(at)) : checkRelocateInput(site, input);
+  checkDeclarer(site, workflow, input);
   return site.database(customer.id).transaction(async (client) => {
     await requireIdentity(client, customer.id, site.settings.site);
     // Waits for a claim that is under way, and then finds it: the index admits one live move.
     await client.query(
       `insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at, run)
-       values ($1, $2, 'failover', $3, 'declared', $4, $5, $1) on conflict do nothing`,
-      [run, customer.id, claim.workflowId, canonicalJson(input), at],
+       values ($1, $2, $6, $3, 'declared', $4, $5, $1) on conflict do nothing`,
+      [run, customer.id, claim.workflowId, canonicalJson(input), at, moveName(workflow, input)],
     );
     const { rows } = await client.query<MoveRow>(
-      `select move, workflow_id, phase, started_at, ended_at from tandem.move
+      `select move, kind, workflow_id, phase, started_at, ended_at from tandem.move
         where move = $1 or (customer = $2 and ended_at is null) order by move = $1 desc`,
       [run, customer.id],
     );
@@ -71,13 +74,14 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
   });
 }
 
-async function takeOver(site: OwnSite, { input, run, workflowId }: Claim): Promise<ClaimResult> {
+async function takeOver(site: OwnSite, { input, run, workflowId, workflow = 'failover' }: Claim): Promise<ClaimResult> {
   const { id } = site.customer(input.customer);
   return site.database(id).transaction(async (client) => {
     await requireIdentity(client, id, site.settings.site);
+    await requireWorkflow(client, id, workflow);
     const { rows } = await client.query<MoveRow>(
       `update tandem.move set run = $2, workflow_id = $3 where customer = $1 and ended_at is null
-       returning move, workflow_id, phase, input, started_at, ended_at`,
+       returning move, kind, workflow_id, phase, input, started_at, ended_at`,
       [id, run, workflowId],
     );
     const [row] = rows;
@@ -88,13 +92,26 @@ async function takeOver(site: OwnSite, { input, run, workflowId }: Claim): Promi
   });
 }
 
+/** A move goes on as what it is: the course of another workflow is another one. */
+async function requireWorkflow(client: PoolClient, customer: string, workflow: MoveWorkflow): Promise<void> {
+  const { rows } = await client.query<{ move: string; kind: string }>(
+    'select move, kind from tandem.move where customer = $1 and ended_at is null',
+    [customer],
+  );
+  const [holder] = rows;
+  if (!holder || (holder.kind === 'failover') === (workflow === 'failover')) return;
+  throw failure('move-running', `${customer}: move ${holder.move}, which holds the one slot, is a ${holder.kind}`, {
+    try: `\`tandem ${holder.kind} resume --customer ${customer}\` goes on with it.`,
+  });
+}
+
 /** Whether the holder's run is alive only Temporal knows, and a database cannot ask it: the text serves for both. */
-function slotHeld(customer: string, { move, workflow_id: workflow, phase, started_at: since }: MoveRow): Error {
+function slotHeld(customer: string, { move, kind, workflow_id: workflow, phase, started_at: since }: MoveRow): Error {
   return failure(
     'move-running',
-    `${customer}: move ${move} (workflow ${workflow}) holds the one slot since ${since.toISOString()}, in phase ${phase}`,
+    `${customer}: ${kind === 'failover' ? '' : `${kind}, `}move ${move} (workflow ${workflow}) holds the one slot since ${since.toISOString()}, in phase ${phase}`,
     {
-      try: `\`tandem failover watch --customer ${customer}\` shows whether its run lives. If that was terminated or lost, \`tandem failover resume --customer ${customer}\` goes on from its journal; nothing frees the slot but its end.`,
+      try: `\`tandem ${kind} watch --customer ${customer}\` shows whether its run lives. If that was terminated or lost, \`tandem ${kind} resume --customer ${customer}\` goes on from its journal; nothing frees the slot but its end.`,
     },
   );
 }

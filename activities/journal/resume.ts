@@ -3,7 +3,7 @@ import { approvalOf, type SignedVerb } from '../../workflows/model/approvals.ts'
 import type { BreakGlass } from '../../workflows/model/break-glass.ts';
 import {
   unstarted,
-  type FailoverInput,
+  type MoveInput,
   type Resumed,
   type StepReport,
   type StepResult,
@@ -21,7 +21,7 @@ import { chainFault, readJournal, type JournalLine } from './chain.ts';
  */
 export async function readMove(
   client: PoolClient,
-  row: { customer: string; move: string; input: FailoverInput; startedAt: Timestamp },
+  row: { customer: string; move: string; input: MoveInput; startedAt: Timestamp },
 ): Promise<Resumed> {
   const lines = await readJournal(client, row.move);
   const fault = chainFault(row, lines);

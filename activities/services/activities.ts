@@ -25,6 +25,7 @@ import { openSource } from './give-back.ts';
 import { performOutside } from './outside.ts';
 import { checkParity } from './parity.ts';
 import { makePlan } from './plan.ts';
+import { makeRelocatePlan } from './plan-relocate.ts';
 import { plannedStep } from './planned.ts';
 import { evaluateReadiness } from './readiness.ts';
 import { serveUsers } from './serve.ts';
@@ -44,7 +45,8 @@ export function createFailoverActivities(
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
-    'make-plan': (request) => makePlan(site, request, { signal: running().signal }),
+    'make-plan': (request) =>
+      (request.workflow === 'relocate' ? makeRelocatePlan : makePlan)(site, request, { signal: running().signal }),
     'write-journal': ({ entries }) => writeJournal(site, entries),
     'close-move': ({ report }) => closeMove(site, report, running().signal),
     'seal-move': (move) => sealMove(site, move, running().signal),

@@ -22,7 +22,7 @@ import type { OwnSite } from './site.ts';
 /** From what was seen to what people sign, and why they could not. */
 
 /** Two people, always (DESIGN 4). */
-const APPROVALS_NEEDED = 2;
+export const APPROVALS_NEEDED = 2;
 
 /** What was seen, as far as people decide by it. */
 export interface World {
@@ -103,7 +103,7 @@ const probedPlace = ({ settings: { site, services } }: OwnSite, { peer }: Custom
 });
 
 /** Everybody whom the run may have to listen to: those who approve, and those who may only retry a step or stop it. */
-function approvers(operators: readonly Approver[]): Approver[] {
+export function approvers(operators: readonly Approver[]): Approver[] {
   return operators
     .filter((o) => o.roles.some((role) => role !== 'declare'))
     .map(({ id, key, roles, expires }) => ({
@@ -134,7 +134,7 @@ function undecided({ peer }: CustomerSettings, isolation: Isolation, servingAcce
 }
 
 /** An act that nobody performs would hold the move in the middle: it is said before anybody signs. */
-function unperformed(steps: readonly Step[]): Plan['blockers'] {
+export function unperformed(steps: readonly Step[]): Plan['blockers'] {
   const missing: Plan['blockers'] = steps
     .filter(({ act }) => !canPerform(act))
     .map(({ id, act }) => ({ kind: 'act-missing', text: `step ${id}: this version does not perform ${act}` }));

@@ -1,5 +1,6 @@
 import { failure } from '../../workflows/model/failures.ts';
-import type { FailoverInput } from '../../workflows/model/moves.ts';
+import { moveName, type FailoverInput, type MoveInput, type MoveWorkflow } from '../../workflows/model/moves.ts';
+import { conflictRules } from '../../workflows/model/planned-move.ts';
 import type { CustomerSettings } from '../settings.ts';
 import type { OwnSite } from './site.ts';
 
@@ -10,16 +11,11 @@ const CLOCK_SLACK_MS = 60_000;
 /** Signed, kept in histories and read aloud. */
 const LONGEST_TEXT = 500;
 
-const known = [
-  'customer',
-  'from',
-  'disruptedAt',
-  'recoveryPoint',
-  'reason',
-  'requestedBy',
-  'isolation',
-  'sourceIsServing',
-];
+const common = ['customer', 'from', 'reason', 'requestedBy'];
+const known: Record<MoveWorkflow, readonly string[]> = {
+  failover: [...common, 'disruptedAt', 'recoveryPoint', 'isolation', 'sourceIsServing'],
+  relocate: [...common, 'half', 'to', 'rule'],
+};
 /** The form that `toISOString` prints, and the shorter ones people type: always with a zone, or it means another time elsewhere. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
 
@@ -32,18 +28,7 @@ export function checkInput(
   input: FailoverInput,
   now: number,
 ): { input: FailoverInput; customer: CustomerSettings } {
-  const typed: unknown = input;
-  if (typeof typed !== 'object' || typed === null || Array.isArray(typed)) {
-    throw failure(
-      'input-invalid',
-      `input: ${Array.isArray(typed) ? 'a list' : JSON.stringify(typed)}; an object is expected`,
-    );
-  }
-  const fields = typed as Record<string, unknown>;
-  const faults = Object.keys(fields)
-    .filter((key) => !known.includes(key))
-    .map((key) => `${JSON.stringify(key.slice(0, 60))}: unknown field; allowed: ${known.join(', ')}`);
-  for (const key of ['customer', 'from', 'reason', 'requestedBy']) faults.push(...textFaults(fields, key, true));
+  const { fields, faults } = fieldsOf(input, 'failover');
   faults.push(...textFaults(fields, 'isolation', false));
   const serving = fields['sourceIsServing'];
   if (serving !== undefined && typeof serving !== 'boolean')
@@ -63,16 +48,67 @@ export function checkInput(
   return { input, customer: direction(site, input) };
 }
 
+/** The same of a planned move: who is to go where, and by which rule both sides are brought together. */
+export function checkRelocateInput(
+  site: OwnSite,
+  input: MoveInput,
+): { input: PlannedInput; customer: CustomerSettings } {
+  const { fields, faults } = fieldsOf(input, 'relocate');
+  for (const key of ['half', 'to']) faults.push(...textFaults(fields, key, true));
+  const { rule } = fields;
+  if (rule !== undefined && !conflictRules.some((r) => r === rule))
+    faults.push(`rule: ${JSON.stringify(rule)}; allowed: ${conflictRules.join(', ')}`);
+  if (faults.length > 0) throw failure('input-invalid', `input: ${faults.join('; ')}`, { faults });
+  const typed = input as PlannedInput;
+  const customer = site.customer(typed.customer);
+  const own = site.settings.site;
+  const sites = customer.sites.join(' and ');
+  const wrong = [
+    ...(typed.from === own
+      ? []
+      : [`from ${JSON.stringify(typed.from)}: a planned move runs where its users are, and this is ${own}`]),
+    ...(typed.to === customer.peer
+      ? []
+      : [`to ${JSON.stringify(typed.to)}: from ${own} users move to ${customer.peer}`]),
+    ...(customer.sites.includes(typed.half)
+      ? []
+      : [`half ${JSON.stringify(typed.half)}: users of ${customer.id} are at home at ${sites}`]),
+  ];
+  if (wrong.length > 0) throw failure('wrong-direction', wrong.join('; '));
+  return { input: typed, customer };
+}
+
+/** As it is once it was checked. */
+export type PlannedInput = MoveInput & Required<Pick<MoveInput, 'half' | 'to'>>;
+
+/** What every move has. */
+function fieldsOf(input: unknown, workflow: MoveWorkflow): { fields: Record<string, unknown>; faults: string[] } {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) {
+    throw failure(
+      'input-invalid',
+      `input: ${Array.isArray(input) ? 'a list' : JSON.stringify(input)}; an object is expected`,
+    );
+  }
+  const fields = input as Record<string, unknown>;
+  const allowed = known[workflow];
+  const faults = Object.keys(fields)
+    .filter((key) => !allowed.includes(key))
+    .map((key) => `${JSON.stringify(key.slice(0, 60))}: unknown field; allowed: ${allowed.join(', ')}`);
+  for (const key of common) faults.push(...textFaults(fields, key, true));
+  return { fields, faults };
+}
+
 /**
  * Who declares is typed, not proven: his name is asked to be that of an operator who may. Only when the move begins; a
  * move whose declarer has left since goes on.
  */
-export function checkDeclarer({ settings }: OwnSite, { requestedBy }: FailoverInput): void {
+export function checkDeclarer({ settings }: OwnSite, workflow: MoveWorkflow, input: MoveInput): void {
   const may = settings.operators.filter((o) => o.roles.includes('declare')).map((o) => o.id);
+  const { requestedBy } = input;
   if (may.includes(requestedBy)) return;
   throw failure(
     'input-invalid',
-    `input: requestedBy: ${JSON.stringify(requestedBy)} may not declare a failover; those with the role declare: ${may.join(', ') || 'nobody'}`,
+    `input: requestedBy: ${JSON.stringify(requestedBy)} may not declare a ${moveName(workflow, input)}; those with the role declare: ${may.join(', ') || 'nobody'}`,
   );
 }
 

@@ -59,9 +59,9 @@ export async function checkTraffic(
   return switchOf(site, input.key.customer, act).look(shiftOf(input), signal);
 }
 
-/** A failover leaves nothing at the lost site: whoever is led anywhere is led to the survivor. */
-function shiftOf({ key: { customer, epoch }, plan }: PlannedStep): Shift {
-  return { customer, epoch, to: [plan.decisions.to] };
+/** A failover leaves nothing at the lost site: whoever is led anywhere is led to the survivor. A planned move says who serves. */
+function shiftOf({ key: { customer, epoch }, plan: { decisions } }: PlannedStep): Shift {
+  return { customer, epoch, to: decisions.planned?.servedAt ?? [decisions.to] };
 }
 
 function timeoutOf({ key, plan }: PlannedStep, act: TrafficAct): number {

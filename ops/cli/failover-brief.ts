@@ -1,5 +1,6 @@
 import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
 import { behind } from '../../workflows/model/moves.ts';
+import { plannedReadout } from '../../workflows/model/planned-readout.ts';
 import { acceptanceLines, decideByLines, heldLines, lossLines, paceLines } from '../../workflows/model/readout.ts';
 import { endPhases } from '../../workflows/model/phases.ts';
 import { duration } from '../../workflows/model/rto.ts';
@@ -9,12 +10,17 @@ export function brief(s: FailoverStatus, now: number): string[] {
   const { plan, steps } = s;
   const sinceLost = now - Date.parse(s.disruptedAt);
   return [
-    `${s.customer}: ${s.from} is lost${s.to === null ? '' : `, ${s.to} takes over`}; ${s.phase}: ${s.because}`,
-    `Lost at ${s.disruptedAt}, ${duration(sinceLost)} ago; declared at ${s.declaredAt}; move ${s.move}.`,
+    ...occasion(s, sinceLost),
     ...(plan
-      ? [...(endPhases.includes(s.phase) ? [] : [clock(plan.rtoMs - sinceLost)]), ...paceLines(s), ...decided(s)]
+      ? [
+          ...(s.kind || endPhases.includes(s.phase) ? [] : [clock(plan.rtoMs - sinceLost)]),
+          ...paceLines(s),
+          ...decided(s),
+        ]
       : []),
-    s.owner === null ? 'Nobody has taken it in hand: `tandem failover take`.' : `In the hands of ${s.owner}.`,
+    s.owner === null
+      ? `Nobody has taken it in hand: \`tandem ${s.kind ?? 'failover'} take\`.`
+      : `In the hands of ${s.owner}.`,
     '',
     `Waits for ${s.waitsFor}.`,
     ...heldLines(s),
@@ -50,12 +56,17 @@ const clock = (leftMs: number): string =>
 function decided({ plan, phase, approvals, breakGlass, disruptedAt }: FailoverStatus): string[] {
   if (!plan) return [];
   const { decisions, source } = plan;
+  const { planned } = decisions;
   const age = duration(Date.parse(disruptedAt) - Date.parse(source.point));
   const signed = approvals.map((a) => a.operator).join(', ');
   return [
-    `${decisions.users} users move under epoch ${decisions.epoch}; changes of the last ${age} before the loss are gone.`,
-    `Isolation: ${decisions.isolation.statement ?? 'not stated'}.`,
-    ...lossLines(plan),
+    ...(planned
+      ? [`${decisions.users} users move under epoch ${decisions.epoch}.`, ...plannedReadout(plan, planned)]
+      : [
+          `${decisions.users} users move under epoch ${decisions.epoch}; changes of the last ${age} before the loss are gone.`,
+          `Isolation: ${decisions.isolation.statement ?? 'not stated'}.`,
+          ...lossLines(plan),
+        ]),
     ...acceptanceLines(plan),
     ...plan.blockers.map((b) => `Cannot be approved: ${b.text}.`),
     ...(breakGlass
@@ -75,4 +86,15 @@ const paragraph = (title: string, steps: readonly StepReport[]): string[] =>
         `${title}:`,
         ...steps.map(({ id, act, summary }) => `  ${id} (${act})${summary === '' ? '' : `: ${summary}`}`),
         '',
+      ];
+
+const occasion = (s: FailoverStatus, sinceLost: number): string[] =>
+  s.kind
+    ? [
+        `${s.customer}: ${s.kind}, users of ${s.half} from ${s.from} to ${s.to}; ${s.phase}: ${s.because}`,
+        `Asked for at ${s.declaredAt}; move ${s.move}.`,
+      ]
+    : [
+        `${s.customer}: ${s.from} is lost${s.to === null ? '' : `, ${s.to} takes over`}; ${s.phase}: ${s.because}`,
+        `Lost at ${s.disruptedAt}, ${duration(sinceLost)} ago; declared at ${s.declaredAt}; move ${s.move}.`,
       ];

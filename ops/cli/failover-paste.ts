@@ -1,5 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
+import type { MoveName } from '../../workflows/model/moves.ts';
 import { Fault } from '../fault.ts';
 import { failoverStatus, type FailoverHandle } from '../moves.ts';
 import { draftVerb, type VerbDraft } from '../verbs.ts';
@@ -33,22 +34,22 @@ export async function printText(
     `Sign it where the key is: ssh-keygen -Y sign -n tandem -f KEY ${file}`,
     `That leaves ${file}.sig. With \`--signed ${file} --for-ui\` the same is printed for Temporal UI.`,
   ]);
-  out.next(`tandem failover ${v.verb} --customer ${status.customer} --signed ${file}`);
+  out.next(`tandem ${status.kind ?? 'failover'} ${v.verb} --customer ${status.customer} --signed ${file}`);
 }
 
 /** What was signed elsewhere, with its signature. */
-export async function readPasted(verb: Verb, file: string): Promise<SignedVerb> {
+export async function readPasted(name: MoveName, verb: Verb, file: string): Promise<SignedVerb> {
   const request = await readRequest(requestOf(file));
   const signature = await read(`${file}.sig`);
   if (request.verb !== verb)
     throw new Fault(
       `${requestOf(file)}: is for ${request.verb}, not ${verb}`,
-      `\`tandem failover ${request.verb} --signed ${file}\``,
+      `\`tandem ${name} ${request.verb} --signed ${file}\``,
     );
   if (!(Date.parse(request.expires) > Date.now()))
     throw new Fault(
       `${requestOf(file)}: expired at ${request.expires}; a signature lives an hour`,
-      `\`tandem failover ${verb} --operator ${request.operator} --print ANOTHER-FILE\`, and sign that.`,
+      `\`tandem ${name} ${verb} --operator ${request.operator} --print ANOTHER-FILE\`, and sign that.`,
     );
   return { ...request, signature };
 }

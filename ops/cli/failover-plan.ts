@@ -2,6 +2,7 @@ import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
 import { unstarted, type FailoverInput, type FailoverStatus } from '../../workflows/model/moves.ts';
 import { heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
+import { halfOf } from '../../workflows/model/plan.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { exits, table, type Context } from './print.ts';
@@ -76,10 +77,16 @@ export function planScreen(
   return [
     '',
     `Plan ${plan.digest}`,
-    `  ${d.customer}: ${d.users} users of ${d.from} move to ${d.to}, epoch ${d.epoch}`,
-    `  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`,
+    `  ${d.customer}: ${d.users} users of ${halfOf(d)} move ${d.planned ? `from ${d.from} ` : ''}to ${d.to}, epoch ${d.epoch}`,
+    ...(d.planned
+      ? []
+      : [`  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`]),
     ...Object.entries(plan.observed ?? {}).map(([name, text]) => `    ${name}: ${text}`),
-    `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
+    ...(d.planned
+      ? []
+      : [
+          `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
+        ]),
     ...[...paceLines(s), ...readout(plan, s.phase)].map((line) => `  ${line}`),
     '',
     ...table([['step', 'act', 'state', ''], ...s.steps.map((x) => [x.id, x.act, x.state, x.summary])]).map(

@@ -1,11 +1,12 @@
 import type { Command } from 'commander';
 import { readReport, readSealed } from '../../activities/journal/read.ts';
 import { failureText } from '../../workflows/model/failures.ts';
-import type { FailoverReport } from '../../workflows/model/moves.ts';
+import type { FailoverReport, MoveName } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { openJournals, readFirst, type FoundMove, type Journals } from '../journals.ts';
-import { reportHtml, reportNotice, subscriptions } from '../report-html.ts';
+import { reportHtml, reportNotice } from '../report-html.ts';
+import { subscriptions, unreachable } from '../report-words.ts';
 import { plain, table, type Context } from './print.ts';
 import { customerOf, openConfiguration } from './site.ts';
 import { tellUser } from './report-user.ts';
@@ -25,20 +26,20 @@ interface Report extends Where {
   user?: string;
 }
 
-export function registerReports(group: Command, context: Context): void {
-  const verb = (name: string, about: string): Command =>
+export function registerReports(group: Command, context: Context, name: MoveName): void {
+  const verb = (word: string, about: string): Command =>
     group
-      .command(name)
+      .command(word)
       .description(about)
       .option('--customer <id>', 'needed when there is more than one')
       .option('--site <site>', 'read this vault only (default: both, each move’s own first)');
   verb('list', 'all moves that the vaults know, newest first').action((o: Where) => list(context, o));
-  verb('report', 'the report of a failover, by default of the newest that has ended')
-    .option('--move <id>', 'as `tandem failover list` shows it')
+  verb('report', `the report of a ${name}, by default of the newest that has ended`)
+    .option('--move <id>', `as \`tandem ${name} list\` shows it`)
     .option('--html', 'as a page to be read by people, in one file')
     .option('--notice', 'as a notice to the customer, plain text')
     .option('--user <name>', 'what this user of the lost half got, instead of the report')
-    .action((o: Report) => report(context, o));
+    .action((o: Report) => report(context, name, o));
 }
 
 /** A move, with its report when it has one. */
@@ -120,12 +121,20 @@ const timeOf = (k: Known): string => k.report?.endedAt ?? k.last?.at ?? '';
 async function list(context: Context, where: Where): Promise<void> {
   await withJournals(context, where, async ({ moves }, customer, unsealed) => {
     const known = (await allKnown(moves, unsealed)).toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
-    const rows = known.map((k) => [k.move, k.site, ...(k.report ? ended(k.report, k.notSealed) : open(k))]);
+    const rows = known.map((k) => [
+      k.move,
+      k.report ? (k.report.kind ?? 'failover') : '-',
+      k.site,
+      ...(k.report ? ended(k.report, k.notSealed) : open(k)),
+    ]);
     context.out.answer(
       known,
       rows.length === 0
         ? `No move of ${customer} is known to the vaults.`
-        : table([['move', 'at', 'outcome', 'when', 'from', 'time', 'lost'], ...rows.map((row) => row.map(plain))]),
+        : table([
+            ['move', 'kind', 'at', 'outcome', 'when', 'from', 'time', 'lost'],
+            ...rows.map((row) => row.map(plain)),
+          ]),
     );
   });
 }
@@ -141,16 +150,16 @@ const ended = (r: FailoverReport, notSealed: string | null): string[] => [
 const open = ({ last, fault }: Known): string[] =>
   fault === null ? [`not closed (${last?.phase ?? 'no lines'})`, last?.at ?? '-'] : [`cannot be read: ${fault}`, '-'];
 
-async function report(context: Context, o: Report): Promise<void> {
+async function report(context: Context, name: MoveName, o: Report): Promise<void> {
   if ((o.html || o.notice) && context.json())
     throw new Fault('--json: the report is one thing or the other', 'Leave out --html and --notice for the object.');
   if (o.html && o.notice) throw new Fault('--html and --notice: only one of them', 'Give the command twice.');
   await withJournals(context, o, async ({ moves }, customer, unsealed) => {
     const all = await allKnown(moves, unsealed);
-    const known = chosen(all, customer, o.move);
+    const known = chosen(all, { customer, name, named: o.move });
     for (const { move, last } of o.move === undefined ? all.filter((k) => k.last !== null) : [])
       context.out.say(
-        `This is of a move that has ended. Move ${move} has not (${last?.phase}): \`tandem failover watch --customer ${customer}\`.`,
+        `This is of a move that has ended. Move ${move} has not (${last?.phase}): \`tandem status\` shows it.`,
       );
     const { report: found } = known;
     const { user } = o;
@@ -162,13 +171,17 @@ async function report(context: Context, o: Report): Promise<void> {
   });
 }
 
-function chosen(all: Known[], customer: string, named: string | undefined): Known & { report: FailoverReport } {
-  const known = named === undefined ? all : all.filter((k) => k.move === named);
+/** By its id, whatever it is; else the newest that people call so. */
+function chosen(
+  all: Known[],
+  { customer, name, named }: { customer: string; name: MoveName; named: string | undefined },
+): Known & { report: FailoverReport } {
+  const known = all.filter((k) => (named === undefined ? (k.report?.kind ?? 'failover') === name : k.move === named));
   const closed = known.flatMap((k) => (k.report ? [{ ...k, report: k.report }] : []));
   const newest = closed.toSorted((a, b) => a.report.endedAt.localeCompare(b.report.endedAt)).at(-1);
   if (newest) return newest;
   const [first] = known;
-  const next = `\`tandem failover list --customer ${customer}\` shows all; \`tandem failover watch --customer ${customer}\` one that still runs.`;
+  const next = `\`tandem ${name} list --customer ${customer}\` shows all; \`tandem ${name} watch --customer ${customer}\` one that still runs.`;
   if (named !== undefined && first)
     throw new Fault(
       `move ${named} of ${customer}: ${first.fault ?? `has not been closed; it is ${first.last?.phase ?? 'without lines'}`}`,
@@ -180,19 +193,19 @@ function chosen(all: Known[], customer: string, named: string | undefined): Know
 }
 
 function screen(found: FailoverReport, { site, from, notSealed }: Known): string[] {
+  const planned = found.kind !== undefined;
   return [
-    `${found.customer}: ${found.from} → ${found.to}, ${found.outcome}`,
-    `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
+    `${found.customer}: ${planned ? `${found.kind}, ` : ''}${found.from} → ${found.to}, ${found.outcome}`,
+    planned
+      ? `  asked for ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`
+      : `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
     `  ${found.approvedAt === null ? 'not approved; signed' : `approved ${found.approvedAt}`} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
     ...(found.breakGlass
       ? [
           `  BREAK-GLASS by ${found.breakGlass.operator}${found.breakGlass.counted ? ', ALONE' : ''}: ${found.breakGlass.because}${found.breakGlass.stoppedBy === null ? '' : `; stopped by ${found.breakGlass.stoppedBy}`}`,
         ]
       : []),
-    `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
-    `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches === null ? 'rows were not compared' : `${found.mismatches} rows differ`}`,
-    ...subscriptions(found).map(([, told]) => `  subscriptions: ${told}`),
-    `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
+    ...(planned ? [`  ${unreachable(found)}`] : lossOf(found)),
     ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
     ...(found.claims ?? [])
       .filter((c) => !c.claimed)
@@ -205,3 +218,10 @@ function screen(found: FailoverReport, { site, from, notSealed }: Known): string
     `  evidence: ${notSealed === null ? '' : `not sealed yet: ${notSealed}; `}move ${found.move}, journal head ${found.journalHead}, ${notSealed === null ? `signed by ${site}, read from vault ${from}` : `read from the database of ${site}`}`,
   ].map(plain);
 }
+
+const lossOf = (found: FailoverReport): string[] => [
+  `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
+  `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches === null ? 'rows were not compared' : `${found.mismatches} rows differ`}`,
+  ...subscriptions(found).map(([, told]) => `  subscriptions: ${told}`),
+  `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
+];

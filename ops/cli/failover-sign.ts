@@ -1,5 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
+import type { MoveName } from '../../workflows/model/moves.ts';
 import { isAnswer } from '../../workflows/model/motions.ts';
 import { failoverStatus, type FailoverHandle } from '../moves.ts';
 import { draftVerb, sendVerb, type VerbDraft } from '../verbs.ts';
@@ -64,10 +65,16 @@ export function registerSigned(
 const reasoned: readonly Verb[] = ['skip', 'done', 'note', 'veto', 'turn-back'];
 
 /** Signed here with a key, to be signed elsewhere, or signed there. */
-export async function give(context: Context, handle: FailoverHandle, verb: Verb, o: Partial<Signing>): Promise<void> {
+export async function give(
+  context: Context,
+  handle: FailoverHandle,
+  name: MoveName,
+  verb: Verb,
+  o: Partial<Signing>,
+): Promise<void> {
   const { operator, key, print, signed, step, because } = o;
   const send = o.forUi ? printUpdate : sendSigned;
-  if (signed !== undefined) return send(context, handle, await readPasted(verb, signed));
+  if (signed !== undefined) return send(context, handle, await readPasted(name, verb, signed));
   const lacking = [
     ...(operator === undefined ? ['--operator ID'] : []),
     ...(key === undefined && print === undefined ? ['--key FILE, or --print FILE to sign elsewhere'] : []),
@@ -75,7 +82,7 @@ export async function give(context: Context, handle: FailoverHandle, verb: Verb,
     ...(because === undefined && (o.breakGlass || reasoned.includes(verb)) ? ['--because TEXT'] : []),
   ];
   if (operator === undefined || lacking.length > 0)
-    throw new InvalidArgumentError(`failover ${verb}: lacks ${lacking.join('; ')}`);
+    throw new InvalidArgumentError(`${name} ${verb}: lacks ${lacking.join('; ')}`);
   const draft = {
     verb,
     operator,
@@ -113,7 +120,7 @@ async function sendSigned({ out }: Context, handle: FailoverHandle, v: SignedVer
   const answer = await sendVerb(handle, v);
   out.answer(answer, `Accepted: ${v.verb} by ${v.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
   const after = await failoverStatus(handle);
-  out.next(after.next ?? `tandem failover watch --customer ${after.customer}`);
+  out.next(after.next ?? `tandem ${after.kind ?? 'failover'} watch --customer ${after.customer}`);
 }
 
 /** The same, to be pasted: whoever has the page open need not have a command line. */

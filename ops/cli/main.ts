@@ -44,6 +44,14 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: 'a lost site: plan, start, watch, brief, approve, retry, skip, resume, abort, list, report',
     load: () => import('./failover.ts'),
   },
+  relocate: {
+    about: 'a planned move to the other site: plan, start, approve, watch, turn-back, list, report',
+    load: () => import('./relocate.ts'),
+  },
+  failback: {
+    about: 'users come home: plan, start, approve, watch, turn-back, list, report',
+    load: async () => ({ register: (await import('./relocate.ts')).registerFailback }),
+  },
   'external-update': {
     about: 'changes that parties outside are asked for: list, acknowledge, done, cancel',
     load: () => import('./external-update.ts'),

@@ -1,6 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { SiteSettings } from '../../activities/settings.ts';
+import type { MoveWorkflow } from '../../workflows/model/moves.ts';
 import {
   readConfiguration,
   type Configuration,
@@ -9,7 +10,7 @@ import {
 } from '../config/configuration.ts';
 import { settingsFor } from '../config/settings.ts';
 import { Fault } from '../fault.ts';
-import { failoverHandle } from '../moves.ts';
+import { moveHandle } from '../moves.ts';
 import { connectClient } from '../temporal.ts';
 import type { Context } from './print.ts';
 
@@ -59,13 +60,14 @@ export function customerOf(configuration: Configuration, name: string | undefine
 }
 
 /**
- * The site whose Temporal service runs a customer's failover: the one named, else the only one of the pair that answers
- * (a lost site answers nobody), else the only one where a failover runs.
+ * The site whose Temporal service runs a customer's move: the one named, else the only one of the pair that answers
+ * (a lost site answers nobody), else the only one where such a move runs.
  */
 export async function answeringSite(
   configuration: Configuration,
   customer: CustomerConfiguration,
   named: string | undefined,
+  workflow: MoveWorkflow = 'failover',
 ): Promise<{ name: string; client: Client }> {
   if (named !== undefined) {
     if (!customer.sites.includes(named))
@@ -79,7 +81,7 @@ export async function answeringSite(
     customer.sites.map(async (name) => ({ name, client: await siteOf(configuration, name).client() })),
   );
   const found = answers.flatMap((a) => (a.status === 'fulfilled' ? [a.value] : []));
-  const running = found.length > 1 ? await whereItRuns(found, customer.id) : found;
+  const running = found.length > 1 ? await whereItRuns(found, workflow, customer.id) : found;
   const [first] = running;
   if (first && running.length === 1) {
     await Promise.all(found.filter((f) => f !== first).map(({ client }) => client.connection.close()));
@@ -95,10 +97,14 @@ export async function answeringSite(
   );
 }
 
-async function whereItRuns<T extends { client: Client }>(sites: T[], customer: string): Promise<T[]> {
+async function whereItRuns<T extends { client: Client }>(
+  sites: T[],
+  workflow: MoveWorkflow,
+  customer: string,
+): Promise<T[]> {
   const states = await Promise.all(
     sites.map(async (site) => {
-      const run = await failoverHandle(site.client, customer)
+      const run = await moveHandle(site.client, workflow, customer)
         .describe()
         .catch(() => null); // None was ever started there.
       return run?.status.name === 'RUNNING' ? [site] : [];

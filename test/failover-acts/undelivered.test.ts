@@ -5,7 +5,7 @@ import { observeSource } from '../../activities/probes/source.ts';
 import { countUndelivered } from '../../activities/probes/undelivered.ts';
 import { beat } from '../../ops/beat-loop.ts';
 import { SiteMetrics } from '../../ops/metrics.ts';
-import { undeliveredLines } from '../../workflows/model/readout.ts';
+import { undeliveredLines } from '../../workflows/model/plan-lines.ts';
 import type { Plan, Undelivered } from '../../workflows/model/plan.ts';
 import { CUSTOMER, eastAt, makeWorld, type World } from './world.ts';
 

@@ -175,7 +175,7 @@ export const actRules: Record<Act, ActRule> = {
     after: [epoch('a site opens under the newest epoch only')],
   }),
   'salvage-contacts': rule({ safety: true, kinds: ['relocate', 'failback'], usualTimeoutMs: 30 * MIN }),
-  'take-snapshot': rule({ kinds: ['relocate', 'failback', 'live-test'], usualTimeoutMs: 30 * MIN }),
+  'take-snapshot': rule({ safety: true, kinds: ['relocate', 'failback', 'live-test'], usualTimeoutMs: 30 * MIN }),
   'restore-contacts': rule({
     safety: true,
     kinds: [...live, 'isolated-test'],
@@ -212,7 +212,12 @@ export const actRules: Record<Act, ActRule> = {
     undo: 'rehome-users',
     after: [served('a home moves when its users are served there')],
   }),
-  'drain-sessions': rule({ kinds: planned, after: [epoch('sessions are drained under the epoch of their move')] }),
+  'drain-sessions': rule({
+    safety: true,
+    once: true,
+    kinds: planned,
+    after: [epoch('sessions are drained under the epoch of their move')],
+  }),
   'shift-dns': rule({ undo: 'shift-dns', after: [served('clients would be led to a closed door')] }),
   'shift-proxy': rule({ undo: 'shift-proxy', after: [served('clients would be led to a closed door')] }),
   'enable-service': rule({
@@ -248,12 +253,14 @@ export const actRules: Record<Act, ActRule> = {
   'run-command': rule({ takes: ['command'], after: [epoch('what it does carries the epoch')] }),
 };
 
+const handOver: readonly Act[] = ['advance-epoch', 'drain-sessions', 'take-snapshot', 'serve-users'];
+
 /** Acts without which a move of this kind moves nobody. */
 export const requiredActs: Record<MoveKind, readonly Act[]> = {
   failover: ['advance-epoch', 'fence-site', 'restore-contacts', 'serve-users'],
   evacuation: ['advance-epoch', 'fence-site', 'restore-contacts', 'serve-users'],
-  relocate: ['advance-epoch', 'serve-users'],
-  failback: ['advance-epoch', 'serve-users'],
+  relocate: handOver,
+  failback: ['salvage-contacts', 'reconcile-contacts', ...handOver],
   'tabletop-test': [],
   'isolated-test': ['restore-contacts', 'probe'],
   'live-test': ['advance-epoch', 'serve-users'],

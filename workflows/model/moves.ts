@@ -6,6 +6,7 @@ import type { Approval } from './approvals.ts';
 import type { BreakGlass, BrokenGlass } from './break-glass.ts';
 import type { Act, Service } from './acts.ts';
 import type { Plan, RecoverySource } from './plan.ts';
+import type { ConflictRule } from './planned-move.ts';
 import type { ApplyCounts, Timestamp } from './snapshots.ts';
 
 /** Simple enough to be typed into Temporal UI (DESIGN 4). */
@@ -27,10 +28,39 @@ export interface FailoverInput {
   resume?: true;
 }
 
+/** A planned move, simple enough to be typed into Temporal UI. It runs at the site where its users are now. */
+export interface RelocateInput {
+  customer: string;
+  /** Users whose home is this site. */
+  half: string;
+  /** Where they are now: this site. */
+  from: string;
+  /** Where they are to be; a move to their home is a failback. */
+  to: string;
+  /** Whose change counts where both sites have changed the same: needed when the destination has unsent changes. */
+  rule?: ConflictRule;
+  reason: string;
+  requestedBy: string;
+  /** As in a failover. */
+  resume?: true;
+}
+
+/** What a run is given; which of both, its workflow's name says. */
+export type MoveInput = FailoverInput & Partial<RelocateInput>;
+
+/** A workflow that moves users. */
+export type MoveWorkflow = 'failover' | 'relocate';
+
+/** What people call a move. */
+export type MoveName = MoveWorkflow | 'failback';
+
+export const moveName = (workflow: MoveWorkflow, { half, to }: Partial<RelocateInput>): MoveName =>
+  workflow === 'relocate' && half !== undefined && half === to ? 'failback' : workflow;
+
 /** Where a move stands by its journal. */
 export interface Resumed {
   move: string;
-  input: FailoverInput;
+  input: MoveInput;
   declaredAt: Timestamp;
   phase: Phase;
   approvedAt: Timestamp | null;
@@ -132,6 +162,8 @@ export interface ServiceClock {
 /** The evidence of a failover, as JSON in the vault and on the operator's disk. */
 export interface FailoverReport {
   format: 1;
+  /** Left out: a failover. */
+  kind?: MoveName;
   customer: string;
   move: string;
   from: string;
@@ -154,6 +186,8 @@ export interface FailoverReport {
   /** From the disruption until each service that was looked at was found working; null while one was not. */
   rtoMs: number | null;
   rtoPromiseMs: number | null;
+  /** Of a planned move: how long its users were served nowhere, at most, ms; null when they were not handed over. */
+  unreachableMs?: number | null;
   /** The clock of each service that a step probes. */
   services?: ServiceClock[];
   /** Where the data came from; `standby-copy`: no vault was read, and nothing was compared with one. */
@@ -173,8 +207,12 @@ export interface FailoverReport {
 
 /** What the query `status` answers: everything an operator's screen needs, and no name of a user. */
 export interface FailoverStatus {
+  /** Left out: a failover. */
+  kind?: MoveName;
   customer: string;
   move: string;
+  /** Whose users move: of a planned move, where it is told. */
+  half?: string;
   from: string;
   to: string | null;
   phase: Phase;

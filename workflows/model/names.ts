@@ -1,9 +1,11 @@
 import { defineSearchAttributeKey, SearchAttributeType } from '@temporalio/common';
+import type { MoveWorkflow } from './moves.ts';
 
 /** One queue a site: what runs here never waits for a worker there. */
 export const taskQueue = (site: string): string => `tandem-${site}`;
 
-export const failoverId = (customer: string): string => `failover/${customer}`;
+/** Of the run of a move: a customer has one of each workflow at a time, and one slot for both. */
+export const moveId = (workflow: MoveWorkflow, customer: string): string => `${workflow}/${customer}`;
 
 /** The run at each site that tells what its watch has come to. */
 export const watchId = (customer: string): string => `watch/${customer}`;

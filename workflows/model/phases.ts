@@ -1,4 +1,4 @@
-/** Where a failover stands. Each phase is a promise to the operator; only a transition acts. */
+/** Where a move stands. Each phase is a promise to the operator; only a transition acts. */
 export type Phase = 'declared' | 'planning' | 'approving' | 'moving' | 'verifying' | 'turning-back' | EndPhase;
 
 /** A move in one of them has only to be sealed. */

@@ -196,7 +196,10 @@ export interface Plan {
   /** What whoever signs should know, and what is no reason not to. */
   notes?: string[];
   /** Reasons for which this plan cannot be approved; empty when it can. */
-  blockers: { kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured'; text: string }[];
+  blockers: {
+    kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured' | 'destination-unready';
+    text: string;
+  }[];
   madeAt: Timestamp;
 }
 

@@ -22,6 +22,8 @@ export interface PlannedMove {
   half: string;
   /** Halves that the destination serves, and goes on serving under the move's epoch. */
   keeps: string[];
+  /** Sites that serve users once it is through: traffic is led there. */
+  servedAt: string[];
   /** Null: the destination has nothing of these users that is not here. */
   reconcile: Reconciliation | null;
 }

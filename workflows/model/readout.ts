@@ -2,18 +2,13 @@ import { rate } from './acceptances.ts';
 import { whereToLook } from './forecast.ts';
 import { signaturesNeeded } from './motions.ts';
 import type { FailoverStatus, ServiceClock, StepReport } from './moves.ts';
-import type { Capacity, Decisions, Forecast, Plan, RecoverySource } from './plan.ts';
+import type { Capacity, Decisions, Plan, RecoverySource } from './plan.ts';
+import { forecastLine, grouped, minute, undeliveredLines, users } from './plan-lines.ts';
+import { plannedReadout } from './planned-readout.ts';
 import { endPhases, type Phase } from './phases.ts';
 import { duration } from './rto.ts';
-import type { Timestamp } from './snapshots.ts';
 
 /** A plan and a clock as people read them at night: the same sentences on every screen. */
-
-/** `10,233`. */
-export const grouped = (n: number): string => String(n).replaceAll(/\B(?=(\d{3})+$)/g, ',');
-
-const users = (n: number): string => `${grouped(n)} ${n === 1 ? 'user' : 'users'}`;
-const minute = (at: Timestamp): string => `${at.slice(0, 16).replace('T', ' ')} UTC`;
 
 /** What is in no snapshot, whatever the plan. */
 const NEVER_BACK = 'message archives and uploaded files of the lost site, shared rosters, private storage, vCards';
@@ -27,6 +22,17 @@ const undecided = (phase?: Phase): boolean =>
  * `phase`: of the move that has the plan; none when it is only looked at.
  */
 export function readout(plan: Plan, phase?: Phase): string[] {
+  const { planned } = plan.decisions;
+  return [
+    ...(planned ? plannedReadout(plan, planned) : failoverReadout(plan, phase)),
+    ...(plan.notes ?? []).map((note) => `Note: ${note}.`),
+    ...(plan.notAdmitted ?? []).map((o) => `Operator ${o.operator} does not count: ${o.because}.`),
+    ...acceptanceLines(plan),
+    ...plan.blockers.map((b) => `CANNOT BE APPROVED: ${b.text}.`),
+  ];
+}
+
+function failoverReadout(plan: Plan, phase?: Phase): string[] {
   const { decisions, source, fallback, notTaken, capacity, forecast } = plan;
   return [
     ...lossLines(plan),
@@ -37,10 +43,6 @@ export function readout(plan: Plan, phase?: Phase): string[] {
     ...notBack(plan),
     ...(capacity ? [capacityLine(decisions, capacity), linkLine(decisions, capacity)] : []),
     ...(undecided(phase) ? [...(forecast ? [forecastLine(forecast)] : []), ...decideByLines(plan)] : []),
-    ...(plan.notes ?? []).map((note) => `Note: ${note}.`),
-    ...(plan.notAdmitted ?? []).map((o) => `Operator ${o.operator} does not count: ${o.because}.`),
-    ...acceptanceLines(plan),
-    ...plan.blockers.map((b) => `CANNOT BE APPROVED: ${b.text}.`),
   ];
 }
 
@@ -84,19 +86,6 @@ function notBack(plan: Plan): string[] {
   ];
 }
 
-/** What waits at the lost site for users who were away; nothing for a plan of an older version. */
-export function undeliveredLines({ undelivered, decisions: { from } }: Plan): string[] {
-  if (undelivered === undefined) return [];
-  if (undelivered === null) return [`Messages that wait at ${from} for users who were away: not known how many`];
-  const { messages, users: some, at } = undelivered;
-  const counted = `counted at ${minute(at)}`;
-  return messages === 0
-    ? [`No message waits at ${from} for a user who was away, ${counted}`]
-    : [
-        `Messages that wait at ${from}: ${grouped(messages)} for ${users(some)} who were away, ${counted}; they come when it is back`,
-      ];
-}
-
 function capacityLine({ to }: Decisions, { served, moves, users: limit }: Capacity): string {
   if (limit === null) return `Capacity of ${to}: not known, \`sites.${to}.capacity\` is not configured.`;
   if (served === null)
@@ -109,13 +98,6 @@ function linkLine({ to, customer }: Decisions, capacity: Capacity): string {
   if (traffic === null || link === null)
     return `Link to ${to}: not known, \`customers.${customer}.${link === null ? 'links' : 'traffic'}\` is not configured.`;
   return `Link to ${to}: carries ${rate(link)}, all of the traffic takes ${rate(traffic)}.`;
-}
-
-function forecastLine({ ms, p75Ms, steps, waits }: Forecast): string {
-  const measured = steps.filter(({ basis }) => basis !== 'default').length;
-  const by = `${measured} of ${steps.length} steps by measured times, the others by usual ones`;
-  const people = waits.length > 0 ? `; not counted is the wait for people at ${waits.join(', ')}` : '';
-  return `Forecast: through ${duration(ms)} after the signatures, ${duration(p75Ms)} at a slow pace; ${by}${people}.`;
 }
 
 /** Until when to sign. */

@@ -1,4 +1,5 @@
 import type { FailoverStatus, StepReport } from '../model/moves.ts';
+import type { Isolation } from '../model/plan.ts';
 import { endPhases } from '../model/phases.ts';
 import { whereToLook } from '../model/forecast.ts';
 import { heldLines, paceLines, readout } from '../model/readout.ts';
@@ -20,9 +21,9 @@ function awaited(s: Shown): string {
     return `a resume: ${s.paused.by} paused it at ${s.paused.at}${s.paused.because === '' ? '' : `, ${s.paused.because}`}`;
   switch (s.phase) {
     case 'declared':
-      return 'the slot of the customer in the database of the survivor';
+      return `the slot of the customer in the database of ${s.kind ? s.from : 'the survivor'}`;
     case 'planning':
-      return 'the plan: observers of the lost site answer or time out';
+      return `the plan: observers of ${s.kind ? (s.to ?? 'the destination') : 'the lost site'} answer or time out`;
     case 'approving':
       return approving(s);
     case 'moving':
@@ -77,22 +78,25 @@ function approving(s: Shown): string {
   return `${needed - have.length} of ${needed} signatures${commander} (${signed}may sign: ${may || 'nobody else'})`;
 }
 
+/** The group of the command line that has the verbs of this move. */
+const commandOf = ({ kind }: Pick<Shown, 'kind'>): string => kind ?? 'failover';
+
 /** The exact command that helps the run on. */
 export function nextCommand(s: Shown): string | null {
   const held = s.steps.find((step) => step.state === 'held');
   if (held) {
     const [half] = s.motions.filter((m) => m.step === held.id);
     const answer = half?.answer ?? (held.act === 'wait-for-operator' ? 'done' : 'retry');
-    return `tandem failover ${answer} --customer ${s.customer} --step ${held.id} --operator ID --key FILE --because TEXT`;
+    return `tandem ${commandOf(s)} ${answer} --customer ${s.customer} --step ${held.id} --operator ID --key FILE --because TEXT`;
   }
   if (s.paused && !endPhases.includes(s.phase))
-    return `tandem failover resume --customer ${s.customer} --operator ID --key FILE`;
+    return `tandem ${commandOf(s)} resume --customer ${s.customer} --operator ID --key FILE`;
   if (s.notSealed) return 'tandem doctor';
   if (s.phase !== 'approving') return null;
   if (s.plan && s.plan.blockers.length > 0)
-    return `tandem failover abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;
+    return `tandem ${commandOf(s)} abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;
   const accepts = (s.plan?.decisions.acceptances ?? []).map((text) => ` --accept ${JSON.stringify(text)}`).join('');
-  return `tandem failover approve --customer ${s.customer} --operator ID --key FILE${accepts}`;
+  return `tandem ${commandOf(s)} approve --customer ${s.customer} --operator ID --key FILE${accepts}`;
 }
 
 function glassLines({ breakGlass: glass, customer }: Shown): string[] {
@@ -115,7 +119,7 @@ function glassLines({ breakGlass: glass, customer }: Shown): string[] {
 export function details(s: FailoverStatus): string {
   const { plan, steps } = s;
   const lines = [
-    `### ${s.customer}: ${s.from} is lost — ${s.phase}${standing(s)}`,
+    `### ${s.customer}: ${occasion(s)} — ${s.phase}${standing(s)}`,
     '',
     `${sentence(s.because)} **Waits for ${s.waitsFor}.**`,
     '',
@@ -136,7 +140,7 @@ export function details(s: FailoverStatus): string {
       ),
       '',
       `- Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}: ${plan.decisions.users} users move to ${plan.decisions.to}.`,
-      `- Isolation: ${plan.decisions.isolation.statement ?? 'not stated'} (${plan.decisions.isolation.observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`,
+      ...(plan.decisions.planned ? [] : [isolationLine(plan.decisions.isolation)]),
       ...readout(plan, s.phase).map((line) => `- ${line}`),
     );
   }
@@ -145,6 +149,12 @@ export function details(s: FailoverStatus): string {
     lines.push('', ...s.unsent.map((u) => `- Page not sent ${moment(u.at)}, ${u.channel}: ${u.because}`));
   return lines.join('\n');
 }
+
+const occasion = ({ kind, half, from, to }: Shown): string =>
+  kind ? `${kind}: users of ${half}, from ${from} to ${to}` : `${from} is lost`;
+
+const isolationLine = ({ statement, observers }: Isolation): string =>
+  `- Isolation: ${statement ?? 'not stated'} (${observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`;
 
 /** Of the alarms, as many as leave the rest of the page in sight; the journal has all. */
 const LAST = 5;
@@ -163,6 +173,7 @@ function standing({ steps, paused }: Shown): string {
 
 /** The clock as moments, not as ages: the page is read long after it was written. */
 function clockLines({ plan, disruptedAt, ...s }: FailoverStatus): string[] {
+  if (s.kind) return paceLines({ plan, disruptedAt, ...s }).map((line) => `- ${line}`);
   if (!plan) return [`**Clock:** lost at ${moment(disruptedAt)}.`];
   const ends = (ms: number): string => moment(new Date(Date.parse(disruptedAt) + ms).toISOString());
   const target = `target ${ends(plan.targetRtoMs)} (${duration(plan.targetRtoMs)})`;

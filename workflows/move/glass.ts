@@ -28,6 +28,7 @@ function open(run: Run): BreakGlass | null {
 
 /** Why the glass cannot be broken now; null when it can. */
 export function notBreakable(run: Run, v: SignedVerb): string | null {
+  if (run.workflow !== 'failover') return `a ${run.name} is planned, and nobody waits for it: two must sign`;
   if (v.because === undefined || v.because.trim() === '') return 'breaking the glass has a reason: `because`';
   const stoppedBy = run.breakGlass?.stoppedBy ?? null;
   if (stoppedBy !== null) return `${stoppedBy} has stopped it: two must sign`;

@@ -11,7 +11,7 @@ import type { Run } from './run.ts';
  */
 export function lookAhead(run: Run): void {
   const { decisions, forecast, targetRtoMs, rtoMs } = run.currentPlan;
-  if (!forecast) return; // A plan of an older version.
+  if (!forecast || decisions.planned) return; // A plan of an older version, or of a move that nobody's loss waits for.
   const lost = Date.parse(run.disruptedAt);
   const end = endsAt(decisions.steps, run.steps, forecast, Date.now());
   run.pace = { endsAt: new Date(end).toISOString(), ms: end - lost };

@@ -37,7 +37,9 @@ export class Pages {
   }
 
   declared(): void {
-    this.send('declared', `site ${this.run.input.from} is declared lost`, 'warning');
+    const { input, name } = this.run;
+    if (name === 'failover') this.send('declared', `site ${input.from} is declared lost`, 'warning');
+    else this.send('declared', `a ${name} of users of ${input.half} to ${input.to} is asked for`, 'info');
   }
 
   /** Once for each plan, however often it is made anew. */
@@ -69,7 +71,7 @@ export class Pages {
 
   ended(outcome: string): void {
     this.closed = true;
-    this.send('ended', `the failover has ended: ${outcome}`, outcome === 'closed' ? 'info' : 'warning');
+    this.send('ended', `the ${this.run.name} has ended: ${outcome}`, outcome === 'closed' ? 'info' : 'warning');
   }
 
   /** Waits until every page is taken or given up; those that hang still are noted, and left. */
@@ -121,18 +123,26 @@ export class Pages {
 
 /** What a page tells: enough to act on without another screen. */
 function pageText(s: FailoverStatus, text: string): string {
-  const { customer, from, to, phase, because, waitsFor, next, plan, disruptedAt, move } = s;
-  const ends = plan && new Date(Date.parse(disruptedAt) + plan.rtoMs).toISOString();
+  const { customer, phase, because, waitsFor, next, move, kind = 'failover' } = s;
   return [
     `${customer}: ${text}`,
     '',
-    `Site ${from} is lost since ${disruptedAt}${to === null ? '' : `; ${to} takes over`}.`,
-    ...(plan ? [`The promised RTO of ${duration(plan.rtoMs)} ends at ${ends}.`] : []),
+    ...occasion(s),
     `Phase: ${phase} (${because})`,
     `Waits for: ${waitsFor}`,
-    `Next: ${next ?? `tandem failover ${endPhases.includes(phase) ? 'report' : 'watch'} --customer ${customer}`}`,
+    `Next: ${next ?? `tandem ${kind} ${endPhases.includes(phase) ? 'report' : 'watch'} --customer ${customer}`}`,
     '',
     `Move ${move}`,
     '',
   ].join('\n');
+}
+
+function occasion({ kind, half, from, to, disruptedAt, plan }: FailoverStatus): string[] {
+  if (kind)
+    return [`Users of ${half} are served at ${from}, and are to be served at ${to}: as planned, nobody is lost.`];
+  const ends = plan && new Date(Date.parse(disruptedAt) + plan.rtoMs).toISOString();
+  return [
+    `Site ${from} is lost since ${disruptedAt}${to === null ? '' : `; ${to} takes over`}.`,
+    ...(plan ? [`The promised RTO of ${duration(plan.rtoMs)} ends at ${ends}.`] : []),
+  ];
 }

@@ -3,7 +3,7 @@ import type { ApplyCounts } from '../model/snapshots.ts';
 import { agreed } from '../model/approvals.ts';
 import type { BreakGlass, BrokenGlass } from '../model/break-glass.ts';
 import { serviceClocks } from '../model/service-clocks.ts';
-import { undeliveredLines } from '../model/readout.ts';
+import { undeliveredLines } from '../model/plan-lines.ts';
 import type { Run } from './run.ts';
 
 export type Outcome = FailoverReport['outcome'];
@@ -11,6 +11,12 @@ export type Outcome = FailoverReport['outcome'];
 /** Said in every report, so that nobody takes silence for success. */
 const NOT_TESTED = [
   'message archives and uploaded files of the lost site: they are not copied',
+  'shared rosters, private storage and vCards: they are in no snapshot',
+];
+
+/** Of a planned move: the site that they leave is there, and so is what it keeps. */
+const STAYS_BEHIND = [
+  'message archives and uploaded files: they stay where they were written',
   'shared rosters, private storage and vCards: they are in no snapshot',
 ];
 
@@ -26,11 +32,13 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
   const told = done('restore-contacts')?.facts['from'];
   // What the restore took, which is not the plan's first choice when that failed.
   const from = told === 'source-vault' || told === 'own-vault' || told === 'standby-copy' ? told : null;
-  const services = decisions ? serviceClocks(decisions.steps, run.steps, run.disruptedAt) : [];
+  const lost = run.workflow === 'failover';
+  const services = decisions && lost ? serviceClocks(decisions.steps, run.steps, run.disruptedAt) : [];
   const mismatches = run.steps.find((s) => s.act === 'probe' && 'mismatches' in s.facts)?.facts['mismatches'];
   const clients = services.some(({ service, stoppedAt }) => service !== 'contacts' && stoppedAt !== null);
   return {
     format: 1,
+    ...(run.workflow === 'relocate' && { kind: run.name, unreachableMs: unreachableMs(run) }),
     customer: run.input.customer,
     move: run.move,
     from: run.input.from,
@@ -47,12 +55,12 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     planDigest: digest,
     approvals: run.approvals.map((a) => ({ operator: a.operator, at: new Date(a.receivedAt).toISOString() })),
     ...(run.breakGlass && { breakGlass: brokenGlass(run, run.breakGlass) }),
-    recoveryPoint: source?.point ?? null,
-    recoveryPointAgeMs: source ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
+    recoveryPoint: lost ? (source?.point ?? null) : null,
+    recoveryPointAgeMs: source && lost ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
     rtoMs: slowest(
       services.filter(({ step }) => !run.plan?.decisions.steps.some((s) => s.id === step && s.outsideRto)),
     ),
-    rtoPromiseMs: rtoMs,
+    rtoPromiseMs: lost ? rtoMs : null,
     services,
     source: from,
     steps: run.steps,
@@ -60,13 +68,21 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     mismatches: typeof mismatches === 'number' ? mismatches : null,
     notes: run.notes,
     alarms: run.alarms,
-    notTested: [
-      ...(clients ? [] : [NO_CLIENT]),
-      ...NOT_TESTED,
-      ...(run.plan ? undeliveredLines(run.plan) : []),
-      ...(from === 'standby-copy' ? [NO_VAULT] : []),
-    ],
+    notTested: [...(lost ? notTested(clients, from) : STAYS_BEHIND), ...(run.plan ? undeliveredLines(run.plan) : [])],
   };
+}
+
+const notTested = (clients: boolean, from: FailoverReport['source']): string[] => [
+  ...(clients ? [] : [NO_CLIENT]),
+  ...NOT_TESTED,
+  ...(from === 'standby-copy' ? [NO_VAULT] : []),
+];
+
+/** From the moment on at which the draining began to the one at which the destination had them: no shorter than it was. */
+function unreachableMs({ steps }: Run): number | null {
+  const of = (act: StepReport['act']): StepReport | undefined => steps.find((s) => s.act === act && s.state === 'done');
+  const [drained, served] = [of('drain-sessions')?.since, of('serve-users')?.endedAt];
+  return drained && served ? Date.parse(served) - Date.parse(drained) : null;
 }
 
 /** The service is back when every one that was looked at is; null when one of them is not, or none was looked at. */

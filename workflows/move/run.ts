@@ -5,16 +5,19 @@ import {
   upsertSearchAttributes,
   workflowInfo,
 } from '@temporalio/workflow';
-import { agreed, living, type Approval } from '../model/approvals.ts';
-import { countsAt, standsAlone, type BreakGlass } from '../model/break-glass.ts';
+import { agreed, type Approval } from '../model/approvals.ts';
+import { standsAlone, type BreakGlass } from '../model/break-glass.ts';
 import { failure, failureText } from '../model/failures.ts';
 import {
   behind,
   unstarted,
+  moveName,
   type ClosedMove,
-  type FailoverInput,
   type FailoverStatus,
   type JournalEntry,
+  type MoveInput,
+  type MoveName,
+  type MoveWorkflow,
   type Resumed,
   type StepReport,
 } from '../model/moves.ts';
@@ -25,26 +28,26 @@ import type { Plan } from '../model/plan.ts';
 import { agreedToTurnBack, type TurnBack } from '../model/turn-back.ts';
 import { desk, record } from './activities.ts';
 import { Lines } from './lines.ts';
-import { serviceClocks } from '../model/service-clocks.ts';
-import { details, nextCommand, waitsFor } from './details.ts';
+import { details } from './details.ts';
 import { Pages } from './pages.ts';
 import { report, type Outcome } from './report.ts';
 import { seal } from './seal.ts';
+import { statusOf } from './status.ts';
 
 const iso = (ms: number): string => new Date(ms).toISOString();
-const isoOrNull = (ms: number | null): string | null => (ms === null ? null : iso(ms));
 
 /**
- * The state of one failover, and the only place that changes it: phases by the table, journal lines in order, and what
+ * The state of one move, and the only place that changes it: phases by the table, journal lines in order, and what
  * Temporal UI shows of both.
  */
 export class Run {
-  input: FailoverInput;
+  readonly workflow: MoveWorkflow;
+  input: MoveInput;
   /** Of its first run: a run that goes on with a move has the move's. */
   move = workflowInfo().firstExecutionRunId;
   declaredAt = workflowInfo().startTime.toISOString();
   phase: Phase = 'declared';
-  because = 'an operator declared the site lost';
+  because: string;
   plan: Plan | null = null;
   approvals: Approval[] = [];
   breakGlass: BreakGlass | null = null;
@@ -78,8 +81,20 @@ export class Run {
   /** Phase and held steps as the lists show them. */
   private listed = '';
 
-  constructor(input: FailoverInput) {
+  constructor(workflow: MoveWorkflow, input: MoveInput) {
+    this.workflow = workflow;
     this.input = input;
+    this.because =
+      workflow === 'failover' ? 'an operator declared the site lost' : 'an operator asked to move users as planned';
+  }
+
+  get name(): MoveName {
+    return moveName(this.workflow, this.input);
+  }
+
+  /** Left out where it is a failover, as histories have it. */
+  private get ofWorkflow(): { workflow?: 'relocate' } {
+    return this.workflow === 'relocate' ? { workflow: this.workflow } : {};
   }
 
   get disruptedAt(): string {
@@ -159,45 +174,15 @@ export class Run {
   }
 
   status(): FailoverStatus {
-    const { plan, phase, because, steps, alarms: rung, move, declaredAt, disruptedAt } = this;
-    const { customer, from } = this.input;
-    const approvals = living(this.approvals, Date.now()).map((a) => ({
-      operator: a.operator,
-      expiresAt: iso(a.expiresAt),
-    }));
-    const to = plan?.decisions.to ?? null;
-    const shown = {
-      customer,
-      move,
-      from,
-      to,
-      phase,
-      because,
-      declaredAt,
-      disruptedAt,
-      plan,
-      approvals,
-      breakGlass: this.breakGlass && { ...this.breakGlass, countsAt: isoOrNull(countsAt(this.breakGlass)) },
-      steps,
-      pace: this.pace ?? null,
-      services: plan ? serviceClocks(plan.decisions.steps, steps, disruptedAt) : [],
-      motions: this.motions,
-      owner: this.owner,
-      paused: this.paused,
-      turnBack: this.turnBack,
-      notes: this.notes,
-      alarms: rung,
-      notSealed: this.notSealed,
-      unsent: this.pages.unsent,
-    };
-    return { ...shown, waitsFor: waitsFor(shown), next: nextCommand(shown) };
+    return statusOf(this);
   }
 
   /** Takes the customer's one slot; a second run says which one holds it and ends. */
   async claimSlot(): Promise<void> {
     this.show();
     const { workflowId, firstExecutionRunId: run } = workflowInfo();
-    const claim = await desk['claim-move']({ input: this.input, run, workflowId, at: this.declaredAt });
+    const asked = { input: this.input, run, workflowId, at: this.declaredAt };
+    const claim = await desk['claim-move']({ ...asked, ...this.ofWorkflow });
     this.pages.wanted = claim.paging;
     if (claim.resumed) return this.goOn(claim.resumed, run);
     this.write('declared', { ...this.input });
@@ -223,7 +208,8 @@ export class Run {
   /** Binds the runbook to the world. The same decisions keep the signatures; other ones void them. */
   async makePlan(): Promise<void> {
     if (this.plan) await this.flush(); // What was signed is looked up in the journal.
-    const plan = await desk['make-plan']({ input: this.input, declaredAt: this.declaredAt, move: this.move });
+    const asked = { input: this.input, declaredAt: this.declaredAt, move: this.move };
+    const plan = await desk['make-plan']({ ...asked, ...this.ofWorkflow });
     if (plan.digest !== this.plan?.digest) this.voidSignatures();
     this.plan = plan;
     this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));

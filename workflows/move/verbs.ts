@@ -68,7 +68,8 @@ function notTurnable(run: Run, v: SignedVerb): string | null {
   if (run.mayAbort) return 'no epoch is claimed yet: abort it';
   if (run.phase !== 'moving') return `in phase ${run.phase} it cannot be turned back any more`;
   const serving = run.steps.find((s) => s.act === 'serve-users' && s.state !== 'waiting' && s.state !== 'held');
-  if (serving) return `step ${serving.id} is ${serving.state}: users are served at the survivor, or about to be`;
+  if (serving)
+    return `step ${serving.id} is ${serving.state}: users are served at ${run.plan?.decisions.to ?? 'the survivor'}, or about to be`;
   if (v.because === undefined || v.because.trim() === '') return 'a turn-back has a reason: `because`';
   return run.turnBack?.operators.includes(v.operator)
     ? `${v.operator} has already signed this: another operator must`

@@ -23,7 +23,7 @@ interface ProbedPlace {
 }
 
 /**
- * Looks at a service of this site as the users who were moved find it, by the synthetic accounts of their half. One that does
+ * Looks at a service of the site that they move to as the users who were moved find it, by the synthetic accounts of their half. One that does
  * not do what it promises is `verification-failed`, with what was expected and what was seen.
  */
 export async function probeStep(
@@ -38,7 +38,7 @@ export async function probeStep(
   if (done) return done;
   const { ms, facts } = await probeMoved(site, input, { service, signal });
   const result: StepResult = {
-    summary: `${service} works at ${site.settings.site} for users of ${halfOf(plan.decisions)}: seen in ${ms} ms`,
+    summary: `${service} works at ${plan.decisions.to} for users of ${halfOf(plan.decisions)}: seen in ${ms} ms`,
     facts: { service, ms, ...facts },
   };
   return database.transaction((client) => noteEffect(client, input, result));
@@ -51,16 +51,18 @@ export async function probeMoved(
   { service, signal }: { service: ProbedService; signal: AbortSignal },
 ): Promise<ProbeResult> {
   const customer = site.customer(key.customer);
-  const { from, steps } = plan.decisions;
-  const provisioner = provisionerOf(site, customer, from);
-  const at = { site: site.settings.site, half: from, provisions: provisioner !== null };
+  const { to, steps } = plan.decisions;
+  const half = halfOf(plan.decisions);
+  // Accounts are made by a site's own worker, in its own database.
+  const provisioner = to === site.settings.site ? provisionerOf(site, customer, half) : null;
+  const at = { site: to, half, provisions: provisioner !== null };
   const asked = questionOf(customer, at, service);
   if (typeof asked === 'string') throw failure('not-configured', `step ${key.step}: ${asked}`);
   const timeoutMs = steps.find(({ id }) => id === key.step)?.timeoutMs ?? Infinity;
   const limitMs = Math.min(customer.probes?.limitMs ?? 0, ATTEMPT_SHARE * timeoutMs);
   const result = await probeService({ ...asked, provisioner, service, limitMs, signal });
   if (result.ok) return result;
-  const text = `${customer.id}: ${service} at ${site.settings.site}: ${result.because}`;
+  const text = `${customer.id}: ${service} at ${to}: ${result.because}`;
   throw failure('verification-failed', text, { service, ms: result.ms });
 }
 

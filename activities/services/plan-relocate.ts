@@ -1,0 +1,152 @@
+import { loadRunbook } from '../../runbooks/load.ts';
+import { applicable } from '../../workflows/model/applicable.ts';
+import { makeForecast } from '../../workflows/model/forecast.ts';
+import { moveName, type MoveInput } from '../../workflows/model/moves.ts';
+import { canonicalJson, type Decisions, type Plan } from '../../workflows/model/plan.ts';
+import type { PlannedMove } from '../../workflows/model/planned-move.ts';
+import type { Timestamp } from '../../workflows/model/snapshots.ts';
+import { observeSource } from '../probes/source.ts';
+import { countUndelivered } from '../probes/undelivered.ts';
+import { unprobed } from '../probes/services/step.ts';
+import type { CustomerSettings } from '../settings.ts';
+import { nextEpoch } from '../vault/epochs.ts';
+import { sha256 } from '../vault/signed.ts';
+import { claimsInReach } from './claims.ts';
+import { readClosing } from './closed.ts';
+import { partsOf, unconfigured, withParties } from './configured.ts';
+import { APPROVALS_NEEDED, approvers, unperformed } from './decide.ts';
+import { destinationAsItIs, unready } from './destination.ts';
+import { checkRelocateInput, type PlannedInput } from './input.ts';
+import { measuredTimes, timesInDatabase } from './measured.ts';
+import { readOperators } from './operators.ts';
+import { findReconciliation } from './reconciliation.ts';
+import { keepSigned } from './signed-plan.ts';
+import type { OwnSite } from './site.ts';
+
+/**
+ * Binds the runbook of a planned move to the world: which of both sites serves whom, what the destination holds of these users,
+ * and what it alone has. Both sites are asked, for both are there; whatever it lacks is a reason for which nobody can approve.
+ * The same world gives the same decisions.
+ */
+export async function makeRelocatePlan(
+  site: OwnSite,
+  { input: typed, declaredAt, move }: { input: MoveInput; declaredAt: Timestamp; move?: string },
+  { signal }: { signal?: AbortSignal } = {},
+): Promise<Plan> {
+  const { input, customer } = checkRelocateInput(site, typed);
+  const seen = await look(site, customer, input, signal);
+  const { here, there, found, runbook, seenPeer, claimed, times, operators } = seen;
+  const { from, to, half } = input;
+  const epoch = nextEpoch(claimed.claims, Math.max(here.epoch, seenPeer.claimed, seenPeer.epoch?.number ?? 0));
+  const planned: PlannedMove = {
+    half,
+    keeps: there.serves.filter((h) => h !== half),
+    servedAt: [...new Set([to, ...(here.serves.some((h) => h !== half) ? [from] : [])])].toSorted(),
+    reconcile: found.reconcile,
+  };
+  const parts = [...customer.options, ...partsOf(site.settings, customer)];
+  const decisions = await keepSigned(site, move, {
+    format: 1,
+    kind: half === to ? 'failback' : 'relocate',
+    customer: customer.id,
+    from,
+    to,
+    epoch,
+    disruptedAt: declaredAt,
+    runbook: { name: runbook.name, digest: runbook.digest },
+    ...applicable(withParties(runbook.steps, customer), parts),
+    isolation: { verdict: 'serving', observers: [], statement: null },
+    recoveryPoint: declaredAt,
+    acceptedLossMs: null,
+    users: here.users,
+    planned,
+    approvers: approvers(operators.admitted),
+    approvalsNeeded: APPROVALS_NEEDED,
+  } satisfies Decisions);
+  const { rpoMs, rtoMs } = customer.objectives;
+  return {
+    decisions,
+    digest: sha256(canonicalJson(decisions)),
+    source: there.holds,
+    notTaken: [],
+    ...(operators.notAdmitted.length > 0 && { notAdmitted: operators.notAdmitted }),
+    undelivered: here.undelivered,
+    forecast: makeForecast(decisions.steps, here.users, times),
+    rpoMs,
+    rtoMs,
+    targetRtoMs: customer.target.rtoMs,
+    observed: seenPeer.because,
+    blockers: blockersOf(site, customer, input, decisions, seen),
+    madeAt: new Date().toISOString(),
+  };
+}
+
+type Seen = Awaited<ReturnType<typeof look>>;
+
+/** Everything that is looked at; each look has a limit of its own. */
+async function look(site: OwnSite, customer: CustomerSettings, input: PlannedInput, signal: AbortSignal | undefined) {
+  const database = site.database(customer.id);
+  const kind = moveName('relocate', input);
+  const times = database.connection((client) => timesInDatabase(client, customer.id));
+  const [runbook, seenPeer, claimed, here, there, found, measured, operators] = await Promise.all([
+    loadRunbook(customer.runbooks.get(kind), { kind }),
+    observeSource(site.settings, customer, signal),
+    claimsInReach(site, customer.id, signal),
+    standsHere(site, customer.id, input.half),
+    destinationAsItIs(site, customer, input.half, signal),
+    findReconciliation(site, customer, input.half, input.rule ?? 'survivor', signal),
+    measuredTimes(site, customer.id, times, signal),
+    readOperators(database, site.settings.operators),
+  ]);
+  return { runbook, seenPeer, claimed, here, there, found, times: measured, operators };
+}
+
+/** This site's own database: whom it serves, and how many are to go. */
+async function standsHere(site: OwnSite, id: string, half: string) {
+  const database = site.database(id);
+  return database.connection(async (client) => {
+    const { rows } = await client.query<{ epoch: string; serves: string[]; users: number }>(
+      `select e.number::text as epoch,
+              (select coalesce(array_agg(s.half order by s.half), '{}') from tandem.serving s, tandem.identity i
+                where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as serves,
+              (select count(*)::int from tandem.home where site = $2) as users
+         from tandem.epoch e where e.customer = $1`,
+      [id, half],
+    );
+    const { epoch = '0', serves = [], users = 0 } = rows[0] ?? {};
+    const closing = await readClosing(client, id);
+    return { epoch: Number(epoch), serves, users, closing, undelivered: await countUndelivered(database) };
+  });
+}
+
+/** Why nobody can approve: nothing that is asked for later may be missing in the middle of a move that nobody needs at once. */
+function blockersOf(
+  site: OwnSite,
+  customer: CustomerSettings,
+  { half, from, to, rule }: PlannedInput,
+  { steps }: Decisions,
+  { here, there, found, seenPeer }: Seen,
+): Plan['blockers'] {
+  const blocked = (text: string): Plan['blockers'][number] => ({ kind: 'destination-unready', text });
+  const silent = seenPeer.observers.filter(({ saw }) => saw === 'unreachable');
+  return [
+    ...(here.serves.includes(half)
+      ? []
+      : [blocked(`${from} does not serve users of ${half} under epoch ${here.epoch}`)]),
+    ...(here.closing ? [blocked(`${from} is closed since ${here.closing.since}: ${here.closing.because}`)] : []),
+    ...silent.map(({ name }) => blocked(`${to}: its ${name} does not answer (${seenPeer.because[name] ?? 'silent'})`)),
+    ...unready(to, { half, epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked),
+    ...(found.why === null ? [] : [blocked(found.why)]),
+    ...(found.reconcile && rule === undefined ? [blocked(noRule(to, half))] : []),
+    ...(found.reconcile && !steps.some((s) => s.act === 'reconcile-contacts') ? [blocked(noMerge(to))] : []),
+    ...unperformed(steps),
+    ...unconfigured(site.settings, customer, steps),
+    ...unprobed(customer, { site: to, half, provisions: false }, steps),
+  ];
+}
+
+const noMerge = (to: string): string =>
+  `${to} has unsent changes of these users, and the runbook has no step reconcile-contacts: they would be lost`;
+
+const noRule = (to: string, half: string): string =>
+  `${to} has unsent changes of users of ${half}: say whose change counts where both sites changed the same (\`--rule survivor|home|ask\`)`;

@@ -1,0 +1,139 @@
+import { InvalidArgumentError, type Command } from 'commander';
+import type { FailoverStatus, MoveName } from '../../workflows/model/moves.ts';
+import { endPhases } from '../../workflows/model/phases.ts';
+import { throughAt } from '../../workflows/model/readout.ts';
+import type { Configuration } from '../config/configuration.ts';
+import {
+  failoverStatus,
+  followFailover,
+  moveHandle,
+  resumeMove,
+  standsBecause,
+  workflowOf,
+  type FailoverHandle,
+} from '../moves.ts';
+import { brief } from './failover-brief.ts';
+import { planScreen } from './failover-plan.ts';
+import { give, registerSigned, sign, type Signing } from './failover-sign.ts';
+import { exits, type Context } from './print.ts';
+import { answeringSite, customerOf, openConfiguration } from './site.ts';
+
+/** The verbs that every move has, once it is asked for. */
+
+export interface Where {
+  customer?: string;
+  site?: string;
+}
+
+/** A verb of a group, with what all of them take. */
+export const verbOf =
+  (group: Command, site: string) =>
+  (name: string, about: string): Command =>
+    group
+      .command(name)
+      .description(about)
+      .option('--customer <id>', 'needed when there is more than one')
+      .option('--site <site>', site);
+
+export function registerMoveVerbs(
+  context: Context,
+  name: MoveName,
+  verb: (name: string, about: string) => Command,
+): void {
+  const at = (o: Where, work: (handle: FailoverHandle) => Promise<void>): Promise<void> =>
+    atRun(context, name, o, work);
+  verb('watch', 'follow it until it ends or waits for an operator')
+    .option('--once', 'print where it stands and leave')
+    .action((o: Where & { once?: boolean }) => at(o, (handle) => watch(context, handle, o.once ?? false)));
+
+  verb('brief', 'one page for the next shift: what happened, what stands, what is asked').action((o: Where) =>
+    at(o, async (handle) => {
+      const status = await failoverStatus(handle);
+      context.out.answer(status, brief(status, Date.now()));
+      const stands = await standsBecause(handle, status);
+      if (stands) throw stands;
+      context.out.next(status.next);
+    }),
+  );
+  registerSigned(verb, (o, verbName) => at(o, (handle) => give(context, handle, name, verbName, o)));
+  verb('resume', 'go on: after a pause, or with a move whose run is gone, from its journal')
+    .option('--operator <id>', 'who signs the end of a pause')
+    .option('--key <file>', "the operator's private key")
+    .option('--passphrase-file <file>', 'opens an encrypted key (or TANDEM_PASSPHRASE)')
+    .option('--take-over', 'end a run that is there and answers nobody; what was signed and done still counts')
+    .action((o: Partial<Signing> & { takeOver?: boolean }) => resume(context, name, o));
+}
+
+/** The tab of Temporal UI that shows a run's current details; it is found under a run only, not under its workflow. */
+export async function pageOf(configuration: Configuration, site: string, handle: FailoverHandle): Promise<string> {
+  const { ui = '', namespace = '' } = configuration.sites.get(site)?.temporal ?? {};
+  const { runId } = await handle.describe();
+  return `${ui}/namespaces/${namespace}/workflows/${encodeURIComponent(handle.workflowId)}/${runId}/user-metadata`;
+}
+
+async function resume(context: Context, name: MoveName, o: Partial<Signing> & { takeOver?: boolean }): Promise<void> {
+  const { operator, key } = o;
+  if ((operator === undefined) !== (key === undefined))
+    throw new InvalidArgumentError(
+      `${name} resume: lacks ${key === undefined ? '--key FILE' : '--operator ID'}; a pause is ended with both, a run that is gone is gone on with without them`,
+    );
+  if (operator !== undefined && key !== undefined)
+    return atRun(context, name, o, (handle) => sign(context, handle, { verb: 'resume', operator }, { ...o, key }));
+  const configuration = await openConfiguration(context);
+  const customer = customerOf(configuration, o.customer);
+  const { name: site, client } = await answeringSite(configuration, customer, o.site, workflowOf(name));
+  try {
+    const handle = await resumeMove(
+      client,
+      site,
+      { workflow: workflowOf(name), customer: customer.id },
+      { replace: o.takeOver ?? false },
+    );
+    context.out.say(
+      `Resumed: ${handle.workflowId} at ${site}, from its journal. Its page: ${await pageOf(configuration, site, handle)}`,
+    );
+    await watch(context, handle, false);
+  } finally {
+    await client.connection.close();
+  }
+}
+
+async function atRun(
+  context: Context,
+  name: MoveName,
+  where: Where,
+  work: (handle: FailoverHandle) => Promise<void>,
+): Promise<void> {
+  const configuration = await openConfiguration(context);
+  const customer = customerOf(configuration, where.customer);
+  const { client } = await answeringSite(configuration, customer, where.site, workflowOf(name));
+  try {
+    await work(moveHandle(client, workflowOf(name), customer.id));
+  } finally {
+    await client.connection.close();
+  }
+}
+
+const asksForPeople = (s: FailoverStatus): boolean => s.next !== null;
+
+export async function watch({ out, json, signal }: Context, handle: FailoverHandle, once: boolean): Promise<void> {
+  let shown = '';
+  const show = (s: FailoverStatus): void => {
+    const through = s.next === null ? throughAt(s) : null;
+    const line = `${s.phase}: waits for ${s.waitsFor}${through === null ? '' : `; ${through}, as it looks now`}`;
+    if (json()) out.answer(s, '');
+    else if (line !== shown) out.answer(null, `${new Date().toISOString().slice(11, 19)}  ${line}`);
+    shown = line;
+  };
+  const last = await followFailover(handle, show, { enough: once ? () => true : asksForPeople, signal });
+  // One that could not even be planned, or was ended by somebody: that is to be heard before all else.
+  const stands = await standsBecause(handle, last);
+  if (stands) throw stands;
+  if (!json()) out.answer(null, planScreen(last));
+  out.next(
+    last.next ??
+      (endPhases.includes(last.phase) ? `tandem ${last.kind ?? 'failover'} report --customer ${last.customer}` : null),
+  );
+  if (last.phase === 'closed') return;
+  process.exitCode = last.next === null ? exits.failed : exits.held;
+}

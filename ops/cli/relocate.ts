@@ -1,0 +1,133 @@
+import { Option, type Command } from 'commander';
+import { makeRelocatePlan } from '../../activities/services/plan-relocate.ts';
+import { openSite } from '../../activities/services/site.ts';
+import { unstarted, type MoveInput, type MoveName } from '../../workflows/model/moves.ts';
+import { conflictRules, type ConflictRule } from '../../workflows/model/planned-move.ts';
+import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
+import { Fault } from '../fault.ts';
+import { startMove } from '../moves.ts';
+import { planScreen } from './failover-plan.ts';
+import { registerReports } from './failover-report.ts';
+import { pageOf, registerMoveVerbs, verbOf, watch, type Where } from './move-verbs.ts';
+import { exits, type Context } from './print.ts';
+import { customerOf, openConfiguration, siteOf } from './site.ts';
+
+/** Planned moves: `relocate` to the other site, `failback` home. One workflow, and one set of verbs. */
+
+interface Wanted extends Where {
+  to?: string;
+  half?: string;
+  rule?: ConflictRule;
+}
+
+interface Asked extends Wanted {
+  reason: string;
+  requestedBy: string;
+}
+
+const about = {
+  relocate: 'users move to the other site as planned: both sites are there',
+  failback: 'users come home from the site that took them over',
+} as const;
+
+type Planned = keyof typeof about;
+
+export const register = (program: Command, context: Context): void => registerAs('relocate', program, context);
+export const registerFailback = (program: Command, context: Context): void => registerAs('failback', program, context);
+
+function registerAs(name: Planned, program: Command, context: Context): void {
+  const group = program.command(name).description(about[name]);
+  const verb = verbOf(group, 'the site where the users are now; needed when both answer and none runs');
+  const wanted = (command: Command): Command => {
+    const to = '--to <site>';
+    if (name === 'relocate')
+      command
+        .requiredOption(to, 'where they are to be')
+        .option('--half <site>', 'the home of the users who move (default: the site that they leave)');
+    else command.requiredOption(to, 'their home, where they are to be');
+    return command.addOption(
+      new Option('--rule <rule>', 'whose change counts where both sites changed the same').choices(conflictRules),
+    );
+  };
+  wanted(verb('plan', 'what it would do now; starts nothing, asks no worker')).action((o: Wanted) =>
+    showPlan(context, name, o),
+  );
+  wanted(verb('start', 'ask for it; nothing is changed before two operators have signed the plan'))
+    .requiredOption('--reason <text>', 'why')
+    .requiredOption('--requested-by <operator>', 'who asks')
+    .action((o: Asked) => start(context, name, o));
+  registerMoveVerbs(context, name, verb);
+  registerReports(group, context, name);
+}
+
+/** Between the sites of the customer, by what was typed. */
+function direction(
+  configuration: Configuration,
+  name: Planned,
+  o: Wanted,
+): { customer: CustomerConfiguration; from: string; to: string; half: string } {
+  const customer = customerOf(configuration, o.customer);
+  const { id, sites } = customer;
+  const to = o.to ?? '';
+  const from = sites.find((s) => s !== to);
+  if (!sites.includes(to) || from === undefined)
+    throw new Fault(
+      `--to ${JSON.stringify(to)}: ${id} is at ${sites.join(' and ')}`,
+      'Name the site to which they move.',
+    );
+  const half = name === 'failback' ? to : (o.half ?? from);
+  if (!sites.includes(half))
+    throw new Fault(
+      `--half ${JSON.stringify(half)}: users of ${id} are at home at ${sites.join(' and ')}`,
+      'Name one of them.',
+    );
+  if (name === 'relocate' && half === to)
+    throw new Fault(
+      `--half ${half}, --to ${to}: that is their home`,
+      `\`tandem failback start --customer ${id} --to ${to} --reason TEXT --requested-by ID\` brings them home.`,
+    );
+  return { customer, from, to, half };
+}
+
+const inputOf = (
+  { customer, from, to, half }: ReturnType<typeof direction>,
+  { rule }: Wanted,
+  { reason, requestedBy }: Pick<Asked, 'reason' | 'requestedBy'>,
+): MoveInput => ({ customer: customer.id, half, from, to, ...(rule && { rule }), reason, requestedBy });
+
+async function start(context: Context, name: Planned, o: Asked): Promise<void> {
+  const configuration = await openConfiguration(context);
+  const way = direction(configuration, name, o);
+  const client = await siteOf(configuration, way.from).client();
+  try {
+    const handle = await startMove(client, way.from, 'relocate', inputOf(way, o, o));
+    context.out.say(
+      `Asked for: ${handle.workflowId} at ${way.from}. Its page: ${await pageOf(configuration, way.from, handle)}`,
+    );
+    await watch(context, handle, false);
+  } finally {
+    await client.connection.close();
+  }
+}
+
+/** Made by the code of a real one, here and not by the worker. */
+async function showPlan(context: Context, name: Planned, o: Wanted): Promise<void> {
+  const configuration = await openConfiguration(context);
+  const way = direction(configuration, name, o);
+  const site = openSite(await siteOf(configuration, way.from).settings());
+  const input = inputOf(way, o, { reason: 'a look at the plan', requestedBy: 'nobody' });
+  try {
+    const declaredAt = new Date().toISOString();
+    const plan = await makeRelocatePlan(site, { input, declaredAt }, { signal: context.signal });
+    const steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
+    const shown = { plan, disruptedAt: declaredAt, steps, alarms: [], kind: name as MoveName };
+    context.out.answer(plan, ['Nothing was started.', ...planScreen(shown)]);
+    if (plan.blockers.length > 0) process.exitCode = exits.failed;
+    else
+      context.out.next(
+        `tandem ${name} start --customer ${way.customer.id}${name === 'relocate' ? ` --half ${way.half}` : ''} --to ${way.to}${o.rule ? ` --rule ${o.rule}` : ''} --reason TEXT --requested-by ID`,
+      );
+  } finally {
+    await site.close();
+  }
+}

@@ -1,0 +1,50 @@
+import type { Plan } from './plan.ts';
+import type { ConflictRule, PlannedMove, Reconciliation } from './planned-move.ts';
+import { forecastLine, undeliveredLines, users } from './plan-lines.ts';
+import { duration } from './rto.ts';
+
+const rules: Record<ConflictRule, (from: string, half: string) => string> = {
+  survivor: (from) => `what was changed at ${from} stands`,
+  home: (_, half) => `what was changed at ${half} stands`,
+  ask: (from) => `it stays as it is at ${from}, and is listed as open`,
+};
+
+/** A planned move as people read it: who moves, what becomes of both sides' changes, and how long nobody serves them. */
+export function plannedReadout(plan: Plan, { half, keeps, reconcile }: PlannedMove): string[] {
+  const { decisions, source, forecast } = plan;
+  const { from, to, steps } = decisions;
+  const leftOut = decisions.leftOut ?? [];
+  return [
+    `Nothing is lost: the last copy of ${users(decisions.users)} is taken after the last change that they can make at ${from}.`,
+    `${to} holds snapshot ${source.snapshot.seq} of ${from}, of ${source.point}.`,
+    ...reconcileLines(from, half, reconcile),
+    ...(keeps.length > 0 ? [`${to} goes on serving users of ${keeps.join(', ')}.`] : []),
+    unreachableLine(plan),
+    ...(forecast ? [forecastLine(forecast)] : []),
+    ...undeliveredLines(plan).map((line) => `${line}.`),
+    ...(leftOut.length > 0
+      ? [`Left out, not bought or not configured: ${leftOut.map(({ id, when }) => `${id} (${when})`).join(', ')}.`]
+      : []),
+    ...(steps.some((s) => s.outsideRto)
+      ? [`No time promised: ${steps.flatMap((s) => (s.outsideRto ? [s.id] : [])).join(', ')}.`]
+      : []),
+  ];
+}
+
+function reconcileLines(from: string, half: string, reconcile: Reconciliation | null): string[] {
+  if (!reconcile) return [];
+  const { rule, salvage } = reconcile;
+  return [
+    `Unsent changes of ${half}, under epoch ${salvage.epoch}, are brought together with those of ${from}: where both changed the same, ${rules[rule](from, half)}; who is blocked on either side stays blocked.`,
+  ];
+}
+
+/** From the draining to the hand-over; by the forecast of the steps between them. */
+function unreachableLine({ decisions: { steps }, forecast }: Plan): string {
+  const drain = steps.find((s) => s.act === 'drain-sessions');
+  const serve = steps.find((s) => s.act === 'serve-users');
+  const last = steps.filter((s) => s.act === 'take-snapshot' && drain && s.needs.includes(drain.id));
+  const ids = [drain, ...last, serve].flatMap((s) => (s ? [s.id] : []));
+  const ms = ids.reduce((sum, id) => sum + (forecast?.steps.find((s) => s.id === id)?.ms ?? 0), 0);
+  return `Its users are served nowhere from step ${drain?.id ?? '(none)'} to step ${serve?.id ?? '(none)'}: about ${duration(ms)}; clients come back by themselves.`;
+}
