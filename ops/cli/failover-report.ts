@@ -1,7 +1,8 @@
 import type { Command } from 'commander';
+import type { JournalLine } from '../../activities/journal/chain.ts';
 import { readReport, readSealed } from '../../activities/journal/read.ts';
 import { failureText } from '../../workflows/model/failures.ts';
-import type { FailoverReport, MoveName } from '../../workflows/model/moves.ts';
+import { moveName, type FailoverReport, type MoveInput, type MoveName } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { openJournals, readFirst, type FoundMove, type Journals } from '../journals.ts';
@@ -52,7 +53,7 @@ interface Known {
   /** Why no vault holds the evidence of this move yet, which has ended; null when one does. */
   notSealed: string | null;
   /** Of a move without a report. */
-  last: { at: string; phase: string; lines: number } | null;
+  last: { name: MoveName; at: string; phase: string; lines: number } | null;
   fault: string | null;
 }
 
@@ -109,11 +110,19 @@ async function knownOf(found: FoundMove): Promise<Known> {
     return {
       ...nothing,
       from,
-      last: last ? { at: last.at, phase: typeof phase === 'string' ? phase : 'declared', lines: last.seq } : null,
+      last: last
+        ? { name: nameOf(lines), at: last.at, phase: typeof phase === 'string' ? phase : 'declared', lines: last.seq }
+        : null,
     };
   } catch (error) {
     return { ...nothing, fault: failureText(error) };
   }
+}
+
+/** By what was asked for. */
+function nameOf(lines: readonly JournalLine[]): MoveName {
+  const { half, to } = (lines.find((l) => l.kind === 'declared')?.body ?? {}) as Partial<MoveInput>;
+  return to === undefined ? 'failover' : moveName('relocate', { to, ...(half !== undefined && { half }) });
 }
 
 const timeOf = (k: Known): string => k.report?.endedAt ?? k.last?.at ?? '';
@@ -123,7 +132,7 @@ async function list(context: Context, where: Where): Promise<void> {
     const known = (await allKnown(moves, unsealed)).toSorted((a, b) => timeOf(b).localeCompare(timeOf(a)));
     const rows = known.map((k) => [
       k.move,
-      k.report ? (k.report.kind ?? 'failover') : '-',
+      k.report ? (k.report.kind ?? 'failover') : (k.last?.name ?? '-'),
       k.site,
       ...(k.report ? ended(k.report, k.notSealed) : open(k)),
     ]);
@@ -159,7 +168,7 @@ async function report(context: Context, name: MoveName, o: Report): Promise<void
     const known = chosen(all, { customer, name, named: o.move });
     for (const { move, last } of o.move === undefined ? all.filter((k) => k.last !== null) : [])
       context.out.say(
-        `This is of a move that has ended. Move ${move} has not (${last?.phase}): \`tandem status\` shows it.`,
+        `This is of a move that has ended. Move ${move} has not (${last?.phase}): \`tandem ${last?.name} watch --customer ${customer}\`.`,
       );
     const { report: found } = known;
     const { user } = o;

@@ -80,8 +80,8 @@ describe('failover report and list', () => {
     expect(copy.err).toContain('A vault does not answer: vault west:');
     expect(copy.out).toContain('signed by west, read from vault east');
     const list = await run(['failover', 'list'], westLost);
-    expect(list.out).toMatch(new RegExp(`${closed} +west +closed `));
-    expect(list.out).toMatch(new RegExp(`${running} +west +not closed \\(approving\\)`));
+    expect(list.out).toMatch(new RegExp(`${closed} +failover +west +closed `));
+    expect(list.out).toMatch(new RegExp(`${running} +failover +west +not closed \\(approving\\)`));
   });
 
   it('never show a report that its site did not sign', async () => {
