@@ -48,7 +48,7 @@ export async function strandedMoves(client: Client, { goneMs }: { goneMs?: numbe
     }
   };
   const found: StrandedMove[] = [];
-  const query = "WorkflowType = 'failover' and ExecutionStatus = 'Running'";
+  const query = "WorkflowType in ('failover', 'relocate') and ExecutionStatus = 'Running'";
   for await (const { workflowId, runId, typedSearchAttributes } of client.workflow.list({ query })) {
     const { raw } = await client.workflow.getHandle(workflowId, runId).describe();
     const { behavior, deploymentVersion } = raw.workflowExecutionInfo?.versioningInfo ?? {};
@@ -79,8 +79,8 @@ async function lastError(client: Client, { workflowId, runId }: { workflowId: st
 }
 
 /** What goes on with it. */
-export const takeOverCommand = ({ customer }: StrandedMove): string =>
-  `tandem failover resume --customer ${customer} --take-over`;
+export const takeOverCommand = ({ customer, workflowId }: StrandedMove): string =>
+  `tandem ${workflowId.split('/')[0]} resume --customer ${customer} --take-over`;
 
 export const strandedText = ({ workflowId, build, reason, attempts = 1, error }: StrandedMove): string =>
   reason === 'no-worker'
