@@ -197,6 +197,8 @@ export interface ClaimResult {
   resumed: Resumed | null;
   /** Whether anybody is paged at this site. */
   paging: boolean;
+  /** The workflow of a planned move that gave its slot to this failover; left out when there was none. */
+  superseded?: string;
 }
 
 export interface ContinuityActivities {

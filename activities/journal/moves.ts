@@ -10,6 +10,7 @@ import type { OwnSite } from '../services/site.ts';
 import type { ClaimResult } from '../types.ts';
 import { appendJournal } from './chain.ts';
 import { tryMirror } from './mirror.ts';
+import { supersede } from './supersede.ts';
 import { readMove } from './resume.ts';
 
 /** Names a key in the vault and a file on disk, so nothing else may be in it. */
@@ -54,6 +55,7 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
   checkDeclarer(site, workflow, input);
   return site.database(customer.id).transaction(async (client) => {
     await requireIdentity(client, customer.id, site.settings.site);
+    const superseded = workflow === 'failover' ? await endLower(client, customer.id, claim) : null;
     // Waits for a claim that is under way, and then finds it: the index admits one live move.
     await client.query(
       `insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at, run)
@@ -70,8 +72,22 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
     if (holder.move !== run) throw slotHeld(customer.id, holder);
     if (holder.ended_at)
       throw failure('move-ended', `move ${run}: ended ${holder.phase} at ${holder.ended_at.toISOString()}`);
-    return { resumed: null, paging: site.settings.paging.length > 0 };
+    return { resumed: null, paging: site.settings.paging.length > 0, ...(superseded !== null && { superseded }) };
   });
+}
+
+/** A planned move that holds the slot gives it to a failover. Answers its workflow, which is to be told; null when there is none. */
+async function endLower(client: PoolClient, customer: string, { run, at }: Claim): Promise<string | null> {
+  const { rows } = await client.query<MoveRow>(
+    `select move, kind, workflow_id, phase, input, started_at, ended_at from tandem.move
+      where customer = $1 and ended_at is null and kind <> 'failover' for update`,
+    [customer],
+  );
+  const [lower] = rows;
+  if (!lower) return null;
+  const { move, input, started_at: startedAt } = lower;
+  await supersede(client, { customer, move, input, startedAt: startedAt.toISOString(), by: run, at });
+  return lower.workflow_id;
 }
 
 async function takeOver(site: OwnSite, { input, run, workflowId, workflow = 'failover' }: Claim): Promise<ClaimResult> {

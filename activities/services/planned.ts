@@ -15,12 +15,15 @@ export interface PlannedStep extends Omit<StepInput, 'plan'> {
  */
 export async function plannedStep(site: OwnSite, { key, act, plan: digest }: StepInput): Promise<PlannedStep> {
   const { customer, epoch } = key;
-  const [row] = await site.database(customer).query<{ body: string }>(
-    `select body from tandem.journal where customer = $1 and move = $2 and kind = 'planned' and body::jsonb->>'digest' = $3
+  const [row] = await site.database(customer).query<{ body: string; ended: string | null }>(
+    `select body, (select phase from tandem.move m where m.move = $2 and m.ended_at is not null) as ended
+       from tandem.journal where customer = $1 and move = $2 and kind = 'planned' and body::jsonb->>'digest' = $3
       order by seq desc limit 1`,
     [customer, epoch.move, digest],
   );
   if (!row) throw failure('input-invalid', `step ${key.step}: the journal of move ${epoch.move} has no plan ${digest}`);
+  // Another move has taken the slot: not even what leaves no line here is begun.
+  if (row.ended !== null) throw failure('move-ended', `step ${key.step}: move ${epoch.move} has ended (${row.ended})`);
   const plan = JSON.parse(row.body) as Plan;
   if (sha256(canonicalJson(plan.decisions)) !== digest)
     throw failure('journal-broken', `journal of move ${epoch.move}: plan ${digest} is not what was signed`);

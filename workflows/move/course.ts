@@ -6,6 +6,7 @@ import { agree } from './agree.ts';
 import { alarmsAhead } from './pace.ts';
 import type { Outcome } from './report.ts';
 import { Run } from './run.ts';
+import { heedPrecedence } from './precedence.ts';
 import { listen } from './verbs.ts';
 import { walk } from './walk.ts';
 
@@ -19,6 +20,7 @@ const expected: Record<MoveWorkflow, string> = {
 export async function moveUsers(workflow: MoveWorkflow, input: unknown): Promise<ClosedMove> {
   const run = openRun(workflow, input);
   listen(run);
+  heedPrecedence(run);
   obeyCancel(run);
   return CancellationScope.nonCancellable(async () => {
     await run.claimSlot();
@@ -37,6 +39,7 @@ async function courseOrEnd(run: Run): Promise<Outcome> {
   try {
     return await course(run);
   } catch (error) {
+    if (run.overtaken) return run.superseded();
     await run.giveUp(error);
     throw error;
   }

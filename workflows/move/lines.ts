@@ -46,11 +46,16 @@ export class Lines {
     try {
       await CancellationScope.nonCancellable(() => record['write-journal']({ entries }));
     } catch (error) {
-      this.refusal = error instanceof Error ? error : new Error(String(error));
-      this.refused();
+      this.refuse(error instanceof Error ? error : new Error(String(error)));
       throw error;
     }
     this.waiting.splice(0, entries.length);
     this.written += entries.length;
+  }
+
+  /** The journal is no longer this run's. */
+  refuse(because: Error): void {
+    this.refusal ??= because;
+    this.refused();
   }
 }

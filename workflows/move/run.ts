@@ -7,7 +7,7 @@ import {
 } from '@temporalio/workflow';
 import { agreed, type Approval } from '../model/approvals.ts';
 import { standsAlone, type BreakGlass } from '../model/break-glass.ts';
-import { failure, failureText } from '../model/failures.ts';
+import { failure, failureKind, failureText } from '../model/failures.ts';
 import {
   behind,
   unstarted,
@@ -33,6 +33,7 @@ import { Pages } from './pages.ts';
 import { report, type Outcome } from './report.ts';
 import { seal } from './seal.ts';
 import { statusOf } from './status.ts';
+import { tellSuperseded } from './precedence.ts';
 
 const iso = (ms: number): string => new Date(ms).toISOString();
 
@@ -152,6 +153,24 @@ export class Run {
     return this.lines.refusal;
   }
 
+  /** A failover has taken the slot, and closed the journal of this planned move. */
+  get overtaken(): boolean {
+    return this.workflow === 'relocate' && failureKind(this.gone) === 'move-ended';
+  }
+
+  /** Ends whatever waits: of what is under way nothing can be noted any more. */
+  giveWay(by: string): void {
+    if (this.workflow !== 'relocate' || isEnd(this.phase)) return;
+    this.lines.refuse(failure('move-ended', `${this.input.customer}: failover ${by} took the slot of this move`));
+  }
+
+  superseded(): 'superseded' {
+    this.phase = 'superseded';
+    this.because = failureText(this.gone);
+    this.show();
+    return this.phase;
+  }
+
   /** Brings the lines written so far into the journal. */
   async flush(): Promise<void> {
     await this.lines.flush();
@@ -184,6 +203,7 @@ export class Run {
     const asked = { input: this.input, run, workflowId, at: this.declaredAt };
     const claim = await desk['claim-move']({ ...asked, ...this.ofWorkflow });
     this.pages.wanted = claim.paging;
+    if (claim.superseded !== undefined) tellSuperseded(claim.superseded, this.move);
     if (claim.resumed) return this.goOn(claim.resumed, run);
     this.write('declared', { ...this.input });
     this.enter('slot-claimed');
@@ -242,7 +262,7 @@ export class Run {
   async close(outcome: Outcome): Promise<ClosedMove> {
     await condition(allHandlersFinished, '1m'); // An answer on its way is given before the run is gone.
     await this.pages.settle();
-    await this.flush();
+    if (!this.overtaken) await this.flush();
     const closed = await record['close-move']({ report: report(this, outcome) });
     this.pages.ended(outcome);
     return seal(this, closed);
