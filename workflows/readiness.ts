@@ -9,7 +9,7 @@ import type { ReadinessActivities } from '../activities/types.ts';
 import { searchAttributes } from './model/names.ts';
 import { readinessLines, type Readiness } from './model/readiness.ts';
 import { duration } from './model/rto.ts';
-import { HEARTBEAT_TIMEOUT } from './move/activities.ts';
+import { HEARTBEAT_TIMEOUT, pager } from './move/activities.ts';
 
 export interface ReadinessInput {
   customer: string;
@@ -32,6 +32,28 @@ export async function readiness({ customer }: ReadinessInput): Promise<Readiness
   const forecast = forecastMs === null ? [] : [`Forecast: ${duration(forecastMs)} after the signatures.`];
   const lines = readinessLines(found).map((line) => `${line}.`);
   setCurrentDetails([...(state === 'not-ready' ? ['**NOT READY.**'] : []), ...lines, ...forecast].join('\n\n'));
+  if (found.news) await tell(found, found.news, lines);
   return found;
+}
+
+/** A channel that is away is named in the answer of the page, and fails nothing: the next look is in half an hour. */
+async function tell(
+  { customer, from, to, at, notReady }: Readiness,
+  news: 'not-ready' | 'ready-again',
+  lines: string[],
+) {
+  const ready = news === 'ready-again';
+  await pager['page-operators']({
+    customer,
+    move: null,
+    key: `${customer}/readiness/${to}/${notReady?.since ?? at}/${news}`,
+    subject: `${customer}: should ${from} be lost, ${ready ? 'it can be failed over again' : 'it could NOT be failed over'}`,
+    text: [
+      ...(ready ? [] : [`Found twice in a row, since ${notReady?.since ?? at}.`]),
+      ...lines,
+      `Next: tandem failover plan --customer ${customer} --from ${from} --site ${to}`,
+    ].join('\n'),
+    severity: ready ? 'info' : 'critical',
+  });
 }
 setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, readiness);

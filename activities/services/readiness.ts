@@ -1,10 +1,12 @@
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import { failureText } from '../../workflows/model/failures.ts';
-import { readinessOf, type Readiness } from '../../workflows/model/readiness.ts';
+import type { Plan } from '../../workflows/model/plan.ts';
+import { readinessOf, withNews, type Readiness } from '../../workflows/model/readiness.ts';
 import type { Database } from '../contacts/database.ts';
 import { probeKnown } from '../probes/services/probe.ts';
 import { questionOf } from '../probes/services/step.ts';
 import type { CustomerSettings } from '../settings.ts';
+import { writePaper } from './paper.ts';
 import { makePlan } from './plan.ts';
 import type { OwnSite } from './site.ts';
 
@@ -14,7 +16,8 @@ const SERVES = 'source-is-serving';
 
 /**
  * Plans the failover in which this site survives, as it would be planned now, and looks whether users of the other half
- * could sign in here at all. Nothing is claimed, signed or moved. What it finds is kept, for whoever asks later.
+ * could sign in here at all. Nothing is claimed, signed or moved. What it finds is kept, for whoever asks later, and written on
+ * disk as a runbook to be printed.
  */
 export async function evaluateReadiness(site: OwnSite, id: string, signal: AbortSignal): Promise<Readiness> {
   const customer = site.customer(id);
@@ -23,12 +26,14 @@ export async function evaluateReadiness(site: OwnSite, id: string, signal: Abort
   const found = { customer: id, from, to, at };
   if (await servesAlready(database, from))
     return keep(database, { ...found, state: 'took-over', stops: [], asks: [], forecastMs: null });
-  const [planned, accounts] = await Promise.all([
+  const [{ plan, ...planned }, accounts] = await Promise.all([
     plannedAt(site, customer, at, signal),
     accountFaults(site, customer, signal),
   ]);
   const stops = [...planned.stops, ...accounts];
-  return keep(database, { ...found, ...planned, state: readinessOf(stops, planned.asks), stops });
+  const whole = await keep(database, { ...found, ...planned, state: readinessOf(stops, planned.asks), stops });
+  await writePaper(site, whole, plan);
+  return whole;
 }
 
 /** The newest of what was found here; null before the first time. */
@@ -39,7 +44,8 @@ export async function readReadiness(database: Database, customer: string): Promi
   return row?.found ?? null;
 }
 
-async function keep(database: Database, found: Readiness): Promise<Readiness> {
+async function keep(database: Database, looked: Readiness): Promise<Readiness> {
+  const found = withNews(await readReadiness(database, looked.customer), looked);
   await database.query(
     `insert into tandem.readiness (customer, at, found) values ($1, $2, $3)
      on conflict (customer) do update set at = excluded.at, found = excluded.found
@@ -58,7 +64,7 @@ async function plannedAt(
   { id, peer }: CustomerSettings,
   declaredAt: string,
   signal: AbortSignal,
-): Promise<Pick<Readiness, 'stops' | 'asks' | 'forecastMs'>> {
+): Promise<Pick<Readiness, 'stops' | 'asks' | 'forecastMs'> & { plan: Plan | null }> {
   const input: FailoverInput = {
     customer: id,
     from: peer,
@@ -68,16 +74,18 @@ async function plannedAt(
     sourceIsServing: true,
   };
   try {
-    const { blockers, acceptances = [], forecast } = await makePlan(site, { input, declaredAt }, { signal });
+    const plan = await makePlan(site, { input, declaredAt }, { signal });
+    const { blockers, acceptances = [], forecast } = plan;
     const asks = acceptances.filter(({ name }) => name !== SERVES);
     return {
       stops: blockers.map(({ text }) => text),
       asks: asks.map(({ name, because }) => `${name}: ${because}`),
       forecastMs: forecast?.ms ?? null,
+      plan,
     };
   } catch (error) {
     signal.throwIfAborted();
-    return { stops: [failureText(error)], asks: [], forecastMs: null };
+    return { stops: [failureText(error)], asks: [], forecastMs: null, plan: null };
   }
 }
 

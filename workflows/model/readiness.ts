@@ -21,6 +21,24 @@ export interface Readiness {
   asks: string[];
   /** From the signatures to the end, ms; null when no plan could be made. */
   forecastMs: number | null;
+  /** Looks in a row that found it not ready, and when the first of them was; left out when this one did not. */
+  notReady?: { looks: number; since: Timestamp };
+  /** What whoever is on duty is to hear, once; left out when there is nothing. */
+  news?: 'not-ready' | 'ready-again';
+}
+
+/** A fault that the next look finds mended is nobody's night: people hear of the second look in a row, half an hour after the first. */
+const LOOKS_BEFORE_PAGE = 2;
+
+/** What is found now, after what was found before. */
+export function withNews(before: Readiness | null, now: Readiness): Readiness {
+  if (now.state === 'not-ready') {
+    const { looks, since } = before?.notReady ?? { looks: 0, since: now.at };
+    const notReady = { looks: looks + 1, since };
+    return { ...now, notReady, ...(notReady.looks === LOOKS_BEFORE_PAGE && { news: 'not-ready' as const }) };
+  }
+  const told = (before?.notReady?.looks ?? 0) >= LOOKS_BEFORE_PAGE;
+  return { ...now, ...(told && { news: 'ready-again' as const }) };
 }
 
 export const readinessOf = (stops: readonly string[], asks: readonly string[]): ReadinessState =>
