@@ -5,6 +5,7 @@ import { httpStatus } from '../activities/probes/service.ts';
 import type { Seen } from '../activities/probes/watch/seen.ts';
 import { sayAlive } from '../activities/services/alive.ts';
 import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activities/services/closed.ts';
+import { followPeer } from '../activities/services/gone-to-peer.ts';
 import { takeHandedOver } from '../activities/services/handed-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
@@ -17,7 +18,7 @@ const WITNESS_LIMIT_MS = 3000;
 
 /**
  * Keeps a customer's site from serving whom it may have lost: says that it lives, closes it when it was down or is cut off,
- * opens it when the peer confirms it, and takes what the peer has handed over to it.
+ * opens it when the peer confirms it, takes what the peer has handed over to it, and knows what has gone to the peer.
  */
 export class SiteGuard {
   private readonly settings: SiteSettings;
@@ -70,10 +71,14 @@ export class SiteGuard {
 
   private async takeOver({ peer: { rows, epoch } }: Seen): Promise<string[]> {
     if (!rows || !epoch) return [];
-    const taken = await takeHandedOver(this.database, this.customer, { epoch, halves: rows });
-    return taken.map(
-      (half) => `${this.customer.id}: takes ${half} over, which its peer has given to it under epoch ${epoch.number}`,
-    );
+    const { id } = this.customer;
+    const told = { epoch, halves: rows };
+    const taken = await takeHandedOver(this.database, this.customer, told);
+    const gone = await followPeer(this.database, this.customer, told);
+    return [
+      ...taken.map((half) => `${id}: takes ${half} over, which its peer has given to it under epoch ${epoch.number}`),
+      ...gone.map((half) => `${id}: its peer serves ${half} under epoch ${epoch.number}: this site is their copy now`),
+    ];
   }
 
   /** The peer is asked anew, and whether it is the peer at all: what opens a site is worth a second look. */

@@ -12,20 +12,25 @@ export interface Unsalvaged {
 
 /** What this site alone has: it served these under an older epoch than it knows now, and no salvage of them is in its vault. */
 export async function readUnsalvaged(database: Database, customer: string, site: string): Promise<Unsalvaged[]> {
-  const rows = await database.transaction(async (client) => {
+  return database.transaction(async (client) => {
     await requireIdentity(client, customer, site);
-    return client.query<{ epoch: string; halves: string[] }>(
-      `select epoch::text, array_agg(half order by half) as halves from (
-         select s.half, s.epoch from tandem.serving s join tandem.epoch e on e.customer = s.customer and s.epoch < e.number
-          where s.customer = $1 and s.site = $2
-          union select half, epoch from tandem.salvage where customer = $1 and manifest is null) due
-        where not exists (select from tandem.salvage d where d.customer = $1 and d.half = due.half
-                                                         and d.epoch = due.epoch and d.manifest is not null)
-        group by epoch order by due.epoch`,
-      [customer, site],
-    );
+    return unsalvagedHere(client, customer, site);
   });
-  return rows.rows.map(({ epoch, halves }) => ({ epoch: Number(epoch), halves }));
+}
+
+/** The same, in a transaction that knows whose database it is. */
+export async function unsalvagedHere(client: PoolClient, customer: string, site: string): Promise<Unsalvaged[]> {
+  const { rows } = await client.query<{ epoch: string; halves: string[] }>(
+    `select epoch::text, array_agg(half order by half) as halves from (
+       select s.half, s.epoch from tandem.serving s join tandem.epoch e on e.customer = s.customer and s.epoch < e.number
+        where s.customer = $1 and s.site = $2
+        union select half, epoch from tandem.salvage where customer = $1 and manifest is null) due
+      where not exists (select from tandem.salvage d where d.customer = $1 and d.half = due.half
+                                                       and d.epoch = due.epoch and d.manifest is not null)
+      group by epoch order by due.epoch`,
+    [customer, site],
+  );
+  return rows.map(({ epoch, halves }) => ({ epoch: Number(epoch), halves }));
 }
 
 /** What was salvaged here, oldest first. */
@@ -66,19 +71,23 @@ export async function releasedSalvages(database: Database, customer: string): Pr
   return new Set(rows.map(({ epoch }) => Number(epoch)));
 }
 
-/** To be asked under a lock on the serving rows, before anything is written over the rows of these halves. */
+/**
+ * To be asked under a lock on the serving rows, before anything is written over the rows of these halves. Answers those of
+ * which a salvage is kept.
+ */
 export async function requireSalvaged(
   client: PoolClient,
   name: string,
   customer: string,
   halves: readonly string[],
-): Promise<void> {
-  const { rows } = await client.query<{ half: string; epoch: string }>(
-    'select half, epoch::text from tandem.salvage where customer = $1 and half = any($2) and manifest is null limit 1',
+): Promise<string[]> {
+  const { rows } = await client.query<{ half: string; epoch: string; due: boolean }>(
+    `select half, epoch::text, manifest is null as due from tandem.salvage
+      where customer = $1 and half = any($2) and released_at is null`,
     [customer, halves],
   );
-  const [due] = rows;
-  if (!due) return;
+  const due = rows.find((row) => row.due);
+  if (!due) return rows.map(({ half }) => half);
   throw failure(
     'salvage-due',
     `${name}: ${due.half} was served here under epoch ${due.epoch}, and what was changed here is not salvaged yet`,

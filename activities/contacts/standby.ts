@@ -1,5 +1,4 @@
 import type { PoolClient } from 'pg';
-import { failure } from '../../workflows/model/failures.ts';
 import type { ApplyCounts, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import { packRecord, type PackRecord } from '../vault/frames.ts';
@@ -16,8 +15,8 @@ import { asBrought, forgetMended, readMended } from './mended.ts';
 import { requireIdentity } from './prepare.ts';
 import { holdRefused, judgeUsers } from './quarantine.ts';
 import { addCounts, addRecords, noApplyCounts } from './restore.ts';
-import { requireSalvaged } from './salvaged.ts';
 import { readUsers } from './rows.ts';
+import { anyOrphans, lockRights, servedThere } from './standby-rights.ts';
 import { deleteUsers, enterLedger, forgetRosterVersions, lockWrites, replaceUsers } from './writer.ts';
 
 export interface StandbyRequest {
@@ -43,8 +42,9 @@ type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
 /**
  * Brings the dormant copy of the users served at the snapshot's site up to it, by the standby rule of the vault: under
  * locks of epoch and serving rows, a user is written only when the epoch is current, he is served there, and the
- * snapshot is newer than what the ledger says. Rows without a ledger entry are held. A local version that the ledger
- * does not explain is saved as a conflict first. Repeatable: what was applied is found equal.
+ * snapshot is newer than what the ledger says. Rows without a ledger entry are held, unless this site served them before and
+ * has salvaged them. A local version that the ledger does not explain is saved as a conflict first. Repeatable: what was
+ * applied is found equal. It is the newest one applied only when the copy holds all of it.
  *
  * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's, and with `salvage-due` while rows that
  * this site changed under an older epoch lie nowhere else.
@@ -53,9 +53,10 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   const { database, snapshot: opened, keys, signal } = request;
   const { summary: snapshot } = opened;
   const counts = noApplyCounts();
-  const halves = await database.transaction(async (client) => {
+  const { halves, orphans } = await database.transaction(async (client) => {
     await requireIdentity(client, snapshot.customer, request.site);
-    return lockRights(client, database.name, snapshot);
+    const rights = await lockRights(client, database.name, request.snapshot.summary);
+    return { ...rights, orphans: await anyOrphans(client, snapshot.customer, rights.halves) };
   });
   const found = await findDifferences({ database, index: () => opened.index(), keys, halves, signal });
   addCounts(counts, found.equal);
@@ -67,8 +68,10 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
     request.heartbeat({ users: counts.users, written: counts.written });
   }
   await removeGone(request, await opened.index(), counts);
+  // It may be of users of whom nothing was brought here: it is offered again, until this site knows who serves them.
+  if (orphans && found.elsewhere > 0) return counts;
   await database.transaction(async (client) => {
-    await lockRights(client, database.name, snapshot);
+    await lockRights(client, database.name, request.snapshot.summary);
     await noteApplied(client, snapshot, opened.manifest.database);
   });
   return counts;
@@ -80,18 +83,20 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
   const ring = ringKeys(keys);
   const names = batch.map(({ username }) => username);
   const verdicts = await database.transaction(async (client) => {
-    const halves = await lockRights(client, database.name, snapshot);
+    const { halves, salvaged } = await lockRights(client, database.name, request.snapshot.summary);
     await lockWrites(client, snapshot.customer);
     const served = await servedThere(client, names, halves);
     const ledger = await readLedger(client, names);
-    const here = await readUsers(client, names);
+    const rows = await readUsers(client, names);
     const mended = await readMended(client, names);
     const judged = batch.map((record) => {
-      const local = makeRecord(record.username, here.get(record.username) ?? noRows(), ring[0]);
+      const local = makeRecord(record.username, rows.get(record.username) ?? noRows(), ring[0]);
       const changes = mended.get(record.username);
       const brought = changes ? makeRecord(record.username, asBrought(local.rows, changes), ring[0]) : local;
       const entry = ledger.get(record.username);
-      const verdict = served.has(record.username) ? judge(record, { local, brought }, entry, snapshot, ring) : 'held';
+      const half = served.get(record.username);
+      const here = { local, brought, kept: half !== undefined && salvaged.includes(half) };
+      const verdict = half === undefined ? 'held' : judge(record, here, entry, snapshot, ring);
       return { record, local, verdict };
     });
     const conflicts = judged.filter(({ verdict }) => verdict === 'write-over-conflict').map(({ local }) => local);
@@ -121,7 +126,7 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
 
 function judge(
   record: UserRecord,
-  { local, brought }: { local: UserRecord; brought: UserRecord },
+  { local, brought, kept }: { local: UserRecord; brought: UserRecord; kept: boolean },
   entry: LedgerEntry | undefined,
   snapshot: SnapshotSummary,
   ring: RecordKeys[],
@@ -131,7 +136,8 @@ function judge(
     return 'held';
   }
   if (local.bytes.equals(record.bytes)) return 'equal';
-  if (!entry) return hasRows(local.bytes) ? 'held' : 'write';
+  if (!entry && !hasRows(local.bytes)) return 'write';
+  if (!entry) return kept ? 'write-over-conflict' : 'held';
   return explains(entry, brought, ring) ? 'write' : 'write-over-conflict';
 }
 
@@ -144,36 +150,6 @@ function explains(entry: LedgerEntry, local: UserRecord, ring: RecordKeys[]): bo
 function ringKeys(keys: Keyring): [RecordKeys, ...RecordKeys[]] {
   const others = [...keys.ring].filter(([id]) => id !== keys.current).map(([, key]) => recordKeys(key));
   return [recordKeys(keyOf(keys, keys.current, 'standby copy')), ...others];
-}
-
-/** Locks epoch and serving rows, and tells which halves the snapshot's site serves by what is known here. */
-async function lockRights(client: PoolClient, name: string, snapshot: SnapshotSummary): Promise<string[]> {
-  const { rows: epochs } = await client.query<{ number: string }>(
-    'select number::text from tandem.epoch where customer = $1 for share',
-    [snapshot.customer],
-  );
-  const number = Number(epochs[0]?.number ?? Number.NaN);
-  if (!(snapshot.epoch >= number)) {
-    throw failure(
-      'epoch-superseded',
-      `${name}: snapshot ${snapshot.seq} of ${snapshot.site} has epoch ${snapshot.epoch}, ${number} is known here`,
-    );
-  }
-  const { rows } = await client.query<{ half: string; site: string; epoch: string }>(
-    'select half, site, epoch::text from tandem.serving where customer = $1 for share',
-    [snapshot.customer],
-  );
-  const halves = rows.filter((r) => r.site === snapshot.site && Number(r.epoch) <= snapshot.epoch).map((r) => r.half);
-  await requireSalvaged(client, name, snapshot.customer, halves);
-  return halves;
-}
-
-async function servedThere(client: PoolClient, names: string[], halves: string[]): Promise<Set<string>> {
-  const { rows } = await client.query<{ username: string }>(
-    'select username from tandem.home where username = any($1) and site = any($2) for share',
-    [names, halves],
-  );
-  return new Set(rows.map(({ username }) => username));
 }
 
 async function readLedger(client: PoolClient, names: string[]): Promise<Map<string, LedgerEntry>> {

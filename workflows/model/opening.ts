@@ -1,5 +1,6 @@
 import type { ClosingKind } from './closing.ts';
 import { compareEpoch, type Epoch } from './epoch.ts';
+import { mayTake, type Right } from './rights.ts';
 
 /** Whether a site that is closed may open again. The same rule for one that was down and one that was cut off. */
 
@@ -105,5 +106,28 @@ export function handedOver(
   if (told.epoch.site !== peer || compareEpoch(own.epoch, told.epoch) !== 'same') return [];
   return told.halves
     .filter((row) => row.site === own.site && row.epoch === told.epoch.number && !own.halves.includes(row.half))
+    .map(({ half }) => half);
+}
+
+/** What a site's own database says of a half. */
+export type OwnHalf = Right & { half: string };
+
+/**
+ * Halves that are the peer's to serve, and that this site does not know yet to be: the peer says so under the very epoch that
+ * both hold, and what stands here is older. Never one of which this site alone has something, nor one that it serves under
+ * that epoch: what was heard may be older than what was handed over since.
+ */
+export function goneToPeer(
+  own: { epoch: Epoch; halves: readonly OwnHalf[]; unsalvaged: readonly string[] },
+  peer: string,
+  told: { epoch: Epoch; halves: readonly PeerHalf[] },
+): string[] {
+  if (compareEpoch(own.epoch, told.epoch) !== 'same') return [];
+  return told.halves
+    .filter((row) => row.site === peer && row.epoch === told.epoch.number && !own.unsalvaged.includes(row.half))
+    .filter((row) => {
+      const here = own.halves.find(({ half }) => half === row.half) ?? null;
+      return here?.site !== peer && mayTake(here, row);
+    })
     .map(({ half }) => half);
 }
