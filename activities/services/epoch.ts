@@ -141,7 +141,7 @@ export async function takeEpoch(
   ]);
   if (!knowsItsRights(held.number, claimedByPeer)) return 0;
   const { rowCount } = await client.query(
-    'update tandem.serving set epoch = $3, at = now() where customer = $1 and site = $2 and epoch = $4',
+    'update tandem.serving set epoch = $3 where customer = $1 and site = $2 and epoch = $4',
     [id, own, epoch.number, held.number],
   );
   return rowCount ?? 0;

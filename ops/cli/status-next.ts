@@ -1,6 +1,7 @@
 import { takeOverCommand } from '../stranded.ts';
 import { exits } from './print.ts';
-import type { HalfStatus, SiteStatus } from './status.ts';
+import type { HalfStatus } from './status-half.ts';
+import type { SiteStatus } from './status.ts';
 import { peerNext } from './status-peer.ts';
 import type { ServiceStatus } from './status-service.ts';
 

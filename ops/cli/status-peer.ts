@@ -1,7 +1,7 @@
 import { STALE_MS, type StoredWatch } from '../../activities/probes/watch/stored.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { nextCommand } from '../../workflows/model/watch-news.ts';
-import type { HalfStatus } from './status.ts';
+import type { HalfStatus } from './status-half.ts';
 
 /** What a site's watch says of its peer, as a screen shows it. */
 export interface PeerStatus {

@@ -1,5 +1,6 @@
 import { directoryState, isOld, tellState, type DirectoryState } from '../../activities/directory/answer.ts';
 import { tellDifference, type InForce } from '../../activities/directory/differ.ts';
+import { readUnsalvaged, type Unsalvaged } from '../../activities/contacts/salvaged.ts';
 import { within } from '../../activities/probes/peer.ts';
 import { readWatched } from '../../activities/probes/watch/stored.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
@@ -31,6 +32,8 @@ export interface ServiceStatus {
   answer: InForce | null;
   /** How the message filter differs from the configuration. */
   filter: string | null;
+  /** What users changed at this site alone, as long as no vault has it. */
+  unsalvaged: Unsalvaged[];
   /** It serves nobody, whatever its rows say; null while it is open. */
   closed: Closing | null;
   /** How it was opened by operators within a day; null when it was not. */
@@ -52,13 +55,14 @@ export async function serviceStatus(
   try {
     const { directory, peer } = site.customer(customer.id);
     return await within(LIMIT_MS, `service of ${customer.id} at ${name}`, async (signal) => {
-      const [closed, opened, state, parity, ready, watched] = await Promise.all([
+      const [closed, opened, state, parity, ready, watched, unsalvaged] = await Promise.all([
         closingOf(site.database(customer.id), customer.id),
         lastOpening(site.database(customer.id), customer.id),
         directory ? directoryState(site.database(customer.id), customer.id) : null,
         parityOf(site, customer.id, signal),
         readReadiness(site.database(customer.id), customer.id),
         readWatched(site.database(customer.id), customer.id, peer),
+        readUnsalvaged(site.database(customer.id), customer.id, name),
       ]);
       const asks = directory !== undefined && asksForSomebody(state, directory.everyMs);
       return {
@@ -69,6 +73,7 @@ export async function serviceStatus(
         directory: asks ? tellState(state, Date.now()) : null,
         answer: state && { at: state.at, users: state.users, digest: state.digest, digestAt: state.digestAt },
         filter: driftOf(peer, parity),
+        unsalvaged,
         readiness: ready === null ? [] : readinessTold(ready),
         peer: peerStatus(peer, watched),
       };
@@ -110,10 +115,15 @@ export const serviceLines = ({
   filter,
   readiness,
   peer,
+  unsalvaged,
 }: ServiceStatus): string[] => [
   ...(closed === null ? [] : [closedLine(site, customer, closed)]),
   ...(opened === null ? [] : [`OPENED by operators, seen at ${site}: ${openedLine(opened)}`]),
   peerLine(site, peer),
+  ...unsalvaged.map(
+    ({ halves, epoch }) =>
+      `NOT SALVAGED: what users of ${halves.join(' and ')} changed at ${site} under epoch ${epoch}, and had not left it, is on its disk alone; its \`standby\` salvages it`,
+  ),
   ...readiness.map((line) => `READINESS, seen at ${site}: ${line}`),
   ...(directory === null ? [] : [`DIRECTORY, seen at ${site}: ${directory}`]),
   ...(filter === null ? [] : [`FILTER, seen at ${site}: ${filter}`]),

@@ -1,10 +1,8 @@
 import type { Command } from 'commander';
 import type { Client } from '@temporalio/client';
-import type { VaultCheck } from '../../workflows/model/checks.ts';
 import { isOpen, type ExternalUpdate } from '../../workflows/model/external.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { duration } from '../../workflows/model/rto.ts';
-import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { sitesToAsk } from '../config/here.ts';
 import { coverageOf, openVaults, type Direction } from '../coverage.ts';
@@ -13,33 +11,16 @@ import { connectClient } from '../temporal.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { describeSchedule } from '../schedules.ts';
 import { openUpdates, updateLine } from './external-update.ts';
-import { servingRows, type ServingRow } from './serving-rows.ts';
+import { servingRows } from './serving-rows.ts';
 import { exits, table, type Context } from './print.ts';
 import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
-import { checkLines, newestByVault } from './status-checks.ts';
+import { checkLines } from './status-checks.ts';
+import { halfStatus, unprotectedLine, type HalfStatus } from './status-half.ts';
 import { nextOf } from './status-next.ts';
 import { failoverOf, noFailover, type FailoverLine } from './status-failover.ts';
 import { differingAnswers, serviceLines, serviceStatus, type ServiceStatus } from './status-service.ts';
 import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
-
-export interface HalfStatus {
-  customer: string;
-  /** The users whose home is this site. */
-  half: string;
-  /** Where they are served, by the newest epoch that any site knows; null when no database answers. */
-  servedAt: string | null;
-  point: string | null;
-  ageMs: number | null;
-  rpoMs: number;
-  state: 'protected' | 'UNPROTECTED' | 'BEYOND THE RPO';
-  /** A newer snapshot that waits to be accepted: why, and where. */
-  suspect: { seq: number; site: string; because: string } | null;
-  /** Of each vault that answers: its newest check of these snapshots. */
-  checks: VaultCheck[];
-  /** Users who are not let in at a site until an operator decides; where they are not served, would not be. */
-  quarantined: { site: string; users: number }[];
-}
 
 export interface SiteStatus extends FailoverLine {
   site: string;
@@ -96,15 +77,9 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
   const seenServices = services.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
-  const serving = rows
-    .flatMap((r) => (r.status === 'fulfilled' ? r.value.filter(({ open }) => open) : []))
-    .toSorted((a, b) => b.epoch - a.epoch);
+  const serving = rows.flatMap((r) => (r.status === 'fulfilled' ? r.value.filter(({ open }) => open) : []));
   return {
-    halves: customer.sites.map((half) => {
-      const says = serving.filter((r) => r.half === half);
-      const quarantined = says.flatMap(({ database, held }) => (held > 0 ? [{ site: database, users: held }] : []));
-      return { ...halfStatus(customer, half, says[0] ?? null, covered), quarantined };
-    }),
+    halves: customer.sites.map((half) => halfStatus(customer, half, { serving, covered, services: seenServices })),
     sites,
     elsewhere: customer.sites.filter((site) => !from.includes(site)),
     unseen: seen.flatMap((s, i) =>
@@ -129,28 +104,6 @@ async function directions(
   } finally {
     vaults.close();
   }
-}
-
-/** Users are protected by snapshots of the site that serves them, taken since it does, and covered by its peer. */
-function halfStatus(
-  customer: CustomerConfiguration,
-  half: string,
-  serving: ServingRow | null,
-  seen: Direction[],
-): Omit<HalfStatus, 'quarantined'> {
-  const servedAt = serving?.site ?? null;
-  const moved = serving !== null && serving.site !== half;
-  const points = seen.filter((d) => d.site === (servedAt ?? half) && d.covered).map((d) => d.covered?.point ?? '');
-  const since = moved ? serving.at.getTime() : 0;
-  const counted = points.filter((point) => Date.parse(point) >= since);
-  const point = counted.toSorted().at(-1) ?? null;
-  const age = point === null ? null : ageMs(point, Date.now());
-  const state = age === null ? 'UNPROTECTED' : age > customer.objectives.rpoMs ? 'BEYOND THE RPO' : 'protected';
-  const receipt = seen.find((d) => d.site === (servedAt ?? half) && d.suspect)?.suspect;
-  const suspect = receipt ? { seq: receipt.snapshot.seq, site: receipt.site, because: receipt.suspect ?? '' } : null;
-  const { rpoMs } = customer.objectives;
-  const checks = newestByVault(seen.flatMap((d) => (d.site === (servedAt ?? half) ? d.checks : [])));
-  return { customer: customer.id, half, servedAt, point, ageMs: age, rpoMs, state, suspect, checks };
 }
 
 async function siteStatus(
@@ -196,6 +149,7 @@ function show({ out }: Context, status: CustomerStatus): void {
   ]);
   out.answer(status, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
+    ...halves.flatMap(unprotectedLine),
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],
     ),

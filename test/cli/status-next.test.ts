@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import type { HalfStatus, SiteStatus } from '../../ops/cli/status.ts';
+import type { HalfStatus } from '../../ops/cli/status-half.ts';
+import type { SiteStatus } from '../../ops/cli/status.ts';
 import { nextOf } from '../../ops/cli/status-next.ts';
 import type { StoredWatch } from '../../activities/probes/watch/stored.ts';
 import { peerStatus, type PeerStatus } from '../../ops/cli/status-peer.ts';
@@ -14,6 +15,7 @@ const half = (name: string, servedAt: string, state: HalfStatus['state'] = 'prot
   point: null,
   ageMs: null,
   rpoMs: 1,
+  unprotectedSince: null,
   suspect: null,
   checks: [],
   quarantined: [],

@@ -5,7 +5,9 @@ import { Database } from '../../activities/contacts/database.ts';
 import { readSalvage } from '../../activities/vault/salvage.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { snapshotNow, standbyNow } from '../../ops/snapshots.ts';
+import { SiteMetrics } from '../../ops/metrics.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
+import { guarded } from '../watch/ground.ts';
 
 /** East comes back; west serves its users, and has a snapshot of them. */
 
@@ -73,5 +75,23 @@ it('salvages by itself, before anything is pulled or applied', async () => {
   const { publicKeys } = region.settings.east;
   expect(await readSalvage({ vault, customer: CUSTOMER, site: 'east', publicKeys }, 1)).not.toBeNull();
   vault.close();
+  await worker.stop();
+});
+
+it('follows its peer by itself then, and is the copy of everybody', async () => {
+  const worker = await region.work('east');
+  const before = await standbyNow(region.clients.east, 'east', customer());
+  expect(before.applied).toMatchObject({ counts: { users: 10, held: 10 } });
+  const ending = new AbortController();
+  const said: string[] = [];
+  const guarding = guarded(region.settings.east, new SiteMetrics(), ending.signal, (line) => said.push(line));
+  const served = () => east.query('select half, site, epoch::int from tandem.serving order by half');
+  await expect.poll(served, { timeout: 60_000 }).toContainEqual({ half: 'east', site: 'west', epoch: 2 });
+  ending.abort();
+  await guarding;
+  expect(said).toContain(`${CUSTOMER}: its peer serves east under epoch 2: this site is their copy now`);
+  const after = await standbyNow(region.clients.east, 'east', customer());
+  expect(after.applied).toMatchObject({ counts: { users: 20, held: 0 } });
+  expect(await standbyNow(region.clients.east, 'east', customer())).toMatchObject({ applied: null });
   await worker.stop();
 });

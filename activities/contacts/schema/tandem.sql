@@ -76,6 +76,7 @@ create table if not exists tandem.serving (
   half text not null,
   site text not null,
   epoch bigint not null,
+  -- When that site was given it; a further epoch that it takes itself changes nothing. What was copied since protects these users.
   at timestamptz not null default now(),
   primary key (customer, half)
 );
