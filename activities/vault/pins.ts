@@ -3,6 +3,7 @@ import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { requireIdentity } from '../contacts/prepare.ts';
 import { appliedSnapshot } from '../contacts/applied.ts';
+import { restoredHere, restoredThere, type Restored } from '../journal/restored.ts';
 import { newestCovered, type Shelf } from './catalog.ts';
 import { compareIds, type Manifest } from './manifest.ts';
 import { readManifest } from './open.ts';
@@ -55,9 +56,10 @@ export async function points(shelf: Shelf, { gen, manifests }: Generation): Prom
 }
 
 /** Generations of a source that are needed at any age. */
-export async function pinsOf(request: Needs, shelf: Shelf, { receipt }: Shelved): Promise<Map<number, string>> {
+export async function pinsOf(request: Needs, shelf: Shelf, shelved: Shelved): Promise<Map<number, string>> {
   const { customer, site, database } = request;
-  const pins = new Map<number, string>();
+  const { receipt } = shelved;
+  const pins = await basesOfThoseAway(request, shelf, shelved);
   if (receipt) pins.set(receipt.gen, `the newest receipt is for its number ${receipt.seq}`);
   if (shelf.site === site) {
     const covered = await coveredByPeer(request, shelf);
@@ -68,6 +70,44 @@ export async function pinsOf(request: Needs, shelf: Shelf, { receipt }: Shelved)
   if (covered) pins.set(covered.summary.gen, `number ${covered.summary.seq} is the newest that is covered`);
   const applied = await appliedSnapshot(database, customer, shelf.site);
   if (applied) pins.set(applied.gen, `the standby copy holds its number ${applied.seq}`);
+  return pins;
+}
+
+/**
+ * What was restored of users who are not home again, in whichever vault it lies: both sides of them are measured against it
+ * on the way home, however long that takes.
+ */
+async function basesOfThoseAway(
+  { database, customer, site }: Needs,
+  shelf: Shelf,
+  { generations }: Shelved,
+): Promise<Map<number, string>> {
+  const rows = await database.query<{ half: string; site: string; epoch: string; current: boolean }>(
+    `select s.half, s.site, s.epoch::text, s.epoch = e.number as current
+       from tandem.serving s join tandem.epoch e on e.customer = s.customer where s.customer = $1`,
+    [customer],
+  );
+  const pins = new Map<number, string>();
+  const isHome = ({ half, epoch }: Restored): boolean =>
+    rows.some((row) => row.half === half && row.site === half && Number(row.epoch) > epoch);
+  const pin = (all: readonly Restored[]): void => {
+    for (const one of all)
+      if (one.snapshot.site === shelf.site && !isHome(one))
+        pins.set(
+          one.snapshot.gen,
+          `number ${one.snapshot.seq} is what move ${one.move} restored, and ${one.half} is not home again`,
+        );
+  };
+  pin(await restoredHere(database, customer));
+  // What the peer's moves have restored is of this site's own users; while they are home, there is nothing to look for.
+  if (shelf.site !== site || rows.some((row) => row.half === site && row.site === site && row.current)) return pins;
+  for (const other of shelf.publicKeys.keys()) {
+    if (other === site) continue;
+    const { restored, unreadable } = await restoredThere({ ...shelf, site: other });
+    pin(restored);
+    if (unreadable === null) continue;
+    for (const gen of generations.keys()) pins.set(gen, `what ${other} has restored is not known: ${unreadable}`);
+  }
   return pins;
 }
 
