@@ -5,6 +5,7 @@ import { httpStatus } from '../activities/probes/service.ts';
 import type { Seen } from '../activities/probes/watch/seen.ts';
 import { sayAlive } from '../activities/services/alive.ts';
 import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activities/services/closed.ts';
+import { endForgottenDrains } from '../activities/services/drained.ts';
 import { followPeer } from '../activities/services/gone-to-peer.ts';
 import { takeHandedOver } from '../activities/services/handed-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
@@ -64,7 +65,10 @@ export class SiteGuard {
       await this.tellService(signal);
       return [`${id}: CLOSED: ${closing.because}; it opens when the peer confirms it`];
     }
-    const lines = [...(await this.takeOver(seen)), ...(await this.open(signal))];
+    const freed = (await endForgottenDrains(this.database, id)).map(
+      (half) => `${id}: serves ${half} again: the move that drained it has ended without handing it over`,
+    );
+    const lines = [...freed, ...(await this.takeOver(seen)), ...(await this.open(signal))];
     if (lines.length > 0) await this.tellService(signal);
     return lines;
   }

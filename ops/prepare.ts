@@ -3,7 +3,7 @@ import { Database } from '../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
 import { sayAlive } from '../activities/services/alive.ts';
 import { anchorOperators } from '../activities/services/operators.ts';
-import { obeyNewerEpoch } from '../activities/services/obey.ts';
+import { obeyNewerEpoch, toldObeyed } from '../activities/services/obey.ts';
 import { defaultFilter } from '../activities/filter/policy.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { followOpenUpdates } from './external-updates.ts';
@@ -72,5 +72,5 @@ async function closeWhatIsLost(
     );
   if (obeyed.status === 'rejected') throw obeyed.reason;
   const newer = obeyed.value;
-  if (newer) say(`${customer.id}: ${newer.site} has claimed epoch ${newer.number}; this site is closed`);
+  if (newer) say(`${customer.id}: ${toldObeyed(newer)}`);
 }

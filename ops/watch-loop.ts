@@ -5,7 +5,7 @@ import type { Manner } from '../activities/probes/watch/look-at-peer.ts';
 import type { Seen } from '../activities/probes/watch/seen.ts';
 import { resumeWatch, writeWatched } from '../activities/probes/watch/stored.ts';
 import type { Watchers } from '../activities/probes/watch/watchers.ts';
-import { closeService, takeOver } from '../activities/services/obey.ts';
+import { closeService, takeOver, toldObeyed } from '../activities/services/obey.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import type { Epoch } from '../workflows/model/epoch.ts';
 import { failureText } from '../workflows/model/failures.ts';
@@ -135,7 +135,7 @@ class CustomerWatch {
       claim && isNewer(claim, self)
         ? await takeOver(this.database, { customer: customer.id, site: settings.site }, claim)
         : null;
-    if (taken) say(`${customer.id}: ${taken.site} has claimed epoch ${taken.number}; this site is closed`);
+    if (taken) say(`${customer.id}: ${toldObeyed(taken)}`);
     // Its service reads that by itself within seconds; asked, at once.
     if (taken || (self.closedBy !== null && self.closedBy.serviceClosedAt === null))
       await closeService(settings, customer, this.database, signal);

@@ -3,8 +3,10 @@ import { halfOf } from '../../workflows/model/plan.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
+import { drainStands, drainUndone } from './drained.ts';
 import { isEnabled } from './enable.ts';
 import { sourceServes } from './give-back.ts';
+import { handedOver } from './hand-over.ts';
 import { checkOutside } from './outside.ts';
 import { parityHolds } from './parity.ts';
 import type { OwnSite } from './site.ts';
@@ -22,11 +24,14 @@ type Check = (site: OwnSite, input: PlannedStep, signal: AbortSignal) => Promise
 const checks: Partial<Record<Act, Check>> = {
   'advance-epoch': epochHeld,
   'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
-  'open-site': sourceServes,
+  'open-site': (site, input, signal) =>
+    input.plan.decisions.planned ? drainUndone(site, input) : sourceServes(site, input, signal),
+  'drain-sessions': drainStands,
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
   'apply-entitlements': entitlementsStand,
-  'serve-users': rightHeld,
+  'serve-users': (site, input, signal) =>
+    input.plan.decisions.planned ? handedOver(site, input, signal) : rightHeld(site, input),
   'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
   'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),
   'check-parity': parityHolds,

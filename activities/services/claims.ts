@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import type { Epoch } from '../../workflows/model/epoch.ts';
+import type { Claim, Epoch } from '../../workflows/model/epoch.ts';
 import { failure, failureText } from '../../workflows/model/failures.ts';
 import { answerClaim } from '../../workflows/model/rights.ts';
 import { within } from '../probes/peer.ts';
@@ -29,7 +29,7 @@ export interface StoreClaim {
 interface Store {
   read(signal: AbortSignal): Promise<Claims>;
   /** Null when it has the epoch as this move's, now or before; else the claim that stands against it. */
-  claim(epoch: Epoch, signal: AbortSignal): Promise<Epoch | null>;
+  claim(claim: Claim, signal: AbortSignal): Promise<Epoch | null>;
 }
 
 function storesOf(site: OwnSite, customer: string): [ClaimStore, Store][] {
@@ -37,7 +37,7 @@ function storesOf(site: OwnSite, customer: string): [ClaimStore, Store][] {
   const { publicKeys } = settings;
   const bucket = (of: Vault): Store => ({
     read: (signal) => readClaims(of, customer, { publicKeys, signal }),
-    claim: (epoch, signal) => claimEpoch(of, settings, customer, epoch, signal),
+    claim: (claim, signal) => claimEpoch(of, settings, customer, claim, signal),
   });
   const stores: [ClaimStore, Store][] = [['vault', bucket(vault)]];
   if (witness) stores.push(['witness', bucket(witness)]);
@@ -81,7 +81,7 @@ export async function claimsInReach(
 export async function claimInStores(
   site: OwnSite,
   customer: string,
-  epoch: Epoch,
+  epoch: Claim,
   signal?: AbortSignal,
 ): Promise<StoreClaim[]> {
   const answers = await Promise.all(
@@ -99,7 +99,7 @@ export async function claimInStores(
 interface Attempt {
   name: ClaimStore;
   store: Store;
-  epoch: Epoch;
+  epoch: Claim;
 }
 
 async function claimIn(
@@ -121,16 +121,31 @@ async function claimIn(
 export async function noteClaims(
   client: PoolClient,
   customer: string,
-  epoch: Epoch,
+  { number, move, follows, keeps }: Claim,
   claims: readonly StoreClaim[],
 ): Promise<void> {
   for (const { store, claimed, because } of claims) {
     await client.query(
-      `insert into tandem.claim (customer, number, move, store, claimed, because) values ($1, $2, $3, $4, $5, $6)
-       on conflict (customer, number, store) do nothing`,
-      [customer, epoch.number, epoch.move, store, claimed, because],
+      `insert into tandem.claim (customer, number, move, store, claimed, because, follows, keeps)
+       values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (customer, number, store) do nothing`,
+      [customer, number, move, store, claimed, because, follows ?? null, keeps ?? null],
     );
   }
+}
+
+/** The claim of a planned move as this site has made it, whole; null when it made none. */
+export async function plannedClaim(
+  client: Pick<PoolClient, 'query'>,
+  customer: string,
+  epoch: Epoch,
+): Promise<Claim | null> {
+  const { rows } = await client.query<{ follows: string; keeps: string[] }>(
+    `select follows::text, keeps from tandem.claim
+      where customer = $1 and number = $2 and move = $3 and keeps is not null limit 1`,
+    [customer, epoch.number, epoch.move],
+  );
+  const [row] = rows;
+  return row ? { ...epoch, follows: Number(row.follows), keeps: row.keeps } : null;
 }
 
 /** Where the claim of a move stands, by this site's own memory; none when it never claimed one. */
@@ -152,17 +167,23 @@ export async function claimAgain(
   { afterMs = AGAIN_AFTER_MS, signal }: { afterMs?: number; signal?: AbortSignal } = {},
 ): Promise<void> {
   const database = site.database(customer);
-  const missing = await database.query<{ number: string; name: ClaimStore }>(
-    `select number, store as name from tandem.claim
+  const missing = await database.query<{
+    number: string;
+    name: ClaimStore;
+    follows: string | null;
+    keeps: string[] | null;
+  }>(
+    `select number, store as name, follows::text, keeps from tandem.claim
       where move = $1 and not claimed and not refused and at < now() - make_interval(secs => $2)`,
     [move, afterMs / 1000],
   );
   const stores = new Map(storesOf(site, customer));
   await Promise.all(
-    missing.map(async ({ number, name }) => {
+    missing.map(async ({ number, name, follows, keeps }) => {
       const store = stores.get(name);
       if (!store) return; // The configuration no longer names it.
-      const epoch: Epoch = { number: Number(number), site: site.settings.site, move };
+      const terms = keeps === null ? {} : { follows: Number(follows), keeps };
+      const epoch: Claim = { number: Number(number), site: site.settings.site, move, ...terms };
       const tried = await claimIn({ name, store, epoch }, AGAIN_LIMIT_MS, signal);
       const { claimed, against } = tried;
       const because = against

@@ -1,19 +1,23 @@
 import type { PoolClient } from 'pg';
 import { halfOf } from '../../workflows/model/plan.ts';
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
-import { failure, failureText } from '../../workflows/model/failures.ts';
+import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { claimInStores, noteClaims } from './claims.ts';
+import { undoDrain } from './drained.ts';
 import { doneBefore, noteEffect } from './effects.ts';
-import { newerThanHeld, takeEpoch } from './epoch.ts';
+import { newerThanHeld, takeEpoch } from './take-epoch.ts';
 import { askRights } from './obeyed.ts';
+import { handOverAtPeer, rightAtPeer, type PeerCall } from './peer-functions.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
 /** The source is asked to open: it is there, or there is nothing to turn back to. */
-const HAND_OVER_LIMIT_MS = 5000;
+const silent = {
+  kind: 'source-unreachable',
+  because: 'its users are its own again, and it cannot be told',
+} as const satisfies PeerCall['silent'];
 
 /**
  * Gives the source its users back before anybody of them was served here (DESIGN 4, `turn-back`): claims the epoch after the
@@ -22,6 +26,7 @@ const HAND_OVER_LIMIT_MS = 5000;
  * further epoch is claimed once. `already-served` when this site has the right to serve the half: there is no way back then.
  */
 export async function openSource(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
+  if (input.plan.decisions.planned) return undoDrain(site, input, signal);
   const { customer: id } = input.key;
   const customer = site.customer(id);
   const database = site.database(id);
@@ -29,7 +34,7 @@ export async function openSource(site: OwnSite, input: PlannedStep, signal?: Abo
   if (done) return done;
   const half = halfOf(input.plan.decisions);
   const { epoch, missing } = await giveBack(site, input, signal);
-  await handOver(customer, half, epoch, signal);
+  await handOverAtPeer(customer, half, epoch, { signal, silent });
   const told = await obeyedBy(site, customer, half, signal);
   const not = missing === '' ? '' : `, not yet in ${missing}`;
   return database.transaction((client) =>
@@ -89,56 +94,18 @@ const superseded = (id: string, held: Epoch, own: Epoch): Error =>
     `${id}: the database holds epoch ${held.number} of move ${held.move}, and not epoch ${own.number} of this one`,
   );
 
-/** Once the source's database has it, its service obeys within seconds. */
-async function handOver(
-  customer: CustomerSettings,
-  half: string,
-  epoch: Epoch,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const sql = 'select outcome, newest::text from tandem.hand_over($1, $2, $3, $4, $5)';
-  const values = [customer.id, half, epoch.number, epoch.site, epoch.move];
-  const what = `database of ${customer.peer}`;
-  const ask = (limit: AbortSignal) =>
-    peerQuery<{ outcome: string; newest: string }>(customer.peerDatabaseUrl, HAND_OVER_LIMIT_MS, sql, values, limit);
-  const [answer] = await within(HAND_OVER_LIMIT_MS, what, ask, signal).catch((error: unknown) => {
-    signal?.throwIfAborted();
-    if (isServersAnswer(error)) throw failure('database-refused', `${what}: ${failureText(error)}`);
-    throw failure(
-      'source-unreachable',
-      `${what}: ${failureText(error)}; its users are its own again, and it cannot be told`,
-    );
-  });
-  if (answer?.outcome === 'open') return;
-  if (answer?.outcome === 'refused')
-    throw failure(
-      'epoch-superseded',
-      `${customer.peer}: its database holds epoch ${answer.newest}, this move offers ${epoch.number}`,
-    );
-  throw failure('database-wrong', `${what}: answered ${answer?.outcome ?? 'nothing'}`);
-}
-
 /** By the source's own database: whether it serves its users under the epoch that gave them back. */
 export async function sourceServes(
   site: OwnSite,
   { key, plan }: PlannedStep,
   signal: AbortSignal,
 ): Promise<{ seen: boolean; summary: string }> {
-  const { id, peer, peerDatabaseUrl } = site.customer(key.customer);
-  const sql = 'select open, epoch::text from tandem.observe() where customer = $1 and half = $2';
-  const ask = (limit: AbortSignal) =>
-    peerQuery<{ open: boolean; epoch: string }>(
-      peerDatabaseUrl,
-      HAND_OVER_LIMIT_MS,
-      sql,
-      [id, halfOf(plan.decisions)],
-      limit,
-    );
-  const [row] = await within(HAND_OVER_LIMIT_MS, `database of ${peer}`, ask, signal);
-  const seen = row?.open === true && Number(row.epoch) > key.epoch.number;
+  const customer = site.customer(key.customer);
+  const row = await rightAtPeer(customer, halfOf(plan.decisions), { signal, silent: { kind: 'source-unreachable' } });
+  const seen = row?.open === true && row.epoch > key.epoch.number;
   return {
     seen,
-    summary: `${peer} ${row?.open ? 'serves its users' : 'serves nobody'} under epoch ${row?.epoch ?? 'none'}`,
+    summary: `${customer.peer} ${row?.open ? 'serves its users' : 'serves nobody'} under epoch ${row?.epoch ?? 'none'}`,
   };
 }
 

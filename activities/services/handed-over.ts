@@ -24,6 +24,12 @@ export async function takeHandedOver(
          on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()`,
         [id, half, own.site, own.epoch.number],
       );
+    // Else what is sent to those whom the peer serves would find no way there.
+    if (given.length > 0)
+      await client.query(
+        'update tandem.serving set epoch = $3, at = now() where customer = $1 and site = $2 and epoch < $3',
+        [id, peer, own.epoch.number],
+      );
     return given;
   });
 }

@@ -1,4 +1,4 @@
-import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
+import { compareEpoch, type Claim, type Epoch } from '../../workflows/model/epoch.ts';
 import { failureKind } from '../../workflows/model/failures.ts';
 import type { Database } from '../contacts/database.ts';
 import { withPeerVault, within } from '../probes/peer.ts';
@@ -11,22 +11,30 @@ const LIMIT_MS = 4000;
 
 /** Where a claim of the peer was read that a site obeys. */
 export type ClaimStore = 'database of the peer' | 'vault of the peer' | 'witness';
-export type PeerClaim = Epoch & { store: ClaimStore };
+export type PeerClaim = Claim & { store: ClaimStore };
 
 /** An epoch of the peer under which this site is closed, as its own database has it. Times ISO 8601. */
 export type ObeyedEpoch = Epoch & { at: string; serviceClosedAt: string | null };
 
+/** A claim of the peer that this site has taken over, and how many halves it goes on serving under it. */
+export interface Obeyed extends Epoch {
+  kept: number;
+}
+
+export const toldObeyed = ({ site, number, kept }: Obeyed): string =>
+  `${site} has claimed epoch ${number}; ${kept > 0 ? 'this site goes on serving what that leaves to it' : 'this site is closed'}`;
+
 /**
  * Takes over the newer epoch that the peer has claimed while this site was away, by the peer's vault or by the witness.
- * Every serving row here is then older, and this site is closed: a site that returns never serves beside the one that took
- * its users over. Claims of this site's own are for the move that made them. Answers that epoch, or null when there is none
+ * Every serving row here is then older, and this site is closed, but for what the claim of a planned move leaves to it: a site
+ * that returns never serves beside the one that took its users over. Claims of this site's own are for the move that made them. Answers that epoch, or null when there is none
  * or nobody answers.
  */
 export async function obeyNewerEpoch(
   settings: SiteSettings,
   customer: string,
   database: Database,
-): Promise<Epoch | null> {
+): Promise<Obeyed | null> {
   const peer = settings.customers.get(customer)?.peer ?? '';
   const found = await Promise.all([
     newestOf(settings.peerVaults.get(peer), 'vault of the peer', settings, customer, peer),
@@ -41,14 +49,14 @@ export const newestClaim = (claims: readonly (PeerClaim | null)[]): PeerClaim | 
   claims.reduce<PeerClaim | null>((best, one) => (one && (best?.number ?? 0) < one.number ? one : best), null);
 
 /**
- * Raises this site's own epoch to a claim of its peer, in one transaction, and notes when. Null when it is none that is
- * newer, or the database is not that of this customer at this site: nothing is changed then.
+ * Raises this site's own epoch to a claim of its peer, in one transaction, and notes when; what the claim leaves to this site goes
+ * along (`keepsUnder`). Null when it is none that is newer, or the database is not that of this customer at this site: nothing is changed then.
  */
 export async function takeOver(
   database: Database,
   { customer, site }: { customer: string; site: string },
-  { store, ...claim }: PeerClaim,
-): Promise<Epoch | null> {
+  { store, follows, keeps, ...claim }: PeerClaim,
+): Promise<Obeyed | null> {
   return database.transaction(async (client) => {
     const { rows } = await client.query<{ number: string; site: string; move: string }>(
       `select e.number, e.site, e.move from tandem.epoch e
@@ -69,7 +77,16 @@ export async function takeOver(
        on conflict (customer, number) do nothing`,
       [...values, store],
     );
-    return claim;
+    if (!keeps) return { ...claim, kept: 0 };
+    const taken = await client.query<{ kept: number }>('select tandem.take_along($1, $2, $3, $4, $5, $6) as kept', [
+      customer,
+      row.number,
+      claim.number,
+      claim.site,
+      follows ?? null,
+      keeps,
+    ]);
+    return { ...claim, kept: taken.rows[0]?.kept ?? 0 };
   });
 }
 

@@ -35,7 +35,7 @@ export async function askRights(
 }
 
 /**
- * After this site was given the right to serve a half. A service that does not answer is told of, and reads it by itself; one
+ * After a site was given the right to serve a half, this one when it is not named. A service that does not answer is told of, and reads it by itself; one
  * that has read it and does not serve is `service-disobeys`.
  */
 export async function requireServed(
@@ -43,8 +43,8 @@ export async function requireServed(
   customer: CustomerSettings,
   half: string,
   signal?: AbortSignal,
+  site = settings.site,
 ): Promise<string> {
-  const { site } = settings;
   const obeyed = await askRights(settings, customer, site, signal);
   if (!obeyed.rights) return obeyed.asked ? `its service was not seen to obey yet: ${obeyed.because}` : '';
   if (obeyed.rights.get(half) === site) return 'its service obeys';

@@ -4,6 +4,7 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { StepKey, StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { endClosing, readClosing } from './closed.ts';
+import { handOver } from './hand-over.ts';
 import { mendAgain } from './mend-again.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { requireServed } from './obeyed.ts';
@@ -12,9 +13,11 @@ import type { PlannedStep } from './planned.ts';
 
 /**
  * Gives this site the right to serve the users of the lost half, from one transaction on: the point of no return. A
- * repeat answers the time of the first, and asks the service again whether it obeys.
+ * repeat answers the time of the first, and asks the service again whether it obeys. In a planned move the site where the users
+ * are hands them over instead.
  */
 export async function serveUsers(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
+  if (input.plan.decisions.planned) return handOver(site, input, signal);
   const result = await giveRight(site, input, signal);
   const told = await requireServed(
     site.settings,

@@ -1,5 +1,5 @@
 import type { KeyObject } from 'node:crypto';
-import type { Epoch } from '../../workflows/model/epoch.ts';
+import type { Claim, Epoch } from '../../workflows/model/epoch.ts';
 import { failureKind } from '../../workflows/model/failures.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { Vault } from './port.ts';
@@ -21,7 +21,7 @@ function parseEpochKey(customer: string, key: string): number | null {
 /** What a store says of a customer's epochs. */
 export interface Claims {
   /** The highest that a site has claimed under its own signature; null when there is none. */
-  newest: Epoch | null;
+  newest: Claim | null;
   /** Numbers that nobody can claim any more, whoever wrote what lies there. */
   taken: ReadonlySet<number>;
 }
@@ -56,8 +56,8 @@ export async function readClaims(vault: Vault, customer: string, { publicKeys, s
 export async function newestClaimBy(
   vault: Vault,
   customer: string,
-  { by, least, opened, ...reader }: Reader & { by: string; least: number; opened: Map<number, Epoch | null> },
-): Promise<Epoch | null> {
+  { by, least, opened, ...reader }: Reader & { by: string; least: number; opened: Map<number, Claim | null> },
+): Promise<Claim | null> {
   const numbers: number[] = [];
   for await (const { key } of vault.list(epochPrefix(customer), reader.signal ? { signal: reader.signal } : {})) {
     const number = parseEpochKey(customer, key);
@@ -85,18 +85,24 @@ async function claimAt(
   customer: string,
   number: number,
   { publicKeys, signal }: Reader,
-): Promise<Epoch | null> {
+): Promise<Claim | null> {
   const key = epochKey(customer, number);
   for (const bytes of await vault.versions(key, signal ? { signal } : {})) {
     try {
-      const { document, site } = unseal<Epoch & { customer: string }>('epoch', publicKeys, bytes, key);
+      const { document, site } = unseal<Claim & { customer: string }>('epoch', publicKeys, bytes, key);
       if (document.number === number && document.customer === customer && document.site === site)
-        return { number, site, move: document.move };
+        return { number, site, move: document.move, ...termsOf(document) };
     } catch (error) {
       if (failureKind(error) !== 'signature-invalid') throw error; // One more version that nobody vouches for.
     }
   }
   return null;
+}
+
+/** Of a planned move. What is written otherwise than we write it leaves the peer nothing: it closes. */
+function termsOf({ follows, keeps }: Claim): Pick<Claim, 'follows' | 'keeps'> {
+  const named = Array.isArray(keeps) && keeps.every((half) => typeof half === 'string');
+  return named && Number.isSafeInteger(follows) ? { follows: Number(follows), keeps } : {};
 }
 
 /**
@@ -114,18 +120,24 @@ export async function claimEpoch(
   vault: Vault,
   settings: Pick<SiteSettings, 'site' | 'signingKey' | 'publicKeys'>,
   customer: string,
-  epoch: Epoch,
+  claim: Claim,
   signal?: AbortSignal,
 ): Promise<Epoch | null> {
   const reader = { publicKeys: settings.publicKeys, signal };
-  const { number, site, move } = epoch;
+  const { number, site, move } = claim;
   const higher = async (): Promise<Epoch | null> => {
     const { newest } = await readClaims(vault, customer, reader);
     return newest && newest.number > number ? newest : null;
   };
   const before = await higher();
   if (before) return before;
-  const body = seal('epoch', settings.site, settings.signingKey, { customer, number, site, move });
+  const body = seal('epoch', settings.site, settings.signingKey, {
+    customer,
+    number,
+    site,
+    move,
+    ...termsOf(claim),
+  });
   const lockUntil = new Date(Date.now() + CLAIM_LOCK_DAYS * 24 * 3_600_000);
   const put = await vault.put(epochKey(customer, number), body, { lockUntil, ...(signal && { signal }) });
   if (put === 'taken') {

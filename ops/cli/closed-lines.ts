@@ -1,7 +1,12 @@
+import type { Drained } from '../../activities/services/drained.ts';
 import type { LastOpening } from '../../activities/services/closed.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
+import { duration } from '../../workflows/model/rto.ts';
 
 /** What screens say of a site that is closed. */
+
+/** Longer than any drain takes from which users come back at once. */
+const DRAIN_USUAL_MS = 60_000;
 
 export function closedLine(
   site: string,
@@ -14,6 +19,12 @@ export function closedLine(
 
 export const openedLine = ({ kind, because, since, openedAt, openedBecause, by }: LastOpening): string =>
   `Last closed at ${since.toISOString()} (${kind}, ${because}), opened at ${openedAt.toISOString()}${by.length > 0 ? ` by ${by.join(' and ')}` : ''}: ${openedBecause}`;
+
+/** A drain is for seconds. One that lasts is of a move that stands still: whose users nobody serves meanwhile. */
+export function drainedLine(site: string, { half, move, since, ageMs, live }: Drained): string {
+  const next = live ? 'retry its step, or turn it back' : 'its worker undoes that within seconds';
+  return `DRAINED: nobody serves the users of ${half} since ${since.toISOString()} (${duration(ageMs)}): move ${move} ${live ? 'is handing them over from' : 'has ended at'} ${site}${ageMs > DRAIN_USUAL_MS || !live ? `; ${next}` : ''}`;
+}
 
 /** What comes next; of a fork two operators pick the line first. */
 export const openCommand = (site: string, customer: string, { kind }: Closing): string =>

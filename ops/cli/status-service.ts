@@ -5,6 +5,7 @@ import { within } from '../../activities/probes/peer.ts';
 import { readWatched } from '../../activities/probes/watch/stored.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
 import { closingOf, lastOpening, type LastOpening } from '../../activities/services/closed.ts';
+import { drainedHere, type Drained } from '../../activities/services/drained.ts';
 import { openSite } from '../../activities/services/site.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import { readinessLines, type Readiness } from '../../workflows/model/readiness.ts';
@@ -12,7 +13,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { driftOf, parityOf } from '../filter-loop.ts';
-import { closedLine, openedLine } from './closed-lines.ts';
+import { closedLine, drainedLine, openedLine } from './closed-lines.ts';
 import { siteOf } from './site.ts';
 import { peerLine, peerStatus, type PeerStatus } from './status-peer.ts';
 
@@ -36,6 +37,8 @@ export interface ServiceStatus {
   unsalvaged: Unsalvaged[];
   /** It serves nobody, whatever its rows say; null while it is open. */
   closed: Closing | null;
+  /** Halves that a planned move is handing over, and that nobody serves meanwhile. */
+  drained: Drained[];
   /** How it was opened by operators within a day; null when it was not. */
   opened: LastOpening | null;
   /** What would stop a failover to this site, or would have to be accepted; empty when signatures would do. */
@@ -55,8 +58,9 @@ export async function serviceStatus(
   try {
     const { directory, peer } = site.customer(customer.id);
     return await within(LIMIT_MS, `service of ${customer.id} at ${name}`, async (signal) => {
-      const [closed, opened, state, parity, ready, watched, unsalvaged] = await Promise.all([
+      const [closed, drained, opened, state, parity, ready, watched, unsalvaged] = await Promise.all([
         closingOf(site.database(customer.id), customer.id),
+        drainedHere(site.database(customer.id), customer.id),
         lastOpening(site.database(customer.id), customer.id),
         directory ? directoryState(site.database(customer.id), customer.id) : null,
         parityOf(site, customer.id, signal),
@@ -69,6 +73,7 @@ export async function serviceStatus(
         site: name,
         customer: customer.id,
         closed,
+        drained,
         opened: opened && opened.by.length > 0 && Date.now() - opened.openedAt.getTime() < DAY_MS ? opened : null,
         directory: asks ? tellState(state, Date.now()) : null,
         answer: state && { at: state.at, users: state.users, digest: state.digest, digestAt: state.digestAt },
@@ -110,6 +115,7 @@ export const serviceLines = ({
   site,
   customer,
   closed,
+  drained,
   opened,
   directory,
   filter,
@@ -118,6 +124,7 @@ export const serviceLines = ({
   unsalvaged,
 }: ServiceStatus): string[] => [
   ...(closed === null ? [] : [closedLine(site, customer, closed)]),
+  ...drained.map((one) => drainedLine(site, one)),
   ...(opened === null ? [] : [`OPENED by operators, seen at ${site}: ${openedLine(opened)}`]),
   peerLine(site, peer),
   ...unsalvaged.map(

@@ -6,7 +6,15 @@ import { serveUsers } from '../../activities/services/serve.ts';
 import { claimEpoch } from '../../activities/vault/epochs.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import type { Epoch } from '../../workflows/model/epoch.ts';
-import { answerClaim, goesAlong, mayTake, obey, servesBy, type Right } from '../../workflows/model/rights.ts';
+import {
+  answerClaim,
+  goesAlong,
+  keepsUnder,
+  mayTake,
+  obey,
+  servesBy,
+  type Right,
+} from '../../workflows/model/rights.ts';
 import { CUSTOMER, kindOf, makeWorld, startMove, step, type World } from './world.ts';
 
 /** Rules that stand in SQL or in an order of S3 requests too: what real stores do is what `workflows/model/rights.ts` says, for all small inputs. */
@@ -115,6 +123,25 @@ describe('as the rules say', () => {
     const [none] = await world.westDb.query("select tandem.may_serve('e1') as may");
     await world.westDb.query("insert into tandem.serving values ($1, 'east', 'east', 1)", [CUSTOMER]);
     expect(none).toEqual({ may: servesBy(null, 'west', 1) });
+    expect(wrong).toEqual([]);
+  });
+
+  it('a site that follows a planned move goes on serving what that leaves to it, for every row, number and claim', async () => {
+    const wrong: unknown[] = [];
+    for (const right of rights)
+      for (const held of numbers)
+        for (const follows of numbers)
+          for (const keeps of [[], ['east'], ['west']]) {
+            await setEpoch({ number: held, site: 'east', move: 'before' });
+            await setRight(right, 'east');
+            const claim = { number: 4, site: 'east', move: 'a', follows, keeps };
+            await world.westDb.query("select tandem.follow('contoso', 4, 'east', 'a', $1, $2)", [follows, keeps]);
+            const stays = keepsUnder(claim, { ...right, half: 'east' }, 'west', held);
+            // What is the claimant's is known under its number, whatever stood here.
+            const left = stays || right.site === 'east' ? { ...right, epoch: 4 } : right;
+            if (JSON.stringify(await rightTo('east')) !== JSON.stringify(left))
+              wrong.push({ right, held, claim, left });
+          }
     expect(wrong).toEqual([]);
   });
 

@@ -111,10 +111,10 @@ describe('open-site', () => {
     await world.eastDb.query("update tandem.epoch set number = 1, site = '-', move = 'provisioned'");
     await openSource(world.west, back());
     expect(await served('east')).toEqual(EAST);
-    // Its row for the other half is of the epoch before, and no right of its own.
+    // And knows who serves the other half: what its users send there finds its way.
     expect(await world.eastDb.query('select site, epoch::int from tandem.serving order by half')).toEqual([
       { site: 'east', epoch: 3 },
-      { site: 'west', epoch: 1 },
+      { site: 'west', epoch: 3 },
     ]);
   });
 });

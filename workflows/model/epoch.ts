@@ -6,6 +6,15 @@ export interface Epoch {
   move: string;
 }
 
+/**
+ * An epoch as its claimant has written it down. That of a planned move closes its peer for what is not among `keeps` only, and
+ * only when the peer held the epoch that it `follows`; left out: whichever it held, by the word of the claimant's own database.
+ */
+export interface Claim extends Epoch {
+  follows?: number;
+  keeps?: readonly string[];
+}
+
 /** What a store answers to `offered` when it holds `held`. */
 export type EpochVerdict = 'newer' | 'same' | 'refused';
 

@@ -1,4 +1,4 @@
-import { compareEpoch, type Epoch } from './epoch.ts';
+import { compareEpoch, type Claim, type Epoch } from './epoch.ts';
 import type { Isolation } from './plan.ts';
 
 /**
@@ -50,6 +50,36 @@ export function mayTake(row: Right | null, offered: Right): boolean {
 /** Whether a right goes along when the site takes a further epoch: what was open stays open, what was closed, closed. */
 export function goesAlong(row: Right, own: string, held: number): boolean {
   return row.site === own && row.epoch === held;
+}
+
+/**
+ * Whether a site goes on serving a half when it obeys a claim of its peer. One that missed an epoch in between does not know what
+ * became of its rights under it, and takes nothing along.
+ */
+export function keepsUnder(claim: Claim, row: Right & { half: string }, own: string, held: number): boolean {
+  return goesAlong(row, own, held) && claim.keeps?.includes(row.half) === true && (claim.follows ?? held) === held;
+}
+
+/** A half that is drained: nobody serves it here, and it stays this site's to protect. */
+export interface Drain {
+  epoch: number;
+  /** Its service was known to serve none of it any longer, and all that it had written before was written. ISO 8601. */
+  obeyedAt: string | null;
+}
+
+/**
+ * Why a planned move may not hand a half over; null when it may. `copiedAt`: the recovery point of the newest snapshot of this
+ * site that the destination holds applied. What was changed here after it would be lost.
+ */
+export function whyNotHandOver(
+  row: Right | null,
+  drain: Drain | null,
+  copiedAt: string | null,
+  offered: Right,
+): 'not-its-own' | 'not-drained' | 'not-copied' | null {
+  if (!servesBy(row, offered.site, offered.epoch)) return 'not-its-own';
+  if (drain?.epoch !== offered.epoch || drain.obeyedAt === null) return 'not-drained';
+  return copiedAt !== null && Date.parse(copiedAt) > Date.parse(drain.obeyedAt) ? null : 'not-copied';
 }
 
 /**

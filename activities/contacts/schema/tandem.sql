@@ -70,6 +70,10 @@ create table if not exists tandem.claim (
   primary key (customer, number, store)
 );
 
+-- What the claim of a planned move says beside its number: under which epoch it follows on, and what its peer goes on serving.
+alter table tandem.claim add column if not exists follows bigint;
+alter table tandem.claim add column if not exists keeps text[];
+
 -- The right to serve: one row a half (the users whose home is `half`). No row, or an epoch older than the newest one = closed.
 create table if not exists tandem.serving (
   customer text not null,
@@ -111,6 +115,19 @@ end $$;
 drop trigger if exists note_unsalvaged on tandem.serving;
 create trigger note_unsalvaged after update or delete on tandem.serving
   for each row execute procedure tandem.note_unsalvaged();
+
+-- Halves that a planned move is about to hand over: from this row on nobody serves them here, and they stay this site's to
+-- protect. It counts under its own epoch only; the hand-over takes it away, and so does whoever turns back. `obeyed_at`: from
+-- then on the service was known to serve none of them, and all that it had written before was written.
+create table if not exists tandem.drained (
+  customer text not null,
+  half text not null,
+  epoch bigint not null,
+  move text not null,
+  at timestamptz not null default clock_timestamp(),
+  obeyed_at timestamptz,
+  primary key (customer, half)
+);
 
 -- Which snapshot a user's rows here come from. Written in the transaction that writes the rows.
 create table if not exists tandem.ledger (
@@ -413,13 +430,14 @@ language sql stable as $$
       or exists (select from tandem.entitlement where username = who and enabled)
 $$;
 
--- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch, a site that is closed,
--- quarantine or a directory that has not enabled him is "no".
+-- Whether this site may serve a user now. Fails closed: an unknown user, a missing row, an older epoch, a half that is about to be
+-- handed over, a site that is closed, quarantine or a directory that has not enabled him is "no".
 create or replace function tandem.may_serve(who text) returns boolean
 language sql stable as $$
   select coalesce((
     select s.site = i.site and s.epoch = e.number
            and not exists (select from tandem.closed c where c.customer = i.customer)
+           and not exists (select from tandem.drained d where d.customer = i.customer and d.half = s.half and d.epoch = e.number)
            and not exists (select from tandem.quarantine q where q.username = who and q.release is null)
            and tandem.entitled(who)
       from tandem.identity i
@@ -429,8 +447,8 @@ language sql stable as $$
   ), false)
 $$;
 
--- The users whom this site has the right to serve, by the same rule; those in quarantine, those who are disabled, and those of a
--- site that is closed are among them, for their data is this site's to protect.
+-- The users whom this site has the right to serve, by the same rule; those in quarantine, those who are disabled, those who are
+-- about to be handed over, and those of a site that is closed are among them, for their data is this site's to protect.
 create or replace view tandem.served as
   select h.username, h.site as half
     from tandem.identity i
@@ -438,14 +456,15 @@ create or replace view tandem.served as
     join tandem.epoch e on e.customer = i.customer and e.number = s.epoch
     join tandem.home h on h.site = s.half;
 
--- What the peer may do here: see who serves, what is filtered and by which answer of the directory, close this site under a newer epoch, and give
--- it a half to serve under one. Nothing else.
+-- What the peer may do here: see who serves, what is filtered, by which answer of the directory, and what was applied; close this site under a
+-- newer epoch, have it follow one, and give it a half to serve under one. Nothing else.
 -- Its columns stay as they are: a function cannot be replaced by one of another type, and workers of two builds may start in turn.
--- A site that has the right, and is not open, is closed.
+-- A site that has the right, and is not open, is closed, or about to hand it over.
 create or replace function tandem.observe(out customer text, out half text, out site text, out epoch bigint, out newest bigint, out claimed_by text, out move text, out open boolean)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
   select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move,
          s.site = i.site and s.epoch = e.number and not exists (select from tandem.closed c where c.customer = i.customer)
+           and not exists (select from tandem.drained d where d.customer = i.customer and d.half = s.half and d.epoch = e.number)
     from tandem.identity i
     join tandem.serving s on s.customer = i.customer
     join tandem.epoch e on e.customer = i.customer
@@ -506,8 +525,46 @@ begin
   end if;
 end $$;
 
+-- What a site takes along when it obeys the claim of a planned move, under its epoch's lock: it goes on serving those halves among
+-- `keeps` that it served under the very epoch which the claim follows (null: whichever it held; its claimant's own database says
+-- so), and knows under the new number what its peer serves. All else is left behind, closed. Answers how many it goes on serving.
+create or replace function tandem.take_along(for_customer text, held_number bigint, epoch_number bigint, claiming_site text, follows bigint, keeps text[])
+returns integer language plpgsql set search_path = pg_catalog as $$
+declare own text; kept integer;
+begin
+  select i.site into own from tandem.identity i where i.customer = for_customer;
+  update tandem.serving s set epoch = epoch_number, at = now()
+   where s.customer = for_customer and s.site = own and s.epoch = held_number and s.half = any(keeps)
+     and held_number = coalesce(follows, held_number);
+  get diagnostics kept = row_count;
+  update tandem.serving s set epoch = epoch_number, at = now()
+   where s.customer = for_customer and s.site = claiming_site and s.site <> own and s.epoch < epoch_number;
+  return kept;
+end $$;
+
+-- Takes the newer epoch of a planned move, and goes on serving what its claim leaves to this site. Refuses an older one.
+create or replace function tandem.follow(for_customer text, epoch_number bigint, claiming_site text, claiming_move text, follows bigint, keeps text[])
+returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
+declare held tandem.epoch%rowtype;
+begin
+  select * into held from tandem.epoch e where e.customer = for_customer for update;
+  if not found then
+    return query select 'unknown-customer', 0::bigint;
+  elsif held.number = epoch_number and held.site = claiming_site and held.move = claiming_move then
+    return query select 'follows', held.number;
+  elsif held.number >= epoch_number then
+    return query select 'refused', held.number;
+  else
+    update tandem.epoch e set number = epoch_number, site = claiming_site, move = claiming_move, at = now() where e.customer = for_customer;
+    -- Null here would be "whichever it held": only the claimant's own database says that, where it is read.
+    perform tandem.take_along(for_customer, held.number, epoch_number, claiming_site, coalesce(follows, 0), keeps);
+    return query select 'follows', epoch_number;
+  end if;
+end $$;
+
 -- Gives this site the right to serve one half, under a newer epoch: whoever held that right, or was about to, has let go of it in
--- its own database before. What else this site served stays as it is: closed, when the epoch that it held is an older one.
+-- its own database before. What else this site served stays as it is: closed, when the epoch that it held is an older one. What is
+-- the claimant's is known under the new number.
 create or replace function tandem.hand_over(for_customer text, for_half text, epoch_number bigint, claiming_site text, claiming_move text)
 returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
 declare held tandem.epoch%rowtype; own text;
@@ -527,6 +584,8 @@ begin
   end if;
   insert into tandem.serving as s (customer, half, site, epoch) values (for_customer, for_half, own, epoch_number)
     on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now();
+  update tandem.serving s set epoch = epoch_number, at = now()
+   where s.customer = for_customer and s.site = claiming_site and s.site <> own and s.epoch < epoch_number;
   return query select 'open', epoch_number;
 end $$;
 
@@ -546,6 +605,8 @@ returns bigint language sql security definer set search_path = pg_catalog as $$
   select count(*) from released
 $$;
 
+revoke all on function tandem.take_along(text, bigint, bigint, text, bigint, text[]) from public;
+revoke all on function tandem.follow(text, bigint, text, text, bigint, text[]) from public;
 revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
 revoke all on function tandem.release_salvages(text, text, bigint) from public;
 revoke all on function tandem.observe() from public;
@@ -563,6 +624,7 @@ do $$ begin
     grant execute on function tandem.observe_applied() to tandem_peer;
     grant execute on function tandem.observe_salvage() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
+    grant execute on function tandem.follow(text, bigint, text, text, bigint, text[]) to tandem_peer;
     grant execute on function tandem.hand_over(text, text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
   end if;
@@ -570,6 +632,6 @@ do $$ begin
   if exists (select from pg_roles where rolname = 'tandem_service') then
     grant usage on schema tandem to tandem_service;
     grant select on tandem.identity, tandem.epoch, tandem.serving, tandem.home, tandem.quarantine, tandem.entitlement,
-                    tandem.directory_answer, tandem.filter_policy, tandem.closed, tandem.alive to tandem_service;
+                    tandem.directory_answer, tandem.filter_policy, tandem.closed, tandem.drained, tandem.alive to tandem_service;
   end if;
 end $$;

@@ -1,4 +1,4 @@
-import type { Epoch } from '../../../workflows/model/epoch.ts';
+import type { Claim, Epoch } from '../../../workflows/model/epoch.ts';
 import type { Fork } from '../../../workflows/model/watch-news.ts';
 import type { PeerClaim } from '../../services/obey.ts';
 import type { SiteSettings, VaultAccess } from '../../settings.ts';
@@ -70,11 +70,11 @@ interface In {
   customer: string;
   by: string;
   least: number;
-  opened: Map<number, Epoch | null>;
+  opened: Map<number, Claim | null>;
   signal: AbortSignal;
 }
 
-function claimIn(eyes: Eyes, access: VaultAccess, { customer, ...rest }: In): Promise<Epoch | null> {
+function claimIn(eyes: Eyes, access: VaultAccess, { customer, ...rest }: In): Promise<Claim | null> {
   const { publicKeys }: SiteSettings = eyes.settings;
   return eyes.vault(access).use(rest.signal, async (vault) => newestClaimBy(vault, customer, { ...rest, publicKeys }));
 }

@@ -1,5 +1,5 @@
 import type { Client as PostgresClient } from 'pg';
-import type { Epoch } from '../../../workflows/model/epoch.ts';
+import type { Claim } from '../../../workflows/model/epoch.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../../settings.ts';
 import type { Vault } from '../../vault/port.ts';
 import { S3Vault } from '../../vault/s3.ts';
@@ -24,7 +24,7 @@ export interface CustomerEyes {
   customer: CustomerSettings;
   own: Kept<PostgresClient>;
   /** What lies under each number that somebody has claimed, by store. */
-  opened: { peerVault: Map<number, Epoch | null>; witness: Map<number, Epoch | null> };
+  opened: { peerVault: Map<number, Claim | null>; witness: Map<number, Claim | null> };
 }
 
 /**
@@ -50,7 +50,7 @@ export class Eyes {
     const made = {
       customer,
       own: keptDatabase(customer.databaseUrl, OBSERVER_LIMIT_MS),
-      opened: { peerVault: new Map<number, Epoch | null>(), witness: new Map<number, Epoch | null>() },
+      opened: { peerVault: new Map<number, Claim | null>(), witness: new Map<number, Claim | null>() },
     };
     this.customers.set(customer.id, made);
     return made;

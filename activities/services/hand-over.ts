@@ -1,0 +1,173 @@
+import { setTimeout } from 'node:timers/promises';
+import type { PoolClient } from 'pg';
+import { failure, failureKind } from '../../workflows/model/failures.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
+import { halfOf } from '../../workflows/model/plan.ts';
+import { whyNotHandOver, type Drain, type Right } from '../../workflows/model/rights.ts';
+import { lockEpoch } from '../contacts/restore.ts';
+import { plannedClaim } from './claims.ts';
+import { noteEffect, readEffect } from './effects.ts';
+import { requireServed } from './obeyed.ts';
+import { appliedAtPeer, followAtPeer, handOverAtPeer, rightAtPeer } from './peer-functions.ts';
+import type { PlannedStep } from './planned.ts';
+import type { OwnSite } from './site.ts';
+
+/** Of the time of an attempt: so long the destination is tried, so that it ends by itself and says why. */
+const ATTEMPT_SHARE = 0.8;
+/** When the plan does not say. */
+const ATTEMPT_MS = 30_000;
+const AGAIN_MS = 500;
+
+/**
+ * Hands the half over: this site's own database lets go of it in one transaction, the point of no return, and only then the
+ * destination's is given it. Never before the half is drained and the destination holds all that was changed here: `not-drained`,
+ * `destination-behind`. Between the two nobody serves it; a destination that cannot be told then reads here that it is its own.
+ * Safe to repeat, also in a later round.
+ */
+export async function handOver(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
+  const { customer: id, epoch } = input.key;
+  const customer = site.customer(id);
+  const { to } = input.plan.decisions;
+  const half = halfOf(input.plan.decisions);
+  const database = site.database(id);
+  const given = await database.connection((client) => isGiven(client, input, half));
+  // Before anything is let go of: it is there, and under this epoch.
+  const claim = await database.connection((client) => plannedClaim(client, id, epoch));
+  if (!given && claim) await followAtPeer(customer, claim, signal);
+  const copiedAt = given ? null : await appliedAtPeer(customer, site.settings.site, signal);
+  const result = await letGo(site, input, half, copiedAt);
+  await untilTold(input, signal, async () => {
+    if (claim) await followAtPeer(customer, claim, signal);
+    await handOverAtPeer(customer, half, epoch, { signal });
+  });
+  const right = await rightAtPeer(customer, half, { signal });
+  if (right?.site === to && right.epoch === epoch.number && !right.open)
+    throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
+  const told = await requireServed(site.settings, customer, half, signal, to);
+  return told === '' ? result : { ...result, summary: `${result.summary}; ${told}` };
+}
+
+/** Whether an earlier attempt or round has let go of it. */
+async function isGiven(
+  client: Pick<PoolClient, 'query'>,
+  { key: { customer, epoch }, plan }: PlannedStep,
+  half: string,
+): Promise<boolean> {
+  const right = await readRight(client, customer, half);
+  return right?.site === plan.decisions.to && right.epoch === epoch.number;
+}
+
+async function readRight(
+  client: Pick<PoolClient, 'query'>,
+  customer: string,
+  half: string,
+  lock = false,
+): Promise<Right | null> {
+  const { rows } = await client.query<{ site: string; epoch: string }>(
+    `select site, epoch::text from tandem.serving where customer = $1 and half = $2${lock ? ' for update' : ''}`,
+    [customer, half],
+  );
+  const [row] = rows;
+  return row ? { site: row.site, epoch: Number(row.epoch) } : null;
+}
+
+/** From this transaction on the half is the destination's, and nobody serves it until that knows. */
+async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: string | null): Promise<StepResult> {
+  const { customer: id, epoch } = input.key;
+  const { to } = input.plan.decisions;
+  const own = site.settings.site;
+  const database = site.database(id);
+  return database.transaction(async (client) => {
+    await lockEpoch(client, database.name, id, epoch);
+    const done = await readEffect(client, input.key);
+    if (done) return done;
+    const right = await readRight(client, id, half, true);
+    const drain = await takeDrain(client, input, half);
+    const facts = { half, users: await countUsers(client, half), epoch: epoch.number };
+    const summary = `${to} serves the ${facts.users} users of ${half} under epoch ${epoch.number}`;
+    // In a round before this one.
+    if (right?.site === to && right.epoch === epoch.number)
+      return noteEffect(client, input, { summary, facts: { ...facts, servedAt: new Date().toISOString() } });
+    refuse(whyNotHandOver(right, drain, copiedAt, { site: own, epoch: epoch.number }), { id, own, to, half });
+    await client.query(
+      'update tandem.serving set site = $3, epoch = $4, at = now() where customer = $1 and half = $2',
+      [id, half, to, epoch.number],
+    );
+    // The last of what was changed here is applied at the destination: nothing is left to be salvaged.
+    await client.query(
+      'delete from tandem.salvage where customer = $1 and half = $2 and epoch = $3 and manifest is null',
+      [id, half, epoch.number],
+    );
+    const drainedMs = drain?.ageMs ?? 0;
+    return noteEffect(client, input, {
+      summary,
+      facts: { ...facts, drainedMs, servedAt: new Date().toISOString() },
+    });
+  });
+}
+
+/** It goes with the right, or stays when the transaction fails. */
+async function takeDrain(
+  client: PoolClient,
+  { key: { customer, epoch } }: PlannedStep,
+  half: string,
+): Promise<(Drain & { ageMs: number }) | null> {
+  const { rows } = await client.query<{ epoch: string; obeyedAt: Date | null; ageMs: number }>(
+    `delete from tandem.drained where customer = $1 and half = $2 and move = $3
+     returning epoch::text, obeyed_at as "obeyedAt", (extract(epoch from clock_timestamp() - at) * 1000)::int as "ageMs"`,
+    [customer, half, epoch.move],
+  );
+  const [row] = rows;
+  return row ? { epoch: Number(row.epoch), obeyedAt: row.obeyedAt?.toISOString() ?? null, ageMs: row.ageMs } : null;
+}
+
+function refuse(
+  why: ReturnType<typeof whyNotHandOver>,
+  { id, own, to, half }: { id: string; own: string; to: string; half: string },
+): void {
+  if (why === null) return;
+  if (why === 'not-its-own')
+    throw failure('epoch-superseded', `${id}: ${own} has no right to ${half} under the epoch of this move`);
+  if (why === 'not-drained')
+    throw failure('not-drained', `${id}: ${own} has not drained ${half} in this move, or it was undone`);
+  throw failure('destination-behind', `${id}: ${to} does not hold a snapshot of ${own} from after ${half} was drained`);
+}
+
+async function countUsers(client: PoolClient, half: string): Promise<number> {
+  const { rows } = await client.query<{ n: number }>('select count(*)::int as n from tandem.home where site = $1', [
+    half,
+  ]);
+  return rows[0]?.n ?? 0;
+}
+
+/** Again and again: nobody serves these users until it has come through. */
+async function untilTold(
+  input: PlannedStep,
+  signal: AbortSignal | undefined,
+  tell: () => Promise<void>,
+): Promise<void> {
+  const step = input.plan.decisions.steps.find(({ id }) => id === input.key.step);
+  const end = performance.now() + ATTEMPT_SHARE * (step?.timeoutMs ?? ATTEMPT_MS);
+  for (;;) {
+    try {
+      return await tell();
+    } catch (error) {
+      if (failureKind(error) !== 'destination-unreachable' || performance.now() + AGAIN_MS > end) throw error;
+      await setTimeout(AGAIN_MS, undefined, signal && { signal });
+    }
+  }
+}
+
+/** For `done`, by the destination's own database: whether it serves the half under this move's epoch. */
+export async function handedOver(
+  site: OwnSite,
+  { key, plan }: PlannedStep,
+  signal: AbortSignal,
+): Promise<{ seen: boolean; summary: string }> {
+  const half = halfOf(plan.decisions);
+  const { to } = plan.decisions;
+  const right = await rightAtPeer(site.customer(key.customer), half, { signal });
+  const seen = right?.site === to && right.epoch === key.epoch.number && right.open;
+  const told = right ? `${right.site} may serve them under epoch ${right.epoch}` : 'nobody may serve them there';
+  return { seen, summary: `users of ${half}: ${told}${right?.open === false ? ', and does not' : ''}` };
+}

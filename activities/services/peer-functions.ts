@@ -1,0 +1,99 @@
+import { failure, failureText, type FailureKind } from '../../workflows/model/failures.ts';
+import type { Claim, Epoch } from '../../workflows/model/epoch.ts';
+import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
+import type { CustomerSettings } from '../settings.ts';
+
+/** What a move does in its peer's database, by the functions that it has there (`tandem_peer`). Each is safe to repeat. */
+
+/** It answers at once, or is not there. */
+const LIMIT_MS = 5000;
+
+export interface PeerCall {
+  signal?: AbortSignal | undefined;
+  /** What it is when nothing answers, and what to add then. */
+  silent: { kind: FailureKind; because?: string };
+}
+
+const planned: PeerCall['silent'] = { kind: 'destination-unreachable' };
+
+/** One statement there. What it refuses is `database-refused`; silence is what the caller says. */
+async function ask<Row extends Record<string, unknown>>(
+  { peer, peerDatabaseUrl }: CustomerSettings,
+  sql: string,
+  values: unknown[],
+  { signal, silent }: PeerCall,
+): Promise<Row[]> {
+  const what = `database of ${peer}`;
+  const query = (limit: AbortSignal): Promise<Row[]> => peerQuery<Row>(peerDatabaseUrl, LIMIT_MS, sql, values, limit);
+  return within(LIMIT_MS, what, query, signal).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    if (isServersAnswer(error)) throw failure('database-refused', `${what}: ${failureText(error)}`);
+    throw failure(
+      silent.kind,
+      `${what}: ${failureText(error)}${silent.because === undefined ? '' : `; ${silent.because}`}`,
+    );
+  });
+}
+
+function requireOutcome(
+  { peer }: CustomerSettings,
+  answer: { outcome: string; newest: string } | undefined,
+  wanted: string,
+  epoch: Epoch,
+): void {
+  if (answer?.outcome === wanted) return;
+  if (answer?.outcome === 'refused')
+    throw failure(
+      'epoch-superseded',
+      `${peer}: its database holds epoch ${answer.newest}, this move offers ${epoch.number}`,
+    );
+  throw failure('database-wrong', `database of ${peer}: answered ${answer?.outcome ?? 'nothing'}`);
+}
+
+/** Gives the peer a half to serve: once its database has it, its service obeys within seconds. */
+export async function handOverAtPeer(
+  customer: CustomerSettings,
+  half: string,
+  epoch: Epoch,
+  { signal, silent = planned }: Partial<PeerCall>,
+): Promise<void> {
+  const sql = 'select outcome, newest::text from tandem.hand_over($1, $2, $3, $4, $5)';
+  const values = [customer.id, half, epoch.number, epoch.site, epoch.move];
+  const [answer] = await ask<{ outcome: string; newest: string }>(customer, sql, values, { signal, silent });
+  requireOutcome(customer, answer, 'open', epoch);
+}
+
+/** Has the peer follow a claim of a planned move: it goes on serving what that leaves to it. */
+export async function followAtPeer(customer: CustomerSettings, claim: Claim, signal?: AbortSignal): Promise<void> {
+  const sql = 'select outcome, newest::text from tandem.follow($1, $2, $3, $4, $5, $6)';
+  const { number, site, move, follows = 0, keeps = [] } = claim;
+  const values = [customer.id, number, site, move, follows, keeps];
+  const [answer] = await ask<{ outcome: string; newest: string }>(customer, sql, values, { signal, silent: planned });
+  requireOutcome(customer, answer, 'follows', claim);
+}
+
+/** The recovery point of the newest snapshot of `site` that the peer holds applied; null when it holds none. */
+export async function appliedAtPeer(
+  customer: CustomerSettings,
+  site: string,
+  signal?: AbortSignal,
+): Promise<string | null> {
+  const sql = 'select point from tandem.observe_applied() where customer = $1 and site = $2';
+  const rows = await ask<{ point: Date | null }>(customer, sql, [customer.id, site], { signal, silent: planned });
+  return rows[0]?.point?.toISOString() ?? null;
+}
+
+/** How the peer's own database has a half; null when it says nothing of it. */
+export async function rightAtPeer(
+  customer: CustomerSettings,
+  half: string,
+  { signal, silent = planned }: Partial<PeerCall>,
+): Promise<{ site: string; epoch: number; open: boolean } | null> {
+  const sql = 'select site, epoch::text, open from tandem.observe() where customer = $1 and half = $2';
+  const rows = await ask<{ site: string; epoch: string; open: boolean }>(customer, sql, [customer.id, half], {
+    signal,
+    silent,
+  });
+  const [row] = rows;
+  return row ? { ...row, epoch: Number(row.epoch) } : null;
+}
