@@ -235,6 +235,12 @@ export interface ArchiveActivities {
   'delete-expired-archive'(input: { customer: string }): Promise<ArchiveResult>;
 }
 
+/** Acts of a planned move that move bulk data. */
+export type PlannedDataActivities = Record<
+  'salvage-contacts' | 'take-snapshot' | 'reconcile-contacts',
+  (input: StepInput) => Promise<StepResult>
+>;
+
 export interface SiteActivities
   extends
     SnapshotActivities,
@@ -246,4 +252,8 @@ export interface SiteActivities
     ExternalUpdateActivities,
     ProvisioningActivities,
     ReadinessActivities,
-    WatchActivities {}
+    WatchActivities,
+    PlannedDataActivities {
+  /** As the schedule takes it, and as the act of a move, which also waits until the destination has applied it. */
+  'take-snapshot': SnapshotActivities['take-snapshot'] & PlannedDataActivities['take-snapshot'];
+}

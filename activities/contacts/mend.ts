@@ -5,7 +5,7 @@ import type { Row } from '../vault/record.ts';
 import { denies } from './deny.ts';
 import { digestsOfLedger, digestUsers, type Digests } from './digests.ts';
 import { noteMended, type Mended } from './mended.ts';
-import { findDisagreements, type Found, type Halves, type Pair } from './pairs.ts';
+import { findDisagreements, findTouched, type Found, type Halves, type Pair } from './pairs.ts';
 import { readContacts, readItems } from './rows.ts';
 import { forgetRosterVersions, lockWrites } from './writer.ts';
 
@@ -37,16 +37,35 @@ export async function mendSubscriptions(client: PoolClient, request: MendRequest
   const found = await findDisagreements(client, request);
   const tooMany = found.oneSided > Math.max(MOST_ONE_SIDED.pairs, MOST_ONE_SIDED.share * found.pairs);
   const digests = found.disagreed > 0 ? await digestsOfLedger(client, request.keys, request.lost) : null;
+  return countsOf(found, await mendFound(client, { ...request, restored: true, digests }, tooMany), tooMany);
+}
+
+/**
+ * The same for pairs of users who are served here, after rows of one of them were brought from the salvage `of`: where the
+ * other one is of another half, he says what stands; of two of this half each keeps what both say. Their rows are ahead of
+ * the ledger, as any that a user changes: the next snapshot reads them.
+ */
+export async function mendTouched(
+  client: PoolClient,
+  request: Omit<MendRequest, 'keys' | 'current'>,
+  of: string,
+): Promise<Record<Fate, number>> {
+  await lockWrites(client, request.customer);
+  await findTouched(client, request, of);
+  return mendFound(client, { ...request, restored: false, digests: null }, false);
+}
+
+async function mendFound(client: PoolClient, work: Work, twoSided: boolean): Promise<Record<Fate, number>> {
   const fates: Record<Fate, number> = { mended: 0, blocked: 0, full: 0 };
   let after: Pick<Pair, 'who' | 'other'> = { who: '', other: '' };
   for (;;) {
-    request.signal.throwIfAborted();
-    const pairs = await nextPairs(client, after, tooMany);
+    work.signal.throwIfAborted();
+    const pairs = await nextPairs(client, after, twoSided);
     const last = pairs.at(-1);
-    if (!last) return countsOf(found, fates, tooMany);
-    for (const { fate } of await mendPairs(client, { ...request, digests }, pairs)) fates[fate] += 1;
+    if (!last) return fates;
+    for (const { fate } of await mendPairs(client, work, pairs)) fates[fate] += 1;
     after = last;
-    request.heartbeat({ mended: fates.mended });
+    work.heartbeat({ mended: fates.mended });
   }
 }
 
@@ -85,7 +104,11 @@ interface Verdict {
   to: number;
 }
 
-type Work = MendRequest & { digests: Digests | null };
+type Work = Omit<MendRequest, 'keys' | 'current'> & {
+  /** What is written are rows of a record that the ledger names, and is noted beside it. */
+  restored: boolean;
+  digests: Digests | null;
+};
 
 async function mendPairs(client: PoolClient, request: Work, pairs: readonly Pair[]): Promise<Verdict[]> {
   const denied = await deniedOf(client, request.domain, pairs);
@@ -177,7 +200,11 @@ async function groupsOf(
 }
 
 /** Writes rows, and what they were: the ledger still vouches for users whose rows it vouched for. */
-async function write(client: PoolClient, { domain, digests }: Work, verdicts: readonly Verdict[]): Promise<void> {
+async function write(
+  client: PoolClient,
+  { domain, digests, restored }: Work,
+  verdicts: readonly Verdict[],
+): Promise<void> {
   if (verdicts.length === 0) return;
   const names = [...new Set(verdicts.map(({ pair }) => pair.who))];
   const places = verdicts.map(({ pair }) => ({ username: pair.who, jid: `${pair.other}@${domain}` }));
@@ -189,6 +216,7 @@ async function write(client: PoolClient, { domain, digests }: Work, verdicts: re
     verdicts.map(({ to }) => subscriptionOf(to)),
     verdicts.map(({ to }) => askOf(to)),
   ]);
+  if (!restored) return forgetRosterVersions(client, names);
   const [now, after] = [await digest(), await readContacts(client, places)];
   await noteMended(
     client,

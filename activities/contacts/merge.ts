@@ -5,6 +5,7 @@ import {
   compareTexts,
   pick,
   rowsBy,
+  sortRows,
   textsOf,
   threeBy,
   type MergeDifference,
@@ -52,9 +53,14 @@ export function mergeUser({ base, survivor, salvage }: Versions, rule: ConflictR
 
 /** Rows in an order that depends on nothing but themselves, so that equal versions have equal texts. */
 function sorted(rows: UserRows): UserRows {
-  const by = (of: readonly Row[]): Row[] => of.toSorted((a, b) => compareTexts(JSON.stringify(a), JSON.stringify(b)));
   const { contacts, groups, lists, items, defaults } = rows;
-  return { contacts: by(contacts), groups: by(groups), lists: by(lists), items: by(items), defaults: by(defaults) };
+  return {
+    contacts: sortRows(contacts),
+    groups: sortRows(groups),
+    lists: sortRows(lists),
+    items: sortRows(items),
+    defaults: sortRows(defaults),
+  };
 }
 
 function mergeRows(three: Three<UserRows>, rule: ConflictRule): Merged {

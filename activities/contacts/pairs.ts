@@ -56,8 +56,7 @@ export async function findDisagreements(client: PoolClient, halves: Halves): Pro
   const restored = await numberPeople(client, halves);
   const agreeing = await addUp(client, restored, halves.domain);
   await client.query('set local enable_nestloop = on; set local enable_mergejoin = on');
-  await client.query(`create temp table disagreement (who text not null, other text not null, has boolean not null,
-    had boolean not null, state integer not null, target integer not null) on commit drop`);
+  await makeTable(client);
   const { rows } = await client.query<Record<'pairs' | 'disagreed' | 'one' | 'within', string>>(LOOK, [restored]);
   await client.query('create index on disagreement (who, other); analyze disagreement; reset work_mem; reset jit');
   const { pairs = 0, disagreed = 0, one = 0, within = 0 } = rows[0] ?? {};
@@ -69,6 +68,45 @@ export async function findDisagreements(client: PoolClient, halves: Halves): Pro
     elsewhere: agreeing.elsewhere,
   };
 }
+
+const makeTable = (client: PoolClient): Promise<unknown> =>
+  client.query(`create temp table disagreement (who text not null, other text not null, has boolean not null,
+    had boolean not null, state integer not null, target integer not null) on commit drop`);
+
+/**
+ * Leaves in `disagreement` the pairs whose contact was changed by the reconciliation with a salvage, and which nobody has
+ * looked at since: users of one half with others who are known here. Of two of the half both directions are there, and the
+ * target is what both say.
+ */
+export async function findTouched(
+  client: PoolClient,
+  { domain, lost }: Pick<Halves, 'domain' | 'lost'>,
+  salvage: string,
+): Promise<void> {
+  await makeTable(client);
+  await client.query(TOUCHED, [salvage, lost, `@${domain}`]);
+}
+
+const TOUCHED = `
+  with touched as (
+    select distinct r.username as who, h.username as other, h.site = $2 as within
+      from tandem.reconciled r
+     cross join lateral jsonb_array_elements_text(r.document -> 'touched') t (jid)
+      join tandem.home h on h.username = left(t.jid, -length($3))
+     where r.salvage = $1 and r.mended_at is null and right(t.jid, length($3)) = $3 and h.username <> r.username
+  ), pair as (
+    select who, other, within from touched union select other, who, true from touched where within
+  ), said as (
+    select p.who, p.other, p.within, r.jid is not null as has, o.jid is not null as had,
+           coalesce(${STATE}, 0) as state, coalesce(o.said, 0) as target
+      from pair p
+      left join rosterusers r on r.username = p.who and r.jid = p.other || $3
+      left join lateral (select r.jid, ${mirrored(STATE)} as said from rosterusers r
+                          where r.username = p.other and r.jid = p.who || $3) o on true
+  )
+  insert into disagreement
+  select who, other, has, had, state, case when within then state & target else target end
+    from said where state <> case when within then state & target else target end`;
 
 /** Restored users have the lower numbers. Answers how many they are. */
 async function numberPeople(client: PoolClient, { domain, lost, current }: Halves): Promise<number> {

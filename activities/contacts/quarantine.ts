@@ -22,14 +22,17 @@ const SHOWN_FAULTS = 5;
  * be called in the transaction that wrote the rows. Answers how many of these users are held.
  */
 export async function judgeUsers(client: PoolClient, records: readonly UserRecord[]): Promise<number> {
-  const held: Held[] = [];
-  const free: string[] = [];
-  for (const record of records) {
-    const faults = aclFaults(record);
-    if (faults.length === 0) free.push(record.username);
-    else held.push({ username: record.username, recordId: record.recordId, because: tell(faults) });
-  }
+  const free = records.filter((record) => aclFaults(record).length === 0).map(({ username }) => username);
   if (free.length > 0) await client.query('delete from tandem.quarantine where username = any($1)', [free]);
+  return holdFaulty(client, records);
+}
+
+/** The same for users who are served here: whoever waits, for whatever reason, goes on waiting. */
+export async function holdFaulty(client: PoolClient, records: readonly UserRecord[]): Promise<number> {
+  const held = records.flatMap((record): Held[] => {
+    const faults = aclFaults(record);
+    return faults.length === 0 ? [] : [{ username: record.username, recordId: record.recordId, because: tell(faults) }];
+  });
   return holdUsers(client, held);
 }
 

@@ -30,13 +30,18 @@ export async function liveSurvivor(
     unknown: (username) => others.push(username),
     signal,
   });
+  const elsewhere = await database.query<{ username: string }>(
+    'select username from tandem.home where site <> all($1)',
+    [halves],
+  );
   return {
+    elsewhere: elsewhere.map(({ username }) => username),
     mayDiffer: (user) => mayDiffer(user) || !isHere(user),
     async read(usernames) {
       return database.connection(async (client) => {
         const { rows } = await client.query<{ username: string }>(
-          'select username from tandem.home where username = any($1)',
-          [usernames],
+          'select username from tandem.home where username = any($1) and site = any($2)',
+          [usernames, halves],
         );
         const found = await readUsers(client, usernames);
         const known = new Set(rows.map(({ username }) => username));

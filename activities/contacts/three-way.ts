@@ -5,6 +5,7 @@ import { encodeRecord, UserRecord, type UserRows } from '../vault/record.ts';
 import type { SnapshotIndex } from '../vault/snapshot-index.ts';
 import { batches } from './batches.ts';
 import { mergeUser, type Merged } from './merge.ts';
+import { withoutRemovals } from './suspect-salvage.ts';
 import type { MergeDifference } from './merge-rows.ts';
 
 /** Users as they stand where they are served now. */
@@ -15,6 +16,8 @@ export interface Survivor {
   read: (usernames: readonly string[]) => Promise<Map<string, UserRows | null>>;
   /** Users whom the base does not have. */
   others: () => AsyncIterable<string>;
+  /** Users who are known here, and not meant: passed over wherever they are found. */
+  elsewhere?: readonly string[];
 }
 
 export interface ThreeWayRequest {
@@ -22,6 +25,8 @@ export interface ThreeWayRequest {
   base: OpenRecords;
   /** Null when nothing was salvaged. */
   salvage: OpenRecords | null;
+  /** Nobody knows whether what is missing from the salvage was removed: then it was not. */
+  suspect?: boolean;
   survivor: (base: SnapshotIndex) => Promise<Survivor>;
   rule: ConflictRule;
   heartbeat: (progress: { users: number }) => void;
@@ -31,8 +36,14 @@ export interface ThreeWayRequest {
 /** One user who is not the same in all three. His name and the keys of the differences are personal data. */
 export interface UserMerge extends Merged {
   username: string;
-  /** The survivor's rows are not what is to be. */
+  /** The survivor's rows are not what is to be. Who is not known there has none, and gets none. */
   changes: boolean;
+  /** The survivor knows him. */
+  known: boolean;
+  /** The salvage has a word about him: rows that are not those of the base. */
+  salvaged: boolean;
+  /** The same against rows of the survivor that were read later; null when there is nothing to tell any more. */
+  again: (survivor: UserRows | null) => UserMerge | null;
 }
 
 const BATCH_USERS = 500;
@@ -42,13 +53,20 @@ const BATCH_USERS = 500;
  * first, and only users who differ somewhere are read: it holds indexes, the names of new users, and one batch.
  */
 export async function* diffThreeWays(request: ThreeWayRequest): AsyncGenerator<UserMerge> {
-  const { base, salvage, rule, signal } = request;
+  const { base, salvage, signal } = request;
   const [b, v] = await Promise.all([base.index(), salvage?.index() ?? null]);
   const survivor = await request.survivor(b);
   const met = new Uint8Array(v?.capacity ?? 0);
   const lookup = v && new Lookup(v);
   let users = 0;
+  const passed = new Uint8Array(b.capacity);
+  for (const name of survivor.elsewhere ?? []) {
+    const [from, there] = [b.findName(name), v?.findName(name) ?? -1];
+    if (from >= 0) passed[from] = 1;
+    if (there >= 0) met[there] = 1;
+  }
   const differs = (user: number): boolean => {
+    if (passed[user] === 1) return false;
     const other = v?.find(b.userKey(user)) ?? -1;
     if (other >= 0) met[other] = 1;
     const salvaged = v !== null && (other < 0 || !v.recordId(other).equals(b.recordId(user)));
@@ -66,7 +84,7 @@ export async function* diffThreeWays(request: ThreeWayRequest): AsyncGenerator<U
     for (const [i, { username, base: from }] of batch.entries()) {
       const salvaged = there[i] ?? null;
       const versions = { base: from?.bytes ?? null, survivor: here.get(username) ?? null, salvage: salvaged };
-      const merged = mergeBytes(username, versions, rule);
+      const merged = mergeBytes(username, versions, request);
       if (merged) yield merged;
     }
     users += batch.length;
@@ -127,14 +145,29 @@ interface Bytes {
 }
 
 /** Null when there is nothing to tell. */
-function mergeBytes(username: string, { base, survivor, salvage }: Bytes, rule: ConflictRule): UserMerge | null {
+function mergeBytes(
+  username: string,
+  versions: Bytes,
+  how: Pick<ThreeWayRequest, 'rule' | 'suspect'>,
+): UserMerge | null {
+  const { base, survivor, salvage } = versions;
   const here = survivor && encodeRecord(username, survivor);
   const same = (a: Buffer | null, b: Buffer | null): boolean => (a && b ? a.equals(b) : a === b);
-  if (same(base, here) && (salvage === null || same(base, salvage))) return null;
+  const salvaged = salvage !== null && !same(base, salvage);
+  if (same(base, here) && !salvaged) return null;
   const rowsOf = (bytes: Buffer | null): UserRows | null => bytes && new UserRecord(username, bytes, bytes).rows;
-  const merged = mergeUser({ base: rowsOf(base), survivor, salvage: rowsOf(salvage) }, rule);
+  const [from, found] = [rowsOf(base), rowsOf(salvage)];
+  const there = how.suspect && from && found ? withoutRemovals(from, found) : found;
+  const merged = mergeUser({ base: from, survivor, salvage: there }, how.rule);
   if (merged.differences.length === 0) return null;
-  return { username, ...merged, changes: !same(merged.rows && encodeRecord(username, merged.rows), here) };
+  return {
+    username,
+    ...merged,
+    changes: survivor !== null && !same(merged.rows && encodeRecord(username, merged.rows), here),
+    known: survivor !== null,
+    salvaged,
+    again: (now) => mergeBytes(username, { base, survivor: now, salvage }, how),
+  };
 }
 
 /** Numbers only: for histories, reports and logs. Each user is counted once under each reason that he has. */

@@ -1,7 +1,11 @@
 import { failure } from '../../workflows/model/failures.ts';
+import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
+import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { createContinuityDataActivities } from '../contacts/activities.ts';
 import { probeContacts } from '../probes/contacts.ts';
 import type { Running } from '../running.ts';
+import { copyAhead } from '../services/copy-ahead.ts';
+import { reconcileContacts, salvageContacts } from '../services/reconcile.ts';
 import { restoreContacts } from '../services/restore.ts';
 import { plannedStep } from '../services/planned.ts';
 import { openSite } from '../services/site.ts';
@@ -15,13 +19,19 @@ import type { JobName } from './messages.ts';
 /** The jobs themselves, as the data mover runs them. */
 export function createJobs(settings: SiteSettings, running: () => Running): Pick<SiteActivities, JobName> {
   const site = openSite(settings);
+  const scheduled = createSnapshotActivities(settings, running)['take-snapshot'];
+  // One name for both: the act's word is that of the schedule's activity, which histories hold.
+  const take = async (input: StepInput | Parameters<typeof scheduled>[0]): Promise<StepResult | SnapshotSummary> =>
+    'key' in input ? copyAhead(site, await plannedStep(site, input), running()) : scheduled(input);
   return {
-    ...createSnapshotActivities(settings, running),
+    'take-snapshot': take as SiteActivities['take-snapshot'],
     ...createStandbyActivities(settings, running),
     ...createHeldActivities(settings, running),
     ...createRetentionActivities(settings, running),
     ...createContinuityDataActivities(settings, running),
     'restore-contacts': async (input) => restoreContacts(site, await plannedStep(site, input), running()),
+    'salvage-contacts': async (input) => salvageContacts(site, await plannedStep(site, input), running()),
+    'reconcile-contacts': async (input) => reconcileContacts(site, await plannedStep(site, input), running()),
     async probe(input) {
       const planned = await plannedStep(site, input);
       const step = planned.plan.decisions.steps.find((s) => s.id === input.key.step);

@@ -13,6 +13,8 @@ export const jobNames = [
   'apply-standby',
   'delete-expired',
   'restore-contacts',
+  'salvage-contacts',
+  'reconcile-contacts',
   'probe',
   'restore-scratch',
   'compare-scratch',

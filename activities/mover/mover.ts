@@ -37,7 +37,7 @@ const CANCEL_MS = 10_000;
 const STDERR_BYTES = 2000;
 
 /** What a move waits for. It never stands in line behind a snapshot or a check. */
-const urgent: ReadonlySet<JobName> = new Set(['restore-contacts', 'probe']);
+const urgent: ReadonlySet<JobName> = new Set(['restore-contacts', 'salvage-contacts', 'reconcile-contacts', 'probe']);
 /** Of each of the two kinds; a process takes up to 256 MiB, and about one processor. */
 const AT_ONCE = Math.max(2, availableParallelism());
 

@@ -28,6 +28,9 @@ const checks: Partial<Record<Act, Check>> = {
     input.plan.decisions.planned ? drainUndone(site, input) : sourceServes(site, input, signal),
   'drain-sessions': drainStands,
   'restore-contacts': () => ({ seen: false, summary: 'a retry compares every row, and writes those that differ' }),
+  'salvage-contacts': () => ({ seen: false, summary: 'a retry reads it to its end' }),
+  'take-snapshot': () => ({ seen: false, summary: 'a retry takes another one, of what has changed since' }),
+  'reconcile-contacts': reconciled,
   probe: () => ({ seen: false, summary: 'a retry looks again' }),
   'apply-entitlements': entitlementsStand,
   'serve-users': (site, input, signal) =>
@@ -44,6 +47,12 @@ const checks: Partial<Record<Act, Check>> = {
 export async function checkEffect(site: OwnSite, input: PlannedStep, signal: AbortSignal): Promise<Seen> {
   const check = checks[input.act];
   return check ? check(site, input, signal) : { seen: true, summary: 'nothing here can see it' };
+}
+
+/** Who is written is not written again, so that a retry is always the better way; but where there is nothing, nothing is missing. */
+function reconciled(_: OwnSite, { plan }: PlannedStep): Seen {
+  const nothing = plan.decisions.planned?.reconcile === null;
+  return { seen: nothing, summary: nothing ? 'there is nothing to bring together' : 'a retry writes whoever is left' };
 }
 
 async function epochHeld(site: OwnSite, { key: { customer, epoch } }: PlannedStep): Promise<Seen> {

@@ -1,5 +1,7 @@
 import type { PoolClient } from 'pg';
 import type { StepKey, StepResult } from '../../workflows/model/moves.ts';
+import { compareEpoch } from '../../workflows/model/epoch.ts';
+import { failure } from '../../workflows/model/failures.ts';
 import type { Database } from '../contacts/database.ts';
 import { appendJournal, findLine } from '../journal/chain.ts';
 import type { PlannedStep } from './planned.ts';
@@ -42,4 +44,25 @@ export async function noteEffect(
     body,
   });
   return result;
+}
+
+/**
+ * For steps that may come before `advance-epoch`: a newer epoch than theirs, or an equal one of another move, is
+ * `epoch-superseded`. Locks the epoch's row until the transaction ends.
+ */
+export async function refuseOvertaken(
+  client: PoolClient,
+  name: string,
+  { customer, epoch }: Pick<StepKey, 'customer' | 'epoch'>,
+): Promise<void> {
+  const { rows } = await client.query<{ number: string; site: string; move: string }>(
+    'select number::text, site, move from tandem.epoch where customer = $1 for share',
+    [customer],
+  );
+  const [held] = rows.map(({ number, ...rest }) => ({ ...rest, number: Number(number) }));
+  if (!held || compareEpoch(held, epoch) !== 'refused') return;
+  throw failure(
+    'epoch-superseded',
+    `${name}: epoch ${held.number} of move ${held.move} at ${held.site} stands, not ${epoch.number} of move ${epoch.move}`,
+  );
 }

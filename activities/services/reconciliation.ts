@@ -1,14 +1,172 @@
+import { failureText } from '../../workflows/model/failures.ts';
+import type { Plan, RecoverySource } from '../../workflows/model/plan.ts';
 import type { ConflictRule, Reconciliation } from '../../workflows/model/planned-move.ts';
+import { peerQuery, within, withPeerVault } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
+import { readManifest } from '../vault/open.ts';
+import type { Vault } from '../vault/port.ts';
+import { readSalvage, type Salvage } from '../vault/salvage.ts';
+import { sha256 } from '../vault/signed.ts';
 import type { OwnSite } from './site.ts';
 
-/** What of a half the peer alone has, and how it is brought together with what is here. */
-export function findReconciliation(
-  _site: OwnSite,
-  _customer: CustomerSettings,
+/** What a question to the peer's database, and to its vault, may take. */
+const DATABASE_MS = 3000;
+const VAULT_MS = 10_000;
+
+export interface FoundReconciliation {
+  /** Null: the peer has nothing of these users that is not here, or `why` tells what is in the way. */
+  reconcile: Reconciliation | null;
+  /** Why the plan must not go on; null when it may. */
+  why: string | null;
+  /** What whoever signs should know, and what is no reason not to. */
+  notes: string[];
+  /** Of the salvage. */
+  counts?: { users: number; contacts: number; aclItems: number };
+}
+
+/**
+ * What the peer alone has of a half, from when it served it last, and the snapshot from which both sides began: the newest
+ * salvage there that nobody has released, and what the failover that brought the users here had restored. Changes nothing.
+ */
+export async function findReconciliation(
+  site: OwnSite,
+  customer: CustomerSettings,
   half: string,
-  _rule: ConflictRule,
-  _signal?: AbortSignal,
-): Promise<{ reconcile: Reconciliation | null; why: string | null }> {
-  return Promise.resolve({ reconcile: null, why: `this version does not look for unsent changes of ${half}` });
+  rule: ConflictRule,
+  signal?: AbortSignal,
+): Promise<FoundReconciliation> {
+  const stop = (why: string): FoundReconciliation => ({ reconcile: null, why, notes: [] });
+  try {
+    const [newest, ...older] = await readPeerSalvages(customer, half, signal);
+    if (!newest) return { reconcile: null, why: null, notes: [] };
+    const due = [newest, ...older].find(({ manifest }) => manifest === null);
+    if (due)
+      return stop(
+        `${customer.peer} served ${half} under epoch ${due.epoch}, and what was changed there is not salvaged yet`,
+      );
+    const manifest = newest.manifest ?? '';
+    const access = site.settings.peerVaults.get(customer.peer);
+    if (!access) return stop(`no credentials for the vault of ${customer.peer} are configured`);
+    const look = (limit: AbortSignal): Promise<Looked> =>
+      withPeerVault(access, (peer) =>
+        lookInVaults(site, customer, { half, epoch: newest.epoch, manifest }, peer, limit),
+      );
+    const { salvage, base, notes } = await within(VAULT_MS, `vault of ${customer.peer}`, look, signal);
+    const { users, contacts, aclItems } = salvage.counts;
+    const also = older.map(
+      ({ epoch }) =>
+        `what ${customer.peer} alone had of ${half} under epoch ${epoch} is not brought together by this move`,
+    );
+    const suspect = salvage.suspect === null ? [] : [`the salvage is suspect (${salvage.suspect}): ${NO_REMOVALS}`];
+    return {
+      reconcile: { rule, salvage: { epoch: newest.epoch, manifest }, base },
+      why: null,
+      notes: [...suspect, ...notes, ...also],
+      counts: { users, contacts, aclItems },
+    };
+  } catch (error) {
+    signal?.throwIfAborted();
+    return stop(`what ${customer.peer} alone has of ${half} is not known: ${failureText(error)}`);
+  }
+}
+
+/** Of a suspect salvage, for people. */
+export const NO_REMOVALS = 'nothing that is missing there counts as removed';
+
+interface PeerSalvage {
+  epoch: number;
+  /** Null: it is yet to be made. */
+  manifest: string | null;
+}
+
+/** Newest first; those that were released are none. */
+async function readPeerSalvages(
+  { id, peer, peerDatabaseUrl }: CustomerSettings,
+  half: string,
+  signal: AbortSignal | undefined,
+): Promise<PeerSalvage[]> {
+  const sql = `select o.customer, o.epoch::text, o.manifest from tandem.observe_salvage() o
+                where o.half = $1 and not o.released order by o.epoch desc`;
+  const ask = (limit: AbortSignal) =>
+    peerQuery<{ customer: string; epoch: string; manifest: string | null }>(
+      peerDatabaseUrl,
+      DATABASE_MS,
+      sql,
+      [half],
+      limit,
+    );
+  const rows = await within(DATABASE_MS, `database of ${id} at ${peer}`, ask, signal);
+  return rows.flatMap((r) => (r.customer === id ? [{ epoch: Number(r.epoch), manifest: r.manifest }] : []));
+}
+
+interface Looked {
+  salvage: Salvage;
+  base: Reconciliation['base'];
+  notes: string[];
+}
+
+async function lookInVaults(
+  site: OwnSite,
+  customer: CustomerSettings,
+  wanted: { half: string; epoch: number; manifest: string },
+  peer: Vault,
+  signal: AbortSignal,
+): Promise<Looked> {
+  const { publicKeys } = site.settings;
+  const found = await readSalvage(
+    { vault: peer, customer: customer.id, site: customer.peer, publicKeys, signal },
+    wanted.epoch,
+  );
+  if (!found) throw new Error(`its salvage of epoch ${wanted.epoch} is not in the vault of ${customer.peer}`);
+  if (sha256(found.bytes) !== wanted.manifest)
+    throw new Error(
+      `the vault of ${customer.peer} has another salvage of epoch ${wanted.epoch} than its database says`,
+    );
+  const begun = (why: string): Looked => ({
+    salvage: found.salvage,
+    base: null,
+    notes: [`${why}: what stands on either side is kept, and what was removed on one alone comes back`],
+  });
+  const source = await restoredHere(site, customer, wanted.half, wanted.epoch);
+  if (!source) return begun(`no failover here has restored ${wanted.half}`);
+  const { snapshot, manifest } = source;
+  for (const [from, vault] of [
+    ['own-vault', site.vault],
+    ['peer-vault', peer],
+  ] as const) {
+    const there = await readManifest({ vault, id: snapshot, publicKeys, signal });
+    if (there?.summary.manifest === manifest)
+      return { salvage: found.salvage, base: { snapshot, manifest, from }, notes: [] };
+  }
+  return begun(
+    `neither vault holds snapshot ${snapshot.seq} of ${snapshot.site} any more, from which both sides began`,
+  );
+}
+
+/**
+ * What the failover restored by which this site took the half over from the peer: of the moves that served it here after
+ * that epoch, the first one. Later ones went on from its rows.
+ */
+async function restoredHere(
+  site: OwnSite,
+  { id }: CustomerSettings,
+  half: string,
+  after: number,
+): Promise<RecoverySource | null> {
+  const database = site.database(id);
+  const [served] = await database.query<{ move: string; plan: string | null; brought: string | null }>(
+    `select s.move,
+            (select p.body from tandem.journal p where p.move = s.move and p.kind = 'planned' and p.seq < s.seq order by p.seq desc limit 1) as plan,
+            (select r.body::jsonb #>> '{result,facts,from}' from tandem.journal r
+              where r.move = s.move and r.kind = 'step' and r.key like 'effect/%' and r.body::jsonb ->> 'act' = 'restore-contacts'
+              order by r.seq desc limit 1) as brought
+       from tandem.journal s
+      where s.customer = $1 and s.kind = 'step' and s.key like 'effect/%' and s.body::jsonb ->> 'act' = 'serve-users'
+        and s.body::jsonb #>> '{result,facts,half}' = $2 and (s.body::jsonb #>> '{epoch,number}')::bigint > $3
+      order by (s.body::jsonb #>> '{epoch,number}')::bigint limit 1`,
+    [id, half, after],
+  );
+  if (!served?.plan || served.brought === null) return null;
+  const plan = JSON.parse(served.plan) as Plan;
+  return [plan.source, plan.fallback].find((source) => source?.from === served.brought) ?? null;
 }

@@ -227,16 +227,28 @@ function openDocument(
   return salvage;
 }
 
-/** Opens a salvage for reading, from the vault of its site. `no-recovery-point` when there is none. */
+/**
+ * Opens a salvage for reading, from the vault of its site. `no-recovery-point` when there is none, `snapshot-damaged` when it is
+ * not the one expected, by the SHA-256 of its document.
+ */
 export async function openSalvage(
-  request: Pick<SalvageRequest, 'vault' | 'customer' | 'site' | 'publicKeys' | 'keys'> & { signal?: AbortSignal },
+  request: Pick<SalvageRequest, 'vault' | 'customer' | 'site' | 'publicKeys' | 'keys'> & {
+    signal?: AbortSignal;
+    expectDocument?: string;
+  },
   epoch: number,
 ): Promise<OpenRecords & { salvage: Salvage }> {
   const { customer, site, vault } = request;
   const found = await readSalvage(request, epoch);
   if (!found)
     throw failure('no-recovery-point', `vault ${vault.site}: ${salvageKey(customer, site, epoch)} is not there`);
-  const { salvage } = found;
+  const { salvage, bytes } = found;
+  const { expectDocument = sha256(bytes) } = request;
+  if (sha256(bytes) !== expectDocument)
+    throw damaged(
+      `vault ${vault.site}: ${salvageKey(customer, site, epoch)}`,
+      `document ${sha256(bytes).slice(0, 16)}, expected was ${expectDocument.slice(0, 16)}`,
+    );
   const packs: PackSet = { ...salvagePlace(customer, site, epoch), packs: salvage.packs };
   return { salvage, ...openRecords(request, packs) };
 }

@@ -7,7 +7,7 @@ import { step, type World } from './world.ts';
 
 /** A planned move of west's own half to east, which goes on serving its own. West runs it, under epoch 2. */
 
-const ofWest: PlannedMove = { half: 'west', keeps: ['east'], reconcile: null };
+const ofWest: PlannedMove = { half: 'west', keeps: ['east'], servedAt: ['east'], reconcile: null };
 
 export function plannedStep(
   act: Act,

@@ -146,8 +146,11 @@ export const failures = {
     try: '`tandem site status` says why, and what opens it; then `tandem failover retry`.',
   },
   'destination-unreachable': { retry: true, try: 'Look at the database of the destination, and at the way to it.' },
-  'destination-behind': { retry: true, try: 'Look at the worker of the destination: it obeys, and applies the copy.' },
   'not-drained': { retry: false, try: 'Drain the half first; after a turn-back, start a new move.' },
+  'destination-behind': {
+    retry: true,
+    try: 'Look at the worker of the destination, which is to obey, and at its newest run of `standby`, in Temporal’s UI there: it says what keeps the copy. Then retry the step.',
+  },
   'clock-wrong': {
     retry: true,
     try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',

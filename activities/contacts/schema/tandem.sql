@@ -282,6 +282,19 @@ create table if not exists tandem.mended (
   primary key (username, jid)
 );
 
+-- Users who were brought together with what a site that came back had alone, by the manifest of that salvage. Each is written once for
+-- it: what he changes afterwards stands. `document`: what differed, and what became of it. Personal data, which goes nowhere from here.
+create table if not exists tandem.reconciled (
+  salvage text not null,
+  username text not null,
+  move text not null,
+  document jsonb not null,
+  at timestamptz not null default now(),
+  -- When the other side of the contacts that it changed was brought to agree.
+  mended_at timestamptz,
+  primary key (salvage, username)
+);
+
 -- Requests to parties outside, one for each epoch. Written with the move that asks, followed after it has closed.
 create table if not exists tandem.external_update (
   customer text not null,
