@@ -13,11 +13,13 @@ import type { SiteSettings } from '../settings.ts';
 import type {
   ExternalUpdateActivities,
   FailoverActivities,
+  PlannedDataActivities,
   ProvisioningActivities,
   ReadinessActivities,
 } from '../types.ts';
 import { shiftTraffic } from '../traffic/act.ts';
 import { checkEffect } from './check.ts';
+import { drainSessions } from './drain.ts';
 import { enableService } from './enable.ts';
 import { advanceEpoch } from './epoch.ts';
 import { fenceSite } from './fence.ts';
@@ -31,17 +33,17 @@ import { evaluateReadiness } from './readiness.ts';
 import { serveUsers } from './serve.ts';
 import { openSite } from './site.ts';
 
+/** Acts that move bulk data: a process of its own performs them. */
+type MovedAct = 'restore-contacts' | keyof PlannedDataActivities;
+
 /**
- * What a failover calls at one site, without what moves bulk data: of that a probe takes the part that compares rows. Acts
+ * What a move calls at one site, without what moves bulk data: of that a probe takes the part that compares rows. Acts
  * carry the names that runbooks give them.
  */
 export function createFailoverActivities(
   settings: SiteSettings,
   moved: Pick<FailoverActivities, 'probe'>,
-): Omit<FailoverActivities, 'restore-contacts'> &
-  ExternalUpdateActivities &
-  ProvisioningActivities &
-  ReadinessActivities {
+): Omit<FailoverActivities, MovedAct> & ExternalUpdateActivities & ProvisioningActivities & ReadinessActivities {
   const site = openSite(settings);
   return {
     'claim-move': (claim) => claimMove(site, claim),
@@ -54,6 +56,7 @@ export function createFailoverActivities(
     'fence-site': async (input) => fenceSite(site, await plannedStep(site, input), running().signal),
     'open-site': async (input) => openSource(site, await plannedStep(site, input), running().signal),
     'apply-entitlements': async (input) => applyEntitlements(site, await plannedStep(site, input), running().signal),
+    'drain-sessions': async (input) => drainSessions(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
     probe: async (input) => {
       const { signal } = running();

@@ -76,6 +76,7 @@ export async function makeRelocatePlan(
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
     observed: seenPeer.because,
+    notes: found.notes,
     blockers: blockersOf(site, customer, input, decisions, seen),
     madeAt: new Date().toISOString(),
   };

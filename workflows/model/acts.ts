@@ -61,9 +61,13 @@ export const performedActs = [
   'advance-epoch',
   'fence-site',
   'open-site',
+  'salvage-contacts',
+  'take-snapshot',
   'restore-contacts',
+  'reconcile-contacts',
   'apply-entitlements',
   'serve-users',
+  'drain-sessions',
   'shift-dns',
   'shift-proxy',
   'check-parity',
@@ -76,11 +80,8 @@ export const performedActs = [
 ] as const satisfies readonly Act[];
 export type PerformedAct = (typeof performedActs)[number];
 
-/** Acts that the workflow itself performs. */
-const waited: readonly Act[] = ['wait-for-operator'];
-
-/** Whether a plan with this act can be walked to its end. */
-export const canPerform = (act: Act): boolean => isPerformed(act) || waited.includes(act);
+/** Whether a plan with this act can be walked to its end; whoever is waited for, the workflow itself waits for. */
+export const canPerform = (act: Act): boolean => isPerformed(act) || act === 'wait-for-operator';
 
 export const isPerformed = (act: Act): act is PerformedAct => (performedActs as readonly Act[]).includes(act);
 
