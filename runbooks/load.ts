@@ -87,8 +87,12 @@ function byPlace(a: FileFault, b: FileFault): number {
   return lineA - lineB || columnA - columnB;
 }
 
-/** Reads a runbook from disk; all its faults in one failure `runbook-invalid`, and that it is not there as well. */
-export async function loadRunbook(file: string = shippedRunbooks.failover, use: RunbookUse = {}): Promise<Runbook> {
+/**
+ * Reads a runbook from disk, by default the one that is shipped for its kind; all its faults in one failure `runbook-invalid`, and
+ * that it is not there as well.
+ */
+export async function loadRunbook(named: string | undefined, use: RunbookUse = {}): Promise<Runbook> {
+  const file = named ?? shippedRunbooks[use.kind ?? 'failover'];
   const bytes = await readFile(file).catch((error: NodeJS.ErrnoException) => {
     throw failure('runbook-invalid', `runbook ${file}: ${whyUnread(error)}`);
   });

@@ -1,14 +1,15 @@
 import { setTimeout } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
-import { failure, failureKind } from '../../workflows/model/failures.ts';
+import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { halfOf } from '../../workflows/model/plan.ts';
 import { whyNotHandOver, type Drain, type Right } from '../../workflows/model/rights.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { plannedClaim } from './claims.ts';
+import type { CustomerSettings } from '../settings.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { requireServed } from './obeyed.ts';
-import { appliedAtPeer, followAtPeer, handOverAtPeer, rightAtPeer } from './peer-functions.ts';
+import { appliedAtPeer, followAtPeer, handOverAtPeer, releaseAtPeer, rightAtPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
@@ -44,7 +45,30 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
   if (right?.site === to && right.epoch === epoch.number && !right.open)
     throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
   const told = await requireServed(site.settings, customer, half, signal, to);
-  return told === '' ? result : { ...result, summary: `${result.summary}; ${told}` };
+  const kept = await release(customer, input, half, signal);
+  return {
+    ...result,
+    summary: told === '' ? result.summary : `${result.summary}; ${told}`,
+    ...(kept !== null && { alarms: [...(result.alarms ?? []), kept] }),
+  };
+}
+
+/** Users are home, with what both sites had: the destination's salvage is needed no more. Why it is kept, for people; else null. */
+async function release(
+  customer: CustomerSettings,
+  { plan }: PlannedStep,
+  half: string,
+  signal: AbortSignal | undefined,
+): Promise<string | null> {
+  const reconcile = plan.decisions.planned?.reconcile;
+  if (!reconcile) return null;
+  try {
+    await releaseAtPeer(customer, half, reconcile.salvage.epoch, signal);
+    return null;
+  } catch (error) {
+    signal?.throwIfAborted();
+    return `the salvage of ${half} is kept at ${customer.peer}: ${failureText(error)}`;
+  }
 }
 
 /** Whether an earlier attempt or round has let go of it. */

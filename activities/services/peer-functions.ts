@@ -97,3 +97,16 @@ export async function rightAtPeer(
   const [row] = rows;
   return row ? { ...row, epoch: Number(row.epoch) } : null;
 }
+
+/** What was salvaged of a half under that epoch, and before, has been brought together: the peer keeps it no longer than anything else. */
+export async function releaseAtPeer(
+  customer: CustomerSettings,
+  half: string,
+  epoch: number,
+  signal?: AbortSignal,
+): Promise<number> {
+  const sql = 'select tandem.release_salvages($1, $2, $3)::int as released';
+  const values = [customer.id, half, epoch + 1];
+  const [row] = await ask<{ released: number }>(customer, sql, values, { signal, silent: planned });
+  return row?.released ?? 0;
+}

@@ -1,0 +1,162 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { prepareSite } from '../../ops/prepare.ts';
+import { failoverStatus, startFailover, startMove, type FailoverHandle } from '../../ops/moves.ts';
+import { sendVerb, signVerb, type VerbRequest } from '../../ops/verbs.ts';
+import type { ClosedMove, MoveInput } from '../../workflows/model/moves.ts';
+import { approve, ask, cover, declaration, reach, servable } from '../rig/failovers.ts';
+import type { Site } from '../rig/databases.ts';
+import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
+
+/** Users move while both sites are there: to the other one, home again, and not at all. */
+
+const USERS = 20;
+let region: Region;
+beforeAll(async () => {
+  region = await openRegion({ users: USERS });
+  await cover(region);
+  for (const site of ['east', 'west'] as const) {
+    await prepareSite(region.settings[site], region.clients[site], () => undefined);
+    await region.work(site);
+  }
+}, 60_000);
+afterAll(() => region.close());
+
+const planned = (half: Site, to: Site, change: Partial<MoveInput> = {}): MoveInput => ({
+  customer: CUSTOMER,
+  half,
+  from: to === 'east' ? 'west' : 'east',
+  to,
+  reason: 'work on the power of the hall',
+  requestedBy: 'operator-1',
+  ...change,
+});
+
+/** Asked for at the site where they are, and signed by two. */
+async function agreed(input: MoveInput): Promise<FailoverHandle> {
+  const at = input.from as Site;
+  const handle = await startMove(region.clients[at], at, 'relocate', input);
+  const { plan } = await reach(handle, (s) => s.phase === 'approving');
+  expect(plan?.blockers).toEqual([]);
+  for (const operator of region.operators.slice(0, 2)) await approve(handle, operator);
+  return handle;
+}
+
+async function say(handle: FailoverHandle, by: number, verb: Omit<VerbRequest, 'operator' | 'key'>): Promise<unknown> {
+  const operator = region.operators[by];
+  if (!operator) throw new Error(`no operator ${by}`);
+  return sendVerb(
+    handle,
+    signVerb(await failoverStatus(handle), { operator: operator.id, key: operator.key, ...verb }),
+  );
+}
+
+/** Once its users are drained, an operator is waited for. */
+const waiting = `
+kind: relocate
+name: With a look in between
+steps:
+  - { id: epoch, act: advance-epoch, timeout: 30s }
+  - { id: drain, act: drain-sessions, needs: [epoch], timeout: 1m }
+  - { id: look, act: wait-for-operator, message: look at it, needs: [drain] }
+  - { id: last, act: take-snapshot, needs: [look], timeout: 5m }
+  - { id: serve, act: serve-users, needs: [drain, last], timeout: 1m }
+`;
+
+/** West's customer has a runbook of its own while a move is planned. */
+async function withRunbook<T>(kind: 'relocate', text: string, work: () => Promise<T>): Promise<T> {
+  const { runbooks } = region.settings.west.customers.get(CUSTOMER) ?? {};
+  const own = runbooks as Map<string, string>;
+  const folder = await mkdtemp(join(tmpdir(), 'tandem-runbook-'));
+  await writeFile(join(folder, 'own.yaml'), text);
+  own.set(kind, join(folder, 'own.yaml'));
+  try {
+    return await work();
+  } finally {
+    own.delete(kind);
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Where each half may be served, by the two databases. */
+async function sites(): Promise<Record<string, string>> {
+  const found: Record<string, string> = {};
+  for (const half of ['east', 'west'] as const) {
+    const at: string[] = [];
+    for (const site of ['east', 'west'] as const) if ((await servable(region, site, half)) > 0) at.push(site);
+    found[half] = at.join(' and ');
+  }
+  return found;
+}
+
+const contactsOf = async (at: Site, who: string): Promise<string[]> =>
+  (await ask<{ jid: string }>(region, at, `select jid from rosterusers where username = '${who}' order by jid`)).map(
+    ({ jid }) => jid,
+  );
+const addContact = (at: Site, who: string, jid: string) =>
+  ask(
+    region,
+    at,
+    `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
+     values ('${who}', '${jid}', '', 'B', 'N', '', 'N', '', 'item')`,
+  );
+const someoneOf = async (half: Site): Promise<string> => {
+  const [row] = await ask<{ username: string }>(
+    region,
+    'west',
+    `select username from tandem.home where site = '${half}' order by username limit 1`,
+  );
+  return row?.username ?? '';
+};
+
+describe('a planned move', () => {
+  it('takes users to the other site with their last change, closes nobody else, and leaves nothing to be salvaged', async () => {
+    const who = await someoneOf('west');
+    const handle = await startMove(region.clients.west, 'west', 'relocate', planned('west', 'east'));
+    await reach(handle, (s) => s.phase === 'approving');
+    await addContact('west', who, 'late@contoso.example'); // After the plan, before the draining.
+    for (const operator of region.operators.slice(0, 2)) await approve(handle, operator);
+    const { report } = await handle.result();
+    expect(report.steps.filter((s) => s.state !== 'done')).toEqual([]);
+    expect(report).toMatchObject({ kind: 'relocate', outcome: 'closed', from: 'west', to: 'east' });
+    expect(report.unreachableMs).toBeGreaterThan(0);
+    expect(await sites()).toEqual({ east: 'east', west: 'east' });
+    expect(await contactsOf('east', who)).toContain('late@contoso.example');
+    expect(await ask(region, 'west', 'select from tandem.salvage')).toEqual([]);
+  });
+
+  it('brings them home again with what they changed there', async () => {
+    const who = await someoneOf('west');
+    await addContact('east', who, 'later@contoso.example');
+    const { report } = await (await agreed(planned('west', 'west'))).result();
+    expect(report).toMatchObject({ kind: 'failback', outcome: 'closed' });
+    expect(await sites()).toEqual({ east: 'east', west: 'west' });
+    expect(await contactsOf('west', who)).toEqual(
+      expect.arrayContaining(['late@contoso.example', 'later@contoso.example']),
+    );
+  });
+
+  it('is turned back by two while nobody was handed over, and its site serves them again', async () => {
+    const handle = await withRunbook('relocate', waiting, () => agreed(planned('west', 'east')));
+    await reach(handle, (s) => s.steps.some(({ id, state }) => id === 'look' && state === 'held'));
+    expect(await sites()).toEqual({ east: 'east', west: '' });
+    await expect(say(handle, 0, { verb: 'abort' })).rejects.toThrow(/it can no longer be aborted/);
+    for (const by of [0, 1]) await say(handle, by, { verb: 'turn-back', because: 'the work is put off' });
+    const { report } = await handle.result();
+    expect(report).toMatchObject({ kind: 'relocate', outcome: 'turned-back', servedAt: null, unreachableMs: null });
+    expect(await sites()).toEqual({ east: 'east', west: 'west' });
+  });
+
+  it('gives its slot to a failover, and ends superseded', async () => {
+    const handle = await startMove(region.clients.west, 'west', 'relocate', planned('west', 'east'));
+    await reach(handle, (s) => s.phase === 'approving');
+    const failover = await startFailover(region.clients.west, 'west', declaration({ sourceIsServing: true }));
+    const { report } = (await handle.result()) satisfies ClosedMove;
+    expect(report).toMatchObject({ kind: 'relocate', outcome: 'superseded', servedAt: null });
+    await reach(failover, (s) => s.phase === 'approving');
+    await say(failover, 0, { verb: 'abort', because: 'it was a test' });
+    expect((await failover.result()).report.outcome).toBe('aborted');
+  });
+});
