@@ -8,6 +8,8 @@ export interface AppliedSnapshot extends SnapshotId {
   /** Its recovery point and what it holds; null when an older version applied it, which did not note them. */
   point: Timestamp | null;
   counts: SnapshotCounts | null;
+  /** Under which it was served there; null as well. */
+  epoch: number | null;
 }
 
 /** The newest snapshot of a site that the standby copy holds whole; null when none was applied. */
@@ -22,25 +24,35 @@ export async function appliedSnapshot(
     manifest: string;
     point: Date | null;
     counts: SnapshotCounts | null;
-  }>('select gen::text, seq::text, manifest, point, counts from tandem.applied where customer = $1 and site = $2', [
+    epoch: string | null;
+  }>(
+    'select gen::text, seq::text, manifest, point, counts, epoch::text from tandem.applied where customer = $1 and site = $2',
+    [customer, site],
+  );
+  if (!row) return null;
+  const { gen, seq, manifest, point, counts, epoch } = row;
+  return {
     customer,
     site,
-  ]);
-  if (!row) return null;
-  const { gen, seq, manifest, point, counts } = row;
-  return { customer, site, gen: Number(gen), seq: Number(seq), manifest, point: point?.toISOString() ?? null, counts };
+    gen: Number(gen),
+    seq: Number(seq),
+    manifest,
+    point: point?.toISOString() ?? null,
+    counts,
+    epoch: epoch === null ? null : Number(epoch),
+  };
 }
 
 /** Notes that the standby copy holds a snapshot whole, unless it holds a newer one. `database`: whose rows these were. */
 export async function noteApplied(client: PoolClient, snapshot: SnapshotSummary, database: string): Promise<void> {
-  const { customer, site, gen, seq, manifest, point, counts } = snapshot;
+  const { customer, site, gen, seq, manifest, point, counts, epoch } = snapshot;
   await client.query(
-    `insert into tandem.applied as a (customer, site, gen, seq, manifest, database, point, counts)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)
+    `insert into tandem.applied as a (customer, site, gen, seq, manifest, database, point, counts, epoch)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
      on conflict (customer, site) do update
        set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, database = excluded.database,
-           point = excluded.point, counts = excluded.counts, at = now()
+           point = excluded.point, counts = excluded.counts, epoch = excluded.epoch, at = now()
        where excluded.seq > a.seq`,
-    [customer, site, gen, seq, manifest, database, point, counts],
+    [customer, site, gen, seq, manifest, database, point, counts, epoch],
   );
 }

@@ -26,6 +26,8 @@ export const APPROVALS_NEEDED = 2;
 
 /** What was seen, as far as people decide by it. */
 export interface World {
+  /** Whose users move. */
+  half: string;
   disruptedAt: Timestamp;
   epoch: number;
   runbook: Runbook;
@@ -68,6 +70,7 @@ export function decide(
     acceptedLossMs,
     ...(accepted.length > 0 && { acceptances: accepted.map(({ name }) => name) }),
     users,
+    ...(world.half !== from && { half: world.half }),
     approvers: approvers(world.operators),
     approvalsNeeded: APPROVALS_NEEDED,
   };
@@ -84,21 +87,21 @@ export function whoSawItServe({ verdict, observers }: Isolation): string | null 
 export function blockersOf(
   site: OwnSite,
   customer: CustomerSettings,
-  { isolation, steps }: Pick<Decisions, 'isolation' | 'steps'>,
+  { half, isolation, steps }: Pick<Decisions, 'isolation' | 'steps'> & { half: string },
   servingAccepted: boolean,
 ): Plan['blockers'] {
   return [
     ...undecided(customer, isolation, servingAccepted),
     ...unperformed(steps),
     ...unconfigured(site.settings, customer, steps),
-    ...unprobed(customer, probedPlace(site, customer), steps),
+    ...unprobed(customer, probedPlace(site, half), steps),
   ];
 }
 
 /** Where the users of the lost half will be. */
-const probedPlace = ({ settings: { site, services } }: OwnSite, { peer }: CustomerSettings) => ({
+const probedPlace = ({ settings: { site, services } }: OwnSite, half: string) => ({
   site,
-  half: peer,
+  half,
   provisions: Boolean(services.get(site)?.management),
 });
 

@@ -8,6 +8,8 @@ import { lockEpoch } from '../contacts/restore.ts';
 import { plannedClaim } from './claims.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { noteEffect, readEffect } from './effects.ts';
+import { noteGivenAway } from './given-away.ts';
+import { nudgeSnapshot } from './nudge.ts';
 import { requireServed } from './obeyed.ts';
 import { appliedAtPeer, followAtPeer, handOverAtPeer, releaseAtPeer, rightAtPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
@@ -46,6 +48,8 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
     throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
   const told = await requireServed(site.settings, customer, half, signal, to);
   const kept = await release(customer, input, half, signal);
+  // A silent one takes its next snapshot by its schedule; until that is covered, this site's own last one stands for them.
+  await nudgeSnapshot(site.settings, id);
   return {
     ...result,
     summary: told === '' ? result.summary : `${result.summary}; ${told}`,
@@ -117,6 +121,7 @@ async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: 
       'update tandem.serving set site = $3, epoch = $4, at = now() where customer = $1 and half = $2',
       [id, half, to, epoch.number],
     );
+    await noteGivenAway(client, id, half, epoch.number);
     // The last of what was changed here is applied at the destination: nothing is left to be salvaged.
     await client.query(
       'delete from tandem.salvage where customer = $1 and half = $2 and epoch = $3 and manifest is null',

@@ -13,7 +13,7 @@ const LONGEST_TEXT = 500;
 
 const common = ['customer', 'from', 'reason', 'requestedBy'];
 const known: Record<MoveWorkflow, readonly string[]> = {
-  failover: [...common, 'disruptedAt', 'recoveryPoint', 'isolation', 'sourceIsServing'],
+  failover: [...common, 'half', 'disruptedAt', 'recoveryPoint', 'isolation', 'sourceIsServing'],
   relocate: [...common, 'half', 'to', 'rule'],
 };
 /** The form that `toISOString` prints, and the shorter ones people type: always with a zone, or it means another time elsewhere. */
@@ -29,7 +29,7 @@ export function checkInput(
   now: number,
 ): { input: FailoverInput; customer: CustomerSettings } {
   const { fields, faults } = fieldsOf(input, 'failover');
-  faults.push(...textFaults(fields, 'isolation', false));
+  for (const key of ['isolation', 'half']) faults.push(...textFaults(fields, key, false));
   const serving = fields['sourceIsServing'];
   if (serving !== undefined && typeof serving !== 'boolean')
     faults.push(`sourceIsServing: ${kindOf(serving)}; true or false is expected`);
@@ -45,7 +45,14 @@ export function checkInput(
     faults.push(`recoveryPoint: ${iso(recoveryPoint)} is ahead of the declaration at ${iso(now)}`);
   }
   if (faults.length > 0) throw failure('input-invalid', `input: ${faults.join('; ')}`, { faults });
-  return { input, customer: direction(site, input) };
+  const customer = direction(site, input);
+  const { half = input.from } = input;
+  if (!customer.sites.includes(half))
+    throw failure(
+      'input-invalid',
+      `input: half: ${JSON.stringify(half)}; users of ${customer.id} are at home at ${customer.sites.join(' and ')}`,
+    );
+  return { input, customer };
 }
 
 /** The same of a planned move: who is to go where, and by which rule both sides are brought together. */

@@ -1,8 +1,8 @@
 import type { PoolClient } from 'pg';
-import { halfOf } from '../../workflows/model/plan.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { tellPairs, type PairCounts } from '../../workflows/model/subscriptions.ts';
 import { mendSubscriptions } from '../contacts/mend.ts';
+import { mendedHalves } from './restore.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
@@ -30,7 +30,7 @@ export async function mendAgain(
 ): Promise<MendedAgain> {
   if (!(await restoredLongAgo(client, key.epoch.move))) return { told: '', alarm: '' };
   const { id, domain, limits, keys } = site.customer(key.customer);
-  const halves = { domain, lost: halfOf(plan.decisions), current: site.settings.site };
+  const halves = { domain, ...(await mendedHalves(client, site, plan)) };
   const limit = AbortSignal.timeout(LIMIT_MS);
   await client.query(`savepoint mend_again; set local statement_timeout = ${LIMIT_MS}`);
   try {

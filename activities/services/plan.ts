@@ -34,9 +34,10 @@ export async function makePlan(
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
+  const { half = input.from } = input;
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
   const { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory, closing } =
-    await look(site, customer, { disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal);
+    await look(site, customer, { half, disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal);
   const { rpoMs, rtoMs } = customer.objectives;
   const isolation: Isolation = {
     verdict: seen.verdict,
@@ -46,6 +47,7 @@ export async function makePlan(
   const { oldest, ...sources } = oldestAcceptable(chosen, { disruptedAt, rpoMs });
   const users = ledger.all;
   const { looked, accepted } = decide(site, customer, {
+    half,
     disruptedAt,
     epoch: nextEpoch(claimed.claims, Math.max(ledger.epoch, seen.claimed, seen.epoch?.number ?? 0)),
     runbook,
@@ -80,7 +82,7 @@ export async function makePlan(
     observed: seen.because,
     survivor,
     notes: notesOf(site, customer, { isolation, input, directory, closing }),
-    blockers: blockersOf(site, customer, { isolation, steps: decisions.steps }, servingAccepted),
+    blockers: blockersOf(site, customer, { half, isolation, steps: decisions.steps }, servingAccepted),
     madeAt: new Date().toISOString(),
   };
 }
@@ -89,7 +91,7 @@ export async function makePlan(
 async function look(
   site: OwnSite,
   customer: CustomerSettings,
-  wanted: { disruptedAt: Timestamp; recoveryPoint: Timestamp | null },
+  wanted: { half: string; disruptedAt: Timestamp; recoveryPoint: Timestamp | null },
   signal: AbortSignal | undefined,
 ) {
   const database = site.database(customer.id);
@@ -97,7 +99,7 @@ async function look(
   const inDatabase = database.connection(
     async (client) =>
       [
-        await countLedger(client, customer),
+        await countLedger(client, customer, wanted.half),
         await timesInDatabase(client, customer.id),
         customer.directory ? tellState(await readState(client, customer.id), Date.now()) : null,
         await readClosing(client, customer.id),

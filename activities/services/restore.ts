@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { failureKind, failureText, type FailureKind } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { halfOf, type RecoverySource } from '../../workflows/model/plan.ts';
+import { halfOf, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
 import { tellPairs } from '../../workflows/model/subscriptions.ts';
 import { mendSubscriptions } from '../contacts/mend.ts';
 import { lockEpoch, restoreSnapshot } from '../contacts/restore.ts';
@@ -44,6 +44,18 @@ export async function restoreContacts(
   });
 }
 
+/** Whose contacts were restored, and by whose they are mended: the other half's. Where nobody serves those here, by none. */
+export async function mendedHalves(
+  client: PoolClient,
+  site: OwnSite,
+  { decisions }: Pick<Plan, 'decisions'>,
+): Promise<{ lost: string; current: string }> {
+  const lost = halfOf(decisions);
+  const current = site.customer(decisions.customer).sites.find((half) => half !== lost) ?? '';
+  const { rows } = await client.query('select from tandem.served where half = $1 limit 1', [current]);
+  return { lost, current: rows.length > 0 ? current : '' };
+}
+
 /**
  * Restored contacts are older than those of the users who were served on: in the transaction that says that they are
  * restored, their subscriptions are brought to what the other side says, so that nobody serves them as they were.
@@ -56,7 +68,7 @@ async function mend(
   work: LongWork,
 ): Promise<StepResult> {
   const { id, domain, limits, keys } = site.customer(key.customer);
-  const halves = { domain, lost: halfOf(plan.decisions), current: site.settings.site };
+  const halves = { domain, ...(await mendedHalves(client, site, plan)) };
   const pairs = await mendSubscriptions(client, { customer: id, ...halves, limit: limits.contacts, keys, ...work });
   const told = tellPairs(pairs);
   return {

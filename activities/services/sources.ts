@@ -13,6 +13,7 @@ import { withPeerVault, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { coveredSnapshots, newestSnapshot, type Shelf } from '../vault/catalog.ts';
 import { newestCheck } from '../vault/checks.ts';
+import { asGivenAway, givenAway } from './given-away.ts';
 import type { OwnSite } from './site.ts';
 
 /** Disks outlive halls: whether the lost site's vault gives something newer is looked at for so long. */
@@ -21,6 +22,8 @@ const SOURCE_VAULT_LIMIT_MS = 2000;
 export const OWN_VAULT_LIMIT_MS = 10_000;
 
 interface Wanted {
+  /** Whose users are to be restored. */
+  half: string;
   disruptedAt: Timestamp;
   /** The newest point the declarer allows; null when he leaves it to the plan. */
   recoveryPoint: Timestamp | null;
@@ -31,6 +34,7 @@ export type Chosen = Pick<Plan, 'source' | 'fallback' | 'notTaken'>;
 /** A snapshot that may be the source. */
 interface Candidate {
   from: RecoverySource['from'];
+  site: string;
   gen: number;
   seq: number;
   manifest: string;
@@ -41,7 +45,8 @@ interface Candidate {
 /**
  * Where the data comes from, best first: a newer snapshot that the lost site's own vault still gives, else the newest
  * covered one in this vault, else the standby copy in this database, which needs no vault. Never one from after the
- * disruption: it may hold what the disaster wrote. What was tried and not taken is told, with the reason.
+ * disruption: it may hold what the disaster wrote. Never one from before this site itself had handed these users over: what
+ * they did here is in none of those, but in this site's own last one. What was tried and not taken is told, with the reason.
  */
 export async function chooseSource(
   site: OwnSite,
@@ -49,7 +54,8 @@ export async function chooseSource(
   wanted: Wanted,
   signal?: AbortSignal,
 ): Promise<Chosen> {
-  const search: Search = { ...limitOf(wanted), notTaken: [] };
+  const given = await givenAway(site.database(customer.id), customer, wanted.half);
+  const search: Search = { ...limitOf(wanted), half: wanted.half, since: given?.epoch ?? 0, notTaken: [] };
   const [own, applied] = await Promise.all([
     newestInOwnVault(site, customer, search, signal),
     appliedSnapshot(site.database(customer.id), customer.id, customer.peer),
@@ -57,7 +63,7 @@ export async function chooseSource(
   const safe = await bestHere(site, customer, { own, applied }, search);
   const newer = await newerInSourceVault(site, customer, safe, search, signal);
   const { notTaken } = search;
-  const best = newer ?? safe;
+  const best = newer ?? safe ?? (given && (await asGivenAway(site, customer, given, search, signal)));
   if (!best) {
     const tried = notTaken.map((n) => `${n.from}: ${n.because}`).join('; ');
     throw failure(
@@ -65,30 +71,34 @@ export async function chooseSource(
       `${customer.id}: no snapshot of ${customer.peer} can be restored here (${tried})`,
     );
   }
-  const sourceOf = ({ from, gen, seq, point, manifest, counts }: Candidate): RecoverySource => ({
-    snapshot: { customer: customer.id, site: customer.peer, gen, seq },
+  const sourceOf = ({ from, site: of, gen, seq, point, manifest, counts }: Candidate): RecoverySource => ({
+    snapshot: { customer: customer.id, site: of, gen, seq },
     manifest,
     point,
     from,
     users: counts.users,
-    applied: applied !== null && applied.gen === gen && applied.seq === seq,
+    applied: applied !== null && of === applied.site && applied.gen === gen && applied.seq === seq,
   });
-  const second = newer ? safe : await sameInStandby(site, customer, best, applied);
+  const second = newer ? safe : await sameInStandby(site, wanted.half, best, applied);
   return { source: sourceOf(best), ...(second && { fallback: sourceOf(second) }), notTaken };
 }
 
 /** What this vault gives, as the standby copy holds it too: should the vault fail in the middle, nobody waits for it. */
 async function sameInStandby(
   site: OwnSite,
-  customer: CustomerSettings,
+  half: string,
   best: Candidate,
   applied: AppliedSnapshot | null,
 ): Promise<Candidate | null> {
-  if (best.from !== 'own-vault' || applied?.gen !== best.gen || applied.seq !== best.seq) return null;
-  return (await usersFrom(site, customer)) > 0 ? { ...best, from: 'standby-copy' } : null;
+  if (best.from !== 'own-vault' || best.site !== applied?.site) return null;
+  if (applied.gen !== best.gen || applied.seq !== best.seq) return null;
+  return (await usersFrom(site, applied, half)) > 0 ? { ...best, from: 'standby-copy' } : null;
 }
 
 interface Search {
+  half: string;
+  /** The epoch under which this site handed them over; snapshots of older ones do not count. 0 when it never did. */
+  since: number;
   /** In ms. */
   latest: number;
   limit: string;
@@ -115,12 +125,13 @@ async function newestInOwnVault(
   const { notTaken } = search;
   const tell = (because: string): void => void notTaken.push({ from: 'own-vault', because });
   try {
-    const look = (limited: AbortSignal): Promise<Looked> => lookInOwnVault(site, customer, search.latest, limited);
+    const look = (limited: AbortSignal): Promise<Looked> => lookInOwnVault(site, customer, search, limited);
     const what = `vault of ${site.settings.site}`;
-    const { found, later, suspect, damaged } = await within(OWN_VAULT_LIMIT_MS, what, look, signal);
+    const { found, later, older, suspect, damaged } = await within(OWN_VAULT_LIMIT_MS, what, look, signal);
     if (suspect > 0) tell(`${suspect} suspect, which nobody has accepted`);
     if (damaged > 0) tell(`${damaged} damaged, by the newest check of this vault`);
     if (later > 0) tell(`${later} covered, of a time after ${search.limit}`);
+    if (older) tell(olderText(search));
     if (!found) tell(`none is covered${later > 0 ? ' before that' : ''}`);
     return found && { from: 'own-vault', ...found };
   } catch (error) {
@@ -133,6 +144,8 @@ async function newestInOwnVault(
 
 interface Looked {
   found: SnapshotSummary | null;
+  /** There are none but from before the hand-over. */
+  older: boolean;
   later: number;
   suspect: number;
   damaged: number;
@@ -141,10 +154,10 @@ interface Looked {
 async function lookInOwnVault(
   site: OwnSite,
   customer: CustomerSettings,
-  latest: number,
+  { latest, since }: Search,
   signal: AbortSignal,
 ): Promise<Looked> {
-  const looked: Looked = { found: null, later: 0, suspect: 0, damaged: 0 };
+  const looked: Looked = { found: null, older: false, later: 0, suspect: 0, damaged: 0 };
   const covered = coveredSnapshots(
     { ...shelfOf(site, customer), vault: site.vault, signal },
     site.settings.site,
@@ -152,6 +165,7 @@ async function lookInOwnVault(
     () => (looked.damaged += 1),
   );
   for await (const { summary } of covered) {
+    if (summary.epoch < since) return { ...looked, older: true };
     if (Date.parse(summary.point) <= latest) return { ...looked, found: summary };
     looked.later += 1;
   }
@@ -163,32 +177,37 @@ async function bestHere(
   site: OwnSite,
   customer: CustomerSettings,
   { own, applied }: { own: Candidate | null; applied: AppliedSnapshot | null },
-  { latest, limit, notTaken }: Search,
+  { half, latest, limit, since, notTaken }: Search,
 ): Promise<Candidate | null> {
   const pass = (because: string): Candidate | null => {
     notTaken.push({ from: 'standby-copy', because });
     return own;
   };
   if (applied === null) return own ?? pass('it holds no snapshot whole');
-  const { gen, seq, manifest, point, counts } = applied;
+  const { gen, seq, manifest, point, counts, epoch } = applied;
+  if ((epoch ?? 0) < since) return pass(`it holds number ${seq}, from before ${site.settings.site} handed them over`);
   if (point === null || counts === null)
     return own ?? pass(`it holds number ${seq}, and does not tell of which time that is`);
   if (Date.parse(point) > latest) return pass(`it holds number ${seq}, of a time after ${limit}`);
   if (own && own.seq === seq) return own; // The same, and the vault's records can be compared row by row.
   if (own && own.seq > seq) return pass(`it holds number ${seq}, older than number ${own.seq} of this vault`);
-  if ((await usersFrom(site, customer)) === 0 && counts.users > 0)
+  if ((await usersFrom(site, applied, half)) === 0 && counts.users > 0)
     return pass(`it held number ${seq}; the ledger has none of these users from ${customer.peer} any more`);
   if (own) notTaken.push({ from: 'own-vault', because: `its number ${own.seq} is older than the standby copy` });
-  return { from: 'standby-copy', gen, seq, manifest, point, counts };
+  return { from: 'standby-copy', site: applied.site, gen, seq, manifest, point, counts };
 }
 
 /** Users of the lost half whom the ledger has from there: none once they were served here and in a snapshot since. */
-async function usersFrom(site: OwnSite, { id, peer }: CustomerSettings): Promise<number> {
+async function usersFrom(
+  site: OwnSite,
+  { customer, site: from }: Pick<AppliedSnapshot, 'customer' | 'site'>,
+  half: string,
+): Promise<number> {
   const [row] = await site
-    .database(id)
+    .database(customer)
     .query<{ n: number }>(
-      'select count(*)::int as n from tandem.home h join tandem.ledger l using (username) where h.site = $1 and l.served_by = $1',
-      [peer],
+      'select count(*)::int as n from tandem.home h join tandem.ledger l using (username) where h.site = $1 and l.served_by = $2',
+      [half, from],
     );
   return row?.n ?? 0;
 }
@@ -197,7 +216,7 @@ async function newerInSourceVault(
   site: OwnSite,
   customer: CustomerSettings,
   safe: Candidate | null,
-  { latest, limit, notTaken }: Search,
+  { latest, limit, since, notTaken }: Search,
   signal: AbortSignal | undefined,
 ): Promise<Candidate | null> {
   const access = site.settings.peerVaults.get(customer.peer);
@@ -217,6 +236,7 @@ async function newerInSourceVault(
     const { newest, damaged } = await within(SOURCE_VAULT_LIMIT_MS, `vault of ${customer.peer}`, look, signal);
     const sound = damaged > 0 ? ` that is whole; ${damaged} damaged, by its own check` : '';
     if (!newest) return pass(`it holds no snapshot${sound}`);
+    if (newest.epoch < since) return pass(olderText({ since }));
     const here = safe?.from === 'standby-copy' ? 'the standby copy' : 'this vault';
     if (safe && newest.seq <= safe.seq) return pass(`it holds none newer than ${here}${sound}`);
     if (Date.parse(newest.point) > latest) return pass(`its newest, number ${newest.seq}, is of a time after ${limit}`);
@@ -228,6 +248,9 @@ async function newerInSourceVault(
     return pass(failureText(error)); // Lost is what it was declared to be.
   }
 }
+
+const olderText = ({ since }: Pick<Search, 'since'>): string =>
+  `those it has are from before the hand-over under epoch ${since}`;
 
 const shelfOf = (site: OwnSite, customer: CustomerSettings): Omit<Shelf, 'vault'> => ({
   customer: customer.id,

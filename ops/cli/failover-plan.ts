@@ -12,6 +12,7 @@ export interface PlanOptions {
   customer?: string;
   site?: string;
   from: string;
+  half?: string;
   disruptedAt?: string;
   recoveryPoint?: string;
   isolation?: string;
@@ -32,6 +33,7 @@ export async function showPlan(context: Context, o: PlanOptions): Promise<void> 
   const input: FailoverInput = {
     customer: customer.id,
     from: o.from,
+    ...(o.half !== undefined && { half: o.half }),
     reason: 'a look at the plan',
     requestedBy: 'nobody',
     ...(o.disruptedAt !== undefined && { disruptedAt: timeOf('--disrupted-at', o.disruptedAt) }),

@@ -10,6 +10,7 @@ import { answeringSite, customerOf, openConfiguration } from './site.ts';
 
 interface Declared extends Where {
   from: string;
+  half?: string;
   reason: string;
   requestedBy: string;
   disruptedAt?: string;
@@ -24,6 +25,7 @@ export function register(program: Command, context: Context): void {
 
   verb('plan', 'what a failover would do now; starts nothing, asks no worker')
     .requiredOption('--from <site>', 'the site that would be lost')
+    .option('--half <site>', 'the home of the users who move (default: the lost site), where it served others, too')
     .option('--disrupted-at <time>', 'when it was lost, ISO 8601 (default: now)')
     .option('--recovery-point <time>', 'restore this point or an older one (default: the newest)')
     .option('--isolation <text>', 'how it was cut off, by whom, when')
@@ -32,6 +34,7 @@ export function register(program: Command, context: Context): void {
 
   verb('start', 'declare a site lost; nothing is changed before two operators have signed the plan')
     .requiredOption('--from <site>', 'the lost site')
+    .option('--half <site>', 'the home of the users who move (default: the lost site), where it served others, too')
     .requiredOption('--reason <text>', 'what happened')
     .requiredOption('--requested-by <operator>', 'who declares it')
     .option('--disrupted-at <time>', 'when it was lost, ISO 8601 (default: now)')
@@ -67,6 +70,7 @@ async function start(context: Context, o: Declared): Promise<void> {
     const input: FailoverInput = {
       customer: customer.id,
       from: o.from,
+      ...(o.half !== undefined && { half: o.half }),
       reason: o.reason,
       requestedBy: o.requestedBy,
       ...(o.disruptedAt !== undefined && { disruptedAt: timeOf('--disrupted-at', o.disruptedAt) }),

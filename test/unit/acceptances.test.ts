@@ -14,6 +14,7 @@ const nothing: Capacity = {
 const world = (change: Partial<World> = {}): World => ({
   from: 'east',
   to: 'west',
+  half: 'east',
   acceptedLossMs: null,
   rpoMs: 8 * HOUR,
   servingSeenBy: null,

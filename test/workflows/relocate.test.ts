@@ -6,6 +6,7 @@ import { prepareSite } from '../../ops/prepare.ts';
 import { failoverStatus, startFailover, startMove, type FailoverHandle } from '../../ops/moves.ts';
 import { sendVerb, signVerb, type VerbRequest } from '../../ops/verbs.ts';
 import type { ClosedMove, MoveInput } from '../../workflows/model/moves.ts';
+import { scheduleIds } from '../../workflows/model/names.ts';
 import { approve, ask, cover, declaration, reach, servable } from '../rig/failovers.ts';
 import type { Site } from '../rig/databases.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
@@ -158,5 +159,30 @@ describe('a planned move', () => {
     await reach(failover, (s) => s.phase === 'approving');
     await say(failover, 0, { verb: 'abort', because: 'it was a test' });
     expect((await failover.result()).report.outcome).toBe('aborted');
+  });
+
+  it('goes to a site that is lost before it took a snapshot: what was handed over is what comes back', async () => {
+    // The nudge reaches nobody there.
+    await region.clients.east.schedule.getHandle(scheduleIds.snapshotEvery(CUSTOMER)).delete();
+    const who = await someoneOf('west');
+    await addContact('west', who, 'last@contoso.example');
+    const { report } = await (await agreed(planned('west', 'east'))).result();
+    const last = report.steps.find(({ id }) => id === 'last');
+    await addContact('east', who, 'gone@contoso.example');
+    for (const half of ['west', 'east'] as const) {
+      const input = declaration({ half, sourceIsServing: half === 'west' });
+      const handle = await startFailover(region.clients.west, 'west', input);
+      const { plan } = await reach(handle, (s) => s.phase === 'approving');
+      const accepts = plan?.decisions.acceptances ?? [];
+      if (half === 'west') {
+        expect(plan?.source).toMatchObject({ from: 'own-vault', snapshot: { site: 'west', seq: last?.facts['seq'] } });
+        expect(accepts).toEqual(['source-is-serving']);
+      }
+      for (const operator of region.operators.slice(0, 2)) await approve(handle, operator, { accepts });
+      expect((await handle.result()).report.outcome).toBe('closed');
+    }
+    expect(await sites()).toEqual({ east: 'west', west: 'west' });
+    expect(await contactsOf('west', who)).toContain('last@contoso.example');
+    expect(await contactsOf('west', who)).not.toContain('gone@contoso.example');
   });
 });

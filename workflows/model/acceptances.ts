@@ -17,6 +17,8 @@ function hoursAndMinutes(ms: number): string {
 export interface World {
   from: string;
   to: string;
+  /** Whose users move. */
+  half: string;
   /** Beyond the RPO; null when it holds. */
   acceptedLossMs: number | null;
   rpoMs: number;
@@ -32,7 +34,7 @@ export interface World {
 }
 
 export function acceptancesOf(world: World): Named[] {
-  const { from, to, acceptedLossMs, rpoMs, servingSeenBy, servedHere, ownUnserved, capacity, unproven } = world;
+  const { from, to, half, acceptedLossMs, rpoMs, servingSeenBy, servedHere, ownUnserved, capacity, unproven } = world;
   const accepted: Named[] = [];
   if (acceptedLossMs !== null)
     accepted.push({
@@ -47,12 +49,12 @@ export function acceptancesOf(world: World): Named[] {
   if (servedHere)
     accepted.push({
       name: 'overwrite-served',
-      because: `${to} serves the users of ${from} now: their contacts and block lists are set back to the recovery point, and what they changed since is gone`,
+      because: `${to} serves the users of ${half} now: their contacts and block lists are set back to the recovery point, and what they changed since is gone`,
     });
   if (ownUnserved > 0)
     accepted.push({
       name: 'own-users-unserved',
-      because: `${ownUnserved} users of ${to} itself were moved to ${from} before, and this move does not bring them back: nobody serves them`,
+      because: `${ownUnserved} users of ${to} itself were moved to ${from} before, and this move does not bring them back: nobody serves them until another failover does (\`--half ${to}\`)`,
     });
   const { served, moves, users, trafficBytesPerSecond: traffic, linkBytesPerSecond: link } = capacity;
   if (served !== null && users !== null && served + moves > users)

@@ -14,6 +14,8 @@ export interface FailoverInput {
   customer: string;
   /** The lost site. */
   from: string;
+  /** The home of the users who move; the lost site itself when it is left out. A site that had others' users loses them, too. */
+  half?: string;
   /** When it was lost; the declaration when it is not known. */
   disruptedAt?: Timestamp;
   /** Restore this point or older, instead of the newest. */

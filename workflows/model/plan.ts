@@ -101,14 +101,17 @@ export interface Decisions {
    */
   acceptances?: string[];
   users: number;
+  /** Of a failover that moves others than the lost site's own users: whose home is here. */
+  half?: string;
   /** Of a relocate and a failback; a failover has none. */
   planned?: PlannedMove;
   approvers: Approver[];
   approvalsNeeded: number;
 }
 
-/** The half whose users move: of a failover, that of the lost site. */
-export const halfOf = ({ from, planned }: Pick<Decisions, 'from' | 'planned'>): string => planned?.half ?? from;
+/** The half whose users move: of a failover, that of the lost site if nothing else is said. */
+export const halfOf = ({ from, half, planned }: Pick<Decisions, 'from' | 'half' | 'planned'>): string =>
+  planned?.half ?? half ?? from;
 
 /** The site that runs the move, and claims its epoch. */
 export const claimantOf = ({ from, to, planned }: Pick<Decisions, 'from' | 'to' | 'planned'>): string =>

@@ -171,6 +171,22 @@ alter table tandem.applied add column if not exists database text;
 alter table tandem.applied add column if not exists point timestamptz;
 alter table tandem.applied add column if not exists counts jsonb;
 
+-- Under which epoch its site served whom the snapshot holds; null when an older version applied it.
+alter table tandem.applied add column if not exists epoch bigint;
+
+-- Halves that this site has handed over as planned, and its own last snapshot, in which they are as they were then. Until the peer has
+-- covered one of its own, that is the newest that anybody has of them.
+create table if not exists tandem.given_away (
+  customer text not null,
+  half text not null,
+  epoch bigint not null,
+  gen bigint not null,
+  seq bigint not null,
+  manifest text not null,
+  at timestamptz not null default now(),
+  primary key (customer, half)
+);
+
 -- Local versions that stood in the way of a snapshot's, sealed as records: nothing is dropped in silence.
 create table if not exists tandem.conflict (
   id bigint generated always as identity primary key,

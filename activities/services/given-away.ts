@@ -1,0 +1,78 @@
+import type { PoolClient } from 'pg';
+import { failureText } from '../../workflows/model/failures.ts';
+import type { RecoverySource } from '../../workflows/model/plan.ts';
+import type { SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import type { Database } from '../contacts/database.ts';
+import { within } from '../probes/peer.ts';
+import type { CustomerSettings } from '../settings.ts';
+import { readManifest } from '../vault/open.ts';
+import type { OwnSite } from './site.ts';
+
+/** A half that this site has handed over in a planned move, and the last that it knows of it. */
+export interface GivenAway {
+  /** Under which the peer was given it. */
+  epoch: number;
+  /** This site's own last snapshot, which holds what its users did here to the end. */
+  snapshot: SnapshotId;
+  manifest: string;
+}
+
+const VAULT_MS = 10_000;
+
+/** In the transaction that hands the half over: by the snapshot for which the ledger's entries of this site's users stand. */
+export async function noteGivenAway(client: PoolClient, customer: string, half: string, epoch: number): Promise<void> {
+  await client.query(
+    `insert into tandem.given_away (customer, half, epoch, gen, seq, manifest)
+     select customer, $2, $3, gen, seq, manifest from tandem.taken where customer = $1
+     on conflict (customer, half) do update set epoch = excluded.epoch, gen = excluded.gen, seq = excluded.seq,
+       manifest = excluded.manifest, at = now()`,
+    [customer, half, epoch],
+  );
+}
+
+/** Null when it never handed the half over, or has got it back since. */
+export async function givenAway(
+  database: Database,
+  { id, peer }: CustomerSettings,
+  half: string,
+): Promise<GivenAway | null> {
+  const [row] = await database.query<{ epoch: string; gen: string; seq: string; manifest: string; own: string }>(
+    `select g.epoch::text, g.gen::text, g.seq::text, g.manifest, i.site as own
+       from tandem.given_away g
+       join tandem.identity i on i.customer = g.customer
+       join tandem.serving s on s.customer = g.customer and s.half = g.half and s.site = $3
+      where g.customer = $1 and g.half = $2`,
+    [id, half, peer],
+  );
+  if (!row) return null;
+  const { epoch, gen, seq, manifest, own } = row;
+  const snapshot = { customer: id, site: own, gen: Number(gen), seq: Number(seq) };
+  return { epoch: Number(epoch), snapshot, manifest };
+}
+
+type Found = { from: RecoverySource['from'] } & SnapshotSummary;
+
+/** The last that this site knows of them, in its own vault; null when it is not there, and why is told. */
+export async function asGivenAway(
+  site: OwnSite,
+  { id }: CustomerSettings,
+  { snapshot, manifest }: GivenAway,
+  { latest, notTaken }: { latest: number; notTaken: { from: string; because: string }[] },
+  signal: AbortSignal | undefined,
+): Promise<Found | null> {
+  const { publicKeys, site: own } = site.settings;
+  const pass = (because: string): null => {
+    notTaken.push({ from: `own snapshot ${snapshot.seq} of ${own}`, because });
+    return null;
+  };
+  try {
+    const read = (limit: AbortSignal) => readManifest({ vault: site.vault, id: snapshot, publicKeys, signal: limit });
+    const found = await within(VAULT_MS, `vault of ${own}`, read, signal);
+    if (found?.summary.manifest !== manifest) return pass(`${id}: the vault does not hold it`);
+    if (Date.parse(found.summary.point) > latest) return pass('it is of a time after that');
+    return { from: 'own-vault', ...found.summary };
+  } catch (error) {
+    signal?.throwIfAborted();
+    return pass(failureText(error));
+  }
+}
