@@ -1,6 +1,6 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
-import type { Right } from '../../workflows/model/rights.ts';
-import type { Half, Rules } from './rules.ts';
+import { epochOf, follows, otherRight, ownRight, type Ground } from './halves.ts';
+import type { Half } from './rules.ts';
 import {
   Closing,
   otherOf,
@@ -16,37 +16,8 @@ import {
 
 /** What a site does by itself: its service reads its rights, its worker watches, obeys, closes and opens. */
 
-export interface Ground {
-  w: World;
-  rules: Rules;
-}
-
 const OWN = 1;
 const OTHER = 2;
-
-const epochs = new Map<number, Epoch>();
-
-/** What `move` claimed, as the product's rules take it. */
-export function epochOf(w: World, move: number): Epoch {
-  const number = w.numberOf(move);
-  const key = move * 256 + number;
-  let epoch = epochs.get(key);
-  if (!epoch) {
-    const site = move === 0 ? '-' : siteName(siteOfMove(move));
-    epoch = { number, site, move: move === 0 ? 'provisioned' : `m${move}` };
-    epochs.set(key, epoch);
-  }
-  return epoch;
-}
-
-export const ownRight = (site: SiteView, s: SiteIndex): Right => ({
-  site: siteName(site.ownHere === 1 ? s : otherOf(s)),
-  epoch: site.ownNumber,
-});
-export const otherRight = (site: SiteView, s: SiteIndex): Right => ({
-  site: siteName(site.otherHere === 1 ? s : otherOf(s)),
-  epoch: site.otherNumber,
-});
 
 /** The halves that a site's rows give it, whether it is closed or not. */
 export function rowsGive({ w, rules }: Ground, s: SiteIndex): number {
@@ -176,6 +147,7 @@ export function watches(ground: Ground, s: SiteIndex, { starts = false } = {}): 
     site.began = 0;
   }
   hears(ground, s, seen.database);
+  if (seen.database) follows(ground, s);
   claimsAgain(ground, s);
   gains(ground, s);
   return true;

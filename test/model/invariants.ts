@@ -1,4 +1,5 @@
-import { leasePasses, opensNow, rowsGive, watches, type Ground } from './by-itself.ts';
+import { leasePasses, opensNow, rowsGive, watches } from './by-itself.ts';
+import { type Ground } from './halves.ts';
 import { NOWHERE, States } from './explorer.ts';
 import { isLive } from './planning.ts';
 import { startService, startWorker } from './parts.ts';

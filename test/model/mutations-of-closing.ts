@@ -75,6 +75,19 @@ export const ofClosing: readonly Mutation[] = [
     finds: TWICE,
   },
   {
+    rule: 'a half is the peer’s by what that says under the epoch of both, and by no older row',
+    without: {
+      goneToPeer: (own, peer, told) =>
+        told.halves
+          .filter(({ half, site }) => site === peer && own.halves.some((h) => h.half === half && h.site !== peer))
+          .map(({ half }) => half),
+    },
+    start: 'east confirmed',
+    faults: 0,
+    depth: 5,
+    finds: TWICE,
+  },
+  {
     rule: 'two operators stand in for a peer that is silent, and for no other',
     without: { wordAsksPeer: false },
     start: 'east put back',

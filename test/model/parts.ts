@@ -1,4 +1,5 @@
-import { gains, lapse, watches, type Ground } from './by-itself.ts';
+import { gains, lapse, watches } from './by-itself.ts';
+import { type Ground } from './halves.ts';
 import { movesOf, Phase, type SiteIndex, type SiteView, type World } from './world.ts';
 
 /** What happens to the parts of a site: they die, come back, and are put back to an older state. */

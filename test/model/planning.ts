@@ -1,5 +1,6 @@
 import { verdictOf } from '../../workflows/model/verdict.ts';
-import { rowsGive, type Ground } from './by-itself.ts';
+import { rowsGive } from './by-itself.ts';
+import { type Ground } from './halves.ts';
 import { Closing, Kind, movesOf, otherOf, Phase, siteOfMove, type MoveIndex, type SiteIndex } from './world.ts';
 
 /** What a control room sees of the other site, and how it declares a failover. */

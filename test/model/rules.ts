@@ -1,4 +1,5 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
+import { goneToPeer } from '../../workflows/model/opening.ts';
 import {
   answerClaim,
   confirmedBy,
@@ -26,6 +27,7 @@ export interface Rules {
   knowsItsRights: typeof knowsItsRights;
   confirmedBy: typeof confirmedBy;
   opens: typeof opens;
+  goneToPeer: typeof goneToPeer;
 
   /** A site obeys its own claims, where its peer's database holds them: no, they are for the move that made them. */
   obeysOwnClaims: boolean;
@@ -101,6 +103,7 @@ export const rules: Rules = {
   knowsItsRights,
   confirmedBy,
   opens,
+  goneToPeer,
   obeysOwnClaims: false,
   actsUnderItsEpoch: true,
   forkFreezes: true,

@@ -1,16 +1,6 @@
 import { verdictOf } from '../../workflows/model/verdict.ts';
-import {
-  endsFork,
-  epochOf,
-  gains,
-  heldIn,
-  inWitness,
-  obeys,
-  otherRight,
-  ownRight,
-  seenOfPeer,
-  type Ground,
-} from './by-itself.ts';
+import { endsFork, gains, heldIn, inWitness, obeys, seenOfPeer } from './by-itself.ts';
+import { epochOf, otherRight, ownRight, type Ground } from './halves.ts';
 import { able, observers, reaches } from './planning.ts';
 import { Kind, otherOf, Phase, siteName, siteOfMove, Way, type MoveIndex } from './world.ts';
 

@@ -1,4 +1,5 @@
-import { leasePasses, longTimePasses, opensNow, reads, watches, type Ground } from './by-itself.ts';
+import { leasePasses, longTimePasses, opensNow, reads, watches } from './by-itself.ts';
+import { type Ground } from './halves.ts';
 import type { WorldOf } from './explorer.ts';
 import { Invariants } from './invariants.ts';
 import { losesTransaction, loseSite, putBack, startDatabase, startService, startWorker, stopWorker } from './parts.ts';

@@ -1,4 +1,5 @@
-import { endsFork, gains, type Ground } from './by-itself.ts';
+import { endsFork, gains } from './by-itself.ts';
+import { type Ground } from './halves.ts';
 import { able, freeMove, nextNumber, reaches, superseded } from './planning.ts';
 import { claimInStores, closesPeer, endsWithout, takeEpoch } from './steps.ts';
 import { Closing, Kind, otherOf, Phase, siteOfMove, type MoveIndex, type SiteIndex } from './world.ts';
