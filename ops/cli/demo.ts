@@ -1,7 +1,8 @@
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { duration } from '../../workflows/model/rto.ts';
-import { tellStory, type DemoReport, type Facts, type Stage } from '../embedded/demo/story.ts';
+import type { Facts, Stage } from '../embedded/demo/scene.ts';
+import { tellStory, type DemoReport } from '../embedded/demo/story.ts';
 import { down, reset } from '../embedded/control.ts';
 import { exits, wholeNumber, type Context } from './print.ts';
 
@@ -23,6 +24,10 @@ const words: Record<Stage, string> = {
   closed: 'The failover is closed; its evidence is sealed in the vault',
   services: 'Every promised service was looked at by real clients, as its users find it',
   'test-passed': 'A continuity test restored the same snapshot from nothing, and it was equal',
+  'changed-since': 'Users of both halves edit their contacts at west, which alone has them now',
+  returned: 'Site east comes back with rows that say that it serves: it obeys the newer epoch, and serves nobody',
+  salvaged: 'What its users had changed there, and no snapshot has, lies in its vault',
+  'peer-again': 'West’s users have a verified copy at east again, of both halves, equal row by row',
 };
 
 export function register(program: Command, context: Context): void {

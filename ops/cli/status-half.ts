@@ -63,18 +63,17 @@ export function halfStatus(
     ageMs: age,
     rpoMs,
     state: age === null ? 'UNPROTECTED' : age > rpoMs ? 'BEYOND THE RPO' : 'protected',
-    unprotectedSince: age === null && row ? latest(row.at.toISOString(), peerAwaySince(row.site, services)) : null,
+    unprotectedSince: age === null && row ? sinceWhen(row, directions, services) : null,
     suspect: receipt ? { seq: receipt.snapshot.seq, site: receipt.site, because: receipt.suspect ?? '' } : null,
     checks: newestByVault(directions.flatMap(({ checks }) => checks)),
     quarantined: says.flatMap(({ database, held }) => (held > 0 ? [{ site: database, users: held }] : [])),
   };
 }
 
-const latest = (one: string, other: string | null): string => (other !== null && other > one ? other : one);
-
-/** Since when a site does not see its peer serve; null while it does. What was covered there is out of reach with it. */
-function peerAwaySince(site: string, services: Seen['services']): string | null {
-  const watched = services.find((s) => s.site === site)?.peer.watched;
+/** Nothing of now was ever covered; or what was is out of reach, since the other site is. Null while that is not settled. */
+function sinceWhen(row: ServingRow, seen: readonly Direction[], services: Seen['services']): string | null {
+  if (seen.length > 0) return row.at.toISOString();
+  const watched = services.find(({ site }) => site === row.site)?.peer.watched;
   return !watched || watched.verdict === 'serving' ? null : (watched.silentSince ?? watched.since);
 }
 

@@ -23,10 +23,13 @@ const words = { serving: 'serves', unknown: 'is NOT SEEN TO SERVE', dead: 'is DE
 export function peerLine(site: string, { peer, watched, stale }: PeerStatus): string {
   const seenAt = `PEER, seen at ${site}`;
   if (!watched) return `${seenAt}: NOBODY WATCHES ${peer}: the worker of ${site} has never looked`;
-  const { verdict, since, silentSince, ageMs } = watched;
+  const { verdict, since, silentSince, ageMs, observers } = watched;
   const says = verdict === null ? 'nothing is settled yet' : `${words[verdict]}, since ${since ?? '-'}`;
   if (stale) return `${seenAt}: NOBODY WATCHES ${peer}: last looked at ${duration(ageMs)} ago; then: ${says}`;
   const silent = silentSince === null ? '' : `; its client port is silent since ${silentSince}`;
+  // Its own database says so: it is there, and whether it should serve somebody is not for this line to say.
+  if (verdict !== 'serving' && observers.some(({ name, saw }) => name === 'database' && saw === 'closed'))
+    return `${seenAt}: ${peer} answers, and serves nobody${silent}`;
   return `${seenAt}: ${peer} ${says}${silent}`;
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ServingRow } from '../../ops/cli/serving-rows.ts';
 import { halfStatus, unprotectedLine, type Seen } from '../../ops/cli/status-half.ts';
-import { peerStatus } from '../../ops/cli/status-peer.ts';
+import { peerLine, peerStatus } from '../../ops/cli/status-peer.ts';
 import type { Direction } from '../../ops/coverage.ts';
 
 /** West took east's users over at 12:00; east was lost at 11:58, and comes back. */
@@ -78,8 +78,29 @@ describe('users who were moved', () => {
   });
 });
 
-it('users who were never moved are unprotected since the other site is away, which has their copy', () => {
-  const serving = [{ ...row('west', 'west', 2, '08:00:00'), half: 'west' }];
-  const status = halfStatus(customer, 'west', seen({ serving, services: lost }));
-  expect(status).toMatchObject({ state: 'UNPROTECTED', unprotectedSince: at('11:58:00') });
+it('everybody is unprotected since the other site is away, which has the copy; while nobody knows that, since nobody knows when', () => {
+  for (const half of ['east', 'west']) {
+    const serving = [{ ...moved, half }];
+    const status = halfStatus(customer, half, seen({ serving, services: lost }));
+    expect(status).toMatchObject({ state: 'UNPROTECTED', unprotectedSince: at('11:58:00') });
+    expect(halfStatus(customer, half, seen({ serving })).unprotectedSince).toBeNull();
+  }
+});
+
+it('a site that came back is told as one that serves nobody, not as one that is lost', () => {
+  const told = (saw: 'closed' | 'unreachable'): string =>
+    peerLine(
+      'west',
+      peerStatus('east', {
+        peer: 'east',
+        verdict: 'unknown',
+        since: at('12:00:00'),
+        silentSince: null,
+        at: at('12:30:00'),
+        ageMs: 0,
+        observers: [{ name: 'database', saw }],
+      }),
+    );
+  expect(told('closed')).toBe('PEER, seen at west: east answers, and serves nobody');
+  expect(told('unreachable')).toBe(`PEER, seen at west: east is NOT SEEN TO SERVE, since ${at('12:00:00')}`);
 });

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
-import type { SiteSettings } from '../../../activities/settings.ts';
+import type { CustomerSettings } from '../../../activities/settings.ts';
+import type { SnapshotSummary } from '../../../workflows/model/snapshots.ts';
 import type { ClosedMove, FailoverStatus } from '../../../workflows/model/moves.ts';
 import { readConfiguration } from '../../config/configuration.ts';
 import { settingsFor } from '../../config/settings.ts';
@@ -16,34 +17,13 @@ import { editPeople } from '../people/edit.ts';
 import { requireEnough } from '../people/people.ts';
 import { dismissOne, populate } from '../people/populate.ts';
 import { killSite, status } from '../control.ts';
-import { up, type Stack } from '../stack.ts';
-import { seenServices, signInAgain, type SeenService } from './users.ts';
+import { up } from '../stack.ts';
+import { comeBack } from './back.ts';
+import { LOST, SURVIVOR, urlOf, type DemoOptions, type Scene } from './scene.ts';
+import { seenServices, signInAgain } from './users.ts';
 import { compareWitness, makeWitness } from './witness.ts';
 
-/** The product's story on real servers: protect, lose a site, fail over, verify, evidence. */
-
-export const stages = [
-  'setup',
-  'sites-up',
-  'users-created',
-  'covered',
-  'changed',
-  'site-lost',
-  'declared',
-  'approved',
-  'fenced',
-  'restored',
-  'serving',
-  'signed-in-again',
-  'verified',
-  'closed',
-  'services',
-  'test-passed',
-] as const;
-export type Stage = (typeof stages)[number];
-
-/** What is measured at a stage; of `services`, what each probe saw. */
-export type Facts = Record<string, string | number | boolean | readonly SeenService[]>;
+/** The product's story on real servers: protect, lose a site, fail over, verify, evidence, and the site that comes back. */
 
 export interface DemoReport {
   stage: 'report';
@@ -58,28 +38,8 @@ export interface DemoReport {
   temporalUi: string;
 }
 
-export interface DemoOptions {
-  folder: string;
-  users: number;
-  seed: string;
-  tell: (stage: Stage, facts: Facts) => void;
-  say: (line: string) => void;
-  signal: AbortSignal;
-}
-
-const LOST = 'east';
-const SURVIVOR = 'west';
-
 /** A failover of the demo's size takes seconds; one that has not ended by then waits for somebody. */
 const FAILOVER_LIMIT_MS = 180_000;
-
-interface Scene {
-  options: DemoOptions;
-  stack: Stack;
-  customer: string;
-  settings: SiteSettings;
-  client: (site: string) => Promise<Client>;
-}
 
 /** Tells the whole story; leaves the stack running for the caller to stop. */
 export async function tellStory(options: DemoOptions): Promise<DemoReport> {
@@ -102,13 +62,18 @@ export async function tellStory(options: DemoOptions): Promise<DemoReport> {
     clients.set(site, found);
     return found;
   };
-  const scene: Scene = { options, stack, customer: stack.customer, settings, client };
+  const hangUp = async (site: string): Promise<void> => {
+    await clients.get(site)?.connection.close();
+    clients.delete(site);
+  };
+  const scene: Scene = { options, stack, customer: stack.customer, settings, client, hangUp };
   try {
-    await protect(scene);
+    const { of, snapshot } = await protect(scene);
     const lostAt = await loseSite(scene);
     const { closed, mismatches } = await failOver(scene, lostAt);
     await proveOnceMore(scene);
-    return reportOf(scene, closed, mismatches);
+    const differences = await comeBack(scene, of, snapshot);
+    return reportOf(scene, closed, mismatches + differences);
   } finally {
     await Promise.all([...clients.values()].map((c) => c.connection.close()));
   }
@@ -117,12 +82,8 @@ export async function tellStory(options: DemoOptions): Promise<DemoReport> {
 /** Whether there is an ejabberd at each site, whose users sign in. */
 const hasService = ({ stack }: Scene): boolean => stack.sites[SURVIVOR]?.clients != null;
 
-function urlOf({ stack }: Scene, site: string): string {
-  return stack.sites[site]?.databaseUrl ?? '';
-}
-
-/** Users at both sites, their data covered in both directions, then changes that no snapshot has. */
-async function protect(scene: Scene): Promise<void> {
+/** Users at both sites, their data covered in both directions, then changes that no snapshot has. Answers the lost site's. */
+async function protect(scene: Scene): Promise<{ of: CustomerSettings; snapshot: SnapshotSummary }> {
   const { options, stack, customer, settings, client } = scene;
   const { tell, users, seed } = options;
   const created = await populate(stack, { seed, users }, client);
@@ -146,6 +107,7 @@ async function protect(scene: Scene): Promise<void> {
     users: await editPeople({ seed, url: urlOf(scene, LOST), site: LOST, users: edited }),
     ...(stack.directory && { disabledInDirectory: await dismissOne(stack) }),
   });
+  return { of, snapshot: lost };
 }
 
 function sum(counts: Record<string, { contacts: number; aclItems: number }>, what: 'contacts' | 'aclItems'): number {
@@ -153,9 +115,10 @@ function sum(counts: Record<string, { contacts: number; aclItems: number }>, wha
 }
 
 /** Kills the site as a lost data center ends, and makes sure that nothing of it is left. */
-async function loseSite({ options, stack }: Scene): Promise<string> {
+async function loseSite({ options, stack, hangUp }: Scene): Promise<string> {
   const lostAt = new Date().toISOString();
   await killSite(stack.folder, LOST);
+  await hangUp(LOST);
   const left = (await status(stack.folder)).filter((p) => p.site === LOST && p.pid !== null);
   if (left.length > 0)
     throw new Fault(`site ${LOST}: ${left.map((p) => p.name).join(', ')} still run`, '`tandem dev down` ends them.');

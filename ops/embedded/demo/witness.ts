@@ -24,9 +24,10 @@ const tables: Record<string, { columns: string; rows: string }> = {
   privacy_default_list: { columns: 'username, name', rows: 'select username, name from privacy_default_list' },
 };
 
-const ofHalf = (rows: string): string =>
-  `select * from (${rows}) r where username in (select username from tandem.home where site = $half$)`;
-const quoted = (half: string, sql: string): string => sql.replace('$half$', `'${half.replaceAll("'", "''")}'`);
+const ofHalves = (halves: readonly string[], rows: string): string =>
+  `select * from (${rows}) r where username in (select username from tandem.home where site in (${halves
+    .map((half) => `'${half.replaceAll("'", "''")}'`)
+    .join(', ')}))`;
 
 async function connected<T>(url: string, work: (client: Client) => Promise<T>): Promise<T> {
   const client = new Client({ connectionString: url });
@@ -38,15 +39,15 @@ async function connected<T>(url: string, work: (client: Client) => Promise<T>): 
   }
 }
 
-/** Copies the rows of `half`'s users from `source` into schema `demo_witness` of `target`, at one point in time. */
-export async function makeWitness(source: string, target: string, half: string): Promise<void> {
+/** Copies the rows of these halves' users from `source` into schema `demo_witness` of `target`, at one point in time. */
+export async function makeWitness(source: string, target: string, ...halves: string[]): Promise<void> {
   await connected(source, async (from) =>
     connected(target, async (to) => {
       await from.query('begin isolation level repeatable read read only');
       await to.query('drop schema if exists demo_witness cascade; create schema demo_witness');
       for (const [table, { columns, rows }] of Object.entries(tables)) {
         await to.query(`create table demo_witness.${table} as ${rows} limit 0`);
-        const out = from.query(copyTo(`copy (${quoted(half, ofHalf(rows))}) to stdout`));
+        const out = from.query(copyTo(`copy (${ofHalves(halves, rows)}) to stdout`));
         await pipeline(out, to.query(copyFrom(`copy demo_witness.${table} (${columns}) from stdin`)));
       }
       await from.query('commit');
@@ -54,12 +55,12 @@ export async function makeWitness(source: string, target: string, half: string):
   );
 }
 
-/** Rows of `half`'s users that the witness has and the database has not, and the other way; duplicates count. */
-export async function compareWitness(database: string, half: string): Promise<number> {
+/** Rows of these halves' users that the witness has and the database has not, and the other way; duplicates count. */
+export async function compareWitness(database: string, ...halves: string[]): Promise<number> {
   return connected(database, async (client) => {
     let mismatches = 0;
     for (const [table, { rows }] of Object.entries(tables)) {
-      const live = quoted(half, ofHalf(rows));
+      const live = ofHalves(halves, rows);
       const witness = `select * from demo_witness.${table}`;
       const sql = `select ((select count(*) from (${live} except all ${witness}) a) + (select count(*) from (${witness} except all ${live}) b))::int as n`;
       const { rows: found } = await client.query<{ n: number }>(sql);
