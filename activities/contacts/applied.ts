@@ -56,3 +56,8 @@ export async function noteApplied(client: PoolClient, snapshot: SnapshotSummary,
     [customer, site, gen, seq, manifest, database, point, counts, epoch],
   );
 }
+
+/** Notes that every row of the standby copy was compared with what the ledger says, just now. */
+export async function noteProven(client: PoolClient, { customer, site }: SnapshotId): Promise<void> {
+  await client.query('update tandem.applied set proven_at = now() where customer = $1 and site = $2', [customer, site]);
+}

@@ -7,10 +7,11 @@ import type { OpenSnapshot } from '../vault/open.ts';
 import { buildPacks } from '../vault/pack-writer.ts';
 import { hasRows, makeRecord, noRows, type UserRecord } from '../vault/record.ts';
 import type { SnapshotIndex } from '../vault/snapshot-index.ts';
-import { noteApplied } from './applied.ts';
+import { noteApplied, noteProven } from './applied.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
-import { findDifferences } from './differences.ts';
+import { findDifferences, type Differences } from './differences.ts';
+import { differencesByLedger } from './ledger-differences.ts';
 import { asBrought, forgetMended, readMended } from './mended.ts';
 import { requireIdentity } from './prepare.ts';
 import { holdRefused, judgeUsers } from './quarantine.ts';
@@ -44,7 +45,8 @@ type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
  * locks of epoch and serving rows, a user is written only when the epoch is current, he is served there, and the
  * snapshot is newer than what the ledger says. Rows without a ledger entry are held, unless this site served them before and
  * has salvaged them. A local version that the ledger does not explain is saved as a conflict first. Repeatable: what was
- * applied is found equal. It is the newest one applied only when the copy holds all of it.
+ * applied is found equal. Within the hour after every row was compared it counts as applied by the ledger's word, before they
+ * are compared again. It is the newest one applied only when the copy holds all of it.
  *
  * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's, and with `salvage-due` while rows that
  * this site changed under an older epoch lie nowhere else.
@@ -55,25 +57,34 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   const counts = noApplyCounts();
   const { halves, orphans } = await database.transaction(async (client) => {
     await requireIdentity(client, snapshot.customer, request.site);
-    const rights = await lockRights(client, database.name, request.snapshot.summary);
+    const rights = await lockRights(client, database.name, snapshot);
     return { ...rights, orphans: await anyOrphans(client, snapshot.customer, rights.halves) };
   });
-  const found = await findDifferences({ database, index: () => opened.index(), keys, halves, signal });
-  addCounts(counts, found.equal);
-  counts.quarantined = found.quarantined;
-  counts.held = found.elsewhere;
-  for await (const batch of batches(opened.records(found.mayDiffer))) {
-    signal.throwIfAborted();
-    await applyBatch(request, batch, counts);
-    request.heartbeat({ users: counts.users, written: counts.written });
-  }
-  await removeGone(request, await opened.index(), counts);
-  // It may be of users of whom nothing was brought here: it is offered again, until this site knows who serves them.
-  if (orphans && found.elsewhere > 0) return counts;
-  await database.transaction(async (client) => {
-    await lockRights(client, database.name, request.snapshot.summary);
-    await noteApplied(client, snapshot, opened.manifest.database);
-  });
+  const by = { database, index: () => opened.index(), halves, signal };
+  const late = noApplyCounts();
+  const apply = async (found: Differences, into: ApplyCounts, proven: boolean): Promise<void> => {
+    addCounts(into, found.equal);
+    into.quarantined = found.quarantined;
+    into.held = found.elsewhere;
+    for await (const batch of batches(opened.records(found.mayDiffer))) {
+      signal.throwIfAborted();
+      await applyBatch(request, batch, into);
+      request.heartbeat({ users: into.users, written: into.written });
+    }
+    await removeGone(request, await opened.index(), into);
+    // It may be of users of whom nothing was brought here: it is offered again, until this site knows who serves them.
+    if (orphans && found.elsewhere > 0) return;
+    await database.transaction(async (client) => {
+      await lockRights(client, database.name, snapshot);
+      await noteApplied(client, snapshot, opened.manifest.database);
+      if (proven) await noteProven(client, snapshot);
+    });
+  };
+  // Users may be waiting for it, served nowhere: what the ledger tells comes first, and every row is compared after it.
+  const byLedger = await differencesByLedger({ ...by, snapshot });
+  if (byLedger) await apply(byLedger, late, false);
+  await apply(await findDifferences({ ...by, keys }), counts, true);
+  for (const done of ['written', 'conflicts', 'removed'] as const) counts[done] += late[done];
   return counts;
 }
 

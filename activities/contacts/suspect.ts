@@ -13,12 +13,14 @@ const HELD = `select h.username from tandem.home h
  */
 export async function whySuspect(database: Database, manifest: Manifest): Promise<string | null> {
   const { customer, site, counts } = manifest;
-  const [last] = await database.query<{ database: string | null }>(
-    'select database from tandem.applied where customer = $1 and site = $2',
+  const [last] = await database.query<{ database: string | null; counts: SnapshotCounts | null }>(
+    'select database, counts from tandem.applied where customer = $1 and site = $2',
     [customer, site],
   );
   if (last?.database && last.database !== manifest.database)
     return 'it was read from another database than those before';
+  // What stands here came with it, but for people who left since: who has lost nothing against all of it, has not against less.
+  if (last?.counts && whyShrunk(last.counts, counts) === null) return null;
   const halves = await database.query<{ half: string }>(
     'select half from tandem.serving where customer = $1 and site = $2',
     [customer, site],

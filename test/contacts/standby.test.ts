@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { appliedSnapshot } from '../../activities/contacts/applied.ts';
+import { differencesByLedger } from '../../activities/contacts/ledger-differences.ts';
 import { applyStandby } from '../../activities/contacts/standby.ts';
 import { openPack, rangesOf } from '../../activities/vault/pack-reader.ts';
 import type { ApplyCounts, SnapshotSummary } from '../../workflows/model/snapshots.ts';
@@ -89,6 +90,33 @@ describe('the standby copy', () => {
     expect(await apply(first)).toMatchObject({ users: 59, written: 0, held: 1 });
     expect(await contactsOf('west', name)).toContain('newer@example');
     expect(await appliedSnapshot(world.databases.west, CUSTOMER, 'east')).toMatchObject({ seq: 2 });
+  });
+
+  it('counts as applied before every row was compared again, but only of what it was proven to hold', async () => {
+    await apply(await world.take('east'));
+    const name = await someone('east');
+    await addContact('east', name, 'new@example');
+    const taken = await world.take('east');
+    const stop = new AbortController();
+    const opened = await world.open('east', taken);
+    const request = { database: world.databases.west, site: 'west', snapshot: opened, keys: world.keys };
+    const interrupted = applyStandby({ ...request, heartbeat: () => stop.abort(), signal: stop.signal });
+    await expect(interrupted).rejects.toThrow();
+    expect(await contactsOf('west', name)).toContain('new@example');
+    expect((await appliedSnapshot(world.databases.west, CUSTOMER, 'east'))?.seq).toBe(taken.seq);
+    const byLedger = () =>
+      differencesByLedger({
+        database: world.databases.west,
+        snapshot: taken,
+        index: () => opened.index(),
+        halves: ['east'],
+        signal: quiet.signal,
+      });
+    expect((await byLedger())?.equal.users).toBe(60);
+    // Whoever was given users to serve may have let them change things, whatever the ledger says.
+    for (const site of ['west', 'east'])
+      await world.sql('west', "update tandem.serving set site = $1 where half = 'east'", [site]);
+    expect(await byLedger()).toBeNull();
   });
 
   it('saves a local version that was changed behind its back, sealed, before it is replaced', async () => {

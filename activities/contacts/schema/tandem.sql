@@ -170,6 +170,16 @@ alter table tandem.applied add column if not exists database text;
 -- What a failover needs to know of it when no vault answers.
 alter table tandem.applied add column if not exists point timestamptz;
 alter table tandem.applied add column if not exists counts jsonb;
+-- When every row of the copy was last compared with what the ledger says; null as soon as anybody is given users to serve.
+alter table tandem.applied add column if not exists proven_at timestamptz;
+create or replace function tandem.doubt_copies() returns trigger language plpgsql as $$
+begin
+  update tandem.applied set proven_at = null where customer = coalesce(new.customer, old.customer) and proven_at is not null;
+  return null;
+end $$;
+drop trigger if exists doubt_copies on tandem.serving;
+create trigger doubt_copies after insert or update or delete on tandem.serving
+  for each row execute procedure tandem.doubt_copies();
 
 -- Under which epoch its site served whom the snapshot holds; null when an older version applied it.
 alter table tandem.applied add column if not exists epoch bigint;
