@@ -155,7 +155,7 @@ async function appliedPoint(
 }
 
 /** Which of pull, verify and apply it has not done, by what its vault shows. */
-async function howFar(
+export async function howFar(
   site: OwnSite,
   { id, peer }: CustomerSettings,
   taken: SnapshotSummary,

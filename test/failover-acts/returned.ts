@@ -102,7 +102,7 @@ export async function openReturned({
       key: { customer: CUSTOMER, epoch: { number: 3, site: 'west', move }, step: act, round },
       act,
       plan: {
-        decisions: { from: 'west', to: 'east', epoch: 3, planned: { half: 'east', keeps: [], reconcile } },
+        decisions: { from: 'west', to: 'east', epoch: 3, steps: [], planned: { half: 'east', keeps: [], reconcile } },
       } as unknown as Plan,
     }),
     async close() {
