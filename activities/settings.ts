@@ -1,6 +1,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { MoveKind } from '../workflows/model/acts.ts';
 import type { Approver } from '../workflows/model/plan.ts';
+import type { Agreed } from '../workflows/model/test-due.ts';
 import type { FilterPolicy } from './filter/policy.ts';
 import type { ChannelSettings } from './notify/port.ts';
 import type { ProbeSettings } from './probes/services/settings.ts';
@@ -139,7 +140,8 @@ export interface CustomerSettings {
   target: { rpoMs: number; rtoMs: number };
   /** `pullBytesPerSecond`: what a pull may take of the link between the sites; null when it may take all of it. */
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
-  continuityTest: { month: number; day: number; hour: number };
+  /** When the first one is held, what counts, and when none may be. */
+  continuityTest: Agreed;
   limits: { contacts: number };
   /** How its services are probed; left out: they are not. */
   probes?: ProbeSettings;

@@ -2,7 +2,9 @@ import { createHash, type KeyObject } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Evidence } from '../activities/journal/evidence.ts';
-import { sha256 } from '../activities/vault/signed.ts';
+import type { TestEvidence } from '../activities/journal/judge-test.ts';
+import { sha256, type Signed } from '../activities/vault/signed.ts';
+import type { TestReceipt } from '../workflows/model/continuity.ts';
 import { Fault } from './fault.ts';
 import { openSshLine, publicKeyOf } from './keys.ts';
 
@@ -19,6 +21,23 @@ export function fingerprint(key: KeyObject): string {
 export interface ReadEvidence {
   evidence: Evidence | null;
   seen: string;
+}
+
+/** The evidence of a continuity test, or its receipt as it lies in a vault; null when the file is something else. */
+export async function readTestEvidence(path: string): Promise<{ evidence: TestEvidence; seen: string } | null> {
+  const file = await stat(path).catch(() => null); // What is not there is told by whoever reads it next.
+  if (!file?.isFile()) return null;
+  const bytes = await readWhole(path);
+  const value: Partial<TestEvidence & Signed<TestReceipt>> | null = parsed(bytes);
+  const seen = `${bytes.length} bytes, SHA-256 ${sha256(bytes)}`;
+  if (value?.kind === 'continuity-test' && value.receipt?.document) return { evidence: value as TestEvidence, seen };
+  const { document, signature, site } = value ?? {};
+  if (!document || document.run === undefined || document.outcome === undefined || site === undefined) return null;
+  if (signature === undefined) return null;
+  const { customer, run } = document;
+  const receipt = { document, site, signature };
+  const about = { customer, site: document.site, run, readFrom: path, exportedAt: '', publicKeys: {} };
+  return { evidence: { format: 1, kind: 'continuity-test', ...about, receipt }, seen };
 }
 
 /** A file of `evidence export`, or a folder that holds a move as a vault does: `lines/`, `ledger/`, journal.json, report.json. */

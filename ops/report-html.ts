@@ -7,7 +7,7 @@ import { claimed, costs, moment, outcomes } from './report-words.ts';
 const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 
 /** For text and for attributes in quotes; direction and control characters go, because they can make one text look like another. */
-function text(value: string | number): string {
+export function text(value: string | number): string {
   return String(value)
     .replaceAll(/[&<>"']/g, (c) => escapes[c] ?? '')
     .replaceAll(/(?![\n\t])[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '');
@@ -21,10 +21,10 @@ const leftOpen = (r: FailoverReport): string[] => [
   ...r.notTested,
 ];
 
-const items = (all: string[], none: string): string =>
+export const items = (all: string[], none: string): string =>
   all.length === 0 ? `<p>${text(none)}</p>` : `<ul>${all.map((i) => `<li>${text(i)}</li>`).join('')}</ul>`;
 
-const rows = (pairs: [string, string][]): string =>
+export const rows = (pairs: [string, string][]): string =>
   `<table>${pairs.map(([name, value]) => `<tr><th scope="row">${text(name)}</th><td>${text(value)}</td></tr>`).join('')}</table>`;
 
 const steps = (r: FailoverReport): string =>
@@ -37,7 +37,7 @@ const steps = (r: FailoverReport): string =>
     })
     .join('')}</table>`;
 
-const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
+export const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
 h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ccc}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0}
 th[scope]+td{overflow-wrap:anywhere}

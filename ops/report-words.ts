@@ -15,7 +15,7 @@ export const outcomes: Record<FailoverReport['outcome'], string> = {
 
 export const moment = (iso: string | null): string =>
   iso === null ? 'never' : `${iso.slice(0, 19).replace('T', ' ')} UTC`;
-const count = (n: number, what: string): string => `${n.toLocaleString('en')} ${what}`;
+export const count = (n: number, what: string): string => `${n.toLocaleString('en')} ${what}`;
 
 function timeCost({ rtoMs, rtoPromiseMs, servedAt, disruptedAt }: FailoverReport): string {
   const promise = rtoPromiseMs === null ? '' : ` The promise is ${duration(rtoPromiseMs)}.`;

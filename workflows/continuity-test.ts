@@ -1,89 +1,154 @@
+import { CancellationScope, CancelledFailure, condition, patched, setWorkflowOptions } from '@temporalio/workflow';
+import type { TestPlan } from '../activities/types.ts';
+import { acts } from './continuity/activities.ts';
+import { goOnAsBefore } from './continuity/before.ts';
+import { TestRun } from './continuity/run.ts';
+import { judge, notTested, nothingFound, type Found } from './model/test-verdict.ts';
 import {
-  ActivityCancellationType,
-  CancellationScope,
-  proxyActivities,
-  setCurrentDetails,
-  setWorkflowOptions,
-  workflowInfo,
-} from '@temporalio/workflow';
-import type { ContinuityActivities } from '../activities/types.ts';
-import type { ContinuityTestInput, TestReceipt } from './model/continuity.ts';
+  isHeld,
+  type ContinuityTestInput,
+  type PaperWalk,
+  type TestReceipt,
+  type TestTimes,
+} from './model/continuity.ts';
 import { failure, failureText } from './model/failures.ts';
-import type { SnapshotCounts, SnapshotId } from './model/snapshots.ts';
-import { HEARTBEAT_TIMEOUT } from './move/activities.ts';
+import type { SnapshotId } from './model/snapshots.ts';
+import { leftBy, type Inventory } from './model/test-inventory.ts';
+import { pager } from './move/activities.ts';
 
-/** A test that was held ends with its receipt; one that was not this site's turn ends with that reason. */
+/** A test that was held ends with its receipt; one that was not this site's turn, or could not be held, with that reason. */
 export type ContinuityTestResult =
   | { held: true; receipt: TestReceipt; vaultKey: string }
   | { held: false; because: string };
 
-const acts = proxyActivities<ContinuityActivities>({
-  startToCloseTimeout: '2h',
-  heartbeatTimeout: HEARTBEAT_TIMEOUT,
-  cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
-  retry: { initialInterval: '2s', backoffCoefficient: 2, maximumInterval: '1m', maximumAttempts: 10 },
-});
+/** People come together and are gone again within a working day. */
+const CONFIRM_WITHIN_MS = 8 * 3_600_000;
 
-const NO_COUNTS: SnapshotCounts = { users: 0, contacts: 0, groups: 0, lists: 0, aclItems: 0, defaults: 0 };
-
-/** Proves that the peer's newest covered snapshot can be restored, without touching what users see. */
+/**
+ * Proves that a failover to this site would work, without touching what users see: on paper, or beside the service with the
+ * peer's newest covered snapshot. It yields to any move, ends at an operator's word, and fails on what it leaves behind.
+ */
 export async function continuityTest(test: ContinuityTestInput): Promise<ContinuityTestResult> {
-  const at = workflowInfo().startTime.toISOString();
-  const { site, turn, snapshot, point } = await acts['plan-test']({ test, at });
-  setCurrentDetails(turn.because);
-  if (!turn.turn) return { held: false, because: turn.because };
-  if (!snapshot || !point)
-    throw failure('no-recovery-point', `${test.customer}: ${site} holds no covered snapshot of its peer`);
+  const run = new TestRun(test); // Handlers first: somebody may already want to end it.
+  const plan = await run.plan();
+  if (!('turn' in plan)) {
+    run.show('ended', plan.because);
+    return { held: false, because: plan.because };
+  }
+  const { customer, kind } = test;
+  const { snapshot } = plan;
+  if (kind === 'isolated' && !(snapshot && plan.point))
+    throw failure('no-recovery-point', `${customer}: ${plan.site} holds no covered snapshot of its peer`);
+  if (!patched('whole-test') && snapshot)
+    return goOnAsBefore(test, { ...plan, snapshot }, { run: run.run, at: run.startedAt });
+  if (!isHeld(kind)) throw failure('input-invalid', `${kind} test of ${customer}: this version does not hold it`);
 
-  const run = workflowInfo().firstExecutionRunId;
-  const proof = await prove(run, snapshot);
-  const receipt: TestReceipt = {
-    format: 1,
-    customer: test.customer,
-    kind: test.kind,
-    site,
-    run,
-    outcome: proof.because === '' ? 'passed' : 'failed',
-    snapshot,
-    point,
-    startedAt: at,
-    endedAt: new Date(Date.now()).toISOString(),
-    counts: proof.counts,
-    mismatches: proof.mismatches,
-    because: proof.because || turn.because,
-    notTested: [
-      'the service itself: no user was moved, nobody signed in',
-      'steering of traffic',
-      'archives and uploaded files',
-    ],
-  };
-  const { vaultKey } = await acts['write-test-receipt']({ receipt });
-  const { users, contacts } = proof.counts;
-  setCurrentDetails(
-    `${receipt.outcome}: ${users} users, ${contacts} contacts compared, ${proof.mismatches} rows differ. ${receipt.because}`,
-  );
-  if (receipt.outcome === 'failed')
-    throw failure('restore-differs', `${test.customer}: ${proof.because}`, { vaultKey });
-  return { held: true, receipt, vaultKey };
+  run.show('beginning', plan.turn.because);
+  // Whoever cancels now leaves nothing behind: what has begun is closed.
+  const begun = await CancellationScope.nonCancellable(() => acts['begin-test']({ ...run.key, kind }));
+  const found = await run.hold(() => (snapshot ? restoreBeside(run, snapshot) : walkOnPaper(run)));
+  return CancellationScope.nonCancellable(() => close(run, { plan, begun, found }));
 }
 setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, continuityTest);
 
-/** Restores, compares, and drops the scratch database whatever happened. A failure is an outcome, and gets its receipt. */
-async function prove(
-  run: string,
-  snapshot: SnapshotId,
-): Promise<{ counts: SnapshotCounts; mismatches: number; because: string }> {
+/** Restores the snapshot into a database of its own, by the code of a real restore, and compares every row. */
+async function restoreBeside(run: TestRun, snapshot: SnapshotId): Promise<Found> {
+  const input = { run: run.run, snapshot };
+  run.show('restoring');
+  const began = Date.now();
+  await acts['restore-scratch'](input);
+  const restored = Date.now();
+  run.show('comparing');
+  const compared = await acts['compare-scratch'](input);
+  return { ...compared, restoreMs: restored - began, compareMs: Date.now() - restored };
+}
+
+/** Reads the plan of a failover out, and waits until people have said of each of their steps that they can do it. */
+async function walkOnPaper(run: TestRun): Promise<Found> {
+  const { customer, page, confirmWithinMs = CONFIRM_WITHIN_MS } = run.test;
+  const walk = await acts['read-paper']({ customer, at: run.startedAt });
+  run.people = walk.people;
+  const paged = page ? await pageForTabletop(run) : null;
+  const everybody = (): boolean => run.people.every(({ confirmedBy }) => confirmedBy !== null);
+  run.show('on-paper', `until everybody has confirmed: \`tandem test confirm --customer ${customer}\``);
+  if (confirmWithinMs > 0)
+    await condition(() => run.finished || everybody(), confirmWithinMs, { summary: 'people confirm their steps' });
+  const paper: PaperWalk = { ...walk, people: run.people, paged };
+  return { ...nothingFound, paper };
+}
+
+async function pageForTabletop(run: TestRun): Promise<string[]> {
+  const { customer } = run.test;
+  const { sent } = await pager['page-operators']({
+    customer,
+    move: null,
+    key: `continuity-test/${customer}/${run.run}`,
+    severity: 'info',
+    subject: `${customer}: a failover is walked through ON PAPER, nothing is lost`,
+    text: `Say which of your steps you can do.\nNext: tandem test list --customer ${customer}`,
+  });
+  return sent;
+}
+
+interface Held {
+  plan: TestPlan;
+  begun: { before: Inventory; removed: string[] };
+  found: Found;
+}
+
+/** Cleans up whatever happened, looks what is left, and signs what was found. */
+async function close(run: TestRun, { plan, begun, found }: Held): Promise<ContinuityTestResult> {
+  const { customer, kind } = run.test;
+  run.show('cleaning');
+  const { left, yields } = await cleanUp(run, begun.before);
+  if (yields !== null) run.ended ??= { outcome: 'superseded', because: yields };
+  const times = timesOf(run, plan, found);
+  const { accounts } = plan;
+  const judged = judge({ found, ended: run.ended, left, times, accounts: kind === 'isolated' ? accounts : null });
+  const receipt: TestReceipt = {
+    format: 1,
+    customer,
+    kind,
+    site: plan.site,
+    run: run.run,
+    outcome: judged.outcome,
+    snapshot: plan.snapshot,
+    point: plan.point,
+    startedAt: run.startedAt,
+    endedAt: new Date(Date.now()).toISOString(),
+    counts: found.counts,
+    mismatches: found.mismatches,
+    because: judged.because || plan.turn.because,
+    notTested: isHeld(kind) ? notTested(kind, { ...(accounts !== undefined && { accounts }) }) : [],
+    residue: { left, removed: begun.removed },
+    ...(times && { times }),
+    ...(found.quarantined !== undefined && { quarantined: found.quarantined }),
+    ...(accounts !== undefined && { accounts }),
+    ...(found.paper && { paper: found.paper }),
+    ...(run.test.despiteBlackout !== undefined && { despiteBlackout: run.test.despiteBlackout }),
+  };
+  const { vaultKey } = await acts['write-test-receipt']({ receipt });
+  await acts['end-test'](run.key);
+  run.close(receipt.outcome, receipt.because);
+  if (judged.outcome === 'failed') throw failure(judged.kind, `${customer}: ${judged.because}`, { vaultKey });
+  // Whoever cancelled the run in Temporal UI sees that it was.
+  if (run.cancelled) throw new CancelledFailure(judged.because);
+  return { held: true, receipt, vaultKey };
+}
+
+/** A database that stays away is told in the receipt: the test must not end without one. */
+async function cleanUp(run: TestRun, before: Inventory): Promise<{ left: string[]; yields: string | null }> {
   try {
-    await acts['restore-scratch']({ run, snapshot });
-    const { counts, mismatches } = await acts['compare-scratch']({ run, snapshot });
-    return {
-      counts,
-      mismatches,
-      because: mismatches === 0 ? '' : `${mismatches} rows differ from the records of the vault`,
-    };
+    if (run.test.kind === 'isolated') await acts['drop-scratch'](run.key);
+    const { after, yields } = await acts['inspect-test'](run.key);
+    return { left: leftBy(before, after, { moved: yields !== null || run.ended?.outcome === 'superseded' }), yields };
   } catch (error) {
-    return { counts: NO_COUNTS, mismatches: 0, because: failureText(error) };
-  } finally {
-    await CancellationScope.nonCancellable(() => acts['drop-scratch']({ run, customer: snapshot.customer }));
+    return { left: [`nobody could look what is left: ${failureText(error)}`], yields: null };
   }
+}
+
+function timesOf(run: TestRun, { promised, point }: TestPlan, { restoreMs, compareMs }: Found): TestTimes | undefined {
+  if (!promised) return undefined;
+  const pointAgeMs = point === null ? null : Date.parse(run.startedAt) - Date.parse(point);
+  return { restoreMs, compareMs, pointAgeMs, ...promised };
 }

@@ -3,15 +3,10 @@ import type { Running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { ContinuityActivities } from '../types.ts';
 import { openSnapshot } from '../vault/open.ts';
+import type { UserRecord } from '../vault/record.ts';
+import { aclFaults } from './acl.ts';
 import { openBulk } from './bulk.ts';
-import {
-  compareScratch,
-  dropScratch,
-  restoreScratch,
-  scratchName,
-  type ScratchServer,
-  type ScratchWork,
-} from './scratch.ts';
+import { compareScratch, restoreScratch, type ScratchServer, type ScratchWork } from './scratch.ts';
 
 type DataActivities = Pick<ContinuityActivities, 'restore-scratch' | 'compare-scratch'>;
 
@@ -33,17 +28,21 @@ export function createContinuityDataActivities(settings: SiteSettings, running: 
       return restoreScratch(server(snapshot.customer), run, await work(snapshot));
     },
     async 'compare-scratch'({ run, snapshot }) {
-      return compareScratch(server(snapshot.customer), run, await work(snapshot));
+      const { records, ...rest } = await work(snapshot);
+      const judged = { quarantined: 0 };
+      const compared = await compareScratch(server(snapshot.customer), run, {
+        records: judge(records, judged),
+        ...rest,
+      });
+      return { ...compared, ...judged };
     },
   };
 }
 
-/** Drops a test's scratch database: no bulk data, so the worker does it itself. */
-export function createScratchActivities(settings: SiteSettings): Pick<ContinuityActivities, 'drop-scratch'> {
-  const bulk = openBulk(settings);
-  return {
-    async 'drop-scratch'({ run, customer }) {
-      await dropScratch(bulk.database(customer), scratchName(run));
-    },
-  };
+/** Counts those who would not be let in, as a restore judges them. */
+async function* judge(records: AsyncIterable<UserRecord>, judged: { quarantined: number }): AsyncIterable<UserRecord> {
+  for await (const record of records) {
+    if (aclFaults(record).length > 0) judged.quarantined += 1;
+    yield record;
+  }
 }

@@ -7,7 +7,7 @@ import { Database } from './database.ts';
 import { loadRecords } from './load.ts';
 
 /** Nothing without this prefix is ever created or dropped here. */
-export const SCRATCH_PREFIX = 'tandem_test_';
+const SCRATCH_PREFIX = 'tandem_test_';
 
 const LIMITS = { connections: 6, connectMs: 5000, statementMs: 300_000 };
 
@@ -24,12 +24,26 @@ export interface ScratchWork {
   signal: AbortSignal;
 }
 
+/** How the scratch databases of a customer's tests begin: whatever has this name on its server was made by them. */
+export const scratchPrefix = ({ url }: Pick<ScratchServer, 'url'>): string =>
+  SCRATCH_PREFIX + sha256(new URL(url).pathname).slice(0, 8);
+
 /** The scratch database of one run: the same for every attempt. */
-export const scratchName = (run: string): string => SCRATCH_PREFIX + sha256(run).slice(0, 24);
+export const scratchName = (server: Pick<ScratchServer, 'url'>, run: string): string =>
+  scratchPrefix(server) + sha256(run).slice(0, 16);
+
+/** Names of the scratch databases of a customer that are there now. */
+export async function scratchDatabases(server: ScratchServer): Promise<string[]> {
+  const rows = await server.database.query<{ datname: string }>(
+    'select datname from pg_database where starts_with(datname, $1) order by datname',
+    [scratchPrefix(server)],
+  );
+  return rows.map(({ datname }) => datname);
+}
 
 /** Creates the scratch database of a run anew and restores the records into it, by the code of a real restore. */
 export async function restoreScratch(server: ScratchServer, run: string, work: ScratchWork): Promise<ApplyCounts> {
-  const name = scratchName(run);
+  const name = scratchName(server, run);
   await dropScratch(server.database, name);
   await server.database.query(
     `create database ${checked(name)} template template0 encoding 'UTF8' lc_collate 'C' lc_ctype 'C'`,
@@ -45,7 +59,9 @@ export async function compareScratch(
   run: string,
   work: ScratchWork,
 ): Promise<{ counts: SnapshotCounts; mismatches: number }> {
-  return inScratch(server, scratchName(run), (scratch) => compareSnapshot({ database: scratch, whole: true, ...work }));
+  return inScratch(server, scratchName(server, run), (scratch) =>
+    compareSnapshot({ database: scratch, whole: true, ...work }),
+  );
 }
 
 /** Fine when there is none. Refuses every name that no run of a test has. */

@@ -55,19 +55,20 @@ async function keep(database: Database, looked: Readiness): Promise<Readiness> {
   return found;
 }
 
-async function servesAlready(database: Database, half: string): Promise<boolean> {
+export async function servesAlready(database: Database, half: string): Promise<boolean> {
   return (await database.query('select from tandem.served where half = $1', [half])).length > 0;
 }
 
-async function plannedAt(
+/** The failover as it would be planned if the peer were lost at that time; what stops a plan from being made is one of the stops. */
+export async function plannedAt(
   site: OwnSite,
-  { id, peer }: CustomerSettings,
+  customer: CustomerSettings,
   declaredAt: string,
   signal: AbortSignal,
 ): Promise<Pick<Readiness, 'stops' | 'asks' | 'forecastMs'> & { plan: Plan | null }> {
   const input: FailoverInput = {
-    customer: id,
-    from: peer,
+    customer: customer.id,
+    from: customer.peer,
     reason: ASSUMED,
     requestedBy: 'readiness',
     isolation: ASSUMED,
@@ -75,17 +76,16 @@ async function plannedAt(
   };
   try {
     const plan = await makePlan(site, { input, declaredAt }, { signal });
-    const { blockers, acceptances = [], forecast } = plan;
-    const asks = acceptances.filter(({ name }) => name !== SERVES);
+    const asks = (plan.acceptances ?? []).filter(({ name }) => name !== SERVES);
     return {
-      stops: blockers.map(({ text }) => text),
-      asks: asks.map(({ name, because }) => `${name}: ${because}`),
-      forecastMs: forecast?.ms ?? null,
       plan,
+      stops: plan.blockers.map(({ text }) => text),
+      asks: asks.map(({ name, because }) => `${name}: ${because}`),
+      forecastMs: plan.forecast?.ms ?? null,
     };
   } catch (error) {
     signal.throwIfAborted();
-    return { stops: [failureText(error)], asks: [], forecastMs: null, plan: null };
+    return { plan: null, stops: [failureText(error)], asks: [], forecastMs: null };
   }
 }
 
@@ -109,7 +109,7 @@ async function accountFaults(site: OwnSite, customer: CustomerSettings, signal: 
 }
 
 /** Null where the database has no table of accounts, or lets nobody look. */
-async function countWithoutAccount(
+export async function countWithoutAccount(
   database: Database,
   half: string,
 ): Promise<{ users: number; without: number } | null> {

@@ -16,6 +16,7 @@ import { fetchPack } from './pack-reader.ts';
 import { keepPack, storedPacks } from './pack-store.ts';
 import type { Vault } from './port.ts';
 import { limitReads, type RateLimit } from './rate-limit.ts';
+import { pullReceipts } from './test-receipts.ts';
 
 export interface PullRequest {
   /** This site's vault and database. */
@@ -38,7 +39,7 @@ export interface PullRequest {
 const NEWEST = 3;
 
 /**
- * Copies what is new in the peer's vault into this one, byte for byte under the same keys: its journals, then its
+ * Copies what is new in the peer's vault into this one, byte for byte under the same keys: its journals and test receipts, then its
  * snapshots, manifest last, newest first.
  * A peer that does not answer is an answer. A newest number below what this site has seen before is a rollback, and
  * `snapshot-damaged`; a damaged snapshot, and a link too slow for the time there is (`pull-too-slow`), are named in
@@ -54,7 +55,7 @@ export async function pullSnapshots(request: PullRequest): Promise<PullResult> {
     await inTime(request, async (bounded) => {
       // They are small, and what a lost site did last is wanted most.
       const alive = (): void => bounded.heartbeat({ snapshots: 0, packs: 0 });
-      faults.push(...(await pullJournals({ ...bounded, alive })));
+      faults.push(...(await pullJournals({ ...bounded, alive })), ...(await pullReceipts({ ...bounded, alive })));
       await copyNewest(bounded, { ...shelf, signal: bounded.signal }, pulled, faults);
     });
   } catch (error) {

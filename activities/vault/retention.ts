@@ -2,6 +2,7 @@ import type { Fate } from '../../workflows/model/retention.ts';
 import { journalPlace, journalPrefix } from '../journal/objects.ts';
 import { KEEP_MS } from './generation.ts';
 import { sitePrefix } from './manifest.ts';
+import { testPrefix } from './test-receipts.ts';
 
 /**
  * What may leave a vault, and in which order: whole generations only (VAULT, rule 3), of which nothing is younger than
@@ -33,7 +34,7 @@ export type Place =
   | { kind: 'journal'; source: string; move: string }
   /** What was salvaged of this site's own disk. */
   | { kind: 'salvage'; source: string; epoch: number }
-  /** Claims, own journals and reports, test receipts, and what operators have signed: later snapshots may count by that. */
+  /** Claims, own journals and reports, test receipts of both sites, and what operators have signed: later snapshots may count by that. */
   | { kind: 'evidence' }
   | { kind: 'unknown' };
 
@@ -45,6 +46,7 @@ export function placeOf(key: string, { customer, site, sites }: Owner): Place {
   const salvage = key.startsWith(own) ? salvageName.exec(key.slice(own.length)) : null;
   if (salvage) return { kind: 'salvage', source: site, epoch: Number(salvage[1]) };
   const source = sites.find((name) => key.startsWith(sitePrefix(customer, name)));
+  if (source !== undefined && key.startsWith(testPrefix(customer, source))) return { kind: 'evidence' };
   const journal = source === undefined ? null : journalPlace(key.slice(journalPrefix(customer, source).length));
   if (source !== undefined && journal && key.startsWith(journalPrefix(customer, source)))
     return { kind: 'journal', source, move: journal.move };

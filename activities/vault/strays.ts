@@ -3,9 +3,10 @@ import { journalPlace } from '../journal/objects.ts';
 import { sitePrefix } from './manifest.ts';
 import type { Vault } from './port.ts';
 
-/** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations and journals. */
+/** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations, journals and test receipts. */
 const generation = /^\d{10}\/(?:packs\/[0-9a-f]{64}|m\/\d{10}\.json)$/;
 const JOURNAL = 'journal/';
+const receipts = /^tests\/\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+\.json$/;
 const others = /^(?:receipts|accepted|checks|tests|journal)\/|^salvage\/\d{10}\/(?:salvage\.json|packs\/[0-9a-f]{64})$/;
 /** Named in a check: enough to begin to look. */
 const NAMED = 20;
@@ -21,7 +22,8 @@ export async function findStrays(
   for await (const { key, versions, markers } of vault.versionCounts(prefix, { signal })) {
     const name = key.slice(prefix.length);
     const journal = name.startsWith(JOURNAL) && journalPlace(name.slice(JOURNAL.length)) !== null;
-    const unknown = !generation.test(name) && !journal && !(site === vault.site && others.test(name));
+    const unknown =
+      !generation.test(name) && !receipts.test(name) && !journal && !(site === vault.site && others.test(name));
     if (unknown) found.unknown += 1;
     found.versions += Math.max(0, versions - 1);
     found.markers += markers;

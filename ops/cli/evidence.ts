@@ -1,9 +1,11 @@
+import type { KeyObject } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { judgeEvidence, type Evidence, type Verdict } from '../../activities/journal/evidence.ts';
+import { judgeTest } from '../../activities/journal/judge-test.ts';
 import { readSealed } from '../../activities/journal/read.ts';
 import { publicKeysOf } from '../config/settings.ts';
-import { fingerprint, publicKeysFrom, readEvidence } from '../evidence.ts';
+import { fingerprint, publicKeysFrom, readEvidence, readTestEvidence } from '../evidence.ts';
 import { Fault } from '../fault.ts';
 import { openJournals, readFirst } from '../journals.ts';
 import { counted, exits, plain, type Context } from './print.ts';
@@ -21,7 +23,9 @@ export function register(program: Command, context: Context): void {
     .action((o: Export) => exportEvidence(context, o));
   group
     .command('verify')
-    .description('check evidence without network or database: signatures, chain, plan, approvals, report')
+    .description(
+      'check the evidence of a move or a test without network or database: signatures, chain, plan, approvals, report',
+    )
     .argument('<path>', 'the file, or a folder with a move’s objects as a vault holds them')
     .option('--public-key <file>', 'trust these keys of sites, OpenSSH lines, instead of the configuration’s')
     .action((path: string, o: { publicKey?: string }) => verify(context, path, o.publicKey));
@@ -83,20 +87,28 @@ export async function writeNew(path: string, text: string): Promise<void> {
 }
 
 async function verify(context: Context, path: string, keyFile: string | undefined): Promise<void> {
+  const keysFor = async (site: string): Promise<ReadonlyMap<string, KeyObject>> =>
+    keyFile === undefined ? publicKeysOf(await openConfiguration(context)) : publicKeysFrom(keyFile, site);
+  const test = await readTestEvidence(path);
+  if (test) {
+    const { evidence, seen } = test;
+    const { customer, run, site } = evidence;
+    const checks = [{ check: 'file', ok: true, seen }, ...judgeTest(evidence, await keysFor(site), fingerprint)];
+    tell(context, { path, customer, run, site }, `test ${run} of ${customer}, held at ${site}`, checks);
+    return;
+  }
   const { evidence, seen } = await readEvidence(path);
   const checks: Verdict[] = [{ check: 'file', ok: evidence !== null, seen }];
-  if (evidence) {
-    const keys =
-      keyFile === undefined
-        ? publicKeysOf(await openConfiguration(context))
-        : await publicKeysFrom(keyFile, evidence.site);
-    checks.push(...judgeEvidence(evidence, keys, fingerprint));
-  }
-  const failed = checks.filter((c) => !c.ok).map((c) => c.check);
+  if (evidence) checks.push(...judgeEvidence(evidence, await keysFor(evidence.site), fingerprint));
   const { customer = null, move = null, site = null } = evidence ?? {};
   const of = move === null ? path : `move ${move} of ${customer}, journal of ${site}`;
+  tell(context, { path, customer, move, site }, of, checks);
+}
+
+function tell({ out }: Context, about: object, of: string, checks: Verdict[]): void {
+  const failed = checks.filter((c) => !c.ok).map((c) => c.check);
   const verdict = failed.length === 0 ? 'holds' : `DOES NOT HOLD: ${failed.join(', ')}`;
-  context.out.answer({ path, customer, move, site, holds: failed.length === 0, checks }, [
+  out.answer({ ...about, holds: failed.length === 0, checks }, [
     plain(of),
     ...checks.map((c) => `  ${c.ok ? 'ok    ' : 'FAILED'}  ${c.check.padEnd(10)}  ${plain(c.seen)}`),
     `Verdict: the evidence ${verdict}.`,

@@ -1,45 +1,103 @@
 import type { Command } from 'commander';
 import type { ContinuityTestResult } from '../../workflows/continuity-test.ts';
-import { duration } from '../../workflows/model/rto.ts';
-import { startTest } from '../tests.ts';
-import type { Context } from './print.ts';
-import { customerOf, openConfiguration, siteOf } from './site.ts';
+import { isHeld, type TestStatus } from '../../workflows/model/continuity.ts';
 import { Fault } from '../fault.ts';
+import { pause } from '../temporal.ts';
+import { beginTest, endOfTest, type TestHandle, type TestOptions } from '../tests.ts';
+import { exits, plain, type Context } from './print.ts';
+import { customerOf, openConfiguration, siteOf } from './site.ts';
+import { durationOf, receiptLines } from './test-lines.ts';
+import { registerReports } from './test-report.ts';
+import { registerWords } from './test-words.ts';
 
 export function register(program: Command, context: Context): void {
   const group = program.command('test').description('continuity tests: the yearly proof that a failover would work');
   group
     .command('start')
-    .description('restore the newest covered snapshot of the peer into a scratch database and compare it')
+    .description('hold a test at a site now, whosever turn it is')
     .requiredOption('--site <site>', 'the site that would survive')
     .option('--customer <id>', 'needed when there is more than one')
-    .option('--kind <kind>', 'isolated: nothing that users see is touched', 'isolated')
-    .action(async (o: { site: string; customer?: string; kind: string }) => {
-      if (o.kind !== 'isolated')
-        throw new Fault(`--kind ${o.kind}: only isolated tests are known`, 'Leave it out, or say --kind isolated.');
-      const configuration = await openConfiguration(context);
-      const customer = customerOf(configuration, o.customer);
-      const client = await siteOf(configuration, o.site).client();
-      try {
-        context.out.say(`Continuity test of ${customer.id} at ${o.site} …`);
-        tell(context, await startTest(client, o.site, customer.id));
-      } finally {
-        await client.connection.close();
-      }
-    });
+    .option(
+      '--kind <kind>',
+      'isolated: the newest covered snapshot of the peer is restored beside the service and compared; tabletop: a failover is walked on paper, people confirm their steps',
+      'isolated',
+    )
+    .option('--despite-blackout <because>', 'inside a blackout of the configuration, for this reason')
+    .option('--page', 'tabletop: page whoever is on duty when it begins')
+    .option('--confirm-within <duration>', 'tabletop: people have so long to confirm their steps', '8h')
+    .action((o: Start) => start(context, o));
+  registerWords(group, context);
+  registerReports(group, context);
+}
+
+interface Start {
+  site: string;
+  customer?: string;
+  kind: string;
+  despiteBlackout?: string;
+  page?: boolean;
+  confirmWithin: string;
+}
+
+function optionsOf({ kind, despiteBlackout, page, confirmWithin }: Start): TestOptions {
+  if (kind === 'live')
+    throw new Fault(
+      '--kind live: it moves a cohort of users, and this version cannot hold one yet',
+      'Hold one beside the service: --kind isolated.',
+    );
+  if (!isHeld(kind))
+    throw new Fault(`--kind ${kind}: isolated and tabletop are known`, 'Leave it out, or name one of the two.');
+  const tabletop = kind === 'tabletop';
+  return {
+    kind,
+    ...(despiteBlackout !== undefined && { despiteBlackout }),
+    ...(tabletop && { page: page ?? false, confirmWithinMs: durationOf(confirmWithin) }),
+  };
+}
+
+async function start(context: Context, o: Start): Promise<void> {
+  const options = optionsOf(o);
+  const configuration = await openConfiguration(context);
+  const customer = customerOf(configuration, o.customer);
+  const client = await siteOf(configuration, o.site).client();
+  try {
+    context.out.say(`Continuity test of ${customer.id} at ${o.site}, ${options.kind} …`);
+    const handle = await beginTest(client, o.site, customer.id, options);
+    const reading = options.kind === 'tabletop' && (options.confirmWithinMs ?? 0) > 0 ? await onPaper(handle) : null;
+    if (reading) askForWords(context, reading);
+    else tell(context, await endOfTest(handle, customer.id));
+  } finally {
+    await client.connection.close();
+  }
+}
+
+const READ_EVERY_MS = 200;
+
+/** Once people are waited for; null when it has ended before. */
+async function onPaper(handle: TestHandle): Promise<TestStatus | null> {
+  for (;;) {
+    const status = await handle.query<TestStatus>('status').catch(() => null);
+    if (status?.phase === 'on-paper') return status;
+    if ((await handle.describe()).status.name !== 'RUNNING') return null;
+    await pause(READ_EVERY_MS);
+  }
+}
+
+function askForWords({ out }: Context, status: TestStatus): void {
+  const { customer, run, people } = status;
+  out.answer(status, [
+    `Test ${run} waits for people to say of each step that they can do it:`,
+    ...people.map(({ id, what }) => plain(`  ${id}: ${what}`)),
+  ]);
+  out.next(`tandem test confirm --customer ${customer} --step ${people[0]?.id ?? 'ID'} --operator ID --key FILE`);
+  process.exitCode = exits.held;
 }
 
 function tell({ out }: Context, result: ContinuityTestResult): void {
   if (!result.held) {
-    out.answer(result, `Not held: ${result.because}`);
+    out.answer(result, plain(`Not held: ${result.because}`));
     return;
   }
-  const { receipt } = result;
-  const took = duration(Date.parse(receipt.endedAt) - Date.parse(receipt.startedAt));
-  out.answer(result, [
-    `${receipt.outcome}: snapshot ${receipt.snapshot.seq} of ${receipt.snapshot.site}, recovery point ${receipt.point}`,
-    `  ${receipt.counts.users} users, ${receipt.counts.contacts} contacts, ${receipt.counts.aclItems} ACL items compared in ${took}; ${receipt.mismatches} rows differ`,
-    `  receipt ${result.vaultKey}`,
-    ...receipt.notTested.map((n) => `  not tested: ${n}`),
-  ]);
+  out.answer(result, [...receiptLines(result.receipt), plain(`  receipt ${result.vaultKey}`)]);
+  if (result.receipt.outcome !== 'passed') process.exitCode = exits.failed;
 }

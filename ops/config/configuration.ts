@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import type { FilterPolicy } from '../../activities/filter/policy.ts';
 import type { CommandSettings, Operator, Party, ProxyBackend, ProxySettings } from '../../activities/settings.ts';
 import type { MoveKind } from '../../workflows/model/acts.ts';
+import type { Agreed } from '../../workflows/model/test-due.ts';
 import { Fault } from '../fault.ts';
 import { faultLine, Source } from '../../runbooks/yaml.ts';
 import type { ChannelConfiguration } from './channels.ts';
@@ -108,7 +109,7 @@ export interface CustomerConfiguration {
   objectives: { rpoMs: number; rtoMs: number };
   target: { rpoMs: number; rtoMs: number };
   snapshots: { everyMs: number; betweenMs: number; budgetMs: number; pullBytesPerSecond: number | null };
-  continuityTest: { month: number; day: number; hour: number };
+  continuityTest: Required<Agreed>;
   limits: { contacts: number };
   /** Null: its services are not probed. */
   probes: ProbeConfiguration | null;

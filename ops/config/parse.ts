@@ -5,6 +5,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import type { Cursor, Source } from '../../runbooks/yaml.ts';
 import type { Configuration, CustomerConfiguration, SecretReference, SiteConfiguration } from './configuration.ts';
 import { linksOf } from './capacity.ts';
+import { continuityOf } from './continuity.ts';
 import { directoryOf } from './directory.ts';
 import { filterOf } from './filter.ts';
 import { enoughOperators, operatorOf, somebodyDeclares } from './operators.ts';
@@ -115,6 +116,7 @@ function customerOf(
     directory: directoryOf(f.directory, sites),
     filter: filterOf(f.filter),
     ...timesOf(f),
+    continuityTest: continuityOf(f['continuity-test']),
     links: linksOf(f.links, sites),
     trafficBytesPerSecond: f.traffic.rate(),
     dns: dnsOf(f.dns, sites),
@@ -159,7 +161,7 @@ function keysOf(at: Cursor): { currentKey: string; keys: ReadonlyMap<string, Sec
   return { currentKey: keys.size > 0 ? current.oneOf([...keys.keys()]) : '', keys };
 }
 
-type Times = Pick<CustomerConfiguration, 'objectives' | 'target' | 'snapshots' | 'continuityTest'>;
+type Times = Pick<CustomerConfiguration, 'objectives' | 'target' | 'snapshots'>;
 
 function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
   const of = <K extends string>(at: Cursor, keys: readonly K[]): Record<K, Cursor> | null =>
@@ -167,7 +169,6 @@ function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
   const o = of(f.objectives, ['rpo', 'rto']);
   const t = of(f.target, ['rpo', 'rto']);
   const s = of(f.snapshots, ['every', 'between', 'budget', 'pull-limit']);
-  const c = of(f['continuity-test'], ['month', 'day', 'hour']);
   const objectives = {
     rpoMs: o?.rpo.duration(PROMISED.rpoMs) ?? PROMISED.rpoMs,
     rtoMs: o?.rto.duration(PROMISED.rtoMs) ?? PROMISED.rtoMs,
@@ -195,14 +196,5 @@ function timesOf(f: Record<(typeof customerKeys)[number], Cursor>): Times {
       `2 × between (${duration(betweenMs)}) + budget (${duration(budgetMs)}) = ${sum}; at most the rpo of ${duration(objectives.rpoMs)} is allowed, or one failed run breaks it`,
     );
   }
-  return {
-    objectives,
-    target,
-    snapshots,
-    continuityTest: {
-      month: c?.month.integer(1, 12, 3) ?? 3,
-      day: c?.day.integer(1, 28, 10) ?? 10,
-      hour: c?.hour.integer(0, 23, 2) ?? 2,
-    },
-  };
+  return { objectives, target, snapshots };
 }

@@ -163,13 +163,13 @@ describe('a scratch database', () => {
       expect(await compareScratch(server, run, work())).toEqual({ counts: opened.manifest.counts, mismatches: 0 });
     }
     const [there] = await world.sql('west', 'select count(*)::int as n from pg_database where datname = $1', [
-      scratchName(run),
+      scratchName({ url: world.urls.west }, run),
     ]);
     expect(there).toEqual({ n: 1 });
-    await dropScratch(world.databases.west, scratchName(run));
-    await dropScratch(world.databases.west, scratchName(run));
+    await dropScratch(world.databases.west, scratchName({ url: world.urls.west }, run));
+    await dropScratch(world.databases.west, scratchName({ url: world.urls.west }, run));
     const [gone] = await world.sql('west', 'select count(*)::int as n from pg_database where datname = $1', [
-      scratchName(run),
+      scratchName({ url: world.urls.west }, run),
     ]);
     expect(gone).toEqual({ n: 0 });
   });

@@ -1,23 +1,53 @@
+import type { Residue } from './test-inventory.ts';
+import type { HumanStep, PaperStep } from './test-paper.ts';
 import type { SnapshotCounts, SnapshotId, Timestamp } from './snapshots.ts';
+
+/** On paper, beside the service, with a cohort of real users: each proves more than the one before it. */
+export const testKinds = ['tabletop', 'isolated', 'live'] as const;
+export type TestKind = (typeof testKinds)[number];
+
+/** Kinds that this version holds. */
+export const heldKinds = ['tabletop', 'isolated'] as const satisfies readonly TestKind[];
+export type HeldKind = (typeof heldKinds)[number];
+
+/** Kinds that a customer may agree to count for the yearly test: a tabletop never does (DESIGN 5). */
+export const countedKinds = ['isolated', 'live'] as const satisfies readonly TestKind[];
+export type CountedKind = (typeof countedKinds)[number];
+
+export const isHeld = (kind: unknown): kind is HeldKind => (heldKinds as readonly unknown[]).includes(kind);
+
+/** Whether a test of one kind counts where another was agreed: one that proves more does. */
+export const countsFor = (kind: TestKind, agreed: CountedKind): boolean =>
+  testKinds.indexOf(kind) >= testKinds.indexOf(agreed);
 
 export interface ContinuityTestInput {
   customer: string;
-  kind: 'isolated';
+  kind: TestKind;
   /** The schedule leaves it to the receipts whose turn it is; a person who starts a test means it. */
   startedBy: 'schedule' | 'operator';
+  /** Why a person tests inside a blackout. */
+  despiteBlackout?: string;
+  /** Of a tabletop: page whoever is on duty when it begins. */
+  page?: boolean;
+  /** Of a tabletop: how long people have to confirm their steps, ms. */
+  confirmWithinMs?: number;
 }
 
-/** The signed outcome of a continuity test, kept in the vault of the site that held it. */
+export const testOutcomes = ['passed', 'failed', 'aborted', 'superseded'] as const;
+export type TestOutcome = (typeof testOutcomes)[number];
+
+/** The signed outcome of a continuity test, kept in the vaults of both sites. What older builds did not measure is left out. */
 export interface TestReceipt {
   format: 1;
   customer: string;
-  kind: 'isolated';
+  kind: TestKind;
   /** The site that held the test, as survivor of its peer. */
   site: string;
   run: string;
-  outcome: 'passed' | 'failed';
-  snapshot: SnapshotId;
-  point: Timestamp;
+  outcome: TestOutcome;
+  /** Null on paper. */
+  snapshot: SnapshotId | null;
+  point: Timestamp | null;
   startedAt: Timestamp;
   endedAt: Timestamp;
   counts: SnapshotCounts;
@@ -25,6 +55,74 @@ export interface TestReceipt {
   mismatches: number;
   because: string;
   notTested: string[];
+  /** Users who would not be let in until an operator decides: their block list cannot be read. */
+  quarantined?: number;
+  /** Of the users who would come, those without an account here; null where no accounts can be counted. */
+  accounts?: { users: number; without: number } | null;
+  times?: TestTimes;
+  residue?: Residue;
+  paper?: PaperWalk;
+  /** An operator's reason to hold it inside a blackout. */
+  despiteBlackout?: string;
+}
+
+/** What was measured, against what is promised and aimed at. */
+export interface TestTimes {
+  restoreMs: number | null;
+  compareMs: number | null;
+  /** Of the whole failover, by the newest evaluation; null where none could be made. */
+  forecastMs: number | null;
+  rtoMs: number;
+  targetRtoMs: number;
+  /** Of the recovery point when the test began. */
+  pointAgeMs: number | null;
+  rpoMs: number;
+  /** Since this site serves the users of its peer, their old snapshots grow old, and break no promise. */
+  tookOver: boolean;
+}
+
+/** A failover as it was walked on paper. */
+export interface PaperWalk {
+  from: string;
+  to: string;
+  /** Of the plan that was read; null when none could be made. */
+  digest: string | null;
+  epoch: number | null;
+  runbook: string | null;
+  forecastMs: number | null;
+  steps: PaperStep[];
+  /** What would stop it. */
+  blockers: string[];
+  /** What whoever signs would have to accept. */
+  asks: string[];
+  people: HumanStep[];
+  /** Channels that took the page; null when nobody was to be paged. */
+  paged: string[] | null;
+}
+
+export type TestPhase =
+  | 'planning'
+  | 'put-off'
+  | 'beginning'
+  | 'restoring'
+  | 'comparing'
+  | 'on-paper'
+  | 'cleaning'
+  | 'ended';
+
+/** What a run says of itself. */
+export interface TestStatus {
+  customer: string;
+  site: string;
+  run: string;
+  kind: TestKind;
+  phase: TestPhase;
+  startedAt: Timestamp;
+  /** Why it is in this phase; empty when nothing is to be said. */
+  because: string;
+  /** Steps of a tabletop. */
+  people: HumanStep[];
+  outcome: TestOutcome | null;
 }
 
 export type Turn = { turn: true; because: string } | { turn: false; because: string };

@@ -353,6 +353,17 @@ create table if not exists tandem.directory (
   credentials text
 );
 
+-- The continuity test that is held at this site: one a customer. `epoch`: the newest known when it began, a newer one ends it.
+-- `seen_at`: its run lives; when that is old, another test takes its place.
+create table if not exists tandem.continuity_test (
+  customer text primary key,
+  run text not null,
+  kind text not null,
+  epoch bigint not null,
+  began_at timestamptz not null default now(),
+  seen_at timestamptz not null default now()
+);
+
 -- What was found, when it was last asked, of the failover in which this site would survive.
 create table if not exists tandem.readiness (
   customer text primary key,

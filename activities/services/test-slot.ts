@@ -1,0 +1,108 @@
+import type { PoolClient } from 'pg';
+import { setTimeout } from 'node:timers/promises';
+import type { HeldKind } from '../../workflows/model/continuity.ts';
+import { failure } from '../../workflows/model/failures.ts';
+import { readClosing } from './closed.ts';
+import type { OwnSite } from './site.ts';
+import type { HeldTest } from '../types.ts';
+
+/** The place of the one continuity test of a customer at this site, and what a test yields to. */
+
+const LOOK_EVERY_MS = 2000;
+const SEEN_EVERY_MS = 10_000;
+/** Far above what a worker takes to start again. */
+const DEAD_AFTER = '2 minutes';
+
+interface Slot {
+  run: string;
+  kind: string;
+  began_at: Date;
+}
+
+/** The move that holds the customer's slot; null when none does. */
+export async function liveMove(client: Pick<PoolClient, 'query'>, customer: string): Promise<string | null> {
+  const { rows } = await client.query<{ move: string; kind: string; phase: string }>(
+    'select move, kind, phase from tandem.move where customer = $1 and ended_at is null',
+    [customer],
+  );
+  const [held] = rows;
+  return held ? `${held.kind} ${held.move} holds the slot of ${customer}, in phase ${held.phase}` : null;
+}
+
+/** The test that lives here; null when there is none, or its run is seen no more. */
+export async function livingTest(client: Pick<PoolClient, 'query'>, customer: string): Promise<Slot | null> {
+  const { rows } = await client.query<Slot>(
+    `select run, kind, began_at from tandem.continuity_test
+      where customer = $1 and seen_at > now() - interval '${DEAD_AFTER}'`,
+    [customer],
+  );
+  return rows[0] ?? null;
+}
+
+export const runningTest = (customer: string, { run, kind, began_at: began }: Slot): Error =>
+  failure('test-running', `${customer}: ${kind} test ${run} is held here since ${began.toISOString()}`);
+
+/** Takes the place; that of a run which is seen no more is taken over. Repeated, it finds its own. */
+export async function takePlace(site: OwnSite, { customer, run, kind }: HeldTest & { kind: HeldKind }): Promise<void> {
+  await site.database(customer).transaction(async (client) => {
+    const move = await liveMove(client, customer);
+    if (move !== null) throw failure('move-running', `continuity test of ${customer}: ${move}`);
+    const { rowCount } = await client.query(
+      `insert into tandem.continuity_test as t (customer, run, kind, epoch)
+       values ($1, $2, $3, coalesce((select number from tandem.epoch where customer = $1), 0))
+       on conflict (customer) do update
+         set run = excluded.run, kind = excluded.kind, began_at = now(), seen_at = now(),
+             epoch = case when t.run = excluded.run then t.epoch else excluded.epoch end
+         where t.run = excluded.run or t.seen_at <= now() - interval '${DEAD_AFTER}'`,
+      [customer, run, kind],
+    );
+    if (rowCount === 1) return;
+    const holder = await livingTest(client, customer);
+    throw runningTest(customer, holder ?? { run: 'another', kind: 'continuity', began_at: new Date() });
+  });
+}
+
+export async function leavePlace(site: OwnSite, { customer, run }: HeldTest): Promise<void> {
+  await site
+    .database(customer)
+    .query('delete from tandem.continuity_test where customer = $1 and run = $2', [customer, run]);
+}
+
+/** Why a test has to end; null while nothing is in its way. */
+export async function whyYield(client: Pick<PoolClient, 'query'>, { customer, run }: HeldTest): Promise<string | null> {
+  const move = await liveMove(client, customer);
+  if (move !== null) return move;
+  const closing = await readClosing(client, customer);
+  if (closing) return `this site is closed since ${closing.since}: ${closing.because}`;
+  const { rows } = await client.query<{ run: string; began: string; newest: string; site: string }>(
+    `select t.run, t.epoch::text as began, e.number::text as newest, e.site
+       from tandem.continuity_test t join tandem.epoch e on e.customer = t.customer where t.customer = $1`,
+    [customer],
+  );
+  const [slot] = rows;
+  if (slot && slot.run !== run) return `test ${slot.run} has taken its place, because this one was not seen to live`;
+  return slot && slot.newest !== slot.began ? `${slot.site} has claimed epoch ${slot.newest}` : null;
+}
+
+/** Looks every two seconds, and says that the test lives. A database that is away for a while ends nothing. */
+export async function guardTest(site: OwnSite, test: HeldTest, signal: AbortSignal): Promise<{ because: string }> {
+  let seenAt = -Infinity;
+  for (;;) {
+    const because = await site
+      .database(test.customer)
+      .connection(async (client) => {
+        if (performance.now() - seenAt >= SEEN_EVERY_MS) {
+          await client.query('update tandem.continuity_test set seen_at = now() where customer = $1 and run = $2', [
+            test.customer,
+            test.run,
+          ]);
+          seenAt = performance.now();
+        }
+        return whyYield(client, test);
+      })
+      .catch(() => null);
+    signal.throwIfAborted();
+    if (because !== null) return { because };
+    await setTimeout(LOOK_EVERY_MS, undefined, { signal });
+  }
+}

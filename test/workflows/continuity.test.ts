@@ -1,0 +1,80 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { scratchPrefix } from '../../activities/contacts/scratch.ts';
+import { newestPassed } from '../../workflows/model/test-due.ts';
+import { testGround, type TestGround } from '../rig/continuity.ts';
+import { ask } from '../rig/failovers.ts';
+import { CUSTOMER } from '../rig/region.ts';
+
+/** What a continuity test beside the service must not leave, whatever ends it. */
+
+let ground: TestGround;
+beforeAll(async () => {
+  ground = await testGround();
+});
+afterAll(() => ground.close());
+
+describe('a test leaves nothing, and moves no due date,', () => {
+  it.each(['begin-test', 'restore-scratch', 'compare-scratch'] as const)('aborted in %s', async (act) => {
+    const { begin, start, tell, receipts, leftThere, stopAfter } = ground;
+    const before = newestPassed(await receipts());
+    const stop = stopAfter(act);
+    const { handle } = await begin();
+    await expect.poll(stop.reached).toBe(true);
+    await expect(start()).rejects.toThrow(/isolated test .* is held here since/);
+    await expect(tell(handle, { verb: 'abort' })).rejects.toThrow(/says why/);
+    await tell(handle, { verb: 'abort', because: 'the link is needed' });
+    if (act === 'begin-test') stop.letGo(); // It has no end before its own.
+    expect(await handle.result()).toMatchObject({
+      receipt: { outcome: 'aborted', because: 'operator-1 ended it: the link is needed', residue: { left: [] } },
+    });
+    expect(await leftThere()).toEqual([]);
+    expect(newestPassed(await receipts())).toEqual(before);
+  });
+
+  it('superseded by a move that takes the slot; and is refused while one holds it', async () => {
+    const { begin, start, leftThere, stopAfter, region } = ground;
+    const stop = stopAfter('restore-scratch');
+    const { handle } = await begin();
+    await expect.poll(stop.reached).toBe(true);
+    await ask(
+      region,
+      'west',
+      `insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at)
+       values ('m9', '${CUSTOMER}', 'failover', 'failover/contoso', 'declared', '{}', now())`,
+    );
+    const because = 'failover m9 holds the slot of contoso, in phase declared';
+    expect(await handle.result()).toMatchObject({ receipt: { outcome: 'superseded', because, residue: { left: [] } } });
+    expect(await leftThere()).toEqual([]);
+    await expect(start()).rejects.toThrow(because);
+    await ask(region, 'west', `delete from tandem.move where move = 'm9'`);
+  });
+
+  it('cancelled in Temporal UI', async () => {
+    const { begin, leftThere, receipts, stopAfter } = ground;
+    const stop = stopAfter('restore-scratch');
+    const { handle, run } = await begin();
+    await expect.poll(stop.reached).toBe(true);
+    await handle.cancel();
+    await expect(handle.result()).rejects.toThrow();
+    expect((await handle.describe()).status.name).toBe('CANCELLED');
+    expect((await receipts()).find((r) => r.run === run)?.outcome).toBe('aborted');
+    expect(await leftThere()).toEqual([]);
+  });
+});
+
+describe('residue', () => {
+  it('fails the test that leaves it, with what removes it; the next one removes what is surely a test’s own', async () => {
+    const { region, start, leftThere, stopAfter } = ground;
+    const database = `${scratchPrefix({ url: region.urls.west })}${'0'.repeat(16)}`;
+    stopAfter('compare-scratch', async () => {
+      await ask(region, 'west', 'create schema left_behind');
+      await ask(region, 'west', `insert into tandem.claim values ('${CUSTOMER}', 99, 'x', 'vault', true)`);
+      await ask(region, 'west', `create database ${database}`);
+    });
+    const told = `database ${database} is left: .*; schema left_behind is left: .*; tandem.claim has .* only a move`;
+    await expect(start()).rejects.toThrow(new RegExp(told));
+    const removed = [`database ${database}, of a test that died`];
+    expect(await start()).toMatchObject({ receipt: { outcome: 'passed', residue: { left: [], removed } } });
+    expect(await leftThere()).toEqual([]);
+  });
+});
