@@ -28,6 +28,8 @@ const words: Record<Stage, string> = {
   returned: 'Site east comes back with rows that say that it serves: it obeys the newer epoch, and serves nobody',
   salvaged: 'What its users had changed there, and no snapshot has, lies in its vault',
   'peer-again': 'West’s users have a verified copy at east again, of both halves, equal row by row',
+  'failed-back':
+    'Users of east are home again, with what both sites had; nobody differs but those whom the report names',
 };
 
 export function register(program: Command, context: Context): void {

@@ -52,7 +52,7 @@ async function epochOf(database: Database): Promise<number> {
 }
 
 /** Users whom a site may serve by its own database. */
-async function serves(database: Database): Promise<number> {
+export async function serves(database: Database): Promise<number> {
   const [row] = await database.query<{ n: number }>(
     'select count(*)::int as n from tandem.home where tandem.may_serve(username)',
   );

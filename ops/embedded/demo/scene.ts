@@ -26,6 +26,7 @@ export const stages = [
   'returned',
   'salvaged',
   'peer-again',
+  'failed-back',
 ] as const;
 export type Stage = (typeof stages)[number];
 

@@ -6,19 +6,18 @@ import type { ClosedMove, FailoverStatus } from '../../../workflows/model/moves.
 import { readConfiguration } from '../../config/configuration.ts';
 import { settingsFor } from '../../config/settings.ts';
 import { Fault } from '../../fault.ts';
-import { loadPrivateKey } from '../../keys.ts';
-import { failoverStatus, followFailover, startFailover, type FailoverHandle } from '../../moves.ts';
-import { sendVerb, signVerb } from '../../verbs.ts';
+import { startFailover } from '../../moves.ts';
 import { snapshotNow, standbyNow } from '../../snapshots.ts';
 import { connectClient } from '../../temporal.ts';
 import { startTest } from '../../tests.ts';
-import { operatorKeyPath } from '../configuration.ts';
 import { editPeople } from '../people/edit.ts';
 import { requireEnough } from '../people/people.ts';
 import { dismissOne, populate } from '../people/populate.ts';
 import { killSite, status } from '../control.ts';
 import { up } from '../stack.ts';
 import { comeBack } from './back.ts';
+import { comeHome } from './home.ts';
+import { signTwice, until } from './moves.ts';
 import { LOST, SURVIVOR, urlOf, type DemoOptions, type Scene } from './scene.ts';
 import { seenServices, signInAgain } from './users.ts';
 import { compareWitness, makeWitness } from './witness.ts';
@@ -37,9 +36,6 @@ export interface DemoReport {
   reportPath: string;
   temporalUi: string;
 }
-
-/** A failover of the demo's size takes seconds; one that has not ended by then waits for somebody. */
-const FAILOVER_LIMIT_MS = 180_000;
 
 /** Tells the whole story; leaves the stack running for the caller to stop. */
 export async function tellStory(options: DemoOptions): Promise<DemoReport> {
@@ -72,7 +68,7 @@ export async function tellStory(options: DemoOptions): Promise<DemoReport> {
     const lostAt = await loseSite(scene);
     const { closed, mismatches } = await failOver(scene, lostAt);
     await proveOnceMore(scene);
-    const differences = await comeBack(scene, of, snapshot);
+    const differences = (await comeBack(scene, of, snapshot)) + (await comeHome(scene));
     return reportOf(scene, closed, mismatches + differences);
   } finally {
     await Promise.all([...clients.values()].map((c) => c.connection.close()));
@@ -139,10 +135,7 @@ async function failOver(scene: Scene, disruptedAt: string): Promise<{ closed: Cl
   });
   tell('declared', { workflow: handle.workflowId });
   await until(handle, options, (s) => s.phase === 'approving');
-  for (const operator of ['operator-1', 'operator-2']) {
-    const key = await loadPrivateKey(operatorKeyPath(scene.stack.folder, operator));
-    await sendVerb(handle, signVerb(await failoverStatus(handle), { verb: 'approve', operator, key }));
-  }
+  await signTwice(scene, handle);
   tell('approved', { by: 'operator-1, operator-2' });
   const again = hasService(scene) ? signInAgain(scene.settings, customer, SURVIVOR, options.signal) : null;
   // Told where the story has come to; until then nobody hears it.
@@ -165,27 +158,6 @@ async function failOver(scene: Scene, disruptedAt: string): Promise<{ closed: Cl
   const services = seenServices(closed.report);
   if (services.length > 0) tell('services', { services });
   return { closed, mismatches };
-}
-
-/** Follows the run to a point of the story; a run that ends or is held before it is the story's failure. */
-async function until(
-  handle: FailoverHandle,
-  { signal }: DemoOptions,
-  point: (s: FailoverStatus) => boolean,
-): Promise<FailoverStatus> {
-  const deadline = AbortSignal.any([signal, AbortSignal.timeout(FAILOVER_LIMIT_MS)]);
-  const held = (s: FailoverStatus): boolean =>
-    s.steps.some((step) => step.state === 'held') || (s.plan?.blockers.length ?? 0) > 0;
-  const last = await followFailover(handle, () => undefined, {
-    enough: (s) => point(s) || held(s),
-    everyMs: 50,
-    signal: deadline,
-  });
-  if (point(last)) return last;
-  throw new Fault(
-    `failover: ${last.phase}, waits for ${last.waitsFor}`,
-    'Run the demo with --keep and look at Temporal UI.',
-  );
 }
 
 /** A continuity test at the survivor: what it holds of the lost site can be restored once more, from nothing. */

@@ -69,3 +69,18 @@ export async function compareWitness(database: string, ...halves: string[]): Pro
     return mismatches;
   });
 }
+
+/** Users of these halves whose rows differ from the witness's. */
+export async function differingUsers(database: string, ...halves: string[]): Promise<Set<string>> {
+  return connected(database, async (client) => {
+    const names = new Set<string>();
+    for (const [table, { rows }] of Object.entries(tables)) {
+      const live = ofHalves(halves, rows);
+      const witness = `select * from demo_witness.${table}`;
+      const sql = `select username from ((${live} except all ${witness}) union all (${witness} except all ${live})) d`;
+      const { rows: found } = await client.query<{ username: string }>(sql);
+      for (const { username } of found) names.add(username);
+    }
+    return names;
+  });
+}
