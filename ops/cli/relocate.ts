@@ -10,6 +10,7 @@ import { planScreen } from './failover-plan.ts';
 import { registerReports } from './failover-report.ts';
 import { pageOf, registerMoveVerbs, verbOf, watch, type Where } from './move-verbs.ts';
 import { exits, type Context } from './print.ts';
+import { namingOptions, preview, registerReconciled, type Naming } from './reconciled.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
 /** Planned moves: `relocate` to the other site, `failback` home. One workflow, and one set of verbs. */
@@ -18,6 +19,10 @@ interface Wanted extends Where {
   to?: string;
   half?: string;
   rule?: ConflictRule;
+}
+
+interface Previewed extends Wanted, Naming {
+  preview?: boolean;
 }
 
 interface Asked extends Wanted {
@@ -49,15 +54,16 @@ function registerAs(name: Planned, program: Command, context: Context): void {
       new Option('--rule <rule>', 'whose change counts where both sites changed the same').choices(conflictRules),
     );
   };
-  wanted(verb('plan', 'what it would do now; starts nothing, asks no worker')).action((o: Wanted) =>
-    showPlan(context, name, o),
-  );
+  namingOptions(wanted(verb('plan', 'what it would do now; starts nothing, asks no worker')))
+    .option('--preview', 'also whose changes of both sites would be brought together, and how')
+    .action((o: Previewed) => showPlan(context, name, o));
   wanted(verb('start', 'ask for it; nothing is changed before two operators have signed the plan'))
     .requiredOption('--reason <text>', 'why')
     .requiredOption('--requested-by <operator>', 'who asks')
     .action((o: Asked) => start(context, name, o));
   registerMoveVerbs(context, name, verb);
   registerReports(group, context, name);
+  registerReconciled(group, context);
 }
 
 /** Between the sites of the customer, by what was typed. */
@@ -111,7 +117,7 @@ async function start(context: Context, name: Planned, o: Asked): Promise<void> {
 }
 
 /** Made by the code of a real one, here and not by the worker. */
-async function showPlan(context: Context, name: Planned, o: Wanted): Promise<void> {
+async function showPlan(context: Context, name: Planned, o: Previewed): Promise<void> {
   const configuration = await openConfiguration(context);
   const way = direction(configuration, name, o);
   const site = openSite(await siteOf(configuration, way.from).settings());
@@ -122,6 +128,7 @@ async function showPlan(context: Context, name: Planned, o: Wanted): Promise<voi
     const steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
     const shown = { plan, disruptedAt: declaredAt, steps, alarms: [], kind: name as MoveName };
     context.out.answer(plan, ['Nothing was started.', ...planScreen(shown)]);
+    if (o.preview) await preview(context, site, plan, o);
     if (plan.blockers.length > 0) process.exitCode = exits.failed;
     else
       context.out.next(
