@@ -1,3 +1,4 @@
+import type { PoolClient } from 'pg';
 import { noCounts } from '../vault/record.ts';
 import { kinds } from '../vault/record-rows.ts';
 import type { SnapshotIndex } from '../vault/snapshot-index.ts';
@@ -19,6 +20,8 @@ export interface DifferencesRequest {
   keys: Keyring;
   /** Only users whose home is one of these sites. */
   halves: readonly string[];
+  /** Only what a snapshot of this site brought is known to be as it stands in this one. */
+  from?: string;
   /** Only these of them. */
   filter?: (username: string) => boolean;
   /** Hears of each user with one of these homes whom the snapshot does not have. */
@@ -55,13 +58,16 @@ const LIMIT_MS = 600_000;
 /** His ACL was judged by the rules of today, and no quarantine is about another record of his. */
 const JUDGED = `(l.judged = ${ACL_RULES} or coalesce(d.items, 0) = 0) and (q.username is null or q.record_id = l.record_id)`;
 
+const brought = (client: Pick<PoolClient, 'escapeLiteral'>, from: string | undefined): string =>
+  from === undefined ? '' : ` and l.served_by = ${client.escapeLiteral(from)}`;
+
 /**
  * Finds the users who may differ from a snapshot without reading a row of the others: where the ledger names the very
  * record that the snapshot holds, and the rows still have the digest that was entered with it, they are equal. One whose
  * ACL is yet to be judged is not: he might be let in with it.
  */
 export async function findDifferences(request: DifferencesRequest): Promise<Differences> {
-  const { database, keys, halves, filter, signal } = request;
+  const { database, keys, halves, from, filter, signal } = request;
   const equal = noCounts();
   let [inHalf, withoutRecord, unrecorded, quarantined] = [0, 0, 0, 0];
   const loading = request.index();
@@ -79,7 +85,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
     const counts = rowQueries.map(({ kind }) => `d.${kind}`);
     const digests = await digestsHere(client, keys);
     const none = `'\\x${emptyDigest(digests).toString('hex')}'::bytea`;
-    const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none}) and ${JUDGED} then l.record_id end, d.username is not null,
+    const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none})${brought(client, from)} and ${JUDGED} then l.record_id end, d.username is not null,
           q.username is not null and q.release is null, ${counts.join(', ')}
         from tandem.home h left join tandem.ledger l on l.username = h.username
         left join tandem.quarantine q on q.username = h.username

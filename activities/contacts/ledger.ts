@@ -79,11 +79,15 @@ export async function moveLedger(database: Database, change: LedgerChange): Prom
     );
     // What was mended is the snapshot's own now.
     await client.query('delete from tandem.mended m using entry e where m.username = e.username');
-    // Only those that still are this site's: another may have been given the user, and its rows, since.
-    await client.query('delete from tandem.ledger where username = any($1) and served_by = $2', [
-      gone.map(({ username }) => username),
-      site,
-    ]);
+    // Only those that still are this site's: another may have been given the user, and its rows, since. Of users who were moved
+    // the entry goes on to explain the rows that stand here, until a copy comes from wherever they are served.
+    const left = [gone.map(({ username }) => username), site];
+    await client.query(
+      `update tandem.ledger l set served_by = '-' where username = any($1) and served_by = $2
+         and exists (select from tandem.home h where h.username = l.username)`,
+      left,
+    );
+    await client.query('delete from tandem.ledger where username = any($1) and served_by = $2', left);
   });
 }
 

@@ -83,7 +83,8 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   // Users may be waiting for it, served nowhere: what the ledger tells comes first, and every row is compared after it.
   const byLedger = await differencesByLedger({ ...by, snapshot });
   if (byLedger) await apply(byLedger, late, false);
-  await apply(await findDifferences({ ...by, keys }), counts, true);
+  // Who came here from elsewhere is looked at once: from now on the ledger has him from there.
+  await apply(await findDifferences({ ...by, keys, from: snapshot.site }), counts, true);
   for (const done of ['written', 'conflicts', 'removed'] as const) counts[done] += late[done];
   return counts;
 }

@@ -126,6 +126,9 @@ describe('a site that came back', () => {
     expect(await apply('east', taken)).toMatchObject({ users: 21, held: 0, conflicts: 2 });
     expect(await differing()).toEqual([0, 0]);
     expect(await applied()).toMatchObject({ seq: taken.seq, manifest: taken.manifest });
+    expect(await world.sql('east', 'select served_by, count(*)::int as users from tandem.ledger group by 1')).toEqual([
+      { served_by: 'west', users: 21 },
+    ]);
     expect(await world.sql('east', 'select username from tandem.conflict order by 1')).toEqual([
       { username: 'new-at-east' },
       { username: (await usersOf('east')).find((name) => name !== 'new-at-east') },
@@ -149,5 +152,24 @@ describe('a site that came back', () => {
     const customer = { id: CUSTOMER, peer: 'west' } as CustomerSettings;
     expect(await followPeer(world.databases.east, customer, stale)).toEqual([]);
     expect(await world.sql('east', 'select from tandem.home where tandem.may_serve(username)')).toHaveLength(11);
+  });
+
+  it('is copied by the survivor in its turn, without a conflict, also after that took a snapshot without its users', async () => {
+    await world.sql('west', "update tandem.serving set site = 'east', epoch = 3 where half = 'east'");
+    await world.sql('west', "update tandem.serving set epoch = 3 where half = 'west'");
+    await world.sql('west', "update tandem.salvage set manifest = 'm'");
+    expect(await world.take('west')).toMatchObject({ counts: { users: 10 } });
+    const changed = (await usersOf('east')).at(-1);
+    await contact('east', changed ?? '', 'home-again@example');
+    const home = await world.take('east');
+    await world.pull('west');
+    expect(await apply('west', home)).toMatchObject({ users: 11, written: 1, conflicts: 0, held: 0 });
+    expect(await differences(world, 'west', 'east', await copyRows(world, 'east', 'east'))).toBe(0);
+    expect(
+      await world.sql('west', 'select served_by, count(*)::int as users from tandem.ledger group by 1 order by 1'),
+    ).toEqual([
+      { served_by: 'east', users: 11 },
+      { served_by: 'west', users: 10 },
+    ]);
   });
 });

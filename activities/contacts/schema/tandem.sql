@@ -132,6 +132,7 @@ create table if not exists tandem.drained (
 -- Which snapshot a user's rows here come from. Written in the transaction that writes the rows.
 create table if not exists tandem.ledger (
   username text primary key,
+  -- '-': this site has served him, and the rows here are those of then; nobody's snapshot brought them.
   served_by text not null,
   gen bigint not null,
   seq bigint not null,
