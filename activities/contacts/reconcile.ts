@@ -187,3 +187,12 @@ async function note(
     ],
   );
 }
+
+/** Forgets what differed, after so long. That a user was brought together stays: else he would be once more. */
+export async function forgetDifferences(database: Database, ms: number): Promise<void> {
+  await database.query(
+    `update tandem.reconciled set document = jsonb_build_object('written', document -> 'written', 'touched', '[]'::jsonb, 'differences', '[]'::jsonb)
+      where at < now() - make_interval(secs => $1) and document -> 'differences' <> '[]'::jsonb`,
+    [ms / 1000],
+  );
+}

@@ -3,8 +3,10 @@ import { openBulk } from '../contacts/bulk.ts';
 import type { Running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { RetentionActivities } from '../types.ts';
+import { forgetDifferences } from '../contacts/reconcile.ts';
 import { Cleaner } from './cleaner.ts';
 import { deleteExpired } from './delete-expired.ts';
+import { KEEP_MS } from './generation.ts';
 import { S3Vault } from './s3.ts';
 
 /** The only users of the credentials that delete. */
@@ -20,6 +22,7 @@ export function createRetentionActivities(settings: SiteSettings, running: () =>
       const access = settings.peerVaults.get(peer);
       const theirs = access ? new S3Vault(access) : null;
       try {
+        if (mode === 'delete') await forgetDifferences(bulk.database(customer), KEEP_MS);
         return await deleteExpired({
           mode,
           cleaner,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Client } from 'pg';
+import { forgetDifferences } from '../../activities/contacts/reconcile.ts';
 import {
   previewReconciliation,
   readReconciled,
@@ -7,6 +8,7 @@ import {
   salvageContacts,
 } from '../../activities/services/reconcile.ts';
 import { findReconciliation } from '../../activities/services/reconciliation.ts';
+import { KEEP_MS } from '../../activities/vault/generation.ts';
 import { packKey } from '../../activities/vault/pack-reader.ts';
 import { readSalvage, salvagePlace } from '../../activities/vault/salvage.ts';
 import { takeSnapshot } from '../../activities/vault/snapshot.ts';
@@ -22,16 +24,19 @@ let here: Returned;
 const jid = (who: string): string => `${who}@${DOMAIN}`;
 const before = [
   contact('e1', jid('w1')),
+  contact('e1', jid('e3')),
+  contact('e3', jid('e1')),
   contact('e1', 'old@x.example'),
   contact('e1', 'gone@x.example'),
   contact('e2', 'both@x.example', 'B', 'Bo'),
   denial('e2', 'past@x.example', 1),
 ].join('');
-/** e1 gained one and removed one, e2 renamed one and denied another. w2 is asked for by e3, who gets no answer at east. */
+/** e1 gained two, removed one and let go of e3; e2 renamed one and denied another. Neither w2 nor e3 say the same. */
 const unsent = [
   contact('e1', 'unsent@x.example'),
   contact('e1', jid('w2')),
   "delete from rosterusers where username = 'e1' and jid = 'gone@x.example';",
+  `update rosterusers set subscription = 'N' where username = 'e1' and jid = '${jid('e3')}';`,
   "update rosterusers set nick = 'Bob' where username = 'e2';",
   denial('e2', 'new@x.example', 2),
 ].join('');
@@ -81,9 +86,9 @@ describe('what the destination alone has', () => {
       salvage: { epoch: 1 },
       base: { from: 'own-vault', snapshot: { site: 'east', seq: 1 } },
     });
-    expect(await find()).toMatchObject({ why: null, notes: [], counts: { users: 3, contacts: 5 } });
+    expect(await find()).toMatchObject({ why: null, notes: [], counts: { users: 3, contacts: 7 } });
     const { facts } = await salvageContacts(here.west, here.step('salvage-contacts', reconcile), work);
-    expect(facts).toMatchObject({ users: 3, contacts: 5, suspect: false, baseUsers: 3 });
+    expect(facts).toMatchObject({ users: 3, contacts: 7, suspect: false, baseUsers: 3 });
     await here.world.eastDb.query('update tandem.salvage set released_at = now()');
     expect(await find()).toMatchObject({ reconcile: null, why: null });
   });
@@ -125,7 +130,7 @@ describe('a reconciliation', () => {
         here.world.westDb.query("select from pg_locks where not granted and relation = 'rosterusers'::regclass");
       await expect.poll(waiting).not.toHaveLength(0);
       await user.query('commit');
-      expect((await running).facts).toMatchObject({ users: 2, written: 2, denyKept: 1, already: 0, pairsMended: 1 });
+      expect((await running).facts).toMatchObject({ users: 2, written: 2, denyKept: 1, already: 0, pairsMended: 2 });
     } finally {
       await user.end();
     }
@@ -137,6 +142,7 @@ describe('a reconciliation', () => {
         'meanwhile@x.example  B',
         'old@x.example  B',
         'unsent@x.example  B',
+        `${jid('e3')}  N`,
         `${jid('w1')}  B`,
         `${jid('w2')}  N`,
       ].toSorted(),
@@ -171,18 +177,25 @@ describe('a reconciliation', () => {
     const first = await reconcileContacts(west, here.step('reconcile-contacts', reconcile), work);
     expect(await reconcileContacts(west, here.step('reconcile-contacts', reconcile), work)).toEqual(first);
     const taken = await takeSnapshot({ ...snap, signingKey, read: 'changes', maxAgeMs: 60_000 });
-    const record = await (await openSnapshot({ ...snap, id: taken })).record('e1');
-    expect(record?.rows.contacts.map(([who, , state]) => `${who} ${state}`)).toEqual(
-      expect.arrayContaining(['unsent@x.example B', `${jid('w2')} N`]),
-    );
+    const opened = await openSnapshot({ ...snap, id: taken });
+    // Nothing else of e3 has changed since the snapshot before.
+    const copied = async (who: string) =>
+      (await opened.record(who))?.rows.contacts.map(([other, , state]) => `${other} ${state}`);
+    expect(await copied('e3')).toEqual([`${jid('e1')} N`]);
+    expect(await copied('e1')).toEqual(expect.arrayContaining(['unsent@x.example B', `${jid('w2')} N`]));
+    const told = await readReconciled(west, CUSTOMER, { username: 'e1' });
+    await world.westDb.query("update tandem.reconciled set at = now() - interval '36 days' where username = 'e1'");
+    await forgetDifferences(world.westDb, KEEP_MS);
     await world.westDb.query("delete from rosterusers where jid = 'unsent@x.example'");
     const stands = await everything();
     const again = await reconcileContacts(west, here.step('reconcile-contacts', reconcile, 1), work);
     expect(again.facts).toMatchObject({ users: 2, written: 0, already: 2, pairsMended: 0 });
     expect(await everything()).toEqual(stands);
-    const [e1] = await readReconciled(west, CUSTOMER, { username: 'e1' });
-    expect(e1).toMatchObject({ move: here.move, written: true });
-    expect(e1?.differences).toContainEqual({
+    expect(told).toMatchObject([{ move: here.move, written: true }]);
+    expect((await readReconciled(west, CUSTOMER, { move: here.move })).map((u) => u.differences.length)).toEqual([
+      0, 2,
+    ]);
+    expect(told[0]?.differences).toContainEqual({
       kind: 'contact',
       key: ['unsent@x.example'],
       won: 'salvage',
