@@ -68,16 +68,16 @@ export class SiteGuard {
     const freed = (await endForgottenDrains(this.database, id)).map(
       (half) => `${id}: serves ${half} again: the move that drained it has ended without handing it over`,
     );
-    const lines = [...freed, ...(await this.takeOver(seen)), ...(await this.open(signal))];
+    const lines = [...freed, ...(await this.takeOver(seen, signal)), ...(await this.open(signal))];
     if (lines.length > 0) await this.tellService(signal);
     return lines;
   }
 
-  private async takeOver({ peer: { rows, epoch } }: Seen): Promise<string[]> {
+  private async takeOver({ peer: { rows, epoch } }: Seen, signal: AbortSignal | undefined): Promise<string[]> {
     if (!rows || !epoch) return [];
     const { id } = this.customer;
     const told = { epoch, halves: rows };
-    const taken = await takeHandedOver(this.database, this.customer, told);
+    const taken = await takeHandedOver(this.database, this.customer, told, signal);
     const gone = await followPeer(this.database, this.customer, told);
     return [
       ...taken.map((half) => `${id}: takes ${half} over, which its peer has given to it under epoch ${epoch.number}`),

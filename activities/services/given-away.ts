@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { failureText } from '../../workflows/model/failures.ts';
 import type { RecoverySource } from '../../workflows/model/plan.ts';
-import type { SnapshotId, SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import type { SnapshotId, SnapshotSummary, Timestamp } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -20,13 +20,17 @@ export interface GivenAway {
 const VAULT_MS = 10_000;
 
 /** In the transaction that hands the half over: by the snapshot for which the ledger's entries of this site's users stand. */
-export async function noteGivenAway(client: PoolClient, customer: string, half: string, epoch: number): Promise<void> {
+export async function noteGivenAway(
+  client: PoolClient,
+  { customer, half, epoch, copiedAt }: { customer: string; half: string; epoch: number; copiedAt: Timestamp | null },
+): Promise<void> {
   await client.query(
-    `insert into tandem.given_away (customer, half, epoch, gen, seq, manifest)
-     select customer, $2, $3, gen, seq, manifest from tandem.taken where customer = $1
-     on conflict (customer, half) do update set epoch = excluded.epoch, gen = excluded.gen, seq = excluded.seq,
-       manifest = excluded.manifest, at = now()`,
-    [customer, half, epoch],
+    `insert into tandem.handed (customer, half, epoch, copied_at, gen, seq, manifest)
+     select $1, $2, $3, $4, t.gen, t.seq, t.manifest
+       from (select) one left join tandem.taken t on t.customer = $1
+     on conflict (customer, half) do update set epoch = excluded.epoch, copied_at = excluded.copied_at,
+       gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, at = now()`,
+    [customer, half, epoch, copiedAt],
   );
 }
 
@@ -38,10 +42,10 @@ export async function givenAway(
 ): Promise<GivenAway | null> {
   const [row] = await database.query<{ epoch: string; gen: string; seq: string; manifest: string; own: string }>(
     `select g.epoch::text, g.gen::text, g.seq::text, g.manifest, i.site as own
-       from tandem.given_away g
+       from tandem.handed g
        join tandem.identity i on i.customer = g.customer
        join tandem.serving s on s.customer = g.customer and s.half = g.half and s.site = $3
-      where g.customer = $1 and g.half = $2`,
+      where g.customer = $1 and g.half = $2 and g.manifest is not null`,
     [id, half, peer],
   );
   if (!row) return null;

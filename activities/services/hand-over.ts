@@ -11,7 +11,7 @@ import { noteEffect, readEffect } from './effects.ts';
 import { noteGivenAway } from './given-away.ts';
 import { nudgeSnapshot } from './nudge.ts';
 import { requireServed } from './obeyed.ts';
-import { appliedAtPeer, followAtPeer, handOverAtPeer, releaseAtPeer, rightAtPeer } from './peer-functions.ts';
+import { appliedAtPeer, followAtPeer, handOverCopied, releaseAtPeer, rightAtPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
@@ -37,11 +37,12 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
   // Before anything is let go of: it is there, and under this epoch.
   const claim = await database.connection((client) => plannedClaim(client, id, epoch));
   if (!given && claim) await followAtPeer(customer, claim, signal);
-  const copiedAt = given ? null : await appliedAtPeer(customer, site.settings.site, signal);
-  const result = await letGo(site, input, half, copiedAt);
+  const found = given ? null : await appliedAtPeer(customer, site.settings.site, signal);
+  const result = await letGo(site, input, half, found);
+  const copiedAt = await database.connection((client) => readHanded(client, input, half));
   await untilTold(input, signal, async () => {
     if (claim) await followAtPeer(customer, claim, signal);
-    await handOverAtPeer(customer, half, epoch, { signal });
+    await handOverCopied(customer, half, epoch, copiedAt, signal);
   });
   const right = await rightAtPeer(customer, half, { signal });
   if (right?.site === to && right.epoch === epoch.number && !right.open)
@@ -121,7 +122,7 @@ async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: 
       'update tandem.serving set site = $3, epoch = $4, at = now() where customer = $1 and half = $2',
       [id, half, to, epoch.number],
     );
-    await noteGivenAway(client, id, half, epoch.number);
+    await noteGivenAway(client, { customer: id, half, epoch: epoch.number, copiedAt });
     // The last of what was changed here is applied at the destination: nothing is left to be salvaged.
     await client.query(
       'delete from tandem.salvage where customer = $1 and half = $2 and epoch = $3 and manifest is null',
@@ -133,6 +134,22 @@ async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: 
       facts: { ...facts, drainedMs, servedAt: new Date().toISOString() },
     });
   });
+}
+
+/** What the destination held when this site let go of the half. */
+async function readHanded(
+  client: Pick<PoolClient, 'query'>,
+  { key: { customer, epoch } }: PlannedStep,
+  half: string,
+): Promise<string> {
+  const { rows } = await client.query<{ at: Date }>(
+    'select copied_at as at from tandem.handed where customer = $1 and half = $2 and epoch = $3',
+    [customer, half, epoch.number],
+  );
+  const [row] = rows;
+  if (!row)
+    throw failure('database-wrong', `${customer}: nothing was handed over of ${half} under epoch ${epoch.number}`);
+  return row.at.toISOString();
 }
 
 /** It goes with the right, or stays when the transaction fails. */

@@ -3,21 +3,33 @@ import { handedOver, type PeerHalf } from '../../workflows/model/opening.ts';
 import type { Database } from '../contacts/database.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { lockRights } from './closed.ts';
+import { handedByPeer } from './peer-functions.ts';
 
 /**
  * Takes the right to serve what the peer has given to this site: by the peer's own database, which let go of it there before,
  * under the epoch that both hold. A move hands over by itself (`tandem.hand_over`); this is for a site that could not be told
- * then. Answers the halves that are newly its own. Safe to repeat.
+ * then. What a planned move handed over it takes once it holds what was copied for that, which a site that was put back to a
+ * backup does not. Answers the halves that are newly its own. Safe to repeat.
  */
 export async function takeHandedOver(
   database: Database,
-  { id, peer }: CustomerSettings,
+  customer: CustomerSettings,
   told: { epoch: Epoch; halves: readonly PeerHalf[] },
+  signal?: AbortSignal,
 ): Promise<string[]> {
+  const { id, peer } = customer;
   if (told.epoch.site !== peer || told.halves.every((row) => row.site === peer)) return [];
+  const offered = await database.transaction(async (client) => handedOver(await lockRights(client, id), peer, told));
+  if (offered.length === 0) return [];
+  const needs = await neededFor(customer, told.epoch, signal);
   return database.transaction(async (client) => {
     const own = await lockRights(client, id);
-    const given = handedOver(own, peer, told);
+    const { rows } = await client.query<{ point: Date | null }>(
+      'select point from tandem.applied where customer = $1 and site = $2',
+      [id, peer],
+    );
+    const holds = rows[0]?.point?.getTime() ?? -Infinity;
+    const given = handedOver(own, peer, told).filter((half) => holds >= (needs.get(half) ?? -Infinity));
     for (const half of given)
       await client.query(
         `insert into tandem.serving as s (customer, half, site, epoch) values ($1, $2, $3, $4)
@@ -32,4 +44,16 @@ export async function takeHandedOver(
       );
     return given;
   });
+}
+
+/** By half, the point in ms of what must be applied here; nothing of one that no planned move has handed over. */
+async function neededFor(
+  customer: CustomerSettings,
+  { number }: Epoch,
+  signal: AbortSignal | undefined,
+): Promise<ReadonlyMap<string, number>> {
+  const handed = await handedByPeer(customer, signal);
+  return new Map(
+    handed.filter(({ epoch }) => epoch === number).map(({ half, copiedAt }) => [half, copiedAt.getTime()]),
+  );
 }

@@ -63,6 +63,45 @@ export async function handOverAtPeer(
   requireOutcome(customer, answer, 'open', epoch);
 }
 
+/**
+ * The same in a planned move, for a peer that holds the snapshot of this site of `copiedAt`, or a newer one; `destination-behind`
+ * when it does not, for it was put back to a backup meanwhile.
+ */
+export async function handOverCopied(
+  customer: CustomerSettings,
+  half: string,
+  epoch: Epoch,
+  copiedAt: string,
+  signal?: AbortSignal,
+): Promise<void> {
+  const sql = 'select outcome, newest::text from tandem.hand_over($1, $2, $3, $4, $5, $6)';
+  const values = [customer.id, half, epoch.number, epoch.site, epoch.move, copiedAt];
+  const [answer] = await ask<{ outcome: string; newest: string }>(customer, sql, values, { signal, silent: planned });
+  if (answer?.outcome === 'behind')
+    throw failure(
+      'destination-behind',
+      `${customer.peer}: its database does not hold the snapshot of ${epoch.site} of ${copiedAt}, nor a newer one; ${half} is its own already`,
+    );
+  requireOutcome(customer, answer, 'open', epoch);
+}
+
+/**
+ * Halves that the peer has handed over, and the recovery point of what whoever takes them must hold. None of a peer of an older
+ * version, which hands nothing over in a planned move.
+ */
+export async function handedByPeer(
+  customer: CustomerSettings,
+  signal?: AbortSignal,
+): Promise<{ half: string; epoch: number; copiedAt: Date }[]> {
+  const call = { signal, silent: planned };
+  const version = `select to_regprocedure('tandem.observe_handed()') is not null as tells`;
+  const [peer] = await ask<{ tells: boolean }>(customer, version, [], call);
+  if (peer?.tells !== true) return [];
+  const sql = 'select half, epoch::text, copied_at as at from tandem.observe_handed() where customer = $1';
+  const rows = await ask<{ half: string; epoch: string; at: Date }>(customer, sql, [customer.id], call);
+  return rows.map(({ half, epoch, at }) => ({ half, epoch: Number(epoch), copiedAt: at }));
+}
+
 /** Has the peer follow a claim of a planned move: it goes on serving what that leaves to it. */
 export async function followAtPeer(customer: CustomerSettings, claim: Claim, signal?: AbortSignal): Promise<void> {
   const sql = 'select outcome, newest::text from tandem.follow($1, $2, $3, $4, $5, $6)';

@@ -190,17 +190,41 @@ describe('serve-users of a planned move', () => {
     expect(await servedAt(world, 'west')).toEqual(WEST);
   });
 
-  it('is brought to its end by the destination itself, when it could not be told', async () => {
-    await atEast('revoke execute on function tandem.hand_over(text, text, bigint, text, text) from tandem_peer');
+  const tellAgain = 'grant execute on all functions in schema tandem to tandem_peer';
+  const eastTakes = async (): Promise<string[]> => {
+    const customer = eastSite(world).customer(CUSTOMER);
+    const told = await askPeerRights(customer, world.eastDb);
+    if (told.state !== 'says') throw new Error(told.because);
+    return takeHandedOver(world.eastDb, customer, told);
+  };
+  /** West has let go, and is then kept from telling. */
+  const halfWay = async (): Promise<void> => {
+    await atEast(
+      `revoke execute on function tandem.hand_over(text, text, bigint, text, text, timestamptz) from tandem_peer`,
+    );
     expect(await kindOf(serve())).toBe('database-refused');
     expect([await servedAt(world, 'west'), await servedAt(world, 'east')]).toEqual([[], EAST]);
     expect(await checkEffect(world.west, plannedStep('serve-users', move), never)).toMatchObject({ seen: false });
-    const { settings } = eastSite(world);
-    const customer = settings.customers.get(CUSTOMER) ?? world.customer;
-    const told = await askPeerRights(customer, world.eastDb);
-    if (told.state !== 'says') throw new Error(told.because);
-    expect(await takeHandedOver(world.eastDb, customer, told)).toEqual(['west']);
+  };
+
+  it('is brought to its end by the destination itself, when it could not be told', async () => {
+    await halfWay();
+    expect(await eastTakes()).toEqual(['west']);
+    expect(await eastTakes()).toEqual([]);
     expect([await servedAt(world, 'west'), await servedAt(world, 'east')]).toEqual([[], [...EAST, ...WEST]]);
     expect(await servedTwice(world)).toEqual([]);
+  });
+
+  it('gives nobody to a destination that was put back to an older copy meanwhile, by either way, until it holds it again', async () => {
+    await halfWay();
+    const older = "update tandem.applied set point = point - interval '1 hour'";
+    await atEast(older);
+    await atEast(tellAgain);
+    expect(await kindOf(serve(1))).toBe('destination-behind');
+    expect(await eastTakes()).toEqual([]);
+    expect([await servedAt(world, 'west'), await servedAt(world, 'east')]).toEqual([[], EAST]);
+    await copyNow(world);
+    expect((await serve(1)).facts).toMatchObject({ users: 2 });
+    expect(await servedAt(world, 'east')).toEqual([...EAST, ...WEST]);
   });
 });

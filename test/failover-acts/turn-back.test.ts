@@ -81,7 +81,7 @@ describe('open-site never', () => {
         `select grantee as who from information_schema.routine_privileges
           where routine_schema = 'tandem' and routine_name = 'hand_over' order by 1`,
       );
-      expect(rights.map(({ who }) => who)).toEqual(['tandem', 'tandem_peer']);
+      expect([...new Set(rights.map(({ who }) => who))]).toEqual(['tandem', 'tandem_peer']);
       await expect(sql(other.peerUrl, "select tandem.hand_over('contoso', 'east', 9, 'west', 'm')")).rejects.toThrow();
     } finally {
       await other.drop();

@@ -1,6 +1,12 @@
-import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { drainSessions } from '../../activities/services/drain.ts';
+import { advanceEpoch } from '../../activities/services/epoch.ts';
+import type { PlannedStep } from '../../activities/services/planned.ts';
+import { serveUsers } from '../../activities/services/serve.ts';
+import { openSite } from '../../activities/services/site.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
+import type { Act } from '../../workflows/model/acts.ts';
+import { plannedStep } from '../failover-acts/planned-world.ts';
 import { makeWorld, type World } from '../failover-acts/world.ts';
 import { DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 import { never } from '../traffic/ends.ts';
@@ -39,7 +45,7 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
       vault: world.vaults.east,
       peerVaults: new Map([['west', world.vaults.westReader]]),
       peerTemporals: new Map(),
-      signingKey: generateKeyPairSync('ed25519').privateKey,
+      signingKey: world.keys.east,
       services: new Map([['east', { clients, api: null, outsideCheck: null, management: service.api('east') }]]),
       customers: new Map([['acme', acme]]),
     };
@@ -62,5 +68,52 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
     await looping.after(2);
     const news = await looping.watchers.differing('acme', {}, 1000, never);
     expect(news.find(({ about }) => about === 'closed')?.text).toMatch(/Its service ended the sessions by 20/);
+  });
+
+  /** One act of a planned move of east's own half to west. */
+  function step(act: Act): PlannedStep {
+    const planned = { half: 'east', keeps: ['west'], reconcile: null };
+    const { key, plan } = plannedStep(act, 'home', { epoch: 3, planned });
+    const decisions = { ...plan.decisions, from: 'east', to: 'west' };
+    const epoch = { ...key.epoch, site: 'east' };
+    return { key: { ...key, customer: 'acme', epoch }, act, plan: { ...plan, decisions } };
+  }
+
+  it('or a half that is handed over: its sessions end, nothing is lost in silence, and its users are led on', async () => {
+    await looping?.stop();
+    looping = null;
+    for (const site of ['east', 'west'] as const)
+      await service.at(
+        site,
+        `update tandem.epoch set number = 2, site = 'west', move = 'm'; update tandem.serving set site = half, epoch = 2;
+         insert into tandem.move (move, customer, kind, workflow_id, phase, input, started_at)
+           values ('home', 'acme', 'failover', 'w', 'moving', '{}', now())`,
+      );
+    const here = openSite(east());
+    try {
+      expect((await advanceEpoch(here, step('advance-epoch'))).facts).toMatchObject({ keptOpen: 1, followed: true });
+      const [anna, wendy] = [await service.signIn('anna', 'east'), await service.signIn('wendy', 'west')];
+      const [annas, wendys] = [`anna@${DOMAIN}`, `wendy@${DOMAIN}`];
+      wendy.say(annas, 'under the new number');
+      await expect.poll(() => anna.heard).toContain(`${wendys}: under the new number`);
+      expect((await drainSessions(here, step('drain-sessions'))).summary).toContain('its service says so');
+      await expect.poll(() => anna.ended, { timeout: 5000 }).not.toBeNull();
+      await expect(service.signIn('anna', 'east')).rejects.toThrow('system-shutdown');
+      wendy.say(annas, 'amid');
+      await expect.poll(() => wendy.heard, { timeout: 3000 }).toContain('error: amid');
+      await service.at(
+        'west',
+        `insert into tandem.applied (customer, site, gen, seq, manifest, point) values ('acme', 'east', 1, 1, 'm', clock_timestamp())`,
+      );
+      expect((await serveUsers(here, step('serve-users'))).summary).toContain('west serves the 1 users of east');
+      await expect
+        .poll(() => service.signIn('anna', 'east').then(({ at }) => at, String), { timeout: 6000 })
+        .toBe('127.0.0.3');
+      wendy.say(annas, 'welcome');
+      await expect.poll(() => service.sessions()[0]?.heard, { timeout: 3000 }).toContain(`${wendys}: welcome`);
+      expect([wendy.ended, anna.ended]).toEqual([null, 'system-shutdown']);
+    } finally {
+      await here.close();
+    }
   });
 });

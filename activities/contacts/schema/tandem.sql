@@ -129,6 +129,22 @@ create table if not exists tandem.drained (
   primary key (customer, half)
 );
 
+-- Halves that this site has handed over: `copied_at` is the recovery point of the snapshot that the destination held then. Whoever
+-- takes the half holds that one, or a newer one: a destination that was put back to a backup does not, until it was applied again.
+create table if not exists tandem.handed (
+  customer text not null,
+  half text not null,
+  epoch bigint not null,
+  copied_at timestamptz not null,
+  -- This site's own last snapshot, in which they are as they were then: until the peer has covered one of its own, the newest that
+  -- anybody has of them.
+  gen bigint,
+  seq bigint,
+  manifest text,
+  at timestamptz not null default now(),
+  primary key (customer, half)
+);
+
 -- Which snapshot a user's rows here come from. Written in the transaction that writes the rows.
 create table if not exists tandem.ledger (
   username text primary key,
@@ -184,19 +200,6 @@ create trigger doubt_copies after insert or update or delete on tandem.serving
 
 -- Under which epoch its site served whom the snapshot holds; null when an older version applied it.
 alter table tandem.applied add column if not exists epoch bigint;
-
--- Halves that this site has handed over as planned, and its own last snapshot, in which they are as they were then. Until the peer has
--- covered one of its own, that is the newest that anybody has of them.
-create table if not exists tandem.given_away (
-  customer text not null,
-  half text not null,
-  epoch bigint not null,
-  gen bigint not null,
-  seq bigint not null,
-  manifest text not null,
-  at timestamptz not null default now(),
-  primary key (customer, half)
-);
 
 -- Local versions that stood in the way of a snapshot's, sealed as records: nothing is dropped in silence.
 create table if not exists tandem.conflict (
@@ -545,6 +548,12 @@ returns setof record language sql stable security definer set search_path = pg_c
   select a.customer, a.site, a.gen, a.seq, a.manifest, a.point from tandem.identity i join tandem.applied a on a.customer = i.customer
 $$;
 
+-- What this site has handed over, and what whoever takes it must hold.
+create or replace function tandem.observe_handed(out customer text, out half text, out epoch bigint, out copied_at timestamptz)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select h.customer, h.half, h.epoch, h.copied_at from tandem.identity i join tandem.handed h on h.customer = i.customer
+$$;
+
 -- What was changed here and nowhere else: `manifest` null while it is to be salvaged yet.
 create or replace function tandem.observe_salvage(out customer text, out half text, out epoch bigint, out manifest text, out released boolean)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
@@ -656,6 +665,19 @@ returns bigint language sql security definer set search_path = pg_catalog as $$
   select count(*) from released
 $$;
 
+-- The same in a planned move: `behind` while this site does not hold a snapshot of the claimant of this point, or a newer one.
+create or replace function tandem.hand_over(for_customer text, for_half text, epoch_number bigint, claiming_site text, claiming_move text, copied_at timestamptz)
+returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  if not exists (select from tandem.applied a where a.customer = for_customer and a.site = claiming_site and a.point >= copied_at) then
+    return query select 'behind', (select e.number from tandem.epoch e where e.customer = for_customer);
+  else
+    return query select * from tandem.hand_over(for_customer, for_half, epoch_number, claiming_site, claiming_move);
+  end if;
+end $$;
+
+revoke all on function tandem.hand_over(text, text, bigint, text, text, timestamptz) from public;
+revoke all on function tandem.observe_handed() from public;
 revoke all on function tandem.take_along(text, bigint, bigint, text, bigint, text[]) from public;
 revoke all on function tandem.follow(text, bigint, text, text, bigint, text[]) from public;
 revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
@@ -677,6 +699,8 @@ do $$ begin
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.follow(text, bigint, text, text, bigint, text[]) to tandem_peer;
     grant execute on function tandem.hand_over(text, text, bigint, text, text) to tandem_peer;
+    grant execute on function tandem.hand_over(text, text, bigint, text, text, timestamptz) to tandem_peer;
+    grant execute on function tandem.observe_handed() to tandem_peer;
     grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.

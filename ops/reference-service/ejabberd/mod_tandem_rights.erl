@@ -9,6 +9,7 @@
 -export([own/1, believed/1, home/2, look_again/1, ran_through/1]).
 -export([init/1, handle_call/3, handle_cast/2, handle_info/2, terminate/2]).
 
+-include_lib("p1_xmpp/include/xmpp.hrl").
 -include("logger.hrl").
 
 %% How often the rows are read, and how long one reading may take. ms.
@@ -144,14 +145,15 @@ answer(Outcome, #{asked := Asked} = State) ->
     end.
 
 %% Half -> the site that may serve it, the newest change by the directory, and whether the worker lives. A row behind the newest
-%% epoch is left out: it says nothing. So do all rows while the site is closed, and all that the database of another site says: a
+%% epoch is left out: it says nothing. So is a half that is about to be handed over, and so do all rows while the site is closed, and all that the database of another site says: a
 %% server under a wrong name would serve the wrong half.
 read_rights(Host) ->
     #{site := Own} = own(Host),
     Rights = catch ejabberd_sql:sql_query(Host,
         [<<"select s.half, s.site from tandem.serving s join tandem.identity i on i.customer = s.customer "
            "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number and not exists ("
-           "select from tandem.closed c where c.customer = i.customer) and i.site = ">>,
+           "select from tandem.closed c where c.customer = i.customer) and not exists ("
+           "select from tandem.drained d where d.customer = s.customer and d.half = s.half and d.epoch = e.number) and i.site = ">>,
          quoted(ejabberd_sql:escape(Own))]),
     Lives = catch ejabberd_sql:sql_query(Host,
         [<<"select count(*)::text from tandem.alive a join tandem.identity i on i.customer = a.customer "
@@ -202,7 +204,13 @@ obey(#{host := Host}) ->
 
 close_others(Host) ->
     Users = lists:usort([U || {U, _, _} <- ejabberd_sm:get_vh_session_list(Host)]),
-    [ejabberd_sm:kick_user(U, Host) || U <- Users, mod_tandem:where(U, Host) =/= <<"here">>].
+    [leave(U, Host) || U <- Users, mod_tandem:where(U, Host) =/= <<"here">>].
+
+%% With the error after which clients come back: after that of a kick, a policy that was violated, some do not. One whose connection
+%% is gone already, and who may resume, is kicked.
+leave(User, Host) ->
+    [ejabberd_c2s:send(Pid, #stream_error{reason = 'system-shutdown'}) || {_, Pid} <- ejabberd_sm:get_session_sids(User, Host)],
+    ejabberd_sm:kick_user(User, Host).
 
 believed(Host) ->
     case catch ets:lookup(table(Host), rights) of
