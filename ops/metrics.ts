@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import { closingKinds, type ClosingKind } from '../workflows/model/closing.ts';
+import type { TestStanding } from '../workflows/model/test-due.ts';
 import type { Standing } from '../workflows/model/watch-news.ts';
 import { Fault } from './fault.ts';
 
@@ -118,6 +119,21 @@ export class SiteMetrics {
     '1 while this site is closed to a customer, whatever its rows say: cut-off, was-down, fork or operator. It serves nobody.',
     ['customer', 'site', 'kind'],
   );
+  private readonly testDue = this.gauge(
+    'tandem_test_due_timestamp_seconds',
+    'When the next continuity test of the kind that counts has to have passed. 0 = not known.',
+    ['customer'],
+  );
+  private readonly testPassed = this.gauge(
+    'tandem_test_passed_timestamp_seconds',
+    'When the last continuity test passed that counts, at whichever site. 0 = never.',
+    ['customer'],
+  );
+  private readonly testOverdue = this.gauge(
+    'tandem_test_overdue',
+    '1 while the yearly continuity test is overdue, 0.5 while a blackout holds until after it is due, else 0.',
+    ['customer'],
+  );
   readonly rpoSeconds = this.gauge('tandem_rpo_seconds', 'The promised RPO.', ['customer']);
   readonly build = this.gauge('tandem_worker_build', 'The build this worker runs.', ['site', 'build']);
   readonly stranded = this.gauge(
@@ -150,6 +166,13 @@ export class SiteMetrics {
   unprobed(customer: string, service: string): void {
     this.probeSuccess.remove({ customer, service });
     this.probeSeconds.remove({ customer, service });
+  }
+
+  test(customer: string, { due, passed, state }: TestStanding): void {
+    const seconds = (at: string | undefined): number => (at === undefined ? 0 : Date.parse(at) / 1000);
+    this.testDue.set({ customer }, seconds(due ?? undefined));
+    this.testPassed.set({ customer }, seconds(passed?.endedAt));
+    this.testOverdue.set({ customer }, state === 'overdue' ? 1 : state === 'late' ? 0.5 : 0);
   }
 
   /** `kind` null: it is open. */

@@ -2,6 +2,7 @@ import { ScheduleOverlapPolicy, type Client, type ScheduleOptions, type Schedule
 import type { CustomerSettings } from '../activities/settings.ts';
 import type { ContinuityTestInput } from '../workflows/model/continuity.ts';
 import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
+import { testDay, type Passed } from '../workflows/model/test-due.ts';
 import type { ProvisioningInput } from '../workflows/provisioning.ts';
 import type { ReadinessInput } from '../workflows/readiness.ts';
 import type { RetentionInput } from '../workflows/retention.ts';
@@ -18,9 +19,12 @@ const STANDBY_EVERY_MS = 5 * MINUTE;
 /** Of the day: away from the full reads, which begin with the hour. */
 const RETENTION_AT_MS = 3 * HOUR + 30 * MINUTE;
 
-/** A yearly test that could not start, because its site was down, is still worth starting two months later. */
+/**
+ * A yearly test that could not start, because its site was down, is still worth starting two months later; and so long it may be
+ * put off, by a blackout or by moves.
+ */
 const TEST_CATCH_UP_MS = 60 * DAY;
-const TEST_TIMEOUT_MS = 12 * HOUR;
+const TEST_TIMEOUT_MS = TEST_CATCH_UP_MS + 13 * HOUR;
 
 const READINESS_EVERY_MS = 30 * MINUTE;
 /** After the full reads have been covered. */
@@ -45,8 +49,11 @@ interface Plan {
   atOnce?: true;
 }
 
-/** The schedules of one customer at one of its sites. All times are UTC. */
-export function schedulesOf(customer: CustomerSettings, site: string): Desired[] {
+/**
+ * The schedules of one customer at one of its sites. All times are UTC. `passed`: the newest passed test of either site that
+ * counts; the yearly test goes by it.
+ */
+export function schedulesOf(customer: CustomerSettings, site: string, passed: Passed | null = null): Desired[] {
   const { id, objectives, snapshots, continuityTest, sites } = customer;
   const { everyMs, betweenMs, budgetMs } = snapshots;
   const standbyInput: StandbyInput = { customer: id, budgetMs };
@@ -57,8 +64,7 @@ export function schedulesOf(customer: CustomerSettings, site: string): Desired[]
     timeoutMs: 2 * budgetMs,
     action: { workflowType: 'snapshot', args: [{ customer: id, budgetMs, read } satisfies SnapshotInput] },
   });
-  // The second site holds its test six months after the first, so that both directions are proved every year.
-  const month = sites[0] === site ? continuityTest.month : ((continuityTest.month + 5) % 12) + 1;
+  const { month, day, hour } = testDay(continuityTest, { first: sites[0] === site }, passed, site);
   const plans: Plan[] = [
     {
       ...snapshotRun('all'),
@@ -95,7 +101,7 @@ export function schedulesOf(customer: CustomerSettings, site: string): Desired[]
       id: scheduleIds.continuityTest(id),
       note: `the yearly continuity test of ${site}`,
       spec: {
-        calendars: [{ month: monthName(month), dayOfMonth: continuityTest.day, hour: continuityTest.hour, minute: 0 }],
+        calendars: [{ month: monthName(month), dayOfMonth: day, hour, minute: 0 }],
       },
       action: { workflowType: 'continuity-test', args: [testInput] },
       catchUpMs: TEST_CATCH_UP_MS,

@@ -10,6 +10,7 @@ import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import type { Epoch } from '../workflows/model/epoch.ts';
 import { failureText } from '../workflows/model/failures.ts';
 import { healthy, nursed, unwatched, watched, type Health, type Watch } from '../workflows/model/watch.ts';
+import type { TestStanding } from '../workflows/model/test-due.ts';
 import { newsOf, type Standing } from '../workflows/model/watch-news.ts';
 import type { SiteMetrics } from './metrics.ts';
 import { pause } from './temporal.ts';
@@ -29,6 +30,8 @@ export interface Watching {
   say: (line: string) => void;
   /** What each round has seen, once this site has obeyed what it read: others decide by it whether to close or to open. */
   onRound?: (customer: string, seen: Seen) => Promise<void>;
+  /** How each customer's yearly test stands, as another loop knows it. */
+  tests?: ReadonlyMap<string, TestStanding>;
   /** From the start of one round to that of the next; ten seconds when it is left out. */
   everyMs?: number;
 }
@@ -164,7 +167,20 @@ class CustomerWatch {
     const { site } = this.watching.settings;
     const { closedBy } = self;
     const { health } = this;
-    return { customer, site, peer, watch, observers, because, peerServes: !self.servesAll, health, closedBy, fork };
+    const test = this.watching.tests?.get(customer);
+    const seen = {
+      customer,
+      site,
+      peer,
+      watch,
+      observers,
+      because,
+      peerServes: !self.servesAll,
+      health,
+      closedBy,
+      fork,
+    };
+    return test ? { ...seen, test } : seen;
   }
 
   /** In this site's own database, on a change and each minute. */

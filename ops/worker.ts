@@ -5,6 +5,7 @@ import { Watchers } from '../activities/probes/watch/watchers.ts';
 import type { SiteSettings } from '../activities/settings.ts';
 import type { SiteActivities } from '../activities/types.ts';
 import { taskQueue } from '../workflows/model/names.ts';
+import type { TestStanding } from '../workflows/model/test-due.ts';
 import { siteActivities } from './activities.ts';
 import { beat } from './beat-loop.ts';
 import { buildWorkflows, type WorkflowBuild } from './build.ts';
@@ -19,6 +20,7 @@ import { DEPLOYMENT, makeCurrent, standBy } from './current.ts';
 import { watchServices } from './probe-loop.ts';
 import { sealWhatIsMissing } from './seal-loop.ts';
 import { watchStranded } from './stranded-loop.ts';
+import { watchTests } from './test-loop.ts';
 import { connectClient, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
 import { watchSites } from './watch-loop.ts';
 import { keepWatching } from './watch-run.ts';
@@ -40,6 +42,8 @@ const SHUTDOWN_GRACE = '10s';
 interface Shared {
   metrics: SiteMetrics;
   watchers: Watchers;
+  /** How each customer's yearly test stands. */
+  tests: Map<string, TestStanding>;
   /** Why it is not ready; null once it is. */
   missing: string | null;
   callbacks: Callbacks | null;
@@ -60,10 +64,11 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
   const shared: Shared = {
     metrics: new SiteMetrics(),
     watchers: new Watchers(),
+    tests: new Map(),
     missing: 'starting',
     callbacks: null,
   };
-  const { metrics, watchers } = shared;
+  const { metrics, watchers, tests } = shared;
   const answers = async (request: IncomingMessage): Promise<Reply> =>
     shared.callbacks ? shared.callbacks.answer(request) : [404, 'nothing here\n'];
   const http = await serveMetrics(listen, metrics, () => shared.missing, answers);
@@ -73,6 +78,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
     settings,
     metrics,
     watchers,
+    tests,
     signal: AbortSignal.any([signal, ended.signal]),
     say,
     onRound: (customer, seen) => guards.decide(customer, seen, signal),
@@ -89,7 +95,7 @@ export async function runWorker(options: WorkerOptions): Promise<void> {
 }
 
 async function prepareAndWork({ settings, temporal, signal, say }: WorkerOptions, shared: Shared): Promise<void> {
-  const { metrics, watchers } = shared;
+  const { metrics, watchers, tests } = shared;
   shared.missing = 'bundling the workflows';
   const build = await buildWorkflows();
   metrics.build.set({ site: settings.site, build: build.buildId }, 1);
@@ -117,6 +123,7 @@ async function prepareAndWork({ settings, temporal, signal, say }: WorkerOptions
     ),
     keepWatching(client, settings, signal, say),
     watchStranded(client, settings, metrics, signal, say),
+    watchTests({ settings, client, metrics, standings: tests, signal, say }),
   ];
   if (newer !== null) loops.push(standBy(client, own, signal, say));
   await until(signal, worker, running);

@@ -4,13 +4,7 @@ import { acts } from './continuity/activities.ts';
 import { goOnAsBefore } from './continuity/before.ts';
 import { TestRun } from './continuity/run.ts';
 import { judge, notTested, nothingFound, type Found } from './model/test-verdict.ts';
-import {
-  isHeld,
-  type ContinuityTestInput,
-  type PaperWalk,
-  type TestReceipt,
-  type TestTimes,
-} from './model/continuity.ts';
+import { isHeld, type ContinuityTestInput, type TestReceipt, type TestTimes } from './model/continuity.ts';
 import { failure, failureText } from './model/failures.ts';
 import type { SnapshotId } from './model/snapshots.ts';
 import { leftBy, type Inventory } from './model/test-inventory.ts';
@@ -58,6 +52,7 @@ async function restoreBeside(run: TestRun, snapshot: SnapshotId): Promise<Found>
   const began = Date.now();
   await acts['restore-scratch'](input);
   const restored = Date.now();
+  run.soFar = () => ({ ...nothingFound, restoreMs: restored - began });
   run.show('comparing');
   const compared = await acts['compare-scratch'](input);
   return { ...compared, restoreMs: restored - began, compareMs: Date.now() - restored };
@@ -68,13 +63,14 @@ async function walkOnPaper(run: TestRun): Promise<Found> {
   const { customer, page, confirmWithinMs = CONFIRM_WITHIN_MS } = run.test;
   const walk = await acts['read-paper']({ customer, at: run.startedAt });
   run.people = walk.people;
-  const paged = page ? await pageForTabletop(run) : null;
+  let paged: string[] | null = null;
+  run.soFar = () => ({ ...nothingFound, paper: { ...walk, people: run.people, paged } });
+  if (page) paged = await pageForTabletop(run);
   const everybody = (): boolean => run.people.every(({ confirmedBy }) => confirmedBy !== null);
   run.show('on-paper', `until everybody has confirmed: \`tandem test confirm --customer ${customer}\``);
   if (confirmWithinMs > 0)
     await condition(() => run.finished || everybody(), confirmWithinMs, { summary: 'people confirm their steps' });
-  const paper: PaperWalk = { ...walk, people: run.people, paged };
-  return { ...nothingFound, paper };
+  return run.soFar();
 }
 
 async function pageForTabletop(run: TestRun): Promise<string[]> {

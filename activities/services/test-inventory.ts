@@ -42,7 +42,6 @@ export async function takeInventory(
   return {
     databases,
     schemas,
-    tables,
     rows: Object.fromEntries(rows.map(({ t, n }) => [t, Number(n)])),
     files,
     objects: objects.filter((name) => !name.endsWith(`-${run}.json`)),

@@ -2,7 +2,7 @@ import { isHeld, whoseTurn, type ContinuityTestInput } from '../../workflows/mod
 import { failure } from '../../workflows/model/failures.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
-import { newestPassed, putOff } from '../../workflows/model/test-due.ts';
+import { newestPassed, putOff, type Passed } from '../../workflows/model/test-due.ts';
 import type { CustomerSettings } from '../settings.ts';
 import type { TestPlan } from '../types.ts';
 import { newestCovered } from '../vault/catalog.ts';
@@ -16,6 +16,8 @@ import { livingTest, liveMove, runningTest } from './test-slot.ts';
 
 /** After so long the schedule's test looks again whether what was in its way has gone. */
 const AGAIN_MS = 24 * 3_600_000;
+/** Below the time-out of the run of a test that a person has started. */
+const LONGEST_CONFIRM_MS = 11 * 3_600_000;
 
 export async function planTest(
   site: OwnSite,
@@ -31,14 +33,23 @@ export async function planTest(
       'input-invalid',
       `${test.kind} test of ${customer.id}: a live test moves a cohort of users, and this version holds tabletop and isolated tests only`,
     );
+  const { confirmWithinMs = 0 } = test;
+  if (!Number.isFinite(confirmWithinMs) || confirmWithinMs < 0 || confirmWithinMs > LONGEST_CONFIRM_MS)
+    throw failure(
+      'input-invalid',
+      `${test.kind} test of ${customer.id}: confirmWithinMs ${JSON.stringify(confirmWithinMs)}, 0 to ${LONGEST_CONFIRM_MS} is allowed`,
+    );
   const now = Date.parse(at);
   const { id, peer, continuityTest } = customer;
-  const theirs = peers.get(peer);
-  const receipts = await allReceipts({ own: site.vault, peer: theirs ?? null }, settings, id, [settings.site, peer]);
+  // An operator's test asks no vault of a peer that may be lost.
+  const last = async (): Promise<Passed | null> => {
+    const vaults = { own: site.vault, peer: peers.get(peer) ?? null };
+    return newestPassed(await allReceipts(vaults, settings, id, [settings.site, peer]), continuityTest.counts);
+  };
   const turn =
     test.startedBy === 'operator'
       ? ({ turn: true, because: 'an operator asked for it' } as const)
-      : whoseTurn(settings.site, newestPassed(receipts, continuityTest.counts), now);
+      : whoseTurn(settings.site, await last(), now);
   const nothing = { site: settings.site, turn, snapshot: null, point: null };
   if (!turn.turn) return nothing;
   const wait = await obstacle(site, customer, test, now);

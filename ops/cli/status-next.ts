@@ -4,6 +4,7 @@ import type { HalfStatus } from './status-half.ts';
 import type { SiteStatus } from './status.ts';
 import { peerNext } from './status-peer.ts';
 import type { ServiceStatus } from './status-service.ts';
+import type { TestsStatus } from './status-test.ts';
 
 /** What an operator who has read the status should do: the most urgent only. */
 export interface Next {
@@ -20,9 +21,10 @@ interface Seen {
   halves: HalfStatus[];
   sites: SiteStatus[];
   services?: Pick<ServiceStatus, 'site' | 'customer' | 'closed' | 'peer'>[];
+  tests?: Pick<TestsStatus, 'standing' | 'running' | 'at'>;
 }
 
-export function nextOf({ halves, sites, services = [] }: Seen): Next {
+export function nextOf({ halves, sites, services = [], tests }: Seen): Next {
   const stranded = sites.flatMap((s) => s.stranded)[0];
   if (stranded) return { ...nothing, exit: exits.held, next: takeOverCommand(stranded) };
   const moving = sites.find((s) => s.next !== null);
@@ -41,7 +43,7 @@ export function nextOf({ halves, sites, services = [] }: Seen): Next {
   const damaged = halves.flatMap((h) => h.checks).find((c) => c.damaged.length > 0)?.vault;
   const look = suspect ?? damaged;
   if (look !== undefined) return { ...nothing, exit: exits.held, next: `tandem snapshot list --site ${look}` };
-  return protection(halves, sites) ?? heldUsers(halves);
+  return protection(halves, sites) ?? heldUsers(halves) ?? overdue(halves, tests) ?? nothing;
 }
 
 /** Null when every half is protected, and where it is served somebody answers. */
@@ -63,11 +65,19 @@ function protection(halves: HalfStatus[], sites: SiteStatus[]): Next | null {
 }
 
 /** Whoever is held where he is served waits for an operator. */
-function heldUsers(halves: HalfStatus[]): Next {
+function heldUsers(halves: HalfStatus[]): Next | null {
   const held = halves.flatMap(({ quarantined, servedAt }) =>
     quarantined.map((q) => ({ ...q, now: q.site === servedAt })),
   );
   const first = held.find(({ now }) => now) ?? held[0];
-  if (!first) return nothing;
+  if (!first) return null;
   return { ...nothing, exit: first.now ? exits.held : exits.done, next: `tandem quarantine list --site ${first.site}` };
+}
+
+/** The last of all: nobody is worse off today because it was not proved yet. */
+function overdue(halves: HalfStatus[], tests: Seen['tests']): Next | null {
+  if (tests?.standing?.state !== 'overdue') return null;
+  const about = `--customer ${halves[0]?.customer ?? ''}`;
+  const next = tests.running.length > 0 ? `tandem test list ${about}` : `tandem test start ${about} --site ${tests.at}`;
+  return { ...nothing, exit: exits.held, next };
 }

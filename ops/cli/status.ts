@@ -19,6 +19,7 @@ import { checkLines } from './status-checks.ts';
 import { halfStatus, unprotectedLine, type HalfStatus } from './status-half.ts';
 import { nextOf } from './status-next.ts';
 import { failoverOf, noFailover, type FailoverLine } from './status-failover.ts';
+import { testAlarms, testLines, testsStatus, type TestsStatus } from './status-test.ts';
 import { differingAnswers, serviceLines, serviceStatus, type ServiceStatus } from './status-service.ts';
 import { unsealedLine, unsealedMoves, type UnsealedMove } from './unsealed.ts';
 
@@ -47,6 +48,7 @@ interface CustomerStatus {
   services: ServiceStatus[];
   /** How the answers differ by which two sites go. */
   directory: string | null;
+  tests: TestsStatus;
 }
 
 export function register(program: Command, context: Context): void {
@@ -58,21 +60,26 @@ export function register(program: Command, context: Context): void {
       const configuration = await openConfiguration(context);
       const customers =
         customer === undefined ? [...configuration.customers.values()] : [customerOf(configuration, customer)];
-      const all = await Promise.all(customers.map((c) => statusOf(configuration, c)));
+      const all = await Promise.all(customers.map((c) => statusOf(context, configuration, c)));
       for (const one of all) show(context, one);
       await tellOperators(context, configuration);
     });
 }
 
-async function statusOf(configuration: Configuration, customer: CustomerConfiguration): Promise<CustomerStatus> {
+async function statusOf(
+  { signal }: Context,
+  configuration: Configuration,
+  customer: CustomerConfiguration,
+): Promise<CustomerStatus> {
   const from = await sitesToAsk(configuration, customer.sites);
-  const [seen, rows, sites, external, unsealed, services] = await Promise.all([
+  const [seen, rows, sites, external, unsealed, services, tests] = await Promise.all([
     Promise.allSettled(from.map((site) => directions(configuration, customer, site))),
     Promise.allSettled(from.map((site) => servingRows(configuration, customer, site))),
     Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
     openUpdates(configuration, customer),
     unsealedMoves(configuration, customer),
     Promise.allSettled(from.map((site) => serviceStatus(configuration, customer, site))),
+    testsStatus(configuration, customer, from, signal),
   ]);
   const seenServices = services.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
@@ -89,6 +96,7 @@ async function statusOf(configuration: Configuration, customer: CustomerConfigur
     unsealed: unsealed.map(({ report: _whole, ...told }) => told),
     services: seenServices,
     directory: differingAnswers(customer, seenServices),
+    tests,
   };
 }
 
@@ -138,7 +146,7 @@ async function siteStatus(
 }
 
 function show({ out }: Context, status: CustomerStatus): void {
-  const { halves, sites, external, elsewhere, unseen, unsealed, services, directory } = status;
+  const { halves, sites, external, elsewhere, unseen, unsealed, services, directory, tests } = status;
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -166,8 +174,10 @@ function show({ out }: Context, status: CustomerStatus): void {
     ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),
     ...services.flatMap(serviceLines),
     ...(directory === null ? [] : [`DIRECTORY: ${directory}`]),
+    ...testAlarms(tests),
     '',
     ...sites.map(siteLine),
+    ...testLines(tests),
     ...elsewhere.map((site) => `What ${site} sees is told on its own machine: its secrets are not on this one.`),
   ]);
   const { exit, next, line } = nextOf(status);

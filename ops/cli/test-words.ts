@@ -89,7 +89,7 @@ async function tell(context: Context, verb: TestVerb, o: Word): Promise<void> {
     const { operator, step, because } = o;
     const draft = { verb, operator, ...(step !== undefined && { step }), ...(because !== undefined && { because }) };
     const after = await tellTest(found.handle, await signTest(found.status, draft, sign));
-    const open = after.people.filter(({ confirmedBy }) => confirmedBy === null);
+    const open = verb === 'abort' ? [] : after.people.filter(({ confirmedBy }) => confirmedBy === null);
     context.out.answer(after, [
       plain(`Accepted: ${verb} by ${operator}.`),
       ...(verb === 'abort' ? ['It ends as soon as what it is at has let go, and removes what it has made.'] : []),
@@ -97,7 +97,7 @@ async function tell(context: Context, verb: TestVerb, o: Word): Promise<void> {
     ]);
     const [next] = open;
     context.out.next(
-      verb === 'confirm' && next
+      next && verb === 'confirm'
         ? `tandem test confirm --customer ${customer.id} --step ${next.id} --operator ID --key FILE`
         : `tandem test report --customer ${customer.id}`,
     );

@@ -86,3 +86,24 @@ describe('what comes next', () => {
     expect(nextOf({ halves: moved, sites, services: services.filter((s) => s.site === 'west') }).next).toBeNull();
   });
 });
+
+describe('an overdue continuity test', () => {
+  const standing = {
+    counts: 'isolated',
+    passed: null,
+    due: '2027-01-01T00:00:00.000Z',
+    state: 'overdue',
+    because: '',
+  } as const;
+
+  it('is held next when nothing else is to be done; one that runs is looked at', () => {
+    const tests = { standing, running: [], at: 'west' };
+    const next = 'tandem test start --customer x --site west';
+    expect(nextOf({ halves: quiet, sites: [answers], tests })).toEqual({ exit: 3, next, line: null });
+    const open = [half('east', 'east', 'UNPROTECTED')];
+    expect(nextOf({ halves: open, sites: [answers], tests }).next).toBe('tandem snapshot now --site east');
+    expect(nextOf({ halves: quiet, sites: [answers], tests: { ...tests, running: [{} as never] } }).next).toBe(
+      'tandem test list --customer x',
+    );
+  });
+});

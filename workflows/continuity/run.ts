@@ -37,6 +37,8 @@ export class TestRun {
   ended: Ended | null = null;
   /** In Temporal UI, not by an operator's word. */
   cancelled = false;
+  /** What the part that is held has found, should it be ended now. */
+  soFar: () => Found = () => nothingFound;
   private approvers: readonly Approver[] = [];
   private site = '';
   private phase: TestPhase = 'planning';
@@ -95,7 +97,7 @@ export class TestRun {
 
   /** Holds a part, until it is over or something else ends it: an operator, a move, or a cancel in Temporal UI. */
   async hold(part: () => Promise<Found>): Promise<Found> {
-    if (this.ended) return nothingFound;
+    if (this.ended) return this.soFar();
     const scope = (this.scope = new CancellationScope());
     const guarded = scope.run(() => guard['guard-test'](this.key));
     guarded.then(
@@ -105,11 +107,11 @@ export class TestRun {
     try {
       return await scope.run(part);
     } catch (error) {
-      if (this.ended) return nothingFound;
-      if (!isCancellation(error)) return { ...nothingFound, failed: failureText(error) };
+      if (this.ended) return this.soFar();
+      if (!isCancellation(error)) return { ...this.soFar(), failed: failureText(error) };
       this.cancelled = true;
       this.ended = { outcome: 'aborted', because: 'its run was cancelled' };
-      return nothingFound;
+      return this.soFar();
     } finally {
       scope.cancel();
     }

@@ -5,9 +5,7 @@ export interface Inventory {
   databases: string[];
   /** Schemas of the customer's database. */
   schemas: string[];
-  /** Tables of schema `tandem`. */
-  tables: string[];
-  /** Rows of those tables that only a move writes. */
+  /** Rows of the tables of schema `tandem` that only a move writes. */
   rows: Record<string, number>;
   /** Files of the data mover in the machine's temporary folder. */
   files: string[];
@@ -22,10 +20,9 @@ export interface Residue {
   removed: string[];
 }
 
-const kinds: { of: 'databases' | 'schemas' | 'tables' | 'files' | 'objects'; what: string; remedy: string }[] = [
+const kinds: { of: 'databases' | 'schemas' | 'files' | 'objects'; what: string; remedy: string }[] = [
   { of: 'databases', what: 'database', remedy: 'the next test removes it, or `drop database NAME` on that server' },
   { of: 'schemas', what: 'schema', remedy: 'look who made it, then `drop schema NAME` in the contact database' },
-  { of: 'tables', what: 'table', remedy: 'look who made it, then `drop table NAME` in the contact database' },
   { of: 'files', what: 'file', remedy: 'no process uses it any more: delete it on the machine of the worker' },
   {
     of: 'objects',

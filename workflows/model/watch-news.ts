@@ -2,6 +2,8 @@ import type { Severity } from '../../activities/notify/port.ts';
 import type { Epoch } from './epoch.ts';
 import type { Isolation } from './plan.ts';
 import type { Timestamp } from './snapshots.ts';
+import type { TestStanding } from './test-due.ts';
+import { testNews } from './test-news.ts';
 import type { Health, Watch } from './watch.ts';
 
 /** One thing that the watch of a customer knows. Who is paged is told once for each value that it takes. */
@@ -45,6 +47,8 @@ export interface Standing {
   /** The newer epoch under which this site is closed. */
   closedBy: (Epoch & { at: Timestamp; serviceClosedAt: Timestamp | null }) | null;
   fork: Fork | null;
+  /** How its yearly continuity test stands; left out while nobody has looked. */
+  test?: TestStanding;
 }
 
 const LONGEST_CAUSE = 160;
@@ -202,6 +206,7 @@ export const newsOf = (standing: Standing): News[] => [
   ...healthNews(standing),
   closedNews(standing),
   forkNews(standing),
+  ...(standing.test ? [testNews(standing.customer, standing.site, standing.test)] : []),
 ];
 
 export const knowing = (known: Known, news: readonly News[]): Known => ({
