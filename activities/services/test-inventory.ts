@@ -11,7 +11,19 @@ import type { OwnSite } from './site.ts';
  * Tables that nothing but a move writes. The others are written at any hour, by the standby copy, the watch, the directory or a
  * worker that starts: how many rows they have says nothing of a test.
  */
-const ofMoves = ['epoch', 'obeyed', 'claim', 'serving', 'salvage', 'move', 'journal', 'recovery', 'external_update'];
+const ofMoves = [
+  'epoch',
+  'obeyed',
+  'claim',
+  'serving',
+  'drained',
+  'salvage',
+  'reconciled',
+  'move',
+  'journal',
+  'recovery',
+  'external_update',
+];
 
 /** As the data mover names the file that it spills into; it has no name any more once it is open. */
 const SPILL = /^tandem-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;

@@ -1,10 +1,12 @@
 import { sign } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { judgeTest } from '../../activities/journal/judge-test.ts';
 import { createJobs } from '../../activities/mover/jobs.ts';
 import { seal } from '../../activities/vault/signed.ts';
 import { testPrefix, testReceipts, writeTestReceipt } from '../../activities/vault/test-receipts.ts';
-import { fingerprint } from '../../ops/evidence.ts';
+import { fingerprint, readTestEvidence } from '../../ops/evidence.ts';
 import { SiteMetrics } from '../../ops/metrics.ts';
 import { describeSchedule } from '../../ops/schedules.ts';
 import { watchTests } from '../../ops/test-loop.ts';
@@ -179,5 +181,13 @@ describe('the evidence', () => {
       'signature true',
       'outcome false',
     ]);
+    // As it lies in a vault, and as the command line writes it.
+    const file = join(west.reportsFolder, 'receipt.json');
+    const written = JSON.stringify({ format: 1, kind: 'continuity-test', ...about, receipt: sealed });
+    for (const text of [here[0]?.bytes ?? '', written]) {
+      await writeFile(file, text);
+      const read = await readTestEvidence(file);
+      expect(read && judgeTest(read.evidence, east.publicKeys, fingerprint).every(({ ok }) => ok)).toBe(true);
+    }
   });
 });

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { scratchPrefix } from '../../activities/contacts/scratch.ts';
+import { openSite } from '../../activities/services/site.ts';
+import { leavePlace, takePlace, whyYield } from '../../activities/services/test-slot.ts';
 import { newestPassed } from '../../workflows/model/test-due.ts';
 import { testGround, type TestGround } from '../rig/continuity.ts';
 import { ask } from '../rig/failovers.ts';
@@ -47,6 +49,32 @@ describe('a test leaves nothing, and moves no due date,', () => {
     expect(await leftThere()).toEqual([]);
     await expect(start()).rejects.toThrow(because);
     await ask(region, 'west', `delete from tandem.move where move = 'm9'`);
+  });
+
+  it('superseded by a newer epoch, by a closing, and by a test that finds it dead', async () => {
+    const { region } = ground;
+    const site = openSite(region.settings.west);
+    const [one, other] = ['one', 'other'].map((run) => ({ customer: CUSTOMER, run, kind: 'isolated' as const }));
+    if (!one || !other) throw new Error('two tests');
+    const why = () => site.database(CUSTOMER).connection((client) => whyYield(client, one));
+    await takePlace(site, one);
+    expect(await why()).toBeNull();
+    await ask(region, 'west', `update tandem.epoch set number = number + 1, site = 'east'`);
+    expect(await why()).toMatch(/^east has claimed epoch \d+$/);
+    await ask(region, 'west', `update tandem.epoch set number = number - 1, site = 'west'`);
+    await ask(
+      region,
+      'west',
+      `insert into tandem.closed (customer, kind, because) values ('${CUSTOMER}', 'fork', 'x')`,
+    );
+    expect(await why()).toMatch(/^this site is closed since .*: x$/);
+    await ask(region, 'west', 'delete from tandem.closed');
+    await expect(takePlace(site, other)).rejects.toThrow(/isolated test one is held here since/);
+    await ask(region, 'west', `update tandem.continuity_test set seen_at = now() - interval '3 minutes'`);
+    await takePlace(site, other);
+    expect(await why()).toMatch(/^test other has taken its place/);
+    await leavePlace(site, other);
+    await site.close();
   });
 
   it('cancelled in Temporal UI, in compare-scratch', async () => {
