@@ -72,7 +72,7 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
 
   /** One act of a planned move of east's own half to west. */
   function step(act: Act): PlannedStep {
-    const planned = { half: 'east', keeps: ['west'], reconcile: null };
+    const planned = { half: 'east', keeps: ['west'], servedAt: ['west'], reconcile: null };
     const { key, plan } = plannedStep(act, 'home', { epoch: 3, planned });
     const decisions = { ...plan.decisions, from: 'east', to: 'west' };
     const epoch = { ...key.epoch, site: 'east' };
