@@ -1,31 +1,11 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
-import { epochOf, follows, otherRight, ownRight, type Ground } from './halves.ts';
+import { follows, takesHandedOver, undoesForgotten } from './following.ts';
+import { epochOf, otherRight, ownRight, rowsGive, type Ground } from './ground.ts';
+import { followsPeer } from './halves.ts';
 import type { Half } from './rules.ts';
-import {
-  Closing,
-  otherOf,
-  Phase,
-  siteName,
-  siteOfMove,
-  sites,
-  Way,
-  type SiteIndex,
-  type SiteView,
-  type World,
-} from './world.ts';
+import { Closing, otherOf, Phase, siteName, siteOfMove, sites, Way, type SiteIndex, type World } from './world.ts';
 
 /** What a site does by itself: its service reads its rights, its worker watches, obeys, closes and opens. */
-
-const OWN = 1;
-const OTHER = 2;
-
-/** The halves that a site's rows give it, whether it is closed or not. */
-export function rowsGive({ w, rules }: Ground, s: SiteIndex): number {
-  const site = w.sites[s];
-  const number = w.numberOf(site.epoch);
-  const own = rules.servesBy(ownRight(site, s), siteName(s), number) ? OWN : 0;
-  return own + (rules.servesBy(otherRight(site, s), siteName(s), number) ? OTHER : 0);
-}
 
 /** What a service that reads now may believe. */
 function mayBelieve(ground: Ground, s: SiteIndex): number {
@@ -34,7 +14,7 @@ function mayBelieve(ground: Ground, s: SiteIndex): number {
   if (site.database === 0 || site.closed !== Closing.open) return 0;
   if (rules.selfFence && rules.closesCutOff === 'service' && site.seen === 0) return 0;
   if (site.lapsed === 1 && site.alive === 0) return 0;
-  return rowsGive(ground, s);
+  return rowsGive(ground, s) & ~site.drained;
 }
 
 /** The service reads. A database that is away tells it nothing: it goes on with what it has read before. */
@@ -107,11 +87,8 @@ export function obeys(ground: Ground, s: SiteIndex): void {
   const told = seenOfPeer(ground, s);
   if (told === 0) return;
   const does = rules.obey(epochOf(w, site.epoch), epochOf(w, told));
-  if (does === 'obey') {
-    site.epoch = told;
-    site.rolledBack = 0;
-    endsFork(site);
-  } else if (does === 'fork') notesFork(ground, s, looks(ground, s).database && peer.fork === 1);
+  if (does === 'obey') follows(ground, s, told);
+  else if (does === 'fork') notesFork(ground, s, looks(ground, s).database && peer.fork === 1);
 }
 
 /** It gives up the other half; of its own it knows no more than that another move may be about to serve it. */
@@ -121,12 +98,6 @@ function notesFork({ w, rules }: Ground, s: SiteIndex, notedThere: boolean): voi
   if (site.fork === 0 && site.closed === Closing.open && rules.forkWaitsForPeer) site.closed = Closing.fork;
   if (notedThere && site.closed === Closing.fork) site.closed = Closing.open;
   site.fork = 1;
-}
-
-/** A newer epoch than both stands. */
-export function endsFork(site: SiteView): void {
-  site.fork = 0;
-  if (site.closed === Closing.fork) site.closed = Closing.open;
 }
 
 /** One round of the worker: what it sees, obeys, signs, and hears of its peer. `starts`: its first. */
@@ -146,8 +117,10 @@ export function watches(ground: Ground, s: SiteIndex, { starts = false } = {}): 
     site.seen = 1;
     site.began = 0;
   }
+  undoesForgotten(ground, s);
+  if (seen.database) takesHandedOver(ground, s);
   hears(ground, s, seen.database);
-  if (seen.database) follows(ground, s);
+  if (seen.database) followsPeer(ground, s);
   claimsAgain(ground, s);
   gains(ground, s);
   return true;
@@ -177,9 +150,6 @@ function hears(ground: Ground, s: SiteIndex, answers: boolean): void {
     const said = { site: siteName(peerSite), epoch: epochOf(w, peer.epoch), halves };
     if (rules.opens(own, answers ? said : null)) site.confirmed = 1;
   }
-  // A move that was turned back: the peer holds its further epoch, and under it names this site for its own half.
-  const back = answers && peer.otherHere === 0 && peer.otherNumber === w.numberOf(peer.epoch) && (gives & OWN) === 0;
-  if (back && site.epoch === peer.epoch && (!closedItself || site.confirmed === 1)) site.confirmed = 2;
   if (site.confirmed !== 0) site.confirmedUnder = site.epoch;
   if (site.confirmed === 0 || site.confirmedUnder !== before) site.ripe = 0;
 }
@@ -191,12 +161,11 @@ export function opensNow(ground: Ground, s: SiteIndex): boolean {
   if (site.worker !== 1 || site.database === 0 || site.confirmed === 0) return false;
   if (rules.opensAfterLease && site.ripe === 0) return false;
   const same = site.epoch === site.confirmedUnder;
-  const givesBack = site.confirmed === 2;
   site.confirmed = site.confirmedUnder = site.ripe = 0;
   if (!same && rules.opensIfUnchanged) return true;
   site.closed = Closing.open;
   site.byWord = 0;
-  if (givesBack || !same) {
+  if (!same) {
     site.ownHere = 1;
     site.ownNumber = w.numberOf(site.epoch);
   }

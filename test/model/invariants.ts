@@ -1,5 +1,5 @@
-import { leasePasses, opensNow, rowsGive, watches } from './by-itself.ts';
-import { type Ground } from './halves.ts';
+import { leasePasses, opensNow, watches } from './by-itself.ts';
+import { rowsGive, type Ground } from './ground.ts';
 import { NOWHERE, States } from './explorer.ts';
 import { isLive } from './planning.ts';
 import { startService, startWorker } from './parts.ts';
@@ -54,6 +54,7 @@ export class Invariants {
   faultOf(): string | null {
     const { w } = this.ground;
     if (w.all.regressed === 1) return 'a store has taken a lower number than it held';
+    if (w.all.uncopied === 1) return 'a half was handed over without a copy of what was changed last';
     const early = sites.find((s) => (w.sites[s].belief & OTHER) !== 0 && w.sites[s].restored === 0);
     if (early !== undefined)
       return `${siteName(early)} serves the users of ${siteName(otherOf(early))} before their contacts are restored`;

@@ -1,7 +1,7 @@
 import { optionsOf } from '../rig/options.ts';
 import { explore, type Explored } from './explorer.ts';
 import { rules } from './rules.ts';
-import { startNames, startOf, type Start } from './starts.ts';
+import { plannedIn, startNames, startOf, type Start } from './starts.ts';
 import { TwoSites } from './two-sites.ts';
 
 const HELP = `Tries every order of events of two sites: partitions, crashes, frozen workers, a database put back, both control rooms
@@ -59,9 +59,11 @@ function main(): boolean {
   const began = performance.now();
   for (const selfFence of [false, true].filter((on) => wanted === undefined || on === (wanted === 'on'))) {
     say(`self-fence ${selfFence ? 'on' : 'off'}, at most ${faults} faults after the start`);
-    const model = new TwoSites({ rules: { ...rules, selfFence }, faults });
+    const options = { rules: { ...rules, selfFence }, faults };
+    const planner = new TwoSites({ ...options, planned: 'any' });
     for (const start of starts) {
-      const explored = explore(model, [startOf(model, start)], { depth });
+      const model = new TwoSites({ ...options, planned: plannedIn(start) });
+      const explored = explore(model, [startOf(planner, start)], { depth });
       tell(start, explored);
       states += explored.states;
       faultless &&= explored.found === null;

@@ -1,6 +1,6 @@
 import { gains, lapse, watches } from './by-itself.ts';
-import { type Ground } from './halves.ts';
-import { movesOf, Phase, type SiteIndex, type SiteView, type World } from './world.ts';
+import { type Ground } from './ground.ts';
+import { movesOf, otherOf, Phase, type SiteIndex, type SiteView, type World } from './world.ts';
 
 /** What happens to the parts of a site: they die, come back, and are put back to an older state. */
 
@@ -19,6 +19,7 @@ export function putBack(ground: Ground, s: SiteIndex): void {
     ownNumber: 1,
     otherHere: 0,
     otherNumber: 1,
+    drained: 0,
     closed: 0,
     restored: 0,
     alive: 0,
@@ -30,6 +31,7 @@ export function putBack(ground: Ground, s: SiteIndex): void {
     confirmedUnder: 0,
     ripe: 0,
   });
+  for (const m of movesOf(otherOf(s))) ground.w.move(m).copied = 0; // What was copied to it is gone.
   lapse(ground, s, { starts: false }); // It takes longer than a lease.
   gains(ground, s);
 }

@@ -1,6 +1,5 @@
 import { verdictOf } from '../../workflows/model/verdict.ts';
-import { rowsGive } from './by-itself.ts';
-import { type Ground } from './halves.ts';
+import { rowsGive, type Ground } from './ground.ts';
 import { Closing, Kind, movesOf, otherOf, Phase, siteOfMove, type MoveIndex, type SiteIndex } from './world.ts';
 
 /** What a control room sees of the other site, and how it declares a failover. */
@@ -51,8 +50,10 @@ export const superseded = ({ w }: Ground, m: MoveIndex): boolean => {
 
 /** A move that is not over; one that a newer epoch has overtaken ends at its next step. */
 export const isLive = (ground: Ground, m: MoveIndex): boolean => {
-  const { phase } = ground.w.move(m);
-  return phase !== Phase.none && phase !== Phase.served && phase !== Phase.over && !superseded(ground, m);
+  const { phase, ended } = ground.w.move(m);
+  return (
+    ended === 0 && phase !== Phase.none && phase !== Phase.served && phase !== Phase.over && !superseded(ground, m)
+  );
 };
 
 export const freeMove = ({ w }: Ground, s: SiteIndex): MoveIndex | null =>

@@ -4,10 +4,12 @@ import {
   answerClaim,
   confirmedBy,
   goesAlong,
+  keepsUnder,
   knowsItsRights,
   mayTake,
   obey,
   servesBy,
+  whyNotHandOver,
   type Right,
 } from '../../workflows/model/rights.ts';
 
@@ -26,6 +28,8 @@ export interface Rules {
   goesAlong: typeof goesAlong;
   knowsItsRights: typeof knowsItsRights;
   confirmedBy: typeof confirmedBy;
+  keepsUnder: typeof keepsUnder;
+  whyNotHandOver: typeof whyNotHandOver;
   opens: typeof opens;
   goneToPeer: typeof goneToPeer;
 
@@ -69,7 +73,17 @@ export interface Rules {
   seesBy: 'stores' | 'anything';
   /** A move is turned back only before its first user is served. */
   turnsBackBeforeServing: boolean;
-  /** Turning back takes a further epoch, so that what is left of the move does nothing any more. */
+  /** A half counts as drained once its service has let go of it, or a lease is over. */
+  drainWaits: boolean;
+  /** A drain of a move that has ended is undone by the worker. */
+  undoesForgottenDrains: boolean;
+  /** A half is handed over in this site's own database first. */
+  letsGoFirst: boolean;
+  /** A site takes what its peer's database says is its own, under the epoch that both hold. */
+  takesHandedOver: boolean;
+  /** What is handed over is taken by a site that holds the copy: not by one that was put back meanwhile. */
+  takesWithCopy: boolean;
+  /** Turning a failover back takes a further epoch, so that what is left of the move does nothing any more. */
   turnsBackUnderNewEpoch: boolean;
 }
 
@@ -102,6 +116,8 @@ export const rules: Rules = {
   goesAlong,
   knowsItsRights,
   confirmedBy,
+  keepsUnder,
+  whyNotHandOver,
   opens,
   goneToPeer,
   obeysOwnClaims: false,
@@ -124,5 +140,10 @@ export const rules: Rules = {
   asksWitnessAgain: true,
   seesBy: 'stores',
   turnsBackBeforeServing: true,
+  drainWaits: true,
+  undoesForgottenDrains: true,
+  letsGoFirst: true,
+  takesHandedOver: true,
+  takesWithCopy: true,
   turnsBackUnderNewEpoch: true,
 };

@@ -16,6 +16,14 @@ const STATE = 'operators declare a failover, and state that the peer is cut off'
 const CUT = 'the link between the sites is cut';
 const NO_WITNESS = 'the link to the witness is cut';
 
+const RELOCATE = 'east: operators plan to move its own half away';
+const HOME = 'west: operators plan to bring the other half home';
+const TELL = 'tells the peer of its claim';
+const DRAIN = 'drains the half';
+const COPY = 'copies the half';
+/** West's second move, after its failover. */
+const back = (...steps: string[]): string[] => steps.map((step) => `west: move 2 ${step}`);
+
 const westServesAll = [
   `west: ${DECLARE}`,
   ...move('west', CLAIM, TAKE, FENCE, RESTORE),
@@ -91,6 +99,21 @@ const histories = {
     `west: ${DECLARE}`,
     ...move('west', CLAIM, TAKE, FENCE, RESTORE),
   ],
+  /** East is about to give its own half to west, in quiet times. */
+  relocating: [RELOCATE, ...move('east', CLAIM)],
+  /** West has followed its claim, and goes on serving its own; nothing is drained. */
+  followed: [RELOCATE, ...move('east', CLAIM, TAKE, TELL)],
+  /** East's half is drained and copied: before it lets go. */
+  drained: [RELOCATE, ...move('east', CLAIM, TAKE, TELL, DRAIN), 'the lease passes', ...move('east', COPY)],
+  /** West serves everybody, and is about to let go of east's half: drained and copied, to go home. */
+  'drained to go home': [
+    ...westServesAll,
+    'east: the worker watches',
+    HOME,
+    ...back(CLAIM, TAKE, TELL, DRAIN),
+    'the lease passes',
+    ...back(COPY),
+  ],
   /** Both control rooms have failed the other site over, each on a statement. */
   fork: [
     CUT,
@@ -103,5 +126,9 @@ const histories = {
 
 export type Start = keyof typeof histories;
 export const startNames = Object.keys(histories) as Start[];
+
+/** Whether a planned move is under way there: elsewhere its events would only be tried in vain. */
+export const plannedIn = (start: Start): 'none' | 'under way' =>
+  histories[start].some((event) => event === RELOCATE || event === HOME) ? 'under way' : 'none';
 
 export const startOf = (model: TwoSites, start: Start): Uint8Array => model.after(quiet(), histories[start]);

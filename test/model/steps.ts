@@ -1,6 +1,7 @@
 import { verdictOf } from '../../workflows/model/verdict.ts';
-import { endsFork, gains, heldIn, inWitness, obeys, seenOfPeer } from './by-itself.ts';
-import { epochOf, otherRight, ownRight, type Ground } from './halves.ts';
+import { gains, heldIn, inWitness, obeys, seenOfPeer } from './by-itself.ts';
+import { endsFork, epochOf, otherRight, ownRight, type Ground } from './ground.ts';
+import { vouchesForPeer } from './following.ts';
 import { able, observers, reaches } from './planning.ts';
 import { Kind, otherOf, Phase, siteName, siteOfMove, Way, type MoveIndex } from './world.ts';
 
@@ -87,8 +88,9 @@ export function takeEpoch(ground: Ground, m: MoveIndex): void {
   if (number < held) w.all.regressed = 1;
   if (rules.goesAlong(ownRight(site, s), siteName(s), held)) site.ownNumber = number;
   if (rules.goesAlong(otherRight(site, s), siteName(s), held)) site.otherNumber = number;
+  if (w.move(m).kind === Kind.planned) vouchesForPeer(w, m);
   site.epoch = m;
-  site.rolledBack = 0;
+  site.rolledBack = site.drained = 0;
   gains(ground, s);
 }
 
@@ -124,7 +126,7 @@ export function closesPeer({ w, rules }: Ground, m: MoveIndex): boolean {
   if (answer === 'taken') {
     if (w.numberOf(m) < w.numberOf(peer.epoch)) w.all.regressed = 1;
     peer.epoch = m;
-    peer.rolledBack = 0;
+    peer.rolledBack = peer.drained = 0;
     endsFork(peer);
   }
   return true;

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { explore, type Explored } from './explorer.ts';
 import { mutations } from './mutations.ts';
 import { rules, type Rules } from './rules.ts';
-import { startNames, startOf, type Start } from './starts.ts';
+import { plannedIn, startNames, startOf, type Start } from './starts.ts';
 import { TwoSites } from './two-sites.ts';
 
 /** `npm run explore` goes deeper. */
@@ -16,8 +16,8 @@ interface Trial {
 
 /** A start is reached by the rules as they are, whatever is tried from there. */
 function tryFrom({ from, faults, rules: tried }: Trial, depth: number): Explored & { retell: () => string | null } {
-  const asTheyAre = new TwoSites({ rules: { ...rules, selfFence: tried.selfFence }, faults });
-  const model = new TwoSites({ rules: tried, faults });
+  const asTheyAre = new TwoSites({ rules: { ...rules, selfFence: tried.selfFence }, faults, planned: 'any' });
+  const model = new TwoSites({ rules: tried, faults, planned: plannedIn(from) });
   const start = startOf(asTheyAre, from);
   const explored = explore(model, [start], { depth });
   return { ...explored, retell: () => model.faultOf(model.after(start, explored.found?.events ?? [])) };

@@ -1,8 +1,19 @@
 import { leasePasses, longTimePasses, opensNow, reads, watches } from './by-itself.ts';
-import { type Ground } from './halves.ts';
+import { type Ground } from './ground.ts';
 import type { WorldOf } from './explorer.ts';
 import { Invariants } from './invariants.ts';
 import { losesTransaction, loseSite, putBack, startDatabase, startService, startWorker, stopWorker } from './parts.ts';
+import {
+  claimsPlanned,
+  copies,
+  drains,
+  isGivenUp,
+  letsGo,
+  plans,
+  type HalfBit,
+  tellsOfClaim,
+  tellsOfHandOver,
+} from './planned.ts';
 import { declares } from './planning.ts';
 import type { Rules } from './rules.ts';
 import { claims, fences, restores, serves, takes } from './steps.ts';
@@ -33,6 +44,8 @@ export interface ModelOptions {
   rules: Rules;
   /** At most so many parts and links fail; what heals is not counted. */
   faults: number;
+  /** Moves that are planned: none, those that a start holds already, or operators may plan others. None when left out. */
+  planned?: 'none' | 'under way' | 'any';
 }
 
 export class TwoSites implements WorldOf {
@@ -44,9 +57,11 @@ export class TwoSites implements WorldOf {
   private readonly ground: Ground;
   private readonly invariants: Invariants;
   private readonly faults: number;
+  private readonly planned: 'none' | 'under way' | 'any';
   private counts = true;
 
-  constructor({ rules, faults }: ModelOptions) {
+  constructor({ rules, faults, planned = 'none' }: ModelOptions) {
+    this.planned = planned;
     this.ground = { w: this.w, rules };
     this.faults = faults;
     this.invariants = new Invariants(this.ground);
@@ -101,6 +116,8 @@ export class TwoSites implements WorldOf {
       { name: 'the link between the sites heals', image: 'heal', happens: () => this.turns(this.w.all, 'peers', 1) },
       ...sites.flatMap((s) => [...this.ofParts(s), ...this.ofSite(s)]),
       ...moves.flatMap((m) => this.ofMove(m)),
+      ...(this.planned === 'none' ? [] : moves.flatMap((m) => this.ofPlanned(m))),
+      ...(this.planned === 'any' ? sites.flatMap((s) => this.ofPlanning(s)) : []),
     ];
   }
 
@@ -192,14 +209,50 @@ export class TwoSites implements WorldOf {
       happens,
     });
     return [
-      named('claims its epoch in the stores in reach', () => claims(ground, m, { dies: false })),
-      named('claims its epoch in the vault, and the worker dies', () => claims(ground, m, { dies: true })),
+      named(
+        'claims its epoch in the stores in reach',
+        () => claims(ground, m, { dies: false }) || claimsPlanned(ground, m, { dies: false }),
+      ),
+      named(
+        'claims its epoch in the vault, and the worker dies',
+        () => claims(ground, m, { dies: true }) || claimsPlanned(ground, m, { dies: true }),
+      ),
       named('takes its epoch in its own database', () => takes(ground, m)),
       named('fences the source', () => fences(ground, m)),
       named('has restored the contacts', () => restores(ground, m)),
       named('serves the users', () => serves(ground, m)),
       named('is turned back', () => turnsBack(ground, m)),
       named('gives the source its half back', () => reopens(ground, m)),
+    ];
+  }
+
+  private ofPlanned(m: MoveIndex): Happening[] {
+    const { ground } = this;
+    const nth = m % 2 === 1 ? 'move 1' : 'move 2';
+    const named = (what: string, happens: () => boolean): Happening => ({
+      name: `${siteName(siteOfMove(m))}: ${nth} ${what}`,
+      image: `${nth} ${what}`,
+      happens,
+    });
+    return [
+      named('tells the peer of its claim', () => tellsOfClaim(ground, m)),
+      named('drains the half', () => drains(ground, m)),
+      named('copies the half', () => copies(ground, m)),
+      named('lets go of the half', () => letsGo(ground, m)),
+      named('tells the peer that the half is its own', () => tellsOfHandOver(ground, m)),
+      named('is given up', () => isGivenUp(ground, m)),
+    ];
+  }
+
+  private ofPlanning(s: SiteIndex): Happening[] {
+    const named = (what: string, half: HalfBit): Happening => ({
+      name: `${siteName(s)}: ${what}`,
+      image: what,
+      happens: () => plans(this.ground, s, half),
+    });
+    return [
+      named('operators plan to move its own half away', 1),
+      named('operators plan to bring the other half home', 2),
     ];
   }
 }

@@ -1,5 +1,6 @@
-import { endsFork, gains } from './by-itself.ts';
-import { type Ground } from './halves.ts';
+import { gains } from './by-itself.ts';
+import { endsFork, type Ground, OTHER, rowsGive } from './ground.ts';
+import { turnsBackPlanned } from './planned.ts';
 import { able, freeMove, nextNumber, reaches, superseded } from './planning.ts';
 import { claimInStores, closesPeer, endsWithout, takeEpoch } from './steps.ts';
 import { Closing, Kind, otherOf, Phase, siteOfMove, type MoveIndex, type SiteIndex } from './world.ts';
@@ -12,10 +13,13 @@ export function turnsBack(ground: Ground, m: MoveIndex): boolean {
   const s = siteOfMove(m);
   const site = w.sites[s];
   const move = w.move(m);
+  if (move.kind === Kind.planned) return turnsBackPlanned(ground, m);
   const last = rules.turnsBackBeforeServing ? Phase.closed : Phase.served;
   if (!able(ground, s) || move.kind !== Kind.failover || move.phase < Phase['in stores'] || move.phase > last)
     return false;
   if (site.fork === 1 || superseded(ground, m)) return false;
+  // It may have been handed the half meanwhile, by a planned move of the source.
+  if (rules.turnsBackBeforeServing && (rowsGive(ground, s) & OTHER) !== 0) return false;
   const slot = freeMove(ground, s);
   if (slot === null) return false;
   if (!rules.turnsBackUnderNewEpoch && site.epoch !== m) return false;
@@ -48,6 +52,7 @@ export function reopens(ground: Ground, m: MoveIndex): boolean {
   move.phase = Phase.over;
   peer.ownHere = 1;
   peer.ownNumber = w.numberOf(peer.epoch);
+  if (peer.otherHere === 0) peer.otherNumber = peer.ownNumber; // It knows who serves the other half.
   gains(ground, otherOf(s));
   return true;
 }

@@ -25,6 +25,8 @@ const siteFields = {
   ownNumber: 'value',
   otherHere: 'value',
   otherNumber: 'value',
+  /** `tandem.drained` under that epoch: halves, as in `belief`, that nobody serves, for they are about to be handed over. */
+  drained: 'value',
   /** `tandem.closed`: 0, or a kind of `closings`. */
   closed: 'value',
   /** The contacts of the other half were restored. */
@@ -45,7 +47,7 @@ const siteFields = {
   belief: 'value',
   /** The service has had nothing to believe for longer than its lease: it wants a sign of life first. */
   lapsed: 'value',
-  /** The peer was heard to confirm what this site would serve (1), or to give its own half back (2); under which epoch. */
+  /** The peer was heard to confirm what this site would serve; under which epoch. */
   confirmed: 'value',
   confirmedUnder: 'move',
   /** A lease has passed since it was first heard. */
@@ -69,6 +71,14 @@ const moveFields = {
   dead: 'value',
   /** The self-fence time has passed since its claim stood in the witness. */
   waited: 'value',
+  /** Of a planned move, as its own site sees them: the half that moves, those that its peer keeps, and the number it follows on. */
+  half: 'value',
+  keeps: 'value',
+  follows: 'value',
+  /** The peer holds a copy of the half: from after it was let go of (1), or from before (2). */
+  copied: 'value',
+  /** It has ended, given up or turned back: what still runs of it finds that out only when it writes. */
+  ended: 'value',
 } satisfies Record<string, Holds>;
 
 const worldFields = {
@@ -79,11 +89,23 @@ const worldFields = {
   faults: 'value',
   /** A store once took a lower number than it held. */
   regressed: 'value',
+  /** A half was handed over of which the peer had no copy, or an older one. */
+  uncopied: 'value',
 } satisfies Record<string, Holds>;
 
 export const closings = ['open', 'was-down', 'cut-off', 'fork'] as const;
-export const kinds = ['failover', 'turn-back', 'pick'] as const;
-export const phases = ['none', 'declared', 'in stores', 'taken', 'closing', 'closed', 'served', 'over'] as const;
+export const kinds = ['failover', 'turn-back', 'pick', 'planned'] as const;
+export const phases = [
+  'none',
+  'declared',
+  'in stores',
+  'taken',
+  'closing',
+  'closed',
+  'given',
+  'served',
+  'over',
+] as const;
 export const ways = ['nothing', 'database', 'statement', 'observers'] as const;
 
 const codes = <T extends string>(names: readonly T[]): Record<T, number> =>

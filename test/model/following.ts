@@ -1,0 +1,82 @@
+import type { Right } from '../../workflows/model/rights.ts';
+import { endsFork, epochOf, OTHER, otherRight, OWN, ownRight, rowsGive, swapped, type Ground } from './ground.ts';
+import { Kind, otherOf, siteName, siteOfMove, type MoveIndex, type SiteIndex, type World } from './world.ts';
+
+/** What a site takes along when it obeys, and what it takes by what its peer's database says. */
+
+/** It takes the epoch, and what the claim of a planned move leaves to it, by a bucket, or by the claimant's own database. */
+export function follows(ground: Ground, s: SiteIndex, told: number): void {
+  const { w } = ground;
+  const peer = w.sites[otherOf(s)];
+  const { kind, keeps, follows: after } = w.move(told);
+  const linked = w.all.peers === 1;
+  const signed = (linked && peer.vault === 1 && peer.inVault === told) || peer.inWitness === told;
+  if (kind === Kind.planned && signed) takesAlong(ground, s, told, { keeps, after });
+  else takesAlong(ground, s, told, { keeps: linked && peer.database === 1 && peer.epoch === told ? leftTo(w, s) : 0 });
+}
+
+/** What the peer's database says is this site's under its newest number: as the peer sees it, its own half (1), this site's (2). */
+function leftTo(w: World, s: SiteIndex): number {
+  const peer = w.sites[otherOf(s)];
+  const number = w.numberOf(peer.epoch);
+  const own = peer.ownHere === 0 && peer.ownNumber === number ? OWN : 0;
+  return own + (peer.otherHere === 0 && peer.otherNumber === number ? OTHER : 0);
+}
+
+/** `tandem.take_along`, and the epoch. `after`: the number that the claim follows on; left out, whichever is held. */
+export function takesAlong(
+  { w, rules }: Ground,
+  s: SiteIndex,
+  told: number,
+  { keeps, after }: { keeps: number; after?: number },
+): void {
+  const site = w.sites[s];
+  const [held, number] = [w.numberOf(site.epoch), w.numberOf(told)];
+  if (keeps !== 0 || after !== undefined) {
+    const names = [siteName(otherOf(s)), siteName(s)].filter((_, i) => (keeps & (i + 1)) !== 0);
+    const claim = { ...epochOf(w, told), keeps: names, ...(after !== undefined && { follows: after }) };
+    const stays = (half: SiteIndex, right: Right): boolean =>
+      rules.keepsUnder(claim, { ...right, half: siteName(half) }, siteName(s), held);
+    if (stays(s, ownRight(site, s))) site.ownNumber = number;
+    if (stays(otherOf(s), otherRight(site, s))) site.otherNumber = number;
+    knowsOfPeer(w, s, number);
+  }
+  site.epoch = told;
+  site.rolledBack = site.drained = 0;
+  endsFork(site);
+}
+
+/** What its peer serves it knows under the peer's number. */
+export function knowsOfPeer(w: World, s: SiteIndex, number: number): void {
+  const site = w.sites[s];
+  if (site.ownHere === 0) site.ownNumber = Math.max(site.ownNumber, number);
+  if (site.otherHere === 0) site.otherNumber = Math.max(site.otherNumber, number);
+}
+
+/** It takes what the peer's database says is its own, under the very epoch that both hold and that the peer has claimed. */
+export function takesHandedOver(ground: Ground, s: SiteIndex): void {
+  const { w, rules } = ground;
+  const site = w.sites[s];
+  if (!rules.takesHandedOver || site.epoch === 0 || siteOfMove(site.epoch) === s) return;
+  if (site.epoch !== w.sites[otherOf(s)].epoch) return;
+  const left = leftTo(w, s) & ~swapped(rowsGive(ground, s));
+  const holds = site.restored === 1 || !rules.takesWithCopy;
+  if ((left & OWN) !== 0 && holds) [site.otherHere, site.otherNumber] = [1, w.numberOf(site.epoch)];
+  if ((left & OTHER) !== 0) [site.ownHere, site.ownNumber] = [1, w.numberOf(site.epoch)];
+  if (left !== 0) knowsOfPeer(w, s, w.numberOf(site.epoch));
+}
+
+/** A move that has ended without a hand-over leaves its drain to the worker. */
+export function undoesForgotten({ w, rules }: Ground, s: SiteIndex): void {
+  const site = w.sites[s];
+  const ended = site.epoch !== 0 && siteOfMove(site.epoch) === s && w.move(site.epoch).ended === 1;
+  if (site.drained !== 0 && ended && rules.undoesForgottenDrains) site.drained = 0;
+}
+
+/** With its own epoch: that the peer may serve what it keeps, this site's database says under the new number. */
+export function vouchesForPeer(w: World, m: MoveIndex): void {
+  const site = w.sites[siteOfMove(m)];
+  const { keeps } = w.move(m);
+  if ((keeps & OWN) !== 0 && site.ownHere === 0) site.ownNumber = w.numberOf(m);
+  if ((keeps & OTHER) !== 0 && site.otherHere === 0) site.otherNumber = w.numberOf(m);
+}
