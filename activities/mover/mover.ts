@@ -36,8 +36,8 @@ const CANCEL_MS = 10_000;
 /** Last words of a process that died. */
 const STDERR_BYTES = 2000;
 
-/** What a move waits for. It never stands in line behind a snapshot or a check. */
-const urgent: ReadonlySet<JobName> = new Set(['restore-contacts', 'salvage-contacts', 'reconcile-contacts', 'probe']);
+/** What a move waits for, which is each of its steps. It never stands in line behind a snapshot of the schedule, or a check. */
+const isUrgent = (input: unknown): boolean => typeof input === 'object' && input !== null && 'key' in input;
 /** Of each of the two kinds; a process takes up to 256 MiB, and about one processor. */
 const AT_ONCE = Math.max(2, availableParallelism());
 
@@ -45,7 +45,7 @@ const AT_ONCE = Math.max(2, availableParallelism());
 export function createMovedActivities(settings: SiteSettings, running: () => Running): Pick<SiteActivities, JobName> {
   const lanes = { urgent: new Slots(AT_ONCE), other: new Slots(AT_ONCE) };
   const move = async (job: JobName, input: unknown, run: Running): Promise<unknown> => {
-    const leave = await lanes[urgent.has(job) ? 'urgent' : 'other'].take(run.signal);
+    const leave = await lanes[isUrgent(input) ? 'urgent' : 'other'].take(run.signal);
     try {
       return await moveInProcess(settings, job, input, run);
     } finally {

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { mergeUser, type Versions } from '../../activities/contacts/merge.ts';
 import type { ConflictRule } from '../../workflows/model/planned-move.ts';
+import { withoutRemovals } from '../../activities/contacts/suspect-salvage.ts';
 import { noRows, type Row, type UserRows } from '../../activities/vault/record.ts';
-import { acl, contact, item, orders, PEERS, rowsOf, rules } from './versions.ts';
+import { acl, bytes, contact, item, orders, PEERS, rowsOf, rules } from './versions.ts';
 
 describe('after a merge', () => {
   const [ann, bob] = PEERS as [string, string];
@@ -30,6 +31,42 @@ describe('after a merge', () => {
     const home = plain({ base, survivor: noRows(), salvage }, 'home');
     expect(home.rows).toMatchObject({ contacts: [contact(ann)], groups: [[ann, 'Work']] });
     expect(home.differences).toEqual([{ kind: 'contact', key: [ann], won: 'salvage', why: 'conflict' }]);
+  });
+
+  it('what a suspect disk lacks was not removed by it, and what it has more or otherwise counts', () => {
+    const base: UserRows = {
+      ...rowsOf({
+        contacts: [contact(ann), contact(bob)],
+        groups: [
+          [ann, 'Work'],
+          [ann, 'Work'],
+          [bob, 'Home'],
+        ],
+        items: [item('j', bob)],
+      }),
+      defaults: [['L']],
+    };
+    const salvage = rowsOf({
+      contacts: [contact(ann, 'B', 'Ann')],
+      groups: [[ann, 'Work']],
+      items: [item('j', ann, 'd', '9')],
+    });
+    const there = withoutRemovals(base, salvage);
+    expect(there).toEqual({
+      contacts: [contact(ann, 'B', 'Ann'), contact(bob)],
+      groups: [
+        [ann, 'Work'],
+        [ann, 'Work'],
+        [bob, 'Home'],
+      ],
+      lists: [['L']],
+      items: [item('j', ann, 'd', '9'), item('j', bob)],
+      defaults: [['L']],
+    });
+    expect(bytes(withoutRemovals(base, noRows()))).toBe(bytes(base));
+    expect(plain({ base, survivor: base, salvage: there }).differences.every(({ won }) => won === 'salvage')).toBe(
+      true,
+    );
   });
 
   it('who was blocked at the survivor is blocked, though the old disk allows everybody first', () => {
