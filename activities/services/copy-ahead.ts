@@ -25,8 +25,8 @@ const TELL_MS = 5000;
 /** When the plan does not say. */
 const USUAL_MS = 600_000;
 
-/** Asks the destination to look. Its module is large, and loaded while the database reads. */
-export type Nudge = () => Promise<{ nudged: boolean; because: string }>;
+/** Asks the destination to look, once more when it was asked before. Its module is large, and loaded while the database reads. */
+export type Nudge = (again: boolean) => Promise<{ nudged: boolean; because: string }>;
 
 /**
  * Takes a snapshot of what has changed here, and waits until the destination's standby copy holds it, or a newer one: by what
@@ -37,7 +37,7 @@ export async function copyAhead(
   site: OwnSite,
   input: PlannedStep,
   work: LongWork,
-  nudge: (customer: string) => ReturnType<Nudge> = (customer) => nudgePeer(site, customer),
+  nudge: Nudge = (again) => nudgePeer(site, input.key.customer, again),
 ): Promise<StepResult> {
   const { key, plan } = input;
   const customer = site.customer(key.customer);
@@ -50,7 +50,7 @@ export async function copyAhead(
   const until = begun + Math.max(timeoutMs - TELL_MS, timeoutMs / 2);
   const taken = await takeInTurn(site, customer, until, work);
   const takenMs = Math.round(performance.now() - begun);
-  const nudges = await waitApplied(site, customer, taken, { until, nudge: () => nudge(customer.id), ...work });
+  const nudges = await waitApplied(site, customer, taken, { until, nudge, ...work });
   const waitedMs = Math.round(performance.now() - begun) - takenMs;
   const { seq, gen, point, counts } = taken;
   return database.connection((client) =>
@@ -63,9 +63,9 @@ export async function copyAhead(
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`;
 
-async function nudgePeer(site: OwnSite, customer: string): ReturnType<Nudge> {
+async function nudgePeer(site: OwnSite, customer: string, again: boolean): ReturnType<Nudge> {
   const { nudgeStandby } = await import('./nudge.ts');
-  return nudgeStandby(site.settings, customer);
+  return nudgeStandby(site.settings, customer, again);
 }
 
 /** By the code and the lock of the schedule's: one at a time, whoever asked for it. */
@@ -114,7 +114,7 @@ async function waitApplied(
       next = performance.now() + NUDGE_MS;
       nudges += 1;
       // Not waited for: the copy may be there before the answer is.
-      void nudge().then(
+      void nudge(nudges > 1).then(
         ({ nudged, because }) => (told = nudged ? '' : because),
         (error: unknown) => (told = failureText(error)),
       );
