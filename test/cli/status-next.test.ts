@@ -106,4 +106,9 @@ describe('an overdue continuity test', () => {
       'tandem test list --customer x',
     );
   });
+
+  it('is no command where the customer counts live ones only: none can be held yet', () => {
+    const tests = { standing: { ...standing, counts: 'live' as const }, running: [], at: 'west' };
+    expect(nextOf({ halves: quiet, sites: [answers], tests })).toMatchObject({ exit: 3, next: null });
+  });
 });

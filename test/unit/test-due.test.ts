@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { testNews } from '../../workflows/model/test-news.ts';
+import { knowing, toTell } from '../../workflows/model/watch-news.ts';
 import type { TestReceipt } from '../../workflows/model/continuity.ts';
 import {
   blackoutAt,
@@ -96,5 +98,21 @@ describe('the day of a schedule', () => {
   it('counts months as people do', () => {
     expect(monthsAfter('2027-08-31T14:00:00.000Z', 6)).toBe('2028-02-29T14:00:00.000Z');
     expect(monthsAfter('2028-02-29T00:00:00.000Z', 12)).toBe('2029-02-28T00:00:00.000Z');
+  });
+});
+
+describe('whoever is on duty', () => {
+  const news = (now: string, last = '2027-03-10T02:04:00.000Z') =>
+    testNews('contoso', 'west', standing([receipt({ endedAt: last })], now));
+
+  it('hears once that a test is overdue, once that one has passed, and again a year later', () => {
+    const late = news('2028-03-11T00:00:00Z');
+    expect(toTell({}, [news('2028-03-10T00:00:00Z')])).toEqual([]);
+    expect(toTell({}, [late])).toEqual([late]);
+    const told = knowing({}, [late]);
+    expect(toTell(told, [news('2028-05-01T00:00:00Z')])).toEqual([]);
+    const held = news('2028-05-02T00:00:00Z', '2028-05-01T02:00:00.000Z');
+    expect(toTell(told, [held])).toMatchObject([{ severity: 'info' }]);
+    expect(toTell(knowing(told, [held]), [news('2029-05-02T00:00:00Z', '2028-05-01T02:00:00.000Z')])).toHaveLength(1);
   });
 });

@@ -1,11 +1,11 @@
-import type { TestStanding } from './test-due.ts';
+import { NO_LIVE_YET, type TestStanding } from './test-due.ts';
 import type { News } from './watch-news.ts';
 
 /** What whoever is on duty hears of the yearly test: once when it is overdue or will be, and once when one has passed again. */
 export function testNews(
   customer: string,
   site: string,
-  { state, due, because }: Pick<TestStanding, 'state' | 'due' | 'because'>,
+  { state, due, because, counts }: Pick<TestStanding, 'state' | 'due' | 'because' | 'counts'>,
 ): News {
   const late = state === 'overdue' || state === 'late';
   const says = {
@@ -23,7 +23,8 @@ export function testNews(
     subject: `${customer}: the yearly continuity test ${says[state]}`,
     text: [
       `${because}.`,
-      `Next: tandem ${late ? `test start --customer ${customer} --site ${site}` : `status --customer ${customer}`}`,
+      ...(late && counts === 'live' ? [`${NO_LIVE_YET}.`] : []),
+      `Next: tandem ${late && counts !== 'live' ? `test start --customer ${customer} --site ${site}` : `status --customer ${customer}`}`,
     ].join('\n'),
   };
 }
