@@ -3,6 +3,7 @@ import { wholeNumber, type Context } from '../cli/print.ts';
 import { benchFailover, failoverFigures } from './failover/run.ts';
 import { markdown, type Figure } from './report.ts';
 import { benchService } from './service/bench.ts';
+import { benchHome } from './service/home.ts';
 import { benchVault, figureNames } from './vault.ts';
 
 /** `tandem bench`: measures what README claims, against what a user would take instead. */
@@ -55,6 +56,13 @@ export function register(program: Command, { out, signal, json }: Context): void
     .action(async (o: { users: number; large: number | false; runs: number; storm: number }) =>
       show(await benchService({ ...o, ...heard() })),
     );
+  group
+    .command('home')
+    .description('the way home: a failback of users of whom some have changed at either site')
+    .option('--users <n>', 'how many users each half has', wholeNumber, 20_000)
+    .option('--runs <n>', 'how often it is done', positive, 1)
+    .option('--json', 'one JSON object per figure')
+    .action(async (o: { users: number; runs: number }) => show(await benchHome({ ...o, ...heard() })));
 }
 
 function positive(text: string): number {

@@ -59,7 +59,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
   runbook: { about: 'the order of a move: list, lint, show, graph, schema', load: () => import('./runbook.ts') },
   notify: { about: 'the ways to people outside: test', load: () => import('./notify.ts') },
   evidence: { about: 'what a move did, signed: export, verify', load: () => import('./evidence.ts') },
-  bench: { about: 'measurements: vault, failover', load: () => import('../bench/main.ts') },
+  bench: { about: 'measurements: vault, failover, service, home', load: () => import('../bench/main.ts') },
   test: { about: 'continuity tests: start, abort, confirm, finish, list, report', load: () => import('./test.ts') },
 };
 

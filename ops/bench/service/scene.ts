@@ -2,7 +2,7 @@ import { mkdtemp, readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Client } from '@temporalio/client';
-import type { CustomerSettings } from '../../../activities/settings.ts';
+import type { CustomerSettings, SiteSettings } from '../../../activities/settings.ts';
 import type { FailoverReport } from '../../../workflows/model/moves.ts';
 import { readConfiguration } from '../../config/configuration.ts';
 import { settingsFor } from '../../config/settings.ts';
@@ -13,7 +13,7 @@ import { peoplePassword } from '../../embedded/service.ts';
 import { up, type Stack } from '../../embedded/stack.ts';
 import { Fault } from '../../fault.ts';
 import { loadPrivateKey } from '../../keys.ts';
-import { failoverStatus, followFailover, startFailover } from '../../moves.ts';
+import { failoverStatus, followFailover, startFailover, startMove, type FailoverHandle } from '../../moves.ts';
 import { snapshotNow, standbyNow } from '../../snapshots.ts';
 import { connectClient } from '../../temporal.ts';
 import { sendVerb, signVerb } from '../../verbs.ts';
@@ -21,8 +21,8 @@ import { signIn, type Signed, type SignIn } from './client.ts';
 
 /** Two real sites whose users sign in, of which one is lost: what production does, from the command to the client. */
 
-const LOST = 'east';
-const SURVIVOR = 'west';
+export const LOST = 'east';
+export const SURVIVOR = 'west';
 const SITES = [LOST, SURVIVOR] as const;
 /** Three in each half. */
 const SYNTHETIC = 6;
@@ -33,14 +33,21 @@ const SIGN_IN_LIMIT_MS = 30_000;
 export type Door = 'server' | 'proxy';
 
 export interface Scene {
-  /** Signs in at the survivor. */
-  enter: (user: string) => Promise<Signed>;
+  /** Signs in at the survivor, or at the other site. */
+  enter: (user: string, at?: string) => Promise<Signed>;
   /** How one signs in there. */
   through: (door: Door) => Omit<SignIn, 'user'>;
   address: (user: string) => string;
   lose: () => Promise<void>;
+  /** Starts again what was lost. */
+  comeBack: () => Promise<void>;
   /** Declares the loss and signs twice; answers the report when it has ended. */
   failOver: () => Promise<FailoverReport>;
+  /** Brings them home, once they can; the same. */
+  failBack: () => Promise<FailoverReport>;
+  stack: Stack;
+  client: (site: string) => Client;
+  settings: (site: string) => Promise<SiteSettings>;
   close: () => Promise<void>;
 }
 
@@ -77,24 +84,35 @@ async function sceneOf(stack: Stack, users: number, contacts: number): Promise<S
   // Those by which probes look come on top.
   const size = { users: 2 * users + SYNTHETIC, contacts: { exactly: contacts } };
   await populate(stack, { seed: 'bench', ...size }, (site) => Promise.resolve(clientOf(site)));
-  await protect(clients, async (site) => {
-    const { customers } = await settingsFor(configuration, site, { reportsFolder: folder });
-    return customers.get(CUSTOMER);
-  });
+  const settings = (site: string): Promise<SiteSettings> => settingsFor(configuration, site, { reportsFolder: folder });
+  await protect(clients, async (site) => (await settings(site)).customers.get(CUSTOMER));
   const ca = await readFile(join(folder, 'tls', 'ca.pem'), 'utf8');
-  const through = (door: Door): Omit<SignIn, 'user'> => ({
-    at: { server, proxy }[door],
+  const doorTo = (door: Door, site: string = SURVIVOR): Omit<SignIn, 'user'> => ({
+    at: site === SURVIVOR ? { server, proxy }[door] : (stack.sites[site]?.clients ?? ''),
     domain: DOMAIN,
     password,
     ca,
     limitMs: SIGN_IN_LIMIT_MS,
   });
   return {
-    enter: (user) => signIn({ ...through('server'), user }),
-    through,
+    enter: (user, site) => signIn({ ...doorTo('server', site), user }),
+    through: doorTo,
     address: (user) => `${user}@${DOMAIN}`,
-    lose: () => killSite(folder, LOST),
+    async lose() {
+      await killSite(folder, LOST);
+      await clients.get(LOST)?.connection.close();
+      clients.delete(LOST);
+    },
+    async comeBack() {
+      await up({ folder, workers: true });
+      const temporal = configuration.sites.get(LOST)?.temporal;
+      if (temporal) clients.set(LOST, await connectClient(temporal));
+    },
     failOver: () => failOver(client, folder),
+    failBack: () => failBack(client, folder),
+    stack,
+    client: clientOf,
+    settings,
     async close() {
       await Promise.all([...clients.values()].map((c) => c.connection.close()));
       await reset(folder);
@@ -115,14 +133,19 @@ async function protect(
   }
 }
 
+const asked = { customer: CUSTOMER, reason: 'a measurement', requestedBy: 'operator-1' };
+
 async function failOver(client: Client, folder: string): Promise<FailoverReport> {
-  const handle = await startFailover(client, SURVIVOR, {
-    customer: CUSTOMER,
-    from: LOST,
-    reason: 'a measurement',
-    requestedBy: 'operator-1',
-    isolation: 'every process of it was killed',
-  });
+  const isolation = 'every process of it was killed';
+  return through(await startFailover(client, SURVIVOR, { ...asked, from: LOST, isolation }), folder);
+}
+
+async function failBack(client: Client, folder: string): Promise<FailoverReport> {
+  const home = { half: LOST, from: SURVIVOR, to: LOST, rule: 'survivor' } as const;
+  return through(await startMove(client, SURVIVOR, 'relocate', { ...asked, ...home }), folder);
+}
+
+async function through(handle: FailoverHandle, folder: string): Promise<FailoverReport> {
   await followFailover(handle, () => undefined, { enough: ({ phase }) => phase === 'approving', everyMs: 20 });
   for (const operator of ['operator-1', 'operator-2']) {
     const key = await loadPrivateKey(operatorKeyPath(folder, operator));
@@ -130,6 +153,6 @@ async function failOver(client: Client, folder: string): Promise<FailoverReport>
   }
   const { report } = await handle.result();
   if (report.outcome !== 'closed')
-    throw new Fault(`bench: the failover ended as ${report.outcome}`, 'Its report tells why.');
+    throw new Fault(`bench: the move ended as ${report.outcome}`, 'Its report tells why.');
   return report;
 }

@@ -34,8 +34,8 @@ export interface Letters {
 export interface Talk {
   /** What was said since the last time that this was asked, or since the beginning. */
   heard: () => Promise<Heard>;
-  /** Ends the letters, and signs the one in to whom they were written. */
-  letters: () => Promise<Letters>;
+  /** Ends the letters, and signs the one in to whom they were written, at a site. */
+  letters: (at?: string) => Promise<Letters>;
   end: () => void;
 }
 
@@ -84,9 +84,9 @@ export async function startTalking(scene: Scene, absent: string): Promise<Talk> 
       speaking = setInterval(speak, TALK_EVERY_MS);
       return { sent, lost: at.size, delaysMs };
     },
-    async letters() {
+    async letters(at) {
       clearInterval(writing);
-      const home = await scene.enter(absent);
+      const home = await scene.enter(absent, at);
       home.onBody((body) => {
         if (body.startsWith(LETTER)) letters.kept += 1;
       });
