@@ -77,11 +77,15 @@ describe('open-site never', () => {
       expect(
         await world.eastDb.query("select outcome from tandem.hand_over('another', 'east', 9, 'west', 'm')"),
       ).toEqual([{ outcome: 'unknown-customer' }]);
-      const rights = await world.eastDb.query<{ who: string }>(
-        `select grantee as who from information_schema.routine_privileges
-          where routine_schema = 'tandem' and routine_name = 'hand_over' order by 1`,
+      const rights = await world.eastDb.query<{ what: string; who: string[] }>(
+        `select routine_name as what, array_agg(distinct grantee::text order by grantee::text) as who
+           from information_schema.routine_privileges
+          where routine_schema = 'tandem' and routine_name in ('hand_over', 'release_salvages', 'observe_applied', 'observe_salvage')
+          group by 1 order by 1`,
       );
-      expect([...new Set(rights.map(({ who }) => who))]).toEqual(['tandem', 'tandem_peer']);
+      const who = ['tandem', 'tandem_peer'];
+      const whats = ['hand_over', 'observe_applied', 'observe_salvage', 'release_salvages'];
+      expect(rights).toEqual(whats.map((what) => ({ what, who })));
       await expect(sql(other.peerUrl, "select tandem.hand_over('contoso', 'east', 9, 'west', 'm')")).rejects.toThrow();
     } finally {
       await other.drop();

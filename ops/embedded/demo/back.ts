@@ -38,7 +38,9 @@ export async function comeBack(scene: Scene, of: CustomerSettings, before: Snaps
   try {
     const epoch = await epochOf(survivor);
     await become(scene, `${LOST} obeys epoch ${epoch}`, async () => (await epochOf(lost)) === epoch);
-    tell('returned', { epoch, [`${LOST}Serves`]: await serves(lost), [`${SURVIVOR}Serves`]: await serves(survivor) });
+    const [there, here] = [await serves(lost), await serves(survivor)];
+    tell('returned', { epoch, [`${LOST}Serves`]: there, [`${SURVIVOR}Serves`]: here });
+    if (there > 0) throw new Fault(`demo: ${LOST} serves ${there} users beside ${SURVIVOR}`, 'This must never be.');
     await salvage(scene, of, lost, before);
     return await followed(scene, of, lost);
   } finally {
