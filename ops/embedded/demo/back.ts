@@ -16,7 +16,7 @@ import { compareWitness, makeWitness } from './witness.ts';
 
 /** The lost site comes back: it serves nobody, keeps what it alone has, and becomes the copy of everybody. */
 
-const LIMIT_MS = 90_000;
+const LIMIT_MS = 180_000;
 const POLL_MS = 200;
 const DATABASE = { connections: 1, connectMs: 5000, statementMs: 10_000 };
 
