@@ -5,6 +5,7 @@ import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { mendTouched } from '../contacts/mend.ts';
 import { lockRows, READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
 import { lockEpoch } from '../contacts/restore.ts';
+import { lockWrites } from '../contacts/writer.ts';
 import { countMerge, noThreeWayCounts, type ThreeWayCounts, type UserMerge } from '../contacts/three-way.ts';
 import { damaged } from '../vault/bytes.ts';
 import type { OpenRecords } from '../vault/open.ts';
@@ -139,6 +140,7 @@ export async function reconcileContacts(site: OwnSite, input: PlannedStep, work:
   }));
   return database.transaction(async (client) => {
     await guard(client);
+    await lockWrites(client, id); // Before the tables, as everywhere: whoever waits for them may hold it.
     await lockRows(client);
     const pairs = await mendTouched(
       client,
