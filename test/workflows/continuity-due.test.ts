@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { judgeTest } from '../../activities/journal/judge-test.ts';
 import { createJobs } from '../../activities/mover/jobs.ts';
+import { placeOf } from '../../activities/vault/retention.ts';
 import { seal } from '../../activities/vault/signed.ts';
+import { findStrays } from '../../activities/vault/strays.ts';
 import { testPrefix, testReceipts, writeTestReceipt } from '../../activities/vault/test-receipts.ts';
 import { fingerprint, readTestEvidence } from '../../ops/evidence.ts';
 import { SiteMetrics } from '../../ops/metrics.ts';
@@ -165,6 +167,15 @@ describe('the evidence', () => {
       testReceipts({ vault, customer: CUSTOMER, site: 'west', publicKeys: east.publicKeys });
     const [here, there] = await Promise.all([of(vaults.west), of(vaults.east)]);
     expect(there.map(({ bytes }) => bytes)).toEqual(here.map(({ bytes }) => bytes));
+    // A copy is no stray, and retention leaves it where it is.
+    const { unknown } = await findStrays(
+      vaults.east,
+      { customer: CUSTOMER, site: 'west' },
+      AbortSignal.timeout(20_000),
+    );
+    const sites = ['east', 'west'];
+    const places = there.map(({ key }) => placeOf(key, { customer: CUSTOMER, site: 'east', sites }).kind);
+    expect([unknown, ...new Set(places)]).toEqual([0, 'evidence']);
     const sealed = here.map((r) => r.sealed).find(({ document }) => document.outcome === 'passed' && document.residue);
     if (!sealed) throw new Error('no receipt');
     const { customer, site, run } = sealed.document;
