@@ -11,6 +11,7 @@ import { serveUsers } from '../../activities/services/serve.ts';
 import { readClaims } from '../../activities/vault/epochs.ts';
 import { PostgresProxy } from '../rig/postgres-proxy.ts';
 import { Tripwire } from '../rig/tripwire.ts';
+import { mayOpen } from '../../workflows/model/opening.ts';
 import { copyNow, eastSite, plannedStep, rowsAt, servedAt, servedTwice } from './planned-world.ts';
 import { CUSTOMER, eastAt, endMove, kindOf, makeWorld, startMove, type World } from './world.ts';
 
@@ -68,6 +69,10 @@ describe('advance-epoch of a planned move', () => {
     for (const site of ['east', 'west'] as const)
       expect(await rowsAt(world, site)).toEqual(['east: east under 2', 'west: west under 2']);
     expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([EAST, WEST]);
+    // A destination that closes itself now is confirmed by what this site vouches for.
+    const told = await askPeerRights(eastSite(world).customer(CUSTOMER), world.eastDb);
+    const epoch = { number: 2, site: 'west', move };
+    expect(mayOpen('was-down', { site: 'east', epoch, halves: ['east'] }, told)).toMatchObject({ open: true });
   });
 
   it('goes on when its destination cannot be told in its database, says so, and is followed all the same', async () => {

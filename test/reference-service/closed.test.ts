@@ -88,8 +88,13 @@ describe.skipIf(ejabberd === null)('a service', () => {
 
   it('reads whether it is closed, and writes neither that nor that its site lives', async () => {
     const url = await service.asService('east');
-    await sql(url, 'select from tandem.closed, tandem.alive');
-    for (const change of [CLOSE, 'delete from tandem.closed', 'update tandem.alive set at = now()'])
+    await sql(url, 'select from tandem.closed, tandem.drained, tandem.alive');
+    for (const change of [
+      CLOSE,
+      'delete from tandem.closed',
+      'delete from tandem.drained',
+      'update tandem.alive set at = now()',
+    ])
       await expect(sql(url, change)).rejects.toThrow('permission denied');
     for (const secret of ['tandem.site_word', 'tandem.site_opened'])
       await expect(sql(url, `select from ${secret}`)).rejects.toThrow('permission denied');
