@@ -117,7 +117,7 @@ describe.each(['before', 'after'] as const)('killed %s any statement of the hand
     // From the one commit on it is given, and never again not.
     expect([ends.length > 20, ends[0], ends.at(-1)]).toEqual([true, false, true]);
     expect(ends.toSorted((a, b) => Number(a) - Number(b))).toEqual(ends);
-  });
+  }, 240_000);
 });
 
 it('left alone, it comes to the same end in the destination’s own time', async () => {
