@@ -11,7 +11,9 @@ import { serveUsers } from '../../activities/services/serve.ts';
 import { readClaims } from '../../activities/vault/epochs.ts';
 import { PostgresProxy } from '../rig/postgres-proxy.ts';
 import { Tripwire } from '../rig/tripwire.ts';
+import type { Act } from '../../workflows/model/acts.ts';
 import { mayOpen } from '../../workflows/model/opening.ts';
+import { loop } from '../watch/ground.ts';
 import { copyNow, eastSite, plannedStep, rowsAt, servedAt, servedTwice } from './planned-world.ts';
 import { CUSTOMER, eastAt, endMove, kindOf, makeWorld, startMove, type World } from './world.ts';
 
@@ -84,8 +86,17 @@ describe('advance-epoch of a planned move', () => {
     const { alarms, facts } = await advance(site);
     expect([alarms?.length, facts['followed']]).toEqual([1, false]);
     expect(alarms?.[0]).toContain('its worker obeys what it reads in the vault');
-    expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([EAST, WEST]);
-    await obeyAtEast();
+    expect([await rowsAt(world, 'east'), await servedAt(world, 'east')]).toEqual([
+      ['east: east under 1', 'west: west under 1'],
+      EAST,
+    ]);
+    // Its watch reads west's database alone.
+    const looking = loop({ ...eastSite(world).settings, peerVaults: new Map() }, 100);
+    await expect
+      .poll(() => rowsAt(world, 'east'), { timeout: 10_000 })
+      .toEqual(['east: east under 2', 'west: west under 2']);
+    await looking.stop();
+    expect(looking.said).toContainEqual(expect.stringContaining('goes on serving what that leaves to it'));
     expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([EAST, WEST]);
   });
 
@@ -232,4 +243,22 @@ describe('serve-users of a planned move', () => {
     expect((await serve(1)).facts).toMatchObject({ users: 2 });
     expect(await servedAt(world, 'east')).toEqual([...EAST, ...WEST]);
   });
+});
+
+it('a failback gives east its own half again, and each site knows what the other one serves', async () => {
+  // West serves everybody since its failover, which east has obeyed.
+  for (const database of [world.eastDb, world.westDb])
+    await database.query("update tandem.epoch set number = 2, site = 'west', move = 'failover'");
+  await world.westDb.query("update tandem.serving set site = 'west', epoch = 2");
+  const planned = { half: 'east', keeps: [], reconcile: null };
+  const of = (act: Act) => plannedStep(act, move, { epoch: 3, planned });
+  expect((await advanceEpoch(world.west, of('advance-epoch'))).facts).toMatchObject({ keptOpen: 2, followed: true });
+  expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([[], [...EAST, ...WEST]]);
+  await drainSessions(world.west, of('drain-sessions'));
+  expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([[], WEST]);
+  await copyNow(world);
+  await serveUsers(world.west, of('serve-users'));
+  expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([EAST, WEST]);
+  for (const site of ['east', 'west'] as const)
+    expect(await rowsAt(world, site)).toEqual(['east: east under 3', 'west: west under 3']);
 });
