@@ -49,9 +49,10 @@ export interface SnapshotActivities {
 export interface StandbyActivities {
   /**
    * Copies what is new in the peer's vault into this one, newest first. A silent peer is an answer, not a failure. While this
-   * site has what is to be salvaged it only says so, unless it is told to go on.
+   * site has what is to be salvaged it only says so, unless it is told to go on. With `follow`, what came quickly is verified and
+   * applied by the same process, for users may wait for it; what fails of that is left to its own activity.
    */
-  'pull-snapshots'(input: { customer: string; goOn?: boolean }): Promise<PullResult>;
+  'pull-snapshots'(input: { customer: string; goOn?: boolean; follow?: boolean }): Promise<PullResult>;
   /**
    * Writes what this site served under an older epoch, and serves no longer, into its own vault as it stands on its disk. Reads
    * only. Safe to repeat: what was salvaged is answered; an attempt that died leaves garbage, never half a salvage. Heartbeats.
@@ -95,6 +96,9 @@ export interface PullResult {
   unapplied: SnapshotId | null;
   /** Halves that this site alone has: nothing was pulled, they come first. Left out when there are none. */
   unsalvaged?: number;
+  /** Of the newest, when it was verified at once; and what was applied of it, unless it is suspect. */
+  receipt?: Receipt;
+  applied?: ApplyCounts;
 }
 
 /** A move as its run tells of it: a failover, when it names no workflow. */

@@ -41,7 +41,7 @@ export async function standby(input: StandbyInput): Promise<StandbyResult> {
   const acts = proxyActivities<StandbyActivities>({ ...limits, retry });
   const few = proxyActivities<StandbyActivities>({ ...limits, retry: { ...retry, maximumAttempts: SALVAGE_ATTEMPTS } });
   const { customer } = input;
-  let pull = await acts['pull-snapshots']({ customer });
+  let pull = await acts['pull-snapshots']({ customer, follow: true });
   let salvaged: SalvageSummary[] = [];
   let fault: Error | null = null;
   if (pull.unsalvaged) {
@@ -53,11 +53,12 @@ export async function standby(input: StandbyInput): Promise<StandbyResult> {
     }
     pull = await acts['pull-snapshots']({ customer, goOn: true });
   }
-  const receipt = pull.unverified ? await acts['verify-snapshot']({ snapshot: pull.unverified }) : null;
+  const receipt =
+    pull.receipt ?? (pull.unverified ? await acts['verify-snapshot']({ snapshot: pull.unverified }) : null);
   // A suspect one is kept, and whatever was to be applied before stays.
   const snapshot = receipt && receipt.suspect === undefined ? receipt.snapshot : pull.unapplied;
   if (fault) throw fault;
-  const applied = snapshot ? { snapshot, counts: await acts['apply-standby']({ snapshot }) } : null;
+  const applied = snapshot ? { snapshot, counts: pull.applied ?? (await acts['apply-standby']({ snapshot })) } : null;
   const newest = receipt
     ? receipt.suspect === undefined
       ? `snapshot ${receipt.snapshot.seq} of ${receipt.snapshot.site} is covered, recovery point ${receipt.point}`

@@ -95,3 +95,30 @@ it('follows its peer by itself then, and is the copy of everybody', async () => 
   expect(await standbyNow(region.clients.east, 'east', customer())).toMatchObject({ applied: null });
   await worker.stop();
 });
+
+it('proves and applies what came quickly at once, and says so as ever; what fails of it fails by its own name', async () => {
+  const west = await region.work('west');
+  const seen: string[] = [];
+  const worker = await region.work('east', (real) => ({
+    ...real,
+    'verify-snapshot': (input) => real['verify-snapshot'](input).finally(() => seen.push('verified')),
+    'apply-standby': (input) => real['apply-standby'](input).finally(() => seen.push('applied')),
+  }));
+  const taken = await snapshotNow(region.clients.west, 'west', customer());
+  const found = await standbyNow(region.clients.east, 'east', customer());
+  expect(found).toMatchObject({
+    pulled: 1,
+    receipt: { snapshot: { seq: taken.seq } },
+    applied: { counts: { users: 20 } },
+  });
+  expect(seen).toEqual([]);
+  // This site knows a newer epoch than the snapshot's: it is not applied, and what was proven stands.
+  await east.query("update tandem.epoch set number = 9, site = 'east', move = 'other'");
+  const later = await snapshotNow(region.clients.west, 'west', customer());
+  await expect(standbyNow(region.clients.east, 'east', customer())).rejects.toMatchObject({
+    cause: { cause: { type: 'epoch-superseded' } },
+  });
+  expect(seen).toEqual(['verified', 'applied']);
+  expect(later.seq).toBe(taken.seq + 1);
+  await Promise.all([west.stop(), worker.stop()]);
+});
