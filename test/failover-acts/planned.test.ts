@@ -250,7 +250,7 @@ it('a failback gives east its own half again, and each site knows what the other
   for (const database of [world.eastDb, world.westDb])
     await database.query("update tandem.epoch set number = 2, site = 'west', move = 'failover'");
   await world.westDb.query("update tandem.serving set site = 'west', epoch = 2");
-  const planned = { half: 'east', keeps: [], reconcile: null };
+  const planned = { half: 'east', keeps: [], servedAt: ['east', 'west'], reconcile: null };
   const of = (act: Act) => plannedStep(act, move, { epoch: 3, planned });
   expect((await advanceEpoch(world.west, of('advance-epoch'))).facts).toMatchObject({ keptOpen: 2, followed: true });
   expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([[], [...EAST, ...WEST]]);
