@@ -17,10 +17,10 @@ export const moment = (iso: string | null): string =>
   iso === null ? 'never' : `${iso.slice(0, 19).replace('T', ' ')} UTC`;
 export const count = (n: number, what: string): string => `${n.toLocaleString('en')} ${what}`;
 
-function timeCost({ rtoMs, rtoPromiseMs, servedAt, disruptedAt }: FailoverReport): string {
+function timeCost({ rtoMs, rtoPromiseMs, servedAt, disruptedAt, clock }: FailoverReport): string {
   const promise = rtoPromiseMs === null ? '' : ` The promise is ${duration(rtoPromiseMs)}.`;
   if (rtoMs === null && servedAt !== null)
-    return `${duration(Date.parse(servedAt) - Date.parse(disruptedAt))} from the loss until the users were served; the check after it did NOT pass.${promise}`;
+    return `${duration(Date.parse(servedAt) - Date.parse(clock?.from ?? disruptedAt))} from the loss until the users were served; the check after it did NOT pass.${promise}`;
   if (rtoMs === null) return `The service was not brought back by this move.${promise}`;
   const kept = rtoPromiseMs === null ? '' : rtoMs <= rtoPromiseMs ? ' It was kept.' : ' It was NOT kept.';
   return `${duration(rtoMs)} from the loss until the users were served and checked.${promise}${kept}`;

@@ -6,7 +6,10 @@ import { canonicalJson, type Isolation, type Named, type Plan } from '../../work
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { readState, tellState } from '../directory/answer.ts';
+import { rtoClock } from '../../workflows/model/clock.ts';
+import type { Database } from '../contacts/database.ts';
 import { observeSource } from '../probes/source.ts';
+import { readWatched, STALE_MS } from '../probes/watch/stored.ts';
 import { closedProof, proveSurvivor } from '../probes/survivor.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { nextEpoch } from '../vault/epochs.ts';
@@ -36,21 +39,21 @@ export async function makePlan(
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const { half = input.from } = input;
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory, closing } =
-    await look(site, customer, { half, disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal);
+  const world = await look(site, customer, { half, disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal);
+  const { seen, survivor, ledger, carries, operators, silentSince } = world;
   const { rpoMs, rtoMs } = customer.objectives;
   const isolation: Isolation = {
     verdict: seen.verdict,
     observers: seen.observers,
     statement: input.isolation?.trim() ?? null,
   };
-  const { oldest, ...sources } = oldestAcceptable(chosen, { disruptedAt, rpoMs });
+  const { oldest, ...sources } = oldestAcceptable(world.chosen, { disruptedAt, rpoMs });
   const users = ledger.all;
   const { looked, accepted } = decide(site, customer, {
     half,
     disruptedAt,
-    epoch: nextEpoch(claimed.claims, Math.max(ledger.epoch, seen.claimed, seen.epoch?.number ?? 0)),
-    runbook,
+    epoch: nextEpoch(world.claimed.claims, Math.max(ledger.epoch, seen.claimed, seen.epoch?.number ?? 0)),
+    runbook: world.runbook,
     isolation,
     oldest,
     users,
@@ -62,7 +65,8 @@ export async function makePlan(
     operators: operators.admitted,
   });
   const decisions = await keepSigned(site, move, looked);
-  const forecast = makeForecast(decisions.steps, users, times);
+  const clock = rtoClock({ declaredAt, disruptedAt: input.disruptedAt ? disruptedAt : null, silentSince });
+  const forecast = makeForecast(decisions.steps, users, world.times);
   const targetRtoMs = customer.target.rtoMs;
   const servingAccepted = input.sourceIsServing === true && whoSawItServe(isolation) !== null;
   return {
@@ -75,13 +79,14 @@ export async function makePlan(
     undelivered: seen.undelivered,
     capacity: { ...carries, moves: users },
     forecast,
-    decideBy: decideBy(disruptedAt, forecast.p75Ms, { target: targetRtoMs, promise: rtoMs }),
+    clock,
+    decideBy: decideBy(clock.from, forecast.p75Ms, { target: targetRtoMs, promise: rtoMs }),
     rpoMs,
     rtoMs,
     targetRtoMs,
     observed: seen.because,
     survivor,
-    notes: notesOf(site, customer, { isolation, input, directory, closing }),
+    notes: notesOf(site, customer, { isolation, input, ...world }),
     blockers: blockersOf(site, customer, { half, isolation, steps: decisions.steps }, servingAccepted),
     madeAt: new Date().toISOString(),
   };
@@ -106,21 +111,51 @@ async function look(
       ] as const,
   );
   const known = inDatabase.then(([, times]) => times);
-  const [runbook, seen, proofs, claimed, [ledger, , directory, closing], carries, chosen, times, operators] =
-    await Promise.all([
-      // Now, and not when the worker starts: what people sign is what lies on disk.
-      loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
-      observeSource(site.settings, customer, signal),
-      proveSurvivor(site, customer, signal),
-      claimsInReach(site, customer.id, signal),
-      inDatabase,
-      capacityOf(site, customer, signal),
-      chooseSource(site, customer, wanted, signal),
-      measuredTimes(site, customer.id, known, signal),
-      readOperators(database, site.settings.operators),
-    ]);
+  const [
+    runbook,
+    seen,
+    proofs,
+    claimed,
+    [ledger, , directory, closing],
+    carries,
+    chosen,
+    times,
+    operators,
+    silentSince,
+  ] = await Promise.all([
+    // Now, and not when the worker starts: what people sign is what lies on disk.
+    loadRunbook(customer.runbooks.get('failover'), { kind: 'failover' }),
+    observeSource(site.settings, customer, signal),
+    proveSurvivor(site, customer, signal),
+    claimsInReach(site, customer.id, signal),
+    inDatabase,
+    capacityOf(site, customer, signal),
+    chooseSource(site, customer, wanted, signal),
+    measuredTimes(site, customer.id, known, signal),
+    readOperators(database, site.settings.operators),
+    silentSinceWhen(database, customer),
+  ]);
   const survivor = [...proofs, ...closedProof(closing)];
-  return { runbook, seen, survivor, claimed, ledger, carries, chosen, times, operators, directory, closing };
+  return {
+    runbook,
+    seen,
+    survivor,
+    claimed,
+    ledger,
+    carries,
+    chosen,
+    times,
+    operators,
+    directory,
+    closing,
+    silentSince,
+  };
+}
+
+/** Since when the peer's client port answers nobody, by this site's watch; null when that does not say, or has not looked for long. */
+async function silentSinceWhen(database: Database, { id, peer }: CustomerSettings): Promise<Timestamp | null> {
+  const watched = await readWatched(database, id, peer);
+  return watched && watched.ageMs < STALE_MS && watched.verdict !== 'serving' ? watched.silentSince : null;
 }
 
 interface Noted {

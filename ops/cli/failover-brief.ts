@@ -8,7 +8,7 @@ import { duration } from '../../workflows/model/rto.ts';
 /** One page for whoever takes over the shift: what happened, what stands, what is asked of whom. `now` in ms. */
 export function brief(s: FailoverStatus, now: number): string[] {
   const { plan, steps } = s;
-  const sinceLost = now - Date.parse(s.disruptedAt);
+  const sinceLost = now - Date.parse(plan?.clock?.from ?? s.disruptedAt);
   return [
     ...occasion(s, sinceLost),
     ...(plan
@@ -96,5 +96,5 @@ const occasion = (s: FailoverStatus, sinceLost: number): string[] =>
       ]
     : [
         `${s.customer}: ${s.from} is lost${s.to === null ? '' : `, ${s.to} takes over`}; ${s.phase}: ${s.because}`,
-        `Lost at ${s.disruptedAt}, ${duration(sinceLost)} ago; declared at ${s.declaredAt}; move ${s.move}.`,
+        `Lost at ${s.plan?.clock?.from ?? s.disruptedAt}, ${duration(sinceLost)} ago; declared at ${s.declaredAt}; move ${s.move}.`,
       ];

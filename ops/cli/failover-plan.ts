@@ -2,6 +2,7 @@ import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
 import { unstarted, type FailoverInput, type FailoverStatus } from '../../workflows/model/moves.ts';
 import { heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
+import { clockWords } from '../../workflows/model/clock.ts';
 import { halfOf } from '../../workflows/model/plan.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
@@ -87,7 +88,8 @@ export function planScreen(
     ...(d.planned
       ? []
       : [
-          `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(s.disruptedAt) + plan.rtoMs).toISOString()}`,
+          `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(plan.clock?.from ?? s.disruptedAt) + plan.rtoMs).toISOString()}`,
+          ...(plan.clock ? [`  it counts from ${plan.clock.from}: ${clockWords[plan.clock.by]}`] : []),
         ]),
     ...[...paceLines(s), ...readout(plan, s.phase)].map((line) => `  ${line}`),
     '',

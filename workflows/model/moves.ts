@@ -1,3 +1,4 @@
+import type { RtoClock } from './clock.ts';
 import type { Epoch } from './epoch.ts';
 import type { Motion } from './motions.ts';
 import type { TurnBack } from './turn-back.ts';
@@ -157,7 +158,7 @@ export interface ServiceClock {
   step: string;
   /** Null while it is not back. */
   stoppedAt: Timestamp | null;
-  /** From the disruption to then. */
+  /** From the clock's start to then. */
   rtoMs: number | null;
 }
 
@@ -176,6 +177,8 @@ export interface FailoverReport {
   requestedBy: string;
   declaredAt: Timestamp;
   disruptedAt: Timestamp;
+  /** From when the RTO counts; left out, the disruption. */
+  clock?: RtoClock;
   approvedAt: Timestamp | null;
   servedAt: Timestamp | null;
   endedAt: Timestamp;
@@ -185,7 +188,7 @@ export interface FailoverReport {
   breakGlass?: BrokenGlass;
   recoveryPoint: Timestamp | null;
   recoveryPointAgeMs: number | null;
-  /** From the disruption until each service that was looked at was found working; null while one was not. */
+  /** From the clock's start until each service that was looked at was found working; null while one was not. */
   rtoMs: number | null;
   rtoPromiseMs: number | null;
   /** Of a planned move: how long its users were served nowhere, at most, ms; null when they were not handed over. */

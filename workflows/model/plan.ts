@@ -1,4 +1,5 @@
 import type { Act, MoveKind, Service, StepArgument } from './acts.ts';
+import type { RtoClock } from './clock.ts';
 import type { Condition } from './conditions.ts';
 import type { PlannedMove } from './planned-move.ts';
 import type { SnapshotId, Timestamp } from './snapshots.ts';
@@ -189,6 +190,8 @@ export interface Plan {
   notTaken: { from: string; because: string }[];
   /** Operators of the configuration whose word does not count, because two have not admitted them; none when left out. */
   notAdmitted?: { operator: string; because: string }[];
+  /** From when the RTO counts; the disruption when an older version made the plan. */
+  clock?: RtoClock;
   rpoMs: number;
   rtoMs: number;
   targetRtoMs: number;

@@ -1,6 +1,7 @@
 import type { FailoverStatus, StepReport } from '../model/moves.ts';
 import type { Isolation } from '../model/plan.ts';
 import { endPhases } from '../model/phases.ts';
+import { clockWords } from '../model/clock.ts';
 import { whereToLook } from '../model/forecast.ts';
 import { heldLines, paceLines, readout } from '../model/readout.ts';
 import { duration } from '../model/rto.ts';
@@ -175,10 +176,11 @@ function standing({ steps, paused }: Shown): string {
 function clockLines({ plan, disruptedAt, ...s }: FailoverStatus): string[] {
   if (s.kind) return paceLines({ plan, disruptedAt, ...s }).map((line) => `- ${line}`);
   if (!plan) return [`**Clock:** lost at ${moment(disruptedAt)}.`];
-  const ends = (ms: number): string => moment(new Date(Date.parse(disruptedAt) + ms).toISOString());
+  const { from, by } = plan.clock ?? { from: disruptedAt, by: 'operator' };
+  const ends = (ms: number): string => moment(new Date(Date.parse(from) + ms).toISOString());
   const target = `target ${ends(plan.targetRtoMs)} (${duration(plan.targetRtoMs)})`;
   return [
-    `**Clock:** lost ${moment(disruptedAt)}; ${target}; **promise ${ends(plan.rtoMs)}** (${duration(plan.rtoMs)}).`,
+    `**Clock:** from ${moment(from)} (${clockWords[by]}); ${target}; **promise ${ends(plan.rtoMs)}** (${duration(plan.rtoMs)}).`,
     '',
     ...paceLines({ plan, disruptedAt, ...s }).map((line) => `- ${line}`),
   ];

@@ -5,6 +5,10 @@ import { stuckText } from '../model/readout.ts';
 import { alarms, duration } from '../model/rto.ts';
 import type { Run } from './run.ts';
 
+/** From when the RTO counts. */
+export const clockFrom = ({ plan, disruptedAt }: Pick<Run, 'plan' | 'disruptedAt'>): string =>
+  plan?.clock?.from ?? disruptedAt;
+
 /**
  * Looks ahead, after every step: when will the run be through? Rings once when that is later than the target, and once for
  * the promise, as long as they are not over anyway.
@@ -12,7 +16,7 @@ import type { Run } from './run.ts';
 export function lookAhead(run: Run): void {
   const { decisions, forecast, targetRtoMs, rtoMs } = run.currentPlan;
   if (!forecast || decisions.planned) return; // A plan of an older version, or of a move that nobody's loss waits for.
-  const lost = Date.parse(run.disruptedAt);
+  const lost = Date.parse(clockFrom(run));
   const end = endsAt(decisions.steps, run.steps, forecast, Date.now());
   run.pace = { endsAt: new Date(end).toISOString(), ms: end - lost };
   for (const [what, limitMs] of [
@@ -29,7 +33,7 @@ export function lookAhead(run: Run): void {
 /** The alarms that the clock has yet to ring; of those already past only the latest, which says it all. */
 export function alarmsAhead(run: Run): { atMs: number; text: string }[] {
   const { targetRtoMs, rtoMs } = run.currentPlan;
-  const all = alarms(Date.parse(run.disruptedAt), targetRtoMs, rtoMs);
+  const all = alarms(Date.parse(clockFrom(run)), targetRtoMs, rtoMs);
   const past = all.filter((a) => a.atMs <= Date.now());
   return [...past.slice(-1), ...all.filter((a) => a.atMs > Date.now())];
 }

@@ -140,9 +140,10 @@ function pageText(s: FailoverStatus, text: string): string {
 function occasion({ kind, half, from, to, disruptedAt, plan }: FailoverStatus): string[] {
   if (kind)
     return [`Users of ${half} are served at ${from}, and are to be served at ${to}: as planned, nobody is lost.`];
-  const ends = plan && new Date(Date.parse(disruptedAt) + plan.rtoMs).toISOString();
+  const since = plan?.clock?.from ?? disruptedAt;
+  const ends = plan && new Date(Date.parse(since) + plan.rtoMs).toISOString();
   return [
-    `Site ${from} is lost since ${disruptedAt}${to === null ? '' : `; ${to} takes over`}.`,
+    `Site ${from} is lost since ${since}${to === null ? '' : `; ${to} takes over`}.`,
     ...(plan ? [`The promised RTO of ${duration(plan.rtoMs)} ends at ${ends}.`] : []),
   ];
 }

@@ -4,6 +4,7 @@ import { agreed } from '../model/approvals.ts';
 import type { BreakGlass, BrokenGlass } from '../model/break-glass.ts';
 import { serviceClocks } from '../model/service-clocks.ts';
 import { undeliveredLines } from '../model/plan-lines.ts';
+import { clockFrom } from './pace.ts';
 import type { Run } from './run.ts';
 
 export type Outcome = FailoverReport['outcome'];
@@ -33,7 +34,7 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
   // What the restore took, which is not the plan's first choice when that failed.
   const from = told === 'source-vault' || told === 'own-vault' || told === 'standby-copy' ? told : null;
   const lost = run.workflow === 'failover';
-  const services = decisions && lost ? serviceClocks(decisions.steps, run.steps, run.disruptedAt) : [];
+  const services = decisions && lost ? serviceClocks(decisions.steps, run.steps, clockFrom(run)) : [];
   const mismatches = run.steps.find((s) => s.act === 'probe' && 'mismatches' in s.facts)?.facts['mismatches'];
   const clients = services.some(({ service, stoppedAt }) => service !== 'contacts' && stoppedAt !== null);
   return {
@@ -49,6 +50,7 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     requestedBy: run.input.requestedBy,
     declaredAt: run.declaredAt,
     disruptedAt: run.disruptedAt,
+    ...(lost && run.plan?.clock && { clock: run.plan.clock }),
     approvedAt: run.approvedAt,
     servedAt: servedAt(done('serve-users')),
     endedAt: new Date(Date.now()).toISOString(),

@@ -3,6 +3,7 @@ import { countsAt } from '../model/break-glass.ts';
 import type { FailoverStatus } from '../model/moves.ts';
 import { serviceClocks } from '../model/service-clocks.ts';
 import { nextCommand, waitsFor } from './details.ts';
+import { clockFrom } from './pace.ts';
 import type { Run } from './run.ts';
 
 const iso = (ms: number): string => new Date(ms).toISOString();
@@ -33,7 +34,7 @@ export function statusOf(run: Run): FailoverStatus {
     breakGlass: run.breakGlass && { ...run.breakGlass, countsAt: isoOrNull(countsAt(run.breakGlass)) },
     steps,
     pace: run.pace ?? null,
-    services: plan && lost ? serviceClocks(plan.decisions.steps, steps, disruptedAt) : [],
+    services: plan && lost ? serviceClocks(plan.decisions.steps, steps, clockFrom(run)) : [],
     motions: run.motions,
     owner: run.owner,
     paused: run.paused,
