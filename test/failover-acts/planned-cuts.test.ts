@@ -8,7 +8,7 @@ import { askPeerRights } from '../../activities/services/peer-rights.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { PostgresProxy } from '../rig/postgres-proxy.ts';
 import { Tripwire, type Blow } from '../rig/tripwire.ts';
-import { copyNow, eastSite, plannedStep, rowsAt, servedAt, servedTwice } from './planned-world.ts';
+import { copyNow, eastSite, plannedStep, quietWest, rowsAt, servedAt, servedTwice } from './planned-world.ts';
 import { CUSTOMER, kindOf, makeWorld, startMove, type World } from './world.ts';
 
 /** West's process dies, or loses both databases for good, before each statement of the hand-over and after each. */
@@ -26,11 +26,13 @@ class Death extends Tripwire {
 
 let world: World;
 let east: OwnSite;
+let west: OwnSite;
 let move: string;
 let round = 0;
 beforeAll(async () => {
   world = await makeWorld();
   east = eastSite(world);
+  west = quietWest(world);
   move = await startMove(world);
   await advanceEpoch(world.west, plannedStep('advance-epoch', move));
 });
@@ -62,6 +64,7 @@ async function struck(at: number, when: Blow['when']): Promise<{ calls: string[]
   };
   wire.set({ at, when, strike });
   const dying = world.westWith({
+    site: { peerTemporals: new Map() },
     customer: {
       databaseUrl: own.through(world.urls.west),
       peerDatabaseUrl: peer.through(world.customer.peerDatabaseUrl),
@@ -87,7 +90,7 @@ const isGiven = async (): Promise<boolean> => (await rowsAt(world, 'west')).incl
 /** The three who may go on after a death, in turns, and how it stands then. */
 async function goesOn(turn: number, given: boolean): Promise<string> {
   if (turn === 0) await eastLooks();
-  if (turn === 1) await handOver(world.west, step('serve-users'));
+  if (turn === 1) await handOver(west, step('serve-users'));
   const back = turn === 2 ? await kindOf(undoDrain(world.west, step('open-site'))) : 'not tried';
   await world.westDb.query("delete from tandem.journal where body::jsonb->>'act' = 'open-site'");
   const served = [await servedAt(world, 'west'), await servedAt(world, 'east')].map((users) => users.length);
@@ -121,7 +124,7 @@ describe.each(['before', 'after'] as const)('killed %s any statement of the hand
 });
 
 it('left alone, it comes to the same end in the destination’s own time', async () => {
-  await handOver(world.west, step('serve-users'));
+  await handOver(west, step('serve-users'));
   await eastLooks();
   expect([await servedAt(world, 'west'), await servedAt(world, 'east')]).toEqual([[], all]);
 });

@@ -19,6 +19,9 @@ export function plannedStep(
   return { ...rest, plan: { ...plan, decisions: { ...plan.decisions, from: 'west', to: 'east', steps, planned } } };
 }
 
+/** West without a Temporal service of its peer: to nudge one that is not there takes seconds. */
+export const quietWest = (world: World): OwnSite => world.westWith({ site: { peerTemporals: new Map() } });
+
 /** East as it acts for itself. */
 export function eastSite(world: World): OwnSite {
   const { settings, customer, vaults, keys } = world;

@@ -8,21 +8,24 @@ import { takeHandedOver } from '../../activities/services/handed-over.ts';
 import { obeyNewerEpoch } from '../../activities/services/obey.ts';
 import { askPeerRights } from '../../activities/services/peer-rights.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
+import type { OwnSite } from '../../activities/services/site.ts';
 import { readClaims } from '../../activities/vault/epochs.ts';
 import { PostgresProxy } from '../rig/postgres-proxy.ts';
 import { Tripwire } from '../rig/tripwire.ts';
 import type { Act } from '../../workflows/model/acts.ts';
 import { mayOpen } from '../../workflows/model/opening.ts';
 import { loop } from '../watch/ground.ts';
-import { copyNow, eastSite, plannedStep, rowsAt, servedAt, servedTwice } from './planned-world.ts';
+import { copyNow, eastSite, plannedStep, quietWest, rowsAt, servedAt, servedTwice } from './planned-world.ts';
 import { CUSTOMER, eastAt, endMove, kindOf, makeWorld, startMove, type World } from './world.ts';
 
 /** The right to serve in a planned move: it changes hands once, and nobody ever has it twice. */
 
 let world: World;
+let west: OwnSite;
 let move: string;
 beforeEach(async () => {
   world = await makeWorld();
+  west = quietWest(world);
   move = await startMove(world);
 });
 afterEach(() => world.close());
@@ -30,9 +33,9 @@ afterEach(() => world.close());
 const EAST = ['e1', 'e2', 'e3'];
 const WEST = ['w1', 'w2'];
 const never = new AbortController().signal;
-const advance = (site = world.west) => advanceEpoch(site, plannedStep('advance-epoch', move));
+const advance = (site = west) => advanceEpoch(site, plannedStep('advance-epoch', move));
 const drain = (round = 0) => drainSessions(world.west, plannedStep('drain-sessions', move, { round }));
-const serve = (round = 0, site = world.west) => serveUsers(site, plannedStep('serve-users', move, { round }));
+const serve = (round = 0, site = west) => serveUsers(site, plannedStep('serve-users', move, { round }));
 const back = (round = 0) => openSource(world.west, plannedStep('open-site', move, { round }));
 const away = () => world.westWith(eastAt(world, '127.0.0.1:1'));
 const atEast = (text: string) => world.eastDb.query(text);
@@ -257,7 +260,7 @@ it('a failback gives east its own half again, and each site knows what the other
   await drainSessions(world.west, of('drain-sessions'));
   expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([[], WEST]);
   await copyNow(world);
-  await serveUsers(world.west, of('serve-users'));
+  await serveUsers(west, of('serve-users'));
   expect([await servedAt(world, 'east'), await servedAt(world, 'west')]).toEqual([EAST, WEST]);
   for (const site of ['east', 'west'] as const)
     expect(await rowsAt(world, site)).toEqual(['east: east under 3', 'west: west under 3']);
