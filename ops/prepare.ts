@@ -3,13 +3,15 @@ import { Database } from '../activities/contacts/database.ts';
 import { prepareContactDatabase } from '../activities/contacts/prepare.ts';
 import { sayAlive } from '../activities/services/alive.ts';
 import { anchorOperators } from '../activities/services/operators.ts';
+import { leavesOn } from '../activities/services/leaving.ts';
 import { obeyNewerEpoch, toldObeyed } from '../activities/services/obey.ts';
 import { defaultFilter } from '../activities/filter/policy.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { followOpenUpdates } from './external-updates.ts';
 import { scheduleIds } from '../workflows/model/names.ts';
 import type { Passed } from '../workflows/model/test-due.ts';
-import { applySchedule, describeSchedule, schedulesOf } from './schedules.ts';
+import { refuseOthersIds } from './customers/identity.ts';
+import { applySchedule, describeSchedule, removeSchedules, schedulesOf } from './schedules.ts';
 import { passedHere } from './test-receipts.ts';
 import { startWatch } from './watch-run.ts';
 
@@ -20,9 +22,15 @@ const LIMITS = { connections: 1, connectMs: 5000, statementMs: 30_000 };
  * database, the newest epoch that its peer has claimed, whether this site was down, the schedules, the run that tells of the watch, and the runs of requests to parties outside that are still open. A database of another site or customer is refused before anything is written.
  */
 export async function prepareSite(settings: SiteSettings, client: Client, say: (line: string) => void): Promise<void> {
+  await refuseOthersIds(settings);
   let vaultAway = false; // It is the same for all: whoever finds it away waits for it once.
   for (const customer of settings.customers.values()) {
-    await prepareDatabase(settings, customer, client, say);
+    const ends = await prepareDatabase(settings, customer, client, say);
+    if (ends !== null) {
+      say(`${customer.id}: has left on ${ends}; nothing runs for it any more`);
+      await removeSchedules(client, customer.id);
+      continue;
+    }
     const passed: Passed | null | undefined = vaultAway ? undefined : await passedHere(settings, customer);
     vaultAway = passed === undefined;
     for (const want of schedulesOf(customer, settings.site, passed ?? null)) {
@@ -36,12 +44,13 @@ export async function prepareSite(settings: SiteSettings, client: Client, say: (
   }
 }
 
+/** Answers the day on which its customer has left; null when it has not. */
 async function prepareDatabase(
   settings: SiteSettings,
   customer: CustomerSettings,
   client: Client,
   say: (line: string) => void,
-): Promise<void> {
+): Promise<string | null> {
   const { site } = settings;
   const database = new Database(`database of ${customer.id} at ${site}`, customer.databaseUrl, LIMITS);
   try {
@@ -58,6 +67,8 @@ async function prepareDatabase(
     for (const { operator, because } of notAdmitted)
       say(`${customer.id}: operator ${operator} does not count: ${because}`);
     for (const id of await followOpenUpdates(client, site, database, customer.id)) say(`${id} is followed again`);
+    const day = await leavesOn(database, customer.id);
+    return day !== null && Date.parse(day) <= Date.now() ? day : null;
   } finally {
     await database.close();
   }

@@ -225,3 +225,14 @@ export async function applySchedule(client: Client, want: Desired): Promise<Drif
   }
   return found;
 }
+
+/** Takes every schedule of a customer away from a site. Answers what there was. Safe to repeat. */
+export async function removeSchedules(client: Client, customer: string): Promise<string[]> {
+  const removed: string[] = [];
+  for (const id of Object.values(scheduleIds).map((of) => of(customer))) {
+    if ((await describeSchedule(client, id)) === null) continue;
+    await client.schedule.getHandle(id).delete();
+    removed.push(id);
+  }
+  return removed;
+}

@@ -1,4 +1,5 @@
 import type { Client } from '@temporalio/client';
+import { leavesOn } from '../activities/services/leaving.ts';
 import { Database } from '../activities/contacts/database.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { S3Vault } from '../activities/vault/s3.ts';
@@ -83,6 +84,8 @@ class CustomerTests {
     const standing = testStanding(receipts, continuityTest, { founded, now: Date.now() });
     standings.set(id, standing);
     metrics.test(id, standing);
+    const day = await leavesOn(this.database, id);
+    if (day !== null && Date.parse(day) <= Date.now()) return; // It has left.
     const schedule = scheduleIds.continuityTest(id);
     const want = schedulesOf(this.customer, settings.site, standing.passed).find((s) => s.scheduleId === schedule);
     const was = want && (await applySchedule(client, want));

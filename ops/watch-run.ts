@@ -1,4 +1,4 @@
-import type { Client } from '@temporalio/client';
+import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import type { SiteSettings } from '../activities/settings.ts';
 import { failureText } from '../workflows/model/failures.ts';
 import { searchAttributes, taskQueue, watchId } from '../workflows/model/names.ts';
@@ -18,6 +18,17 @@ export async function startWatch(client: Client, site: string, customer: string)
     typedSearchAttributes: [{ key: searchAttributes.customer, value: customer }],
     staticSummary: `what ${site} sees of its peer, and of itself`,
   });
+}
+
+/** Ends the run of a customer that is gone. Answers whether there was one. */
+export async function endWatch(client: Client, customer: string): Promise<boolean> {
+  try {
+    await client.workflow.getHandle(watchId(customer)).terminate(`${customer} is gone`);
+    return true;
+  } catch (error) {
+    if (error instanceof WorkflowNotFoundError) return false;
+    throw error;
+  }
 }
 
 /**

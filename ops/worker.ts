@@ -16,6 +16,7 @@ import { SteadyHeartbeat } from './heartbeats.ts';
 import { serveMetrics, SiteMetrics } from './metrics.ts';
 import { prepareSite } from './prepare.ts';
 import { watchCoverage } from './coverage-loop.ts';
+import { watchCustomers } from './customers/loop.ts';
 import { DEPLOYMENT, makeCurrent, standBy } from './current.ts';
 import { watchServices } from './probe-loop.ts';
 import { sealWhatIsMissing } from './seal-loop.ts';
@@ -122,6 +123,7 @@ async function prepareAndWork({ settings, temporal, signal, say }: WorkerOptions
       loop(settings, metrics, signal, say),
     ),
     keepWatching(client, settings, signal, say),
+    watchCustomers(client, settings, signal, say),
     watchStranded(client, settings, metrics, signal, say),
     watchTests({ settings, client, metrics, standings: tests, signal, say }),
   ];

@@ -6,6 +6,7 @@ import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { requireIdentity } from '../contacts/prepare.ts';
 import { checkDeclarer, checkInput, checkRelocateInput } from '../services/input.ts';
 import { claimAgain } from '../services/claims.ts';
+import { requireStaying } from '../services/leaving.ts';
 import type { OwnSite } from '../services/site.ts';
 import type { ClaimResult } from '../types.ts';
 import { appendJournal } from './chain.ts';
@@ -55,6 +56,7 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
   checkDeclarer(site, workflow, input);
   return site.database(customer.id).transaction(async (client) => {
     await requireIdentity(client, customer.id, site.settings.site);
+    await requireStaying(client, customer.id, { table: 'move', run });
     const superseded = workflow === 'failover' ? await endLower(client, customer.id, claim) : null;
     // Waits for a claim that is under way, and then finds it: the index admits one live move.
     await client.query(

@@ -3,6 +3,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { HeldKind } from '../../workflows/model/continuity.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import { readClosing } from './closed.ts';
+import { requireStaying } from './leaving.ts';
 import type { OwnSite } from './site.ts';
 import type { HeldTest } from '../types.ts';
 
@@ -47,6 +48,7 @@ export async function takePlace(site: OwnSite, { customer, run, kind }: HeldTest
   await site.database(customer).transaction(async (client) => {
     const move = await liveMove(client, customer);
     if (move !== null) throw failure('move-running', `continuity test of ${customer}: ${move}`);
+    await requireStaying(client, customer, { table: 'continuity_test', run });
     const { rowCount } = await client.query(
       `insert into tandem.continuity_test as t (customer, run, kind, epoch)
        values ($1, $2, $3, coalesce((select number from tandem.epoch where customer = $1), 0))

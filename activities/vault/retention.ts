@@ -1,5 +1,6 @@
 import type { Fate } from '../../workflows/model/retention.ts';
 import { journalPlace, journalPrefix } from '../journal/objects.ts';
+import { recordPrefix } from './customer-records.ts';
 import { KEEP_MS } from './generation.ts';
 import { sitePrefix } from './manifest.ts';
 import { testPrefix } from './test-receipts.ts';
@@ -34,19 +35,20 @@ export type Place =
   | { kind: 'journal'; source: string; move: string }
   /** What was salvaged of this site's own disk. */
   | { kind: 'salvage'; source: string; epoch: number }
-  /** Claims, own journals and reports, test receipts of both sites, and what operators have signed: later snapshots may count by that. */
+  /** Claims, own journals and reports, test receipts and the customer's own records of both sites, and what operators have signed: later snapshots may count by that. */
   | { kind: 'evidence' }
   | { kind: 'unknown' };
 
 export function placeOf(key: string, { customer, site, sites }: Owner): Place {
   if (key.startsWith(`${customer}/epochs/`)) return { kind: 'evidence' };
   const own = sitePrefix(customer, site);
-  const evidence = ['journal/', 'tests/', 'accepted/', 'checks/'];
+  const evidence = ['journal/', 'tests/', 'accepted/', 'checks/', 'customer/'];
   if (evidence.some((folder) => key.startsWith(own + folder))) return { kind: 'evidence' };
   const salvage = key.startsWith(own) ? salvageName.exec(key.slice(own.length)) : null;
   if (salvage) return { kind: 'salvage', source: site, epoch: Number(salvage[1]) };
   const source = sites.find((name) => key.startsWith(sitePrefix(customer, name)));
-  if (source !== undefined && key.startsWith(testPrefix(customer, source))) return { kind: 'evidence' };
+  const copied = source === undefined ? [] : [testPrefix(customer, source), recordPrefix(customer, source)];
+  if (copied.some((prefix) => key.startsWith(prefix))) return { kind: 'evidence' };
   const journal = source === undefined ? null : journalPlace(key.slice(journalPrefix(customer, source).length));
   if (source !== undefined && journal && key.startsWith(journalPrefix(customer, source)))
     return { kind: 'journal', source, move: journal.move };

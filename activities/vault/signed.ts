@@ -22,7 +22,8 @@ export type Purpose =
   | 'test-receipt'
   | 'acceptance'
   | 'salvage'
-  | 'check';
+  | 'check'
+  | 'customer';
 
 function signedBytes(purpose: Purpose, site: string, document: unknown): Buffer {
   return Buffer.from(`tandem/1 ${purpose}\n${site}\n${canonicalJson(document)}`);

@@ -3,10 +3,11 @@ import { journalPlace } from '../journal/objects.ts';
 import { sitePrefix } from './manifest.ts';
 import type { Vault } from './port.ts';
 
-/** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations, journals and test receipts. */
+/** What a site writes below `<customer>/<site>/` in its own vault; of the other site's it holds generations, journals, test receipts and records of the customer. */
 const generation = /^\d{10}\/(?:packs\/[0-9a-f]{64}|m\/\d{10}\.json)$/;
 const JOURNAL = 'journal/';
-const receipts = /^tests\/\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+\.json$/;
+const receipts =
+  /^tests\/\d{4}-\d{2}-\d{2}-[A-Za-z0-9._-]+\.json$|^customer\/(?:[a-z]+|words\/[0-9a-f]{32}|decisions\/\d{10})\.json$/;
 const others = /^(?:receipts|accepted|checks|tests|journal)\/|^salvage\/\d{10}\/(?:salvage\.json|packs\/[0-9a-f]{64})$/;
 /** Named in a check: enough to begin to look. */
 const NAMED = 20;

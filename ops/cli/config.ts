@@ -4,6 +4,7 @@ import { readConfiguration, type CustomerConfiguration, type SiteConfiguration }
 import { sitesHere } from '../config/here.ts';
 import { settingsFor } from '../config/settings.ts';
 import { together } from '../config/together.ts';
+import { foreignIds } from '../customers/identity.ts';
 import { Fault } from '../fault.ts';
 import { operatorWarnings, tooFewKeys } from '../operators.ts';
 import { runbookFaults } from '../runbooks.ts';
@@ -27,7 +28,13 @@ export function register(program: Command, { out, config }: Context): void {
           'A plan is made from what lies there when it is made: correct it at both sites.',
         );
       const here = site === undefined ? await sitesHere(configuration) : [site];
-      await together(here.map((name) => settingsFor(configuration, name, { reportsFolder: '' })));
+      const settings = await together(here.map((name) => settingsFor(configuration, name, { reportsFolder: '' })));
+      const foreign = (await Promise.all(settings.map(foreignIds))).flat();
+      if (foreign.length > 0)
+        throw new Fault(
+          `${configuration.file}: ${foreign.join('\n  ')}`,
+          'Give each customer back the id and the domain that it was added with: neither ever changes.',
+        );
       const elsewhere = [...configuration.sites.keys()].filter((name) => !here.includes(name));
       const customers = [...configuration.customers.values()];
       const few = tooFewKeys(configuration.operators, Date.now());

@@ -31,6 +31,7 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: "who has an account, by the customer's directory: check, show, accept",
     load: () => import('./directory.ts'),
   },
+  customer: { about: 'customers come and go: add, list, show, retire', load: () => import('./customer.ts') },
   site: {
     about: 'a site that is closed or came back: status, open, close, salvage',
     load: () => import('./site-verbs.ts'),

@@ -1,9 +1,11 @@
 import type { Client } from '@temporalio/client';
 import type { Command } from 'commander';
 import type { SiteSettings } from '../../activities/settings.ts';
-import { scheduleIds } from '../../workflows/model/names.ts';
-import { applySchedule, describeSchedule, drift, schedulesOf, type Desired } from '../schedules.ts';
+import { scheduleIds, watchId } from '../../workflows/model/names.ts';
+import { goneAt } from '../customers/ground.ts';
+import { applySchedule, describeSchedule, drift, removeSchedules, schedulesOf, type Desired } from '../schedules.ts';
 import { passedHere } from '../test-receipts.ts';
+import { endWatch } from '../watch-run.ts';
 import { table, type Context } from './print.ts';
 import { openConfiguration, siteOf } from './site.ts';
 
@@ -39,6 +41,7 @@ export function register(program: Command, context: Context): void {
           `${at}  ${want.scheduleId}: was ${was}${was === 'as configured' || was === 'paused' ? ', left as it is' : ', now as configured'}`,
         );
       });
+      await sweep(context, site);
     });
 
   group
@@ -60,6 +63,29 @@ export function register(program: Command, context: Context): void {
       });
       if (!context.json()) out.answer(null, table(rows));
     });
+}
+
+/** Takes away what is left of customers that are gone: by a signed record only, never because a file does not name them. */
+async function sweep(context: Context, named: string | undefined): Promise<void> {
+  const configuration = await openConfiguration(context);
+  for (const site of named === undefined ? configuration.sites.keys() : [named]) {
+    const gone = await goneAt(configuration, site, context.signal);
+    if (gone.length === 0) continue;
+    const client = await siteOf(configuration, site).client();
+    try {
+      for (const customer of gone) {
+        const removed = await removeSchedules(client, customer);
+        const ended = (await endWatch(client, customer)) ? [watchId(customer)] : [];
+        for (const what of [...removed, ...ended])
+          context.out.answer(
+            { site, schedule: what, was: 'of a customer that is gone' },
+            `${site}  ${what}: was of ${customer}, which is gone; removed`,
+          );
+      }
+    } finally {
+      await client.connection.close();
+    }
+  }
 }
 
 /** The yearly test goes by the last one that has passed: without the vault nobody knows when it is to be. */

@@ -6,6 +6,8 @@ import { duration } from '../../workflows/model/rto.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { sitesToAsk } from '../config/here.ts';
 import { coverageOf, openVaults, type Direction } from '../coverage.ts';
+import { lackLines, lookAt } from '../customers/look.ts';
+import type { CustomerState } from '../../workflows/model/customer.ts';
 import { strandedMoves, strandedText, type StrandedMove } from '../stranded.ts';
 import { connectClient } from '../temporal.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
@@ -49,6 +51,8 @@ interface CustomerStatus {
   /** How the answers differ by which two sites go. */
   directory: string | null;
   tests: TestsStatus;
+  /** How it comes and goes: joining, protected, leaving, gone; null where its records cannot be read here. */
+  customer: { state: CustomerState; since: string | null; lines: string[] } | null;
 }
 
 export function register(program: Command, context: Context): void {
@@ -72,7 +76,7 @@ async function statusOf(
   customer: CustomerConfiguration,
 ): Promise<CustomerStatus> {
   const from = await sitesToAsk(configuration, customer.sites);
-  const [seen, rows, sites, external, unsealed, services, tests] = await Promise.all([
+  const [seen, rows, sites, external, unsealed, services, tests, look] = await Promise.all([
     Promise.allSettled(from.map((site) => directions(configuration, customer, site))),
     Promise.allSettled(from.map((site) => servingRows(configuration, customer, site))),
     Promise.all(customer.sites.map((site) => siteStatus(configuration, customer, site))),
@@ -80,6 +84,8 @@ async function statusOf(
     unsealedMoves(configuration, customer),
     Promise.allSettled(from.map((site) => serviceStatus(configuration, customer, site))),
     testsStatus(configuration, customer, from, signal),
+    // Vaults that do not answer, and secrets that are elsewhere, are told by the others.
+    lookAt(configuration, customer.id, signal).catch(() => null),
   ]);
   const seenServices = services.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
@@ -97,6 +103,11 @@ async function statusOf(
     services: seenServices,
     directory: differingAnswers(customer, seenServices),
     tests,
+    customer: look && {
+      state: look.standing.state,
+      since: look.standing.since,
+      lines: lackLines(look.standing, look.lacks),
+    },
   };
 }
 
@@ -146,7 +157,7 @@ async function siteStatus(
 }
 
 function show({ out }: Context, status: CustomerStatus): void {
-  const { halves, sites, external, elsewhere, unseen, unsealed, services, directory, tests } = status;
+  const { halves, sites, external, elsewhere, unseen, unsealed, services, directory, tests, customer } = status;
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -157,6 +168,7 @@ function show({ out }: Context, status: CustomerStatus): void {
   ]);
   out.answer(status, [
     ...table([['customer', 'users of', 'served at', 'state', 'recovery point', 'age'], ...rows]),
+    ...(customer?.lines ?? []),
     ...halves.flatMap(unprotectedLine),
     ...halves.flatMap(({ half, suspect }) =>
       suspect ? [`SUSPECT: snapshot ${suspect.seq} of the users of ${half}: ${suspect.because}`] : [],

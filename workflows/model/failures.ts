@@ -164,6 +164,8 @@ export const failures = {
     retry: false,
     try: 'Read the differences in the receipt; the snapshot or the restore is at fault.',
   },
+  'customer-leaving': { retry: false, try: 'Two operators take it back: `tandem customer retire ID --take-back`.' },
+  'customer-refused': { retry: false, try: 'Correct `customers` in tandem.yaml: `tandem config check`.' },
   'test-blackout': { retry: false, try: 'Wait, or give your reason: `tandem test start --despite-blackout BECAUSE`.' },
   'test-running': { retry: false, try: '`tandem test list` shows the test that runs; `tandem test abort` ends it.' },
   'test-failed': { retry: false, try: '`tandem test report` says what was found: mend it, and hold the test again.' },

@@ -368,6 +368,16 @@ create table if not exists tandem.continuity_test (
   seen_at timestamptz not null default now()
 );
 
+-- The customer leaves: from this row on no new move or test begins here. It is taken away when two operators take it back.
+create table if not exists tandem.leaving (
+  customer text primary key,
+  decision bigint not null,
+  -- From then on its snapshots end, and its keys may be destroyed.
+  day timestamptz not null,
+  because text not null,
+  at timestamptz not null default now()
+);
+
 -- What was found, when it was last asked, of the failover in which this site would survive.
 create table if not exists tandem.readiness (
   customer text primary key,
