@@ -12,6 +12,7 @@ import { writeTestReceipt } from '../../activities/vault/test-receipts.ts';
 import { readConfiguration } from '../../ops/config/configuration.ts';
 import { settingsFor } from '../../ops/config/settings.ts';
 import { openVaults } from '../../ops/coverage.ts';
+import { goneAt } from '../../ops/customers/ground.ts';
 import { foreignIds, refuseOthersIds } from '../../ops/customers/identity.ts';
 import { lookAfter } from '../../ops/customers/loop.ts';
 import { sealEscrow } from '../../ops/keyring/escrow.ts';
@@ -127,7 +128,8 @@ const startMove = async (site: Site, run: string): Promise<unknown> => {
   }
 };
 
-describe('a customer', () => {
+// Its commands are processes of their own, and take as long as a busy machine makes them.
+describe('a customer', { timeout: 180_000 }, () => {
   it('is not taken on while anything stands against it, and joins at both sites at once', async () => {
     const early = await customer(['add', CUSTOMER, '--domain', 'other.example']);
     expect(early).toMatchObject({ code: 1, out: '' });
@@ -207,6 +209,7 @@ describe('a customer', () => {
       type: 'customer-refused',
       message: expect.stringMatching(/acme: its keys were destroyed at .*: its id is never given again/) as string,
     });
+    expect(await goneAt(await readConfiguration(files.east), 'east', signal)).toEqual([CUSTOMER]);
     // Each vault has the certificates of both.
     for (const site of sites)
       for (const of of sites)
