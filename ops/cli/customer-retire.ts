@@ -3,6 +3,7 @@ import { InvalidArgumentError, type Command } from 'commander';
 import { SIGNATURE_LIFE_MS } from '../../workflows/model/approvals.ts';
 import {
   customerWordText,
+  decisionHolds,
   whyNotNow,
   type CustomerStanding,
   type CustomerWord,
@@ -222,7 +223,14 @@ async function destroyHere(
   const word = before ? null : await wordOf(context, o, { verb: 'destroy', customer: id, standing: gathered.standing });
   if (!before && !word) return null;
   if (word) {
-    await judgeWord(hearing, word);
+    const admitted = await judgeWord(hearing, word);
+    const { leaving } = gathered.standing;
+    // What cannot be taken back is not left to what a file, or the other site, says of operators.
+    if (!leaving || !decisionHolds(admitted, leaving))
+      throw new Fault(
+        `customer ${id}: those who decided that it leaves do not all count at ${o.site}`,
+        `Two who do decide anew: \`tandem customer retire ${id} --take-back\`, then without it.`,
+      );
     const live = await database.query('select from tandem.move where customer = $1 and ended_at is null', [id]);
     if (live.length > 0) throw new Fault(`customer ${id}: a move of it is live at ${o.site}`, '`tandem status`');
   }
