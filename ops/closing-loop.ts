@@ -12,6 +12,7 @@ import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { beginLookout, lookOut, whyCutOff, type Closing, type Lookout } from '../workflows/model/closing.ts';
+import { ForkGuard } from './fork-loop.ts';
 import type { SiteMetrics } from './metrics.ts';
 
 const LIMITS = { connections: 1, connectMs: 3000, statementMs: 5000 };
@@ -19,7 +20,7 @@ const WITNESS_LIMIT_MS = 3000;
 
 /**
  * Keeps a customer's site from serving whom it may have lost: says that it lives, closes it when it was down or is cut off,
- * opens it when the peer confirms it, takes what the peer has handed over to it, and knows what has gone to the peer.
+ * opens it when the peer confirms it, acts on a fork, takes what the peer has handed over to it, and knows what has gone to the peer.
  */
 export class SiteGuard {
   private readonly settings: SiteSettings;
@@ -29,6 +30,7 @@ export class SiteGuard {
   private lookout: Lookout;
   private aliveAt: number | null = null;
   private looks: number | null = null;
+  private readonly fork: ForkGuard;
 
   /** `now`: ms of a clock that nobody can set. The look-out begins with the worker: what it saw before, it does not know. */
   constructor(settings: SiteSettings, customer: CustomerSettings, database: Database, now = () => performance.now()) {
@@ -36,6 +38,7 @@ export class SiteGuard {
     this.customer = customer;
     this.database = database;
     this.now = now;
+    this.fork = new ForkGuard(settings, customer, database);
     this.lookout = beginLookout(now());
   }
 
@@ -65,10 +68,11 @@ export class SiteGuard {
       await this.tellService(signal);
       return [`${id}: CLOSED: ${closing.because}; it opens when the peer confirms it`];
     }
+    const forked = await this.fork.act(seen, signal);
     const freed = (await endForgottenDrains(this.database, id)).map(
       (half) => `${id}: serves ${half} again: the move that drained it has ended without handing it over`,
     );
-    const lines = [...freed, ...(await this.takeOver(seen, signal)), ...(await this.open(signal))];
+    const lines = [...forked, ...freed, ...(await this.takeOver(seen, signal)), ...(await this.open(signal))];
     if (lines.length > 0) await this.tellService(signal);
     return lines;
   }

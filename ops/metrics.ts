@@ -104,7 +104,7 @@ export class SiteMetrics {
   );
   private readonly forked = this.gauge(
     'tandem_epoch_fork',
-    '1 while another claim of the very epoch that this site holds is seen, 0 while none is.',
+    '1 while another claim of the very epoch that this site holds is seen, or was noted and no line is picked yet: moves stand still.',
     ['customer'],
   );
   private readonly watchSeconds = new Histogram({

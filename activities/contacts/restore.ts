@@ -162,14 +162,23 @@ export function addCounts(counts: ApplyCounts, rows: SnapshotCounts): void {
   counts.aclItems += rows.aclItems;
 }
 
-/** Holds the epoch row against `advance-epoch` until the transaction ends. Another epoch is `epoch-superseded`. */
+/**
+ * Holds the epoch row against `advance-epoch` until the transaction ends. Another epoch is `epoch-superseded`; one that another
+ * move has claimed as well is `forked`, until operators have picked which of the two stands.
+ */
 export async function lockEpoch(client: PoolClient, name: string, customer: string, epoch: Epoch): Promise<void> {
-  const { rows } = await client.query<{ number: string; site: string; move: string }>(
-    'select number::text, site, move from tandem.epoch where customer = $1 for share',
+  const { rows } = await client.query<{ number: string; site: string; move: string; forked: boolean }>(
+    `select number::text, site, move,
+            exists (select from tandem.fork f
+                     where f.customer = e.customer and f.number = e.number and f.ended_at is null) as forked
+       from tandem.epoch e where customer = $1 for share of e`,
     [customer],
   );
   const [held] = rows;
-  if (held && Number(held.number) === epoch.number && held.site === epoch.site && held.move === epoch.move) return;
+  if (held && Number(held.number) === epoch.number && held.site === epoch.site && held.move === epoch.move) {
+    if (!held.forked) return;
+    throw failure('forked', `${name}: epoch ${held.number} was claimed by another move as well as by ${held.move}`);
+  }
   const found = held ? `epoch ${held.number} of move ${held.move} at ${held.site}` : 'no epoch';
   throw failure('epoch-superseded', `${name}: ${found} stands, not ${epoch.number} of move ${epoch.move}`);
 }

@@ -10,6 +10,7 @@ import { lockEpoch } from '../contacts/restore.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { claimInStores, noteClaims, plannedClaim, type StoreClaim } from './claims.ts';
 import { doneBefore, noteEffect } from './effects.ts';
+import { refuseForked } from './fork.ts';
 import { followAtPeer } from './peer-functions.ts';
 import { askPeerRights } from './peer-rights.ts';
 import type { PlannedStep } from './planned.ts';
@@ -47,6 +48,7 @@ export async function advancePlanned(
   const database = site.database(id);
   const done = await doneBefore(database, input);
   if (done) return done;
+  await database.connection((client) => refuseForked(client, id));
   const [seen, inWitness, peer] = await Promise.all([
     observeSource(site.settings, customer, signal),
     claimedInWitness(site, customer, signal),

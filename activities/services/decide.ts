@@ -14,9 +14,11 @@ import type {
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { sawClosed } from '../../workflows/model/verdict.ts';
 import { unprobed } from '../probes/services/step.ts';
+import type { ForkLines } from '../../workflows/model/fork.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { cannotEnable } from './enable.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
+import { blockedByFork } from './fork.ts';
 import type { OwnSite } from './site.ts';
 
 /** From what was seen to what people sign, and why they could not. */
@@ -87,10 +89,11 @@ export function whoSawItServe({ verdict, observers }: Isolation): string | null 
 export function blockersOf(
   site: OwnSite,
   customer: CustomerSettings,
-  { half, isolation, steps }: Pick<Decisions, 'isolation' | 'steps'> & { half: string },
+  { half, isolation, steps, fork }: Pick<Decisions, 'isolation' | 'steps'> & { half: string; fork: ForkLines | null },
   servingAccepted: boolean,
 ): Plan['blockers'] {
   return [
+    ...blockedByFork(fork),
     ...undecided(customer, isolation, servingAccepted),
     ...unperformed(steps),
     ...unconfigured(site.settings, customer, steps),

@@ -4,6 +4,7 @@ import type { StepResult } from '../../workflows/model/moves.ts';
 import { halfOf } from '../../workflows/model/plan.ts';
 import type { Database } from '../contacts/database.ts';
 import { noteEffect, readEffect } from './effects.ts';
+import { FORK_DRAIN, refuseForked } from './fork.ts';
 import { askRights } from './obeyed.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
@@ -23,6 +24,7 @@ export async function undoDrain(site: OwnSite, input: PlannedStep, signal?: Abor
   const database = site.database(id);
   const result = await database.transaction(async (client) => {
     await lockHeld(client, id, input);
+    await refuseForked(client, id);
     const done = await readEffect(client, input.key);
     if (done) return done;
     await client.query('select from tandem.move where move = $1 for update', [epoch.move]);
@@ -108,14 +110,14 @@ export interface Drained {
   live: boolean;
 }
 
-/** Those that count: of the newest epoch. */
+/** Those that count: of the newest epoch. What a fork holds back is told as that. */
 export async function drainedHere(database: Database, customer: string): Promise<Drained[]> {
   return database.query<Drained & Record<string, unknown>>(
     `select d.half, d.move, d.at as since, (extract(epoch from clock_timestamp() - d.at) * 1000)::float8 as "ageMs",
             exists (select from tandem.move m where m.move = d.move and m.ended_at is null) as live
        from tandem.drained d join tandem.epoch e on e.customer = d.customer and e.number = d.epoch
-      where d.customer = $1 order by d.half`,
-    [customer],
+      where d.customer = $1 and d.move <> $2 order by d.half`,
+    [customer, FORK_DRAIN],
   );
 }
 

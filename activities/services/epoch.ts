@@ -6,9 +6,17 @@ import { observeSource } from '../probes/source.ts';
 import { advancePlanned } from './advance-planned.ts';
 import { claimInStores, noteClaims } from './claims.ts';
 import { doneBefore, noteEffect } from './effects.ts';
+import { refuseForked } from './fork.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
-import { claimedInWitness, newerThanHeld, refuseNewerPeer, takeEpoch, whereClaimed } from './take-epoch.ts';
+import {
+  claimedInWitness,
+  newerThanHeld,
+  refuseForkAt,
+  refuseNewerPeer,
+  takeEpoch,
+  whereClaimed,
+} from './take-epoch.ts';
 
 /**
  * Claims the plan's epoch in every store that can be reached: this site's vault, the witness and the customer's zone, then
@@ -25,6 +33,7 @@ export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: A
   const database = site.database(id);
   const done = await doneBefore(database, input);
   if (done) return done;
+  await database.connection((client) => refuseForked(client, id));
   const [seen, inWitness] = await Promise.all([
     observeSource(site.settings, customer, signal),
     claimedInWitness(site, customer, signal),
@@ -37,6 +46,7 @@ export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: A
   return database.transaction(async (client) => {
     // A stale run does not even burn a number; and of one site's moves only one at a time claims.
     const held = await newerThanHeld(client, id, epoch);
+    refuseForkAt(customer, held, seen.epoch);
     const claims = await claimInStores(site, id, epoch, signal);
     const restamped =
       held === null ? 0 : await takeEpoch(client, id, { own: site.settings.site, held, epoch, claimedByPeer });

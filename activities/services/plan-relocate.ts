@@ -16,6 +16,7 @@ import { readClosing } from './closed.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
 import { APPROVALS_NEEDED, approvers, unperformed } from './decide.ts';
 import { destinationAsItIs, unready } from './destination.ts';
+import { blockedByFork, readFork } from './fork.ts';
 import { checkRelocateInput, type PlannedInput } from './input.ts';
 import { measuredTimes, timesInDatabase } from './measured.ts';
 import { readOperators } from './operators.ts';
@@ -116,7 +117,8 @@ async function standsHere(site: OwnSite, id: string, half: string) {
     );
     const { epoch = '0', serves = [], users = 0 } = rows[0] ?? {};
     const closing = await readClosing(client, id);
-    return { epoch: Number(epoch), serves, users, closing, undelivered: await countUndelivered(database) };
+    const fork = await readFork(client, id);
+    return { epoch: Number(epoch), serves, users, closing, fork, undelivered: await countUndelivered(database) };
   });
 }
 
@@ -131,6 +133,7 @@ function blockersOf(
   const blocked = (text: string): Plan['blockers'][number] => ({ kind: 'destination-unready', text });
   const silent = seenPeer.observers.filter(({ saw }) => saw === 'unreachable');
   return [
+    ...blockedByFork(here.fork),
     ...(here.serves.includes(half)
       ? []
       : [blocked(`${from} does not serve users of ${half} under epoch ${here.epoch}`)]),

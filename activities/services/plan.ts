@@ -18,6 +18,7 @@ import { capacityOf } from './capacity.ts';
 import { claimsInReach } from './claims.ts';
 import { readClosing } from './closed.ts';
 import { blockersOf, decide, whoSawItServe } from './decide.ts';
+import { readFork } from './fork.ts';
 import { checkInput } from './input.ts';
 import { countLedger, lossOf } from './loss.ts';
 import { measuredTimes, timesInDatabase } from './measured.ts';
@@ -87,7 +88,12 @@ export async function makePlan(
     observed: seen.because,
     survivor,
     notes: notesOf(site, customer, { isolation, input, ...world }),
-    blockers: blockersOf(site, customer, { half, isolation, steps: decisions.steps }, servingAccepted),
+    blockers: blockersOf(
+      site,
+      customer,
+      { half, isolation, steps: decisions.steps, fork: world.fork },
+      servingAccepted,
+    ),
     madeAt: new Date().toISOString(),
   };
 }
@@ -108,6 +114,7 @@ async function look(
         await timesInDatabase(client, customer.id),
         customer.directory ? tellState(await readState(client, customer.id), Date.now()) : null,
         await readClosing(client, customer.id),
+        await readFork(client, customer.id),
       ] as const,
   );
   const known = inDatabase.then(([, times]) => times);
@@ -116,7 +123,7 @@ async function look(
     seen,
     proofs,
     claimed,
-    [ledger, , directory, closing],
+    [ledger, , directory, closing, fork],
     carries,
     chosen,
     times,
@@ -148,6 +155,7 @@ async function look(
     operators,
     directory,
     closing,
+    fork,
     silentSince,
   };
 }

@@ -146,7 +146,10 @@ async function wordsFor(client: Query, { id }: Closing): Promise<SiteWord[]> {
   return rows.map(({ word }) => word);
 }
 
-function approvalOf(operators: readonly Approver[], { operator: id, expires }: SiteWord): Approval {
+export function approvalOf(
+  operators: readonly Approver[],
+  { operator: id, expires }: { operator: string; expires: Timestamp },
+): Approval {
   const { key = '', roles = [] } = operators.find((o) => o.id === id) ?? {};
   const until = Date.parse(expires);
   return { operator: id, key, commander: roles.includes('commander'), receivedAt: 0, expiresAt: until };

@@ -1,13 +1,14 @@
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
-import { knowsItsRights } from '../../workflows/model/rights.ts';
+import { answerClaim, knowsItsRights } from '../../workflows/model/rights.ts';
 import { OBSERVER_LIMIT_MS } from '../probes/observers.ts';
 import { within } from '../probes/peer.ts';
 import type { Observation } from '../probes/source.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { readClaims } from '../vault/epochs.ts';
 import type { StoreClaim } from './claims.ts';
+import { refuseForked } from './fork.ts';
 import type { OwnSite } from './site.ts';
 
 /** What a failover and a planned move do alike when they claim an epoch. */
@@ -28,7 +29,17 @@ export async function newerThanHeld(client: PoolClient, customer: string, epoch:
       `${customer}: the database holds epoch ${held.number} of move ${held.move}, this move offers ${epoch.number}`,
     );
   }
+  await refuseForked(client, customer);
   return verdict === 'same' ? null : held;
+}
+
+/** The peer's database holds this very number of another move: its site has not noted the fork, or this one has not. */
+export function refuseForkAt({ id, peer }: CustomerSettings, held: Epoch | null, told: Epoch | null | undefined): void {
+  if (!held || !told || answerClaim(held, told) !== 'fork') return;
+  throw failure(
+    'forked',
+    `${id}: ${peer} holds epoch ${told.number} of move ${told.move}, this site of move ${held.move}: neither may follow the other`,
+  );
 }
 
 /** The highest number that the peer has claimed in the witness; 0 when there is none, or it does not answer. */

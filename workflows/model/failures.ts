@@ -72,6 +72,7 @@ export const failures = {
     retry: false,
     try: '`tandem status` shows the move that holds the newer epoch; this one must not go on.',
   },
+  forked: { retry: false, try: '`tandem status` shows both lines; `tandem site pick` says which of them stands.' },
   'already-served': {
     retry: false,
     try: 'There is no turning back once users are served: let the failover end, and bring them home by a relocate.',

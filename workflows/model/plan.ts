@@ -203,7 +203,7 @@ export interface Plan {
   notes?: string[];
   /** Reasons for which this plan cannot be approved; empty when it can. */
   blockers: {
-    kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured' | 'destination-unready';
+    kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured' | 'destination-unready' | 'forked';
     text: string;
   }[];
   madeAt: Timestamp;

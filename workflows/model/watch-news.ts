@@ -1,5 +1,6 @@
 import type { Severity } from '../../activities/notify/port.ts';
 import type { Epoch } from './epoch.ts';
+import type { ForkLines, Line } from './fork.ts';
 import type { Isolation } from './plan.ts';
 import type { Timestamp } from './snapshots.ts';
 import type { TestStanding } from './test-due.ts';
@@ -24,11 +25,9 @@ export interface News {
 /** What was told last, by what it is about. */
 export type Known = Readonly<Record<string, string>>;
 
-/** Two claims of one number: seen when a partition heals. */
-export interface Fork {
-  number: number;
-  here: { site: string; move: string };
-  there: { site: string; move: string; store: string };
+/** Two claims of one number, and where the other one was read: seen when a partition heals. */
+export interface Fork extends ForkLines {
+  there: Line & { store: string };
 }
 
 /** What the looks of one customer at one site have come to. */
@@ -176,7 +175,7 @@ function closedNews({ customer, site, closedBy }: Standing): News {
   };
 }
 
-/** Two moves hold one number, so that neither site obeys the other: until people decide, both may serve the same users. */
+/** Two moves hold one number, so that neither site obeys the other: until both have noted it, both may serve the same users. */
 function forkNews({ customer, site, fork }: Standing): News {
   const of = { about: 'fork', usual: 'none', since: '' };
   if (!fork)
@@ -192,11 +191,12 @@ function forkNews({ customer, site, fork }: Standing): News {
     ...of,
     value: `${number} ${there.site} ${there.move}`,
     severity: 'critical',
-    subject: `${customer}: FORK at epoch ${number}, seen from ${site}: both sites may serve the same users`,
+    subject: `${customer}: FORK at epoch ${number}, seen from ${site}: two moves have claimed it`,
     text: [
       `Here it is that of ${here.site}, move ${here.move}; in the ${there.store} that of ${there.site}, move ${there.move}.`,
-      'Agree with the other control room which site goes on, and close the other one.',
-      `Next: tandem site close --customer ${customer} --site SITE --operator ID --key FILE --because TEXT`,
+      'Moves stand still. Each site closes, and serves its own half again once both have noted it.',
+      'Agree with the other control room on the line that stands; two operators sign for it, at either site.',
+      `Next: tandem site pick --customer ${customer} --line SITE --operator ID --key FILE --because TEXT`,
     ].join('\n'),
   };
 }

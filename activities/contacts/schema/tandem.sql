@@ -454,6 +454,37 @@ create table if not exists tandem.closed (
 -- Since when the peer has confirmed it, without a break: its service may go by what it read before for some seconds more.
 alter table tandem.closed add column if not exists confirmed_at timestamptz;
 
+-- One epoch that two moves have claimed, as this site has seen it: `here` is the line of this database, `there` that of its peer.
+-- It stands while that is the newest number here: no move gives anybody to anybody, the halves that are not at home here are
+-- drained, and the site is closed until the peer has noted it too.
+create table if not exists tandem.fork (
+  customer text not null,
+  number bigint not null,
+  here_site text not null,
+  here_move text not null,
+  there_site text not null,
+  there_move text not null,
+  -- Where the other claim was read.
+  store text not null,
+  seen_at timestamptz not null default clock_timestamp(),
+  -- When the peer's own database was first heard to have noted it.
+  noted_there_at timestamptz,
+  -- Whose line two operators have picked, by which words, as far as this site knows.
+  picked text,
+  words jsonb,
+  ended_at timestamptz,
+  primary key (customer, number)
+);
+
+-- Operators' signed words to pick the line of a fork, each whole, whichever site they were given at. No nonce counts twice.
+create table if not exists tandem.pick_word (
+  nonce text primary key,
+  customer text not null,
+  number bigint not null,
+  word jsonb not null,
+  at timestamptz not null default now()
+);
+
 -- When this site's worker last said that it lives, by this database's own clock: so long ago at the most the site was up.
 create table if not exists tandem.alive (
   customer text primary key,
@@ -577,6 +608,24 @@ returns setof record language sql stable security definer set search_path = pg_c
    where not exists (select from tandem.salvage d where d.customer = s.customer and d.half = s.half and d.epoch = s.epoch)
 $$;
 
+-- The fork that stands here; none when there is none.
+create or replace function tandem.observe_fork(out customer text, out number bigint, out here_site text, out here_move text, out there_site text, out there_move text)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select f.customer, f.number, f.here_site, f.here_move, f.there_site, f.there_move
+    from tandem.identity i
+    join tandem.epoch e on e.customer = i.customer
+    join tandem.fork f on f.customer = e.customer and f.number = e.number and f.ended_at is null
+$$;
+
+-- The words by which operators pick its line: signed, so that it is the peer's to judge them.
+create or replace function tandem.observe_picks(out customer text, out number bigint, out word jsonb)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select w.customer, w.number, w.word
+    from tandem.identity i
+    join tandem.epoch e on e.customer = i.customer
+    join tandem.pick_word w on w.customer = e.customer and w.number = e.number
+$$;
+
 -- Takes a newer epoch and leaves every serving row behind it: closed at once, in one transaction. Refuses an older one.
 create or replace function tandem.fence(for_customer text, epoch_number bigint, claiming_site text, claiming_move text)
 returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
@@ -697,6 +746,8 @@ revoke all on function tandem.observe_filter() from public;
 revoke all on function tandem.observe_directory() from public;
 revoke all on function tandem.observe_applied() from public;
 revoke all on function tandem.observe_salvage() from public;
+revoke all on function tandem.observe_fork() from public;
+revoke all on function tandem.observe_picks() from public;
 revoke all on function tandem.fence(text, bigint, text, text) from public;
 do $$ begin
   if exists (select from pg_roles where rolname = 'tandem_peer') then
@@ -706,6 +757,8 @@ do $$ begin
     grant execute on function tandem.observe_directory() to tandem_peer;
     grant execute on function tandem.observe_applied() to tandem_peer;
     grant execute on function tandem.observe_salvage() to tandem_peer;
+    grant execute on function tandem.observe_fork() to tandem_peer;
+    grant execute on function tandem.observe_picks() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.follow(text, bigint, text, text, bigint, text[]) to tandem_peer;
     grant execute on function tandem.hand_over(text, text, bigint, text, text) to tandem_peer;

@@ -1,4 +1,5 @@
 import type { Epoch } from '../../../workflows/model/epoch.ts';
+import type { Fork } from '../../../workflows/model/watch-news.ts';
 import type { ObeyedEpoch } from '../../services/obey.ts';
 import { look } from '../observers.ts';
 import { epochOf } from './claims.ts';
@@ -15,6 +16,8 @@ export interface Self {
   epoch: Epoch | null;
   /** The peer's epoch under which it is closed; null when it is not, or does not say. */
   closedBy: ObeyedEpoch | null;
+  /** The fork that it has noted; null when none stands, or its database is silent. */
+  fork: Fork | null;
   /** Whether this site serves every half of the customer; false when that is not known. */
   servesAll: boolean;
   /** Why a part gave no answer; null where it did, or nobody looks. */
@@ -29,13 +32,16 @@ interface OwnRow {
   service_closed_at: Date | null;
   halves: string;
   open: string;
+  fork: { here_site: string; here_move: string; there_site: string; there_move: string; store: string } | null;
 }
 
 const SQL = `
   select e.number, e.site, e.move, coalesce(o.at, e.at) as at, o.service_closed_at,
          (select count(*) from tandem.serving s where s.customer = e.customer) as halves,
          (select count(*) from tandem.serving s
-           where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as open
+           where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as open,
+         (select to_jsonb(f) from tandem.fork f
+           where f.customer = e.customer and f.number = e.number and f.ended_at is null) as fork
     from tandem.epoch e join tandem.identity i on i.customer = e.customer and i.site = $2
     left join tandem.obeyed o on o.customer = e.customer and o.number = e.number
    where e.customer = $1`;
@@ -66,7 +72,15 @@ export async function lookAtSelf(eyes: Eyes, own: CustomerEyes, signal: AbortSig
       epoch && closed
         ? { ...epoch, at: closed.at.toISOString(), serviceClosedAt: closed.service_closed_at?.toISOString() ?? null }
         : null,
+    fork: row && epoch ? forkIn(row, epoch) : null,
     servesAll: row !== null && Number(row.open) === Number(row.halves) && Number(row.halves) > 0,
     failed: { database: why(database), 'client port': why(clients) },
   };
 }
+
+const forkIn = ({ fork }: OwnRow, { number }: Epoch): Fork | null =>
+  fork && {
+    number,
+    here: { site: fork.here_site, move: fork.here_move },
+    there: { site: fork.there_site, move: fork.there_move, store: fork.store },
+  };

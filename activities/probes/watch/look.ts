@@ -1,3 +1,4 @@
+import { compareEpoch } from '../../../workflows/model/epoch.ts';
 import { verdictOf } from '../../../workflows/model/verdict.ts';
 import type { Fork } from '../../../workflows/model/watch-news.ts';
 import { newestClaim, type PeerClaim } from '../../services/obey.ts';
@@ -34,6 +35,10 @@ export async function lookAround(eyes: Eyes, own: CustomerEyes, manner: Manner, 
   const { database, rows, epoch, witness, zone } = peer;
   const inDatabase = epoch && { ...epoch, store: 'database of the peer' };
   const inZone = zone && { ...zone, store: 'zone' };
+  // What its database holds now is what a site answers with; its vault may have an older claim of the same number.
+  const seenFork = forkOf(self.epoch, [inDatabase, ...peer.claims]);
+  // A peer that holds this site's own claim has no other line, whatever was claimed there once.
+  const follows = epoch !== null && self.epoch !== null && compareEpoch(self.epoch, epoch) === 'same';
   return {
     seen: {
       peer: {
@@ -46,6 +51,7 @@ export async function lookAround(eyes: Eyes, own: CustomerEyes, manner: Manner, 
       },
       witness,
       own: { database: self.database, epoch: self.epoch, clients: self.clients, vault: self.vault },
+      fork: follows ? null : seenFork,
     },
     peer,
     self,
@@ -54,7 +60,8 @@ export async function lookAround(eyes: Eyes, own: CustomerEyes, manner: Manner, 
       peer.told.flatMap(({ observer, because }) => (because === null ? [] : [[observer.name, because]])),
     ),
     claim,
-    fork: forkOf(self.epoch, [...peer.claims, inDatabase, inZone]),
+    // One that was noted stands, also while nobody else is seen.
+    fork: self.fork ?? seenFork ?? forkOf(self.epoch, [inZone]),
     zoneAhead: aheadOf(zone, [self.epoch, claim, epoch], eyes.settings.site),
   };
 }

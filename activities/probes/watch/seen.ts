@@ -1,6 +1,7 @@
 import type { Epoch } from '../../../workflows/model/epoch.ts';
 import type { PeerHalf } from '../../../workflows/model/opening.ts';
 import type { Isolation } from '../../../workflows/model/plan.ts';
+import type { Fork } from '../../../workflows/model/watch-news.ts';
 
 export type Answer = 'answers' | 'silent';
 export type Observer = Isolation['observers'][number];
@@ -30,4 +31,6 @@ export interface Seen {
     clients: Answer | 'none';
     vault: Answer;
   };
+  /** Another claim of the very number that this site holds, in the zone not counted. */
+  fork: Fork | null;
 }
