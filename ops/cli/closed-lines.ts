@@ -1,5 +1,6 @@
 import type { Drained } from '../../activities/services/drained.ts';
 import type { LastOpening } from '../../activities/services/closed.ts';
+import { toldLines, type StandingFork } from '../../activities/services/fork.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import { duration } from '../../workflows/model/rto.ts';
 
@@ -26,8 +27,20 @@ export function drainedLine(site: string, { half, move, since, ageMs, live }: Dr
   return `DRAINED: nobody serves the users of ${half} since ${since.toISOString()} (${duration(ageMs)}): move ${move} ${live ? 'is handing them over from' : 'has ended at'} ${site}${ageMs > DRAIN_USUAL_MS || !live ? `; ${next}` : ''}`;
 }
 
+/** Two moves hold one epoch: which, since when, and whether each site has noted it. */
+export function forkLine(site: string, customer: string, fork: StandingFork): string {
+  const noted =
+    fork.notedThereAt === null
+      ? `${site} serves nobody before the other site has noted it as well`
+      : `each site serves its own half`;
+  return `FORK, seen at ${site} since ${fork.seenAt}: ${toldLines(fork)}; moves of ${customer} stand still; ${noted}`;
+}
+
+export const pickCommand = (customer: string, line = 'SITE'): string =>
+  `tandem site pick --line ${line} --customer ${customer} --operator ID --key FILE --because "…"`;
+
 /** What comes next; of a fork two operators pick the line first. */
 export const openCommand = (site: string, customer: string, { kind }: Closing): string =>
   kind === 'fork'
-    ? 'tandem status'
+    ? pickCommand(customer)
     : `tandem site open --site ${site} --customer ${customer} --operator ID --key FILE --because "…"`;

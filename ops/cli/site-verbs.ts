@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { closingOf, lastOpening } from '../../activities/services/closed.ts';
+import { forkHere } from '../../activities/services/fork.ts';
 import { askRights } from '../../activities/services/obeyed.ts';
 import { readOperators } from '../../activities/services/operators.ts';
 import { askPeerRights } from '../../activities/services/peer-rights.ts';
@@ -20,9 +21,10 @@ import type { Closing } from '../../workflows/model/closing.ts';
 import { whyNotByWord, type OwnRights, type PeerRights } from '../../workflows/model/opening.ts';
 import { Fault } from '../fault.ts';
 import { signWith } from '../signer.ts';
-import { closedLine, openedLine, openCommand } from './closed-lines.ts';
+import { closedLine, forkLine, openedLine, openCommand, pickCommand } from './closed-lines.ts';
 import { readSigned, writeForSigning } from './paste.ts';
 import { exits, type Context } from './print.ts';
+import { registerPick } from './site-pick.ts';
 import { registerSalvage } from './site-salvage.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
@@ -43,7 +45,9 @@ interface WordOptions extends Where {
 const LIMITS = { connections: 2, connectMs: 5000, statementMs: 10_000 };
 
 export function register(program: Command, context: Context): void {
-  const group = program.command('site').description('a site that is closed, whatever its rows say, or that came back');
+  const group = program
+    .command('site')
+    .description('a site that is closed, whatever its rows say, or that came back, or holds what its peer holds');
   const verb = (name: string, about: string): Command =>
     group
       .command(name)
@@ -67,6 +71,7 @@ export function register(program: Command, context: Context): void {
   signed(verb('close', 'close a site; one operator signs, two open it again')).action((o: WordOptions) =>
     close(context, o),
   );
+  registerPick(group, context, signed);
   registerSalvage(group, context);
 }
 
@@ -95,13 +100,15 @@ async function status(context: Context, o: Where): Promise<void> {
   await within(context, o, async ({ id, database }) => {
     const [closing, last] = [await closingOf(database, id), await lastOpening(database, id)];
     const by = closing ? await signedBy(database, closing) : [];
-    context.out.answer({ site: o.site, customer: id, closed: closing, signedBy: by, lastOpening: last }, [
+    const fork = await forkHere(database, id);
+    context.out.answer({ site: o.site, customer: id, closed: closing, signedBy: by, lastOpening: last, fork }, [
       closing ? closedLine(o.site, id, closing) : `${o.site} is open for ${id}.`,
       ...(by.length > 0 ? [`Signed to open it: ${by.join(', ')}.`] : []),
       ...(last ? [openedLine(last)] : []),
+      ...(fork ? [forkLine(o.site, id, fork)] : []),
     ]);
-    if (!closing) return;
-    context.out.next(openCommand(o.site, id, closing));
+    if (!closing && !fork) return;
+    context.out.next(closing && !fork ? openCommand(o.site, id, closing) : pickCommand(id));
     process.exitCode = exits.held;
   });
 }
@@ -142,7 +149,7 @@ function refuseEarly(
   throw new Fault(
     `${own.site}: stays closed to ${id}: ${why}`,
     closing.kind === 'fork'
-      ? '`tandem status` shows both lines.'
+      ? '`tandem status` shows both lines, `tandem site pick` says which one stands.'
       : 'Whom the other site serves is not to be served here: `tandem status`; users are brought here by a move.',
   );
 }

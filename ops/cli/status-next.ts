@@ -1,5 +1,6 @@
 import { NO_LIVE_YET } from '../../workflows/model/test-due.ts';
 import { takeOverCommand } from '../stranded.ts';
+import { pickCommand } from './closed-lines.ts';
 import { exits } from './print.ts';
 import type { HalfStatus } from './status-half.ts';
 import type { SiteStatus } from './status.ts';
@@ -21,11 +22,14 @@ const nothing: Next = { exit: exits.done, next: null, line: null };
 interface Seen {
   halves: HalfStatus[];
   sites: SiteStatus[];
-  services?: Pick<ServiceStatus, 'site' | 'customer' | 'closed' | 'peer'>[];
+  services?: (Pick<ServiceStatus, 'site' | 'customer' | 'closed' | 'peer'> & Partial<Pick<ServiceStatus, 'fork'>>)[];
   tests?: Pick<TestsStatus, 'standing' | 'running' | 'at'>;
 }
 
 export function nextOf({ halves, sites, services = [], tests }: Seen): Next {
+  // Before all else: no move goes on, and whoever retries a step of one is refused.
+  const forked = services.find(({ fork }) => fork);
+  if (forked) return { ...nothing, exit: exits.held, next: pickCommand(forked.customer) };
   const stranded = sites.flatMap((s) => s.stranded)[0];
   if (stranded) return { ...nothing, exit: exits.held, next: takeOverCommand(stranded) };
   const moving = sites.find((s) => s.next !== null);

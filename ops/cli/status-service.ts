@@ -6,6 +6,7 @@ import { readWatched } from '../../activities/probes/watch/stored.ts';
 import { readReadiness } from '../../activities/services/readiness.ts';
 import { closingOf, lastOpening, type LastOpening } from '../../activities/services/closed.ts';
 import { drainedHere, type Drained } from '../../activities/services/drained.ts';
+import { forkHere, type StandingFork } from '../../activities/services/fork.ts';
 import { openSite } from '../../activities/services/site.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import { readinessLines, type Readiness } from '../../workflows/model/readiness.ts';
@@ -13,7 +14,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { driftOf, parityOf } from '../filter-loop.ts';
-import { closedLine, drainedLine, openedLine } from './closed-lines.ts';
+import { closedLine, drainedLine, forkLine, openedLine } from './closed-lines.ts';
 import { siteOf } from './site.ts';
 import { peerLine, peerStatus, type PeerStatus } from './status-peer.ts';
 
@@ -37,6 +38,8 @@ export interface ServiceStatus {
   unsalvaged: Unsalvaged[];
   /** It serves nobody, whatever its rows say; null while it is open. */
   closed: Closing | null;
+  /** Two moves hold the epoch that it holds, and no line is picked yet; null while that is not so. */
+  fork: StandingFork | null;
   /** Halves that a planned move is handing over, and that nobody serves meanwhile. */
   drained: Drained[];
   /** How it was opened by operators within a day; null when it was not. */
@@ -58,8 +61,9 @@ export async function serviceStatus(
   try {
     const { directory, peer } = site.customer(customer.id);
     return await within(LIMIT_MS, `service of ${customer.id} at ${name}`, async (signal) => {
-      const [closed, drained, opened, state, parity, ready, watched, unsalvaged] = await Promise.all([
+      const [closed, fork, drained, opened, state, parity, ready, watched, unsalvaged] = await Promise.all([
         closingOf(site.database(customer.id), customer.id),
+        forkHere(site.database(customer.id), customer.id),
         drainedHere(site.database(customer.id), customer.id),
         lastOpening(site.database(customer.id), customer.id),
         directory ? directoryState(site.database(customer.id), customer.id) : null,
@@ -73,6 +77,7 @@ export async function serviceStatus(
         site: name,
         customer: customer.id,
         closed,
+        fork,
         drained,
         opened: opened && opened.by.length > 0 && Date.now() - opened.openedAt.getTime() < DAY_MS ? opened : null,
         directory: asks ? tellState(state, Date.now()) : null,
@@ -115,6 +120,7 @@ export const serviceLines = ({
   site,
   customer,
   closed,
+  fork,
   drained,
   opened,
   directory,
@@ -123,6 +129,7 @@ export const serviceLines = ({
   peer,
   unsalvaged,
 }: ServiceStatus): string[] => [
+  ...(fork === null ? [] : [forkLine(site, customer, fork)]),
   ...(closed === null ? [] : [closedLine(site, customer, closed)]),
   ...drained.map((one) => drainedLine(site, one)),
   ...(opened === null ? [] : [`OPENED by operators, seen at ${site}: ${openedLine(opened)}`]),

@@ -105,6 +105,22 @@ describe('tandem site', () => {
     expect(await closed()).toHaveLength(1);
   });
 
+  it('picks the line of a fork by two, and by none where none stands', async () => {
+    const pick = (who: string): Promise<Said> => site('pick', ['--line', 'east', ...by(who)]);
+    expect((await pick('operator-1')).err).toContain('no fork of acme stands there');
+    await sql(
+      world.urls.west,
+      `insert into tandem.fork (customer, number, here_site, here_move, there_site, there_move, store)
+       select customer, number, 'west', 'w', 'east', 'e', 'witness' from tandem.epoch`,
+    );
+    const [first, status] = [await pick('operator-1'), await site('status')];
+    expect([first.code, first.out]).toEqual([3, expect.stringContaining('Signed for the line of east by operator-1')]);
+    expect(status.out).toMatch(/FORK, seen at west .* move w of west, and by move e of east/);
+    const second = await pick('operator-2');
+    expect([second.code, second.out]).toEqual([0, expect.stringContaining('Picked by operator-1 and operator-2')]);
+    await sql(world.urls.west, 'delete from tandem.fork');
+  });
+
   it('takes a word that was signed elsewhere, and closes by one', async () => {
     await sql(world.urls.west, `delete from tandem.closed`);
     const paper = join(at.folder, 'word');
