@@ -1,6 +1,7 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
+import type { Line } from '../../workflows/model/fork.ts';
 import { follows, takesHandedOver, undoesForgotten } from './following.ts';
-import { epochOf, otherRight, ownRight, rowsGive, type Ground } from './ground.ts';
+import { epochOf, OTHER, otherRight, ownRight, rowsGive, type Ground } from './ground.ts';
 import { followsPeer } from './halves.ts';
 import type { Half } from './rules.ts';
 import { Closing, otherOf, Phase, siteName, siteOfMove, sites, Way, type SiteIndex, type World } from './world.ts';
@@ -91,12 +92,22 @@ export function obeys(ground: Ground, s: SiteIndex): void {
   else if (does === 'fork') notesFork(ground, s, looks(ground, s).database && peer.fork === 1);
 }
 
-/** It gives up the other half; of its own it knows no more than that another move may be about to serve it. */
+const lineOf = (w: World, move: number): Line => {
+  const { site, move: name } = epochOf(w, move);
+  return { site, move: name };
+};
+
+/** It closes, and serves none of the other half before the fork has ended; its own, once the peer has noted it as well. */
 function notesFork({ w, rules }: Ground, s: SiteIndex, notedThere: boolean): void {
   const site = w.sites[s];
-  site.otherNumber = 0; // Behind every epoch. It names nobody else instead: nobody was given that half.
-  if (site.fork === 0 && site.closed === Closing.open && rules.forkWaitsForPeer) site.closed = Closing.fork;
-  if (notedThere && site.closed === Closing.fork) site.closed = Closing.open;
+  const peer = w.sites[otherOf(s)];
+  const here = { number: w.numberOf(site.epoch), here: lineOf(w, site.epoch), there: lineOf(w, peer.epoch) };
+  const told = { number: w.numberOf(peer.epoch), here: here.there, there: here.here };
+  if (rules.forkHoldsBack) site.drained |= OTHER;
+  else site.otherNumber = 0; // Behind every epoch.
+  if (site.fork === 0 && site.closed === Closing.open) site.closed = Closing.fork;
+  const may = rules.whomInFork(here, notedThere ? told : null);
+  if (may === 'own-half' && site.closed === Closing.fork) site.closed = Closing.open;
   site.fork = 1;
 }
 

@@ -11,7 +11,7 @@ export function follows(ground: Ground, s: SiteIndex, told: number): void {
   const { kind, keeps, follows: after } = w.move(told);
   const linked = w.all.peers === 1;
   const signed = (linked && peer.vault === 1 && peer.inVault === told) || peer.inWitness === told;
-  if (kind === Kind.planned && signed) takesAlong(ground, s, told, { keeps, after });
+  if ((kind === Kind.planned || kind === Kind.pick) && signed) takesAlong(ground, s, told, { keeps, after });
   else takesAlong(ground, s, told, { keeps: linked && peer.database === 1 && peer.epoch === told ? leftTo(w, s) : 0 });
 }
 
@@ -70,7 +70,7 @@ export function takesHandedOver(ground: Ground, s: SiteIndex): void {
 export function undoesForgotten({ w, rules }: Ground, s: SiteIndex): void {
   const site = w.sites[s];
   const ended = site.epoch !== 0 && siteOfMove(site.epoch) === s && w.move(site.epoch).ended === 1;
-  if (site.drained !== 0 && ended && rules.undoesForgottenDrains) site.drained = 0;
+  if (site.fork === 0 && site.drained !== 0 && ended && rules.undoesForgottenDrains) site.drained = 0;
 }
 
 /** With its own epoch: that the peer may serve what it keeps, this site's database says under the new number. */

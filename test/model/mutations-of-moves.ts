@@ -65,8 +65,9 @@ export const ofMoves: readonly Mutation[] = [
     finds: TWICE,
   },
   {
-    rule: 'a fork freezes the moves',
-    without: { forkFreezes: false },
+    // Each of the two is enough for this; the first also keeps a move from writing contacts, DNS and proxies.
+    rule: 'a fork freezes the moves, and holds back what is not at home here',
+    without: { forkFreezes: false, forkHoldsBack: false },
     start: 'fork',
     selfFence: true,
     faults: 0,
@@ -75,7 +76,7 @@ export const ofMoves: readonly Mutation[] = [
   },
   {
     rule: 'a site that sees a fork keeps its own half only once its peer has noted it as well',
-    without: { forkWaitsForPeer: false },
+    without: { whomInFork: () => 'own-half' },
     start: 'fork',
     selfFence: true,
     faults: 0,

@@ -1,4 +1,5 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
+import { whomInFork } from '../../workflows/model/fork.ts';
 import { goneToPeer } from '../../workflows/model/opening.ts';
 import {
   answerClaim,
@@ -31,6 +32,8 @@ export interface Rules {
   keepsUnder: typeof keepsUnder;
   whyNotHandOver: typeof whyNotHandOver;
   opens: typeof opens;
+  /** A site that sees a fork serves nobody until its peer's database has noted it as well; then its own half. */
+  whomInFork: typeof whomInFork;
   goneToPeer: typeof goneToPeer;
 
   /** A site obeys its own claims, where its peer's database holds them: no, they are for the move that made them. */
@@ -39,8 +42,8 @@ export interface Rules {
   actsUnderItsEpoch: boolean;
   /** While a fork stands, nobody is given to either site. */
   forkFreezes: boolean;
-  /** A site that sees a fork serves nobody until its peer's database has noted it as well; then it keeps its own half. */
-  forkWaitsForPeer: boolean;
+  /** A right that an act gives all the same, for it was under way, gives nobody anything before the fork has ended. */
+  forkHoldsBack: boolean;
   /** Nobody is served before his contacts are restored (`needs` in the runbook, held by its linter). */
   servesAfterRestore: boolean;
   /** After it has closed a source by its database, step `fence-site` waits for as long as a service may believe what it read. */
@@ -119,11 +122,12 @@ export const rules: Rules = {
   keepsUnder,
   whyNotHandOver,
   opens,
+  whomInFork,
   goneToPeer,
   obeysOwnClaims: false,
   actsUnderItsEpoch: true,
   forkFreezes: true,
-  forkWaitsForPeer: true,
+  forkHoldsBack: true,
   servesAfterRestore: true,
   waitsForLease: true,
   beliefRunsOut: true,

@@ -88,7 +88,7 @@ export function takeEpoch(ground: Ground, m: MoveIndex): void {
   if (number < held) w.all.regressed = 1;
   if (rules.goesAlong(ownRight(site, s), siteName(s), held)) site.ownNumber = number;
   if (rules.goesAlong(otherRight(site, s), siteName(s), held)) site.otherNumber = number;
-  if (w.move(m).kind === Kind.planned) vouchesForPeer(w, m);
+  if (w.move(m).kind === Kind.planned || w.move(m).kind === Kind.pick) vouchesForPeer(w, m);
   site.epoch = m;
   site.rolledBack = site.drained = 0;
   gains(ground, s);

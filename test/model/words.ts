@@ -1,5 +1,5 @@
 import { gains } from './by-itself.ts';
-import { endsFork, type Ground, OTHER, rowsGive } from './ground.ts';
+import { endsFork, type Ground, OTHER, OWN, rowsGive } from './ground.ts';
 import { turnsBackPlanned } from './planned.ts';
 import { able, freeMove, nextNumber, reaches, superseded } from './planning.ts';
 import { claimInStores, closesPeer, endsWithout, takeEpoch } from './steps.ts';
@@ -71,17 +71,24 @@ export function opensByWord(ground: Ground, s: SiteIndex): boolean {
   return true;
 }
 
-/** Two operators pick the line of this site after a fork: it takes a further epoch, and the other site obeys that. */
+/**
+ * Two operators pick the line of this site after a fork, which its peer has noted, too: it takes a further epoch with the rights
+ * that it had, and leaves to its peer what it calls the peer's. The other site obeys that.
+ */
 export function picks(ground: Ground, s: SiteIndex): boolean {
   const { w } = ground;
   const site = w.sites[s];
   const slot = freeMove(ground, s);
-  if (!able(ground, s) || site.fork === 0 || slot === null) return false;
-  Object.assign(w.move(slot), { number: nextNumber(ground, s), phase: Phase.over, kind: Kind.pick });
+  const noted = reaches(ground, s) && w.sites[otherOf(s)].fork === 1;
+  if (!able(ground, s) || site.fork === 0 || slot === null || !noted) return false;
+  const keeps = (site.ownHere === 0 ? OWN : 0) + (site.otherHere === 0 ? OTHER : 0);
+  const number = nextNumber(ground, s);
+  const after = w.numberOf(site.epoch);
+  Object.assign(w.move(slot), { number, phase: Phase.over, kind: Kind.pick, keeps, follows: after });
   claimInStores(ground, slot, false);
-  takeEpoch(ground, slot);
   // What it serves by it is opened as after any closing: when the other site has obeyed, or by a word.
-  if (site.closed === Closing.fork) site.closed = Closing['cut-off'];
+  if (site.closed === Closing.open || site.closed === Closing.fork) site.closed = Closing['cut-off'];
+  takeEpoch(ground, slot);
   endsFork(site);
   return true;
 }
