@@ -50,21 +50,7 @@ export async function makePlan(
   };
   const { oldest, ...sources } = oldestAcceptable(world.chosen, { disruptedAt, rpoMs });
   const users = ledger.all;
-  const { looked, accepted } = decide(site, customer, {
-    half,
-    disruptedAt,
-    epoch: nextEpoch(world.claimed.claims, Math.max(ledger.epoch, seen.claimed, seen.epoch?.number ?? 0)),
-    runbook: world.runbook,
-    isolation,
-    oldest,
-    users,
-    servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
-    servedHere: ledger.servedHere,
-    ownUnserved: ledger.ownUnserved,
-    capacity: { ...carries, moves: users },
-    unproven: survivor.filter((proof) => !proof.ok).map(({ name, told }) => `${name}: ${told}`),
-    operators: operators.admitted,
-  });
+  const { looked, accepted } = fromWorld(site, customer, { input, half, disruptedAt, isolation, oldest }, world);
   const decisions = await keepSigned(site, move, looked);
   const clock = rtoClock({ declaredAt, disruptedAt: input.disruptedAt ? disruptedAt : null, silentSince });
   const forecast = makeForecast(decisions.steps, users, world.times);
@@ -96,6 +82,38 @@ export async function makePlan(
     ),
     madeAt: new Date().toISOString(),
   };
+}
+
+interface Asked {
+  input: FailoverInput;
+  half: string;
+  disruptedAt: Timestamp;
+  isolation: Isolation;
+  oldest: Timestamp;
+}
+
+/** What people decide by, of all that was seen. */
+function fromWorld(
+  site: OwnSite,
+  customer: CustomerSettings,
+  { input, half, disruptedAt, isolation, oldest }: Asked,
+  { runbook, seen, survivor, claimed, ledger, carries, operators }: Awaited<ReturnType<typeof look>>,
+): ReturnType<typeof decide> {
+  return decide(site, customer, {
+    half,
+    disruptedAt,
+    epoch: nextEpoch(claimed.claims, Math.max(ledger.epoch, seen.claimed, seen.epoch?.number ?? 0)),
+    runbook,
+    isolation,
+    oldest,
+    users: ledger.all,
+    servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
+    servedHere: ledger.servedHere,
+    ownUnserved: ledger.ownUnserved,
+    capacity: { ...carries, moves: ledger.all },
+    unproven: survivor.filter((proof) => !proof.ok).map(({ name, told }) => `${name}: ${told}`),
+    operators: operators.admitted,
+  });
 }
 
 /** Everything that is looked at, at once; each look has a limit of its own. */

@@ -1,0 +1,242 @@
+/**
+ * Every way in which Tandem says no, or gives up: whether trying the same again can help, and what the operator does
+ * next. Activities and workflows throw nothing else, so that one word is found in the history, the log and the metric.
+ */
+export const failures = {
+  'input-invalid': { retry: false, try: 'Correct the input and start again.' },
+  'runbook-invalid': { retry: false, try: 'Correct the runbook at the lines named, at both sites; then start again.' },
+  'act-missing': {
+    retry: false,
+    try: 'Take the step out of the runbook, or do it by a call-http or run-command of your own.',
+  },
+  'not-configured': {
+    retry: false,
+    try: 'List it in the configuration of this site and start its worker again, or correct the runbook; then retry the step.',
+  },
+  'parity-drift': {
+    retry: false,
+    try: 'Start the worker of this site again: it writes what is configured, and the service obeys within 2 s; then retry the step.',
+  },
+  'archiving-off': {
+    retry: false,
+    try: 'Correct mod_mam and mod_tandem_archive in ejabberd.yml of this site (ops/ARCHIVING.md), start it again, then retry the step.',
+  },
+  'attempt-running': {
+    retry: true,
+    try: 'Nothing to do: an earlier attempt of this step is coming to its end, and the next one follows it.',
+  },
+  'request-failed': {
+    retry: true,
+    try: 'Look at the service that is asked, and at the way to it; each attempt asks with the same key.',
+  },
+  'request-refused': {
+    retry: false,
+    try: 'Read the status at the service that refused; then `tandem failover retry`, or `done` when it was done by hand.',
+  },
+  'command-failed': {
+    retry: true,
+    try: 'Look at what the command needs; each attempt is given the same key.',
+  },
+  'command-refused': {
+    retry: false,
+    try: 'Read what the command printed; then `tandem failover retry`, or `done` when it was done by hand.',
+  },
+  'journal-broken': {
+    retry: false,
+    try: 'Lines of the journal were changed or removed: keep this database as it is, and read it with a second person.',
+  },
+  'report-unwritable': {
+    retry: true,
+    try: 'Make room in the folder of reports of this site, or give the worker rights to it.',
+  },
+  'unknown-customer': { retry: false, try: '`tandem config check` lists the customers of this site.' },
+  'wrong-direction': { retry: false, try: 'Name the site that is lost in `from`; the peer of it must be this site.' },
+  'move-running': {
+    retry: false,
+    try: '`tandem failover watch` follows the run that holds the slot of this customer.',
+  },
+  'move-taken-over': {
+    retry: false,
+    try: 'Nothing to do: another run goes on with this move, `tandem failover watch` shows it.',
+  },
+  'move-ended': { retry: false, try: '`tandem failover report` shows how the move ended; start a new one.' },
+  'source-serves': { retry: false, try: 'A site that answers is moved by a relocate, not by a failover.' },
+  'world-worse': { retry: false, try: 'Read the new plan: `tandem failover watch`, then approve it or abort.' },
+  'isolation-unknown': {
+    retry: false,
+    try: 'Abort, then start again with `isolation`: how the lost site was cut off, by whom, when.',
+  },
+  'epoch-superseded': {
+    retry: false,
+    try: '`tandem status` shows the move that holds the newer epoch; this one must not go on.',
+  },
+  forked: { retry: false, try: '`tandem status` shows both lines; `tandem site pick` says which of them stands.' },
+  'already-served': {
+    retry: false,
+    try: 'There is no turning back once users are served: let the failover end, and bring them home by a relocate.',
+  },
+  'salvage-due': {
+    retry: false,
+    try: 'Nothing is lost: the next run of `standby` at this site salvages first. When that failed, its failure says why.',
+  },
+  'epoch-taken': { retry: false, try: 'Start again: the next free epoch is read anew.' },
+  'no-recovery-point': { retry: false, try: '`tandem snapshot list` shows what each vault holds.' },
+  'snapshot-damaged': {
+    retry: false,
+    try: 'Choose an older recovery point, or mend the vault: `tandem snapshot list`.',
+  },
+  'snapshot-format': { retry: false, try: 'Update Tandem at this site: the snapshot was made by a newer version.' },
+  'snapshot-superseded': {
+    retry: true,
+    try: 'Nothing to do: another run has written this number; the next attempt takes the next one.',
+  },
+  'snapshot-running': {
+    retry: true,
+    try: 'Nothing to do: another snapshot of this customer is being taken; this one follows it.',
+  },
+  'serves-nobody': {
+    retry: false,
+    try: 'Nothing to do while the users are served elsewhere: that site protects them. `tandem status` shows where.',
+  },
+  'mover-died': {
+    retry: true,
+    try: 'Look at the memory and the log of this machine: the process that moves the data was ended from outside, or ran out.',
+  },
+  'probe-died': {
+    retry: true,
+    try: 'Look at the memory and the log of this machine: the process of the clients was ended from outside, or ran out.',
+  },
+  'worker-ends': { retry: true, try: 'Nothing to do: the next worker of this site goes on with it.' },
+  'snapshot-too-slow': {
+    retry: true,
+    try: 'Look at the vault and at the disks: the read transaction is ended so that it cannot hold back vacuum.',
+  },
+  'pull-too-slow': {
+    retry: true,
+    try: 'Nothing is lost: the next run goes on. If it stays so, raise `snapshots.pull-limit` or look at the link.',
+  },
+  'key-missing': { retry: false, try: 'Add the key to the ring of this customer, in the configuration of this site.' },
+  'key-wrong': {
+    retry: false,
+    try: 'Compare the key of this id at both sites and in the escrow: `tandem keys verify` and `keys list`.',
+  },
+  'signature-invalid': { retry: false, try: 'Compare the public keys of the sites in both configurations.' },
+  'vault-unreachable': { retry: true, try: 'Look at the vault and at its credentials: `tandem status`.' },
+  'vault-refused': { retry: false, try: 'Look at the rights of the credentials, and at the policy of the bucket.' },
+  'vault-unsafe': {
+    retry: false,
+    try: 'Turn versions on for this bucket, at a server that has them and honours If-None-Match: else nothing in it is safe.',
+  },
+  'database-unreachable': { retry: true, try: 'Look at the database and at its address in the configuration.' },
+  'database-refused': {
+    retry: false,
+    try: 'Look at the role, the password and the database in this address, and at the rights of that role there.',
+  },
+  'database-wrong': {
+    retry: false,
+    try: 'This database belongs to another site or customer: correct its address in the configuration.',
+  },
+  'service-disobeys': {
+    retry: true,
+    try: 'Read the log of the service at this site: what it takes to be true differs from `tandem.serving`; then `tandem failover retry`.',
+  },
+  'site-closed': {
+    retry: false,
+    try: '`tandem site status` says why, and what opens it; then `tandem failover retry`.',
+  },
+  'handed-over': {
+    retry: true,
+    try: 'There is no way back: the half is the destination’s. Look at its database, then retry the step; it also reads by itself that the half is its own.',
+  },
+  'destination-unreachable': { retry: true, try: 'Look at the database of the destination, and at the way to it.' },
+  'not-drained': {
+    retry: false,
+    try: 'Its drain is gone, or writes of before it go on: turn the move back (`turn-back`), and start a new one.',
+  },
+  'destination-behind': {
+    retry: true,
+    try: 'Look at the worker of the destination, which is to obey, and at its newest run of `standby`, in Temporal’s UI there: it says what keeps the copy. Then retry the step.',
+  },
+  'clock-wrong': {
+    retry: true,
+    try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',
+  },
+  'source-unreachable': { retry: true, try: 'Nothing to do: no step waits on a lost site beyond its time limit.' },
+  'verification-failed': {
+    retry: true,
+    try: 'Read the differences in the journal, then `tandem failover retry` or stop.',
+  },
+  'restore-differs': {
+    retry: false,
+    try: 'Read the differences in the receipt; the snapshot or the restore is at fault.',
+  },
+  'customer-leaving': { retry: false, try: 'Two operators take it back: `tandem customer retire ID --take-back`.' },
+  'customer-refused': { retry: false, try: 'Correct `customers` in tandem.yaml: `tandem config check`.' },
+  'test-blackout': { retry: false, try: 'Wait, or give your reason: `tandem test start --despite-blackout BECAUSE`.' },
+  'test-running': { retry: false, try: '`tandem test list` shows the test that runs; `tandem test abort` ends it.' },
+  'test-failed': { retry: false, try: '`tandem test report` says what was found: mend it, and hold the test again.' },
+  'verb-refused': { retry: false, try: 'Read how it stands now, then sign again.' },
+  'channel-unreachable': {
+    retry: true,
+    try: 'Look at the other end of the channel, and at its entry under `sites.SITE.channels`: `tandem notify test`.',
+  },
+  'channel-refused': {
+    retry: false,
+    try: 'Look at the address, the credentials and the recipients of the channel: `tandem notify test`.',
+  },
+  'channel-unknown': {
+    retry: false,
+    try: 'Add the channel to this site in the configuration and start its worker again: `tandem config check`.',
+  },
+  'directory-unreachable': {
+    retry: true,
+    try: 'Look at the directory and at the way to it. The last good answer stays in force: `tandem directory show`.',
+  },
+  'directory-refused': {
+    retry: false,
+    try: 'Look at `customers.CUSTOMER.directory`: account, password, certificates, base; and at the rights in the directory.',
+  },
+  'directory-incomplete': {
+    retry: true,
+    try: 'Look at the limits and the state of the directory: half an answer is none. The last good one stays in force.',
+  },
+  'dns-unreachable': {
+    retry: true,
+    try: 'Look at the name server of `customers.CUSTOMER.dns.server`, and at the way to it over TCP; or change the records by hand and say `done`.',
+  },
+  'dns-key-refused': {
+    retry: false,
+    try: 'Compare name, algorithm and secret of this site’s key under `customers.CUSTOMER.dns.keys` with those of the name server; then retry the step.',
+  },
+  'dns-refused': {
+    retry: false,
+    try: 'Let the key change the records and `_epoch` at the name server (`update-policy`: ops/TRAFFIC.md); then retry the step.',
+  },
+  'dns-lame': {
+    retry: false,
+    try: 'Name the primary server of the zone in `customers.CUSTOMER.dns`, or load the zone there; then retry the step.',
+  },
+  'dns-unproven': {
+    retry: true,
+    try: 'Nothing that was answered is believed: look who answers at the address of the name server, and whether it knows the key.',
+  },
+  'dns-slow': {
+    retry: false,
+    try: 'Give the record a ttl of at most 60 s at the name server, now: after a loss it is too late.',
+  },
+  'proxy-unreachable': {
+    retry: true,
+    try: 'Look at HAProxy at this site, and whether the worker may open its socket `sites.SITE.proxy.socket`; or lead users by hand and say `done`.',
+  },
+  'proxy-refused': {
+    retry: false,
+    try: 'Compare `customers.CUSTOMER.proxy` with the names in HAProxy’s own configuration; its socket needs `level admin`. Then retry the step.',
+  },
+  'traffic-differs': {
+    retry: true,
+    try: 'Somebody else changes it, or it cannot be as it should: look at the records or servers that are named; then retry the step.',
+  },
+  'disk-full': { retry: true, try: 'Make room on the disk of the database or the vault.' },
+} as const;
+
+export type FailureKind = keyof typeof failures;
