@@ -145,6 +145,11 @@ async function requireWorld(
       `${id}: ${peer} holds epoch ${told.epoch.number} of ${told.epoch.site}, ${own} ${held.number} of ${held.site}`,
     );
   const twice = told.halves.filter((row) => mine.includes(row.half) && servesBy(row, peer, told.epoch.number));
+  const owned = told.halves.filter((row) => servesBy(row, peer, told.epoch.number)).map(({ half }) => half);
+  if (owned.toSorted().join() !== planned.keeps.toSorted().join())
+    throw worse(
+      `${peer} has the right to serve ${owned.join(' and ') || 'nobody'}, by the plan it was ${planned.keeps.join(' and ') || 'nobody'}`,
+    );
   if (twice.length > 0)
     throw worse(`${peer} has the right to serve ${twice.map(({ half }) => half).join(' and ')} too`);
   if (told.epoch.number === offered.number) return held.number;

@@ -11,17 +11,20 @@ const ASK_LIMIT_MS = 5000;
 /** What the destination's own database tells of itself. */
 export interface Destination {
   epoch: { number: number; site: string; move: string };
-  /** Halves that it serves, and is open for. */
-  serves: string[];
+  /** Halves that are its own to serve under that epoch, whether it is open for them or not. */
+  owns: string[];
+  /** Those of them for which it is closed, or that it is handing over itself. */
+  closedFor: string[];
   /** Whom it takes the users who are to come to be served by; null when it says nothing of them. */
   takesServedBy: string | null;
-  /** The newest snapshot of this site that it holds applied. */
-  holds: RecoverySource;
+  /** The newest snapshot of this site that it holds applied; null when it holds none. */
+  holds: RecoverySource | null;
 }
 
 interface ObservedRow {
   half: string;
   site: string;
+  epoch: string;
   open: boolean;
   newest: string;
   claimed_by: string;
@@ -32,18 +35,29 @@ interface AppliedRow {
   gen: string;
   seq: string;
   manifest: string;
-  point: string;
+  point: Date | null;
 }
 
-/**
- * Asks the destination's database. It must answer: a planned move to a site that does not waits until it does
- * (`source-unreachable`); one that holds no copy of this site's users at all is `no-recovery-point`.
- */
+/** Asks the destination's database. One that does not answer is a reason against the plan, and no failure: it may come back. */
 export async function destinationAsItIs(
+  site: OwnSite,
+  customer: CustomerSettings,
+  half: string,
+  signal?: AbortSignal,
+): Promise<Destination | { silent: string }> {
+  try {
+    return await askDestination(site, customer, half, signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    return { silent: failureText(error) };
+  }
+}
+
+async function askDestination(
   site: OwnSite,
   { id, peer, peerDatabaseUrl }: CustomerSettings,
   half: string,
-  signal?: AbortSignal,
+  signal: AbortSignal | undefined,
 ): Promise<Destination> {
   const what = `database of ${peer}`;
   const ask = <Row extends object>(sql: string, values: unknown[]): Promise<Row[]> =>
@@ -51,33 +65,32 @@ export async function destinationAsItIs(
   const own = site.settings.site;
   const [rows, [applied]] = await Promise.all([
     ask<ObservedRow>(
-      'select half, site, open, newest::text, claimed_by, move from tandem.observe() where customer = $1',
+      'select half, site, epoch::text, open, newest::text, claimed_by, move from tandem.observe() where customer = $1',
       [id],
     ),
     ask<AppliedRow>(
-      `select gen::text, seq::text, manifest, to_char(point at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as point
-         from tandem.observe_applied() where customer = $1 and site = $2`,
+      'select gen::text, seq::text, manifest, point from tandem.observe_applied() where customer = $1 and site = $2',
       [id, own],
     ),
-  ]).catch((error: unknown) => {
-    signal?.throwIfAborted();
-    throw failure('source-unreachable', `${what}: ${failureText(error)}`);
-  });
+  ]);
   const [first] = rows;
   if (!first) throw failure('database-wrong', `${what}: it knows nothing of ${id}`);
-  if (!applied) throw failure('no-recovery-point', `${id}: ${peer} holds no copy of the users of ${own} yet`);
+  const owned = rows.filter((r) => r.site === peer && r.epoch === r.newest);
   return {
     epoch: { number: Number(first.newest), site: first.claimed_by, move: first.move },
-    serves: rows.filter((r) => r.open).map((r) => r.half),
+    owns: owned.map((r) => r.half).toSorted(),
+    closedFor: owned.filter((r) => !r.open).map((r) => r.half),
     takesServedBy: rows.find((r) => r.half === half)?.site ?? null,
-    holds: {
-      snapshot: { customer: id, site: own, gen: Number(applied.gen), seq: Number(applied.seq) },
-      manifest: applied.manifest,
-      point: applied.point,
-      from: 'standby-copy',
-      users: await usersOf(site, id),
-      applied: true,
-    },
+    holds: applied?.point
+      ? {
+          snapshot: { customer: id, site: own, gen: Number(applied.gen), seq: Number(applied.seq) },
+          manifest: applied.manifest,
+          point: applied.point.toISOString(),
+          from: 'standby-copy',
+          users: await usersOf(site, id),
+          applied: true,
+        }
+      : null,
   };
 }
 
@@ -90,19 +103,25 @@ async function usersOf(site: OwnSite, id: string): Promise<number> {
 export function unready(
   to: string,
   { half, epoch, rpoMs, own }: { half: string; epoch: number; rpoMs: number; own: string },
-  { epoch: theirs, takesServedBy, holds }: Pick<Destination, 'epoch' | 'takesServedBy' | 'holds'>,
+  { epoch: theirs, closedFor, takesServedBy, holds }: Omit<Destination, 'owns'>,
   now: number = Date.now(),
 ): string[] {
-  const age = ageMs(holds.point, now);
+  const age = holds && ageMs(holds.point, now);
   return [
     ...(theirs.number === epoch
       ? []
       : [`${to} holds epoch ${theirs.number}, ${own} epoch ${epoch}: it has yet to obey`]),
+    ...(closedFor.length > 0
+      ? [`${to} is closed for its users of ${closedFor.join(' and ')}, or hands them over itself`]
+      : []),
     ...(takesServedBy === own
       ? []
       : [
           `${to} takes users of ${half} to be served by ${takesServedBy ?? 'nobody'}, and gets no copies of them: a site that came back is salvaged first`,
         ]),
-    ...(age <= rpoMs ? [] : [`the copy at ${to} is ${duration(age)} old, ${duration(rpoMs)} at most are allowed`]),
+    ...(age === null ? [`${to} holds no copy of the users of ${own} yet`] : []),
+    ...(age !== null && age > rpoMs
+      ? [`the copy at ${to} is ${duration(age)} old, ${duration(rpoMs)} at most are allowed`]
+      : []),
   ];
 }

@@ -12,6 +12,8 @@ import type { OwnSite } from './site.ts';
 export interface GivenAway {
   /** Under which the peer was given it. */
   epoch: number;
+  /** When, by this site's database, ms. */
+  atMs: number;
   /** This site's own last snapshot, which holds what its users did here to the end. */
   snapshot: SnapshotId;
   manifest: string;
@@ -40,8 +42,8 @@ export async function givenAway(
   { id, peer }: CustomerSettings,
   half: string,
 ): Promise<GivenAway | null> {
-  const [row] = await database.query<{ epoch: string; gen: string; seq: string; manifest: string; own: string }>(
-    `select g.epoch::text, g.gen::text, g.seq::text, g.manifest, i.site as own
+  const [row] = await database.query<{ epoch: string; at: Date; gen: string; seq: string; manifest: string; own: string }>(
+    `select g.epoch::text, g.at, g.gen::text, g.seq::text, g.manifest, i.site as own
        from tandem.handed g
        join tandem.identity i on i.customer = g.customer
        join tandem.serving s on s.customer = g.customer and s.half = g.half and s.site = $3
@@ -49,9 +51,9 @@ export async function givenAway(
     [id, half, peer],
   );
   if (!row) return null;
-  const { epoch, gen, seq, manifest, own } = row;
+  const { epoch, at, gen, seq, manifest, own } = row;
   const snapshot = { customer: id, site: own, gen: Number(gen), seq: Number(seq) };
-  return { epoch: Number(epoch), snapshot, manifest };
+  return { epoch: Number(epoch), atMs: at.getTime(), snapshot, manifest };
 }
 
 type Found = { from: RecoverySource['from'] } & SnapshotSummary;

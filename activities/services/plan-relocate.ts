@@ -2,7 +2,7 @@ import { loadRunbook } from '../../runbooks/load.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { makeForecast } from '../../workflows/model/forecast.ts';
 import { moveName, type MoveInput } from '../../workflows/model/moves.ts';
-import { canonicalJson, type Decisions, type Plan } from '../../workflows/model/plan.ts';
+import { canonicalJson, type Decisions, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
 import type { PlannedMove } from '../../workflows/model/planned-move.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { observeSource } from '../probes/source.ts';
@@ -41,7 +41,7 @@ export async function makeRelocatePlan(
   const epoch = nextEpoch(claimed.claims, Math.max(here.epoch, seenPeer.claimed, seenPeer.epoch?.number ?? 0));
   const planned: PlannedMove = {
     half,
-    keeps: there.serves.filter((h) => h !== half),
+    keeps: 'silent' in there ? [] : there.owns.filter((h) => h !== half),
     servedAt: [...new Set([to, ...(here.serves.some((h) => h !== half) ? [from] : [])])].toSorted(),
     reconcile: found.reconcile,
   };
@@ -68,7 +68,7 @@ export async function makeRelocatePlan(
   return {
     decisions,
     digest: sha256(canonicalJson(decisions)),
-    source: there.holds,
+    source: ('silent' in there ? null : there.holds) ?? nothingThere(customer.id, from, declaredAt),
     notTaken: [],
     ...(operators.notAdmitted.length > 0 && { notAdmitted: operators.notAdmitted }),
     undelivered: here.undelivered,
@@ -131,7 +131,8 @@ function blockersOf(
   { here, there, found, seenPeer }: Seen,
 ): Plan['blockers'] {
   const blocked = (text: string): Plan['blockers'][number] => ({ kind: 'destination-unready', text });
-  const silent = seenPeer.observers.filter(({ saw }) => saw === 'unreachable');
+  // Its database is asked for more below.
+  const silent = seenPeer.observers.filter(({ name, saw }) => saw === 'unreachable' && name !== 'database');
   return [
     ...blockedByFork(here.fork),
     ...(here.serves.includes(half)
@@ -139,7 +140,9 @@ function blockersOf(
       : [blocked(`${from} does not serve users of ${half} under epoch ${here.epoch}`)]),
     ...(here.closing ? [blocked(`${from} is closed since ${here.closing.since}: ${here.closing.because}`)] : []),
     ...silent.map(({ name }) => blocked(`${to}: its ${name} does not answer (${seenPeer.because[name] ?? 'silent'})`)),
-    ...unready(to, { half, epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked),
+    ...('silent' in there
+      ? [blocked(`${to}: its database does not answer (${there.silent})`)]
+      : unready(to, { half, epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked)),
     ...(found.why === null ? [] : [blocked(found.why)]),
     ...(found.reconcile && rule === undefined ? [blocked(noRule(to, half))] : []),
     ...(found.reconcile && !steps.some((s) => s.act === 'reconcile-contacts') ? [blocked(noMerge(to))] : []),
@@ -148,6 +151,16 @@ function blockersOf(
     ...unprobed(customer, { site: to, half, provisions: false }, steps),
   ];
 }
+
+/** A plan that cannot be approved names no snapshot. */
+const nothingThere = (customer: string, site: string, point: Timestamp): RecoverySource => ({
+  snapshot: { customer, site, gen: 0, seq: 0 },
+  manifest: '',
+  point,
+  from: 'standby-copy',
+  users: 0,
+  applied: false,
+});
 
 const noMerge = (to: string): string =>
   `${to} has unsent changes of these users, and the runbook has no step reconcile-contacts: they would be lost`;

@@ -55,7 +55,7 @@ export async function chooseSource(
   signal?: AbortSignal,
 ): Promise<Chosen> {
   const given = await givenAway(site.database(customer.id), customer, wanted.half);
-  const search: Search = { ...limitOf(wanted), half: wanted.half, since: given?.epoch ?? 0, notTaken: [] };
+  const search: Search = { ...limitOf(wanted), half: wanted.half, since: given?.epoch ?? 0, sinceMs: given?.atMs ?? 0, notTaken: [] };
   const [own, applied] = await Promise.all([
     newestInOwnVault(site, customer, search, signal),
     appliedSnapshot(site.database(customer.id), customer.id, customer.peer),
@@ -99,6 +99,8 @@ interface Search {
   half: string;
   /** The epoch under which this site handed them over; snapshots of older ones do not count. 0 when it never did. */
   since: number;
+  /** When that was, by this site's database: under the same epoch it had not served them before either. */
+  sinceMs: number;
   /** In ms. */
   latest: number;
   limit: string;
@@ -154,9 +156,10 @@ interface Looked {
 async function lookInOwnVault(
   site: OwnSite,
   customer: CustomerSettings,
-  { latest, since }: Search,
+  search: Search,
   signal: AbortSignal,
 ): Promise<Looked> {
+  const { latest } = search;
   const looked: Looked = { found: null, older: false, later: 0, suspect: 0, damaged: 0 };
   const covered = coveredSnapshots(
     { ...shelfOf(site, customer), vault: site.vault, signal },
@@ -165,7 +168,7 @@ async function lookInOwnVault(
     () => (looked.damaged += 1),
   );
   for await (const { summary } of covered) {
-    if (summary.epoch < since) return { ...looked, older: true };
+    if (isOlder(summary, search)) return { ...looked, older: true };
     if (Date.parse(summary.point) <= latest) return { ...looked, found: summary };
     looked.later += 1;
   }
@@ -177,7 +180,7 @@ async function bestHere(
   site: OwnSite,
   customer: CustomerSettings,
   { own, applied }: { own: Candidate | null; applied: AppliedSnapshot | null },
-  { half, latest, limit, since, notTaken }: Search,
+  { half, latest, limit, since, sinceMs, notTaken }: Search,
 ): Promise<Candidate | null> {
   const pass = (because: string): Candidate | null => {
     notTaken.push({ from: 'standby-copy', because });
@@ -185,7 +188,7 @@ async function bestHere(
   };
   if (applied === null) return own ?? pass('it holds no snapshot whole');
   const { gen, seq, manifest, point, counts, epoch } = applied;
-  if ((epoch ?? 0) < since) return pass(`it holds number ${seq}, from before ${site.settings.site} handed them over`);
+  if (isOlder({ epoch: epoch ?? 0, point: point ?? '' }, { since, sinceMs })) return pass(`it holds number ${seq}, from before ${site.settings.site} handed them over`);
   if (point === null || counts === null)
     return own ?? pass(`it holds number ${seq}, and does not tell of which time that is`);
   if (Date.parse(point) > latest) return pass(`it holds number ${seq}, of a time after ${limit}`);
@@ -216,7 +219,7 @@ async function newerInSourceVault(
   site: OwnSite,
   customer: CustomerSettings,
   safe: Candidate | null,
-  { latest, limit, since, notTaken }: Search,
+  { latest, limit, since, sinceMs, notTaken }: Search,
   signal: AbortSignal | undefined,
 ): Promise<Candidate | null> {
   const access = site.settings.peerVaults.get(customer.peer);
@@ -236,7 +239,7 @@ async function newerInSourceVault(
     const { newest, damaged } = await within(SOURCE_VAULT_LIMIT_MS, `vault of ${customer.peer}`, look, signal);
     const sound = damaged > 0 ? ` that is whole; ${damaged} damaged, by its own check` : '';
     if (!newest) return pass(`it holds no snapshot${sound}`);
-    if (newest.epoch < since) return pass(olderText({ since }));
+    if (isOlder(newest, { since, sinceMs })) return pass(olderText({ since }));
     const here = safe?.from === 'standby-copy' ? 'the standby copy' : 'this vault';
     if (safe && newest.seq <= safe.seq) return pass(`it holds none newer than ${here}${sound}`);
     if (Date.parse(newest.point) > latest) return pass(`its newest, number ${newest.seq}, is of a time after ${limit}`);
@@ -248,6 +251,11 @@ async function newerInSourceVault(
     return pass(failureText(error)); // Lost is what it was declared to be.
   }
 }
+
+const isOlder = (
+  { epoch, point }: Pick<SnapshotSummary, 'epoch' | 'point'>,
+  { since, sinceMs }: Pick<Search, 'since' | 'sinceMs'>,
+): boolean => epoch < since || (epoch === since && since > 0 && !(Date.parse(point) >= sinceMs));
 
 const olderText = ({ since }: Pick<Search, 'since'>): string =>
   `those it has are from before the hand-over under epoch ${since}`;

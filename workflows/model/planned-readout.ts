@@ -16,7 +16,7 @@ export function plannedReadout(plan: Plan, { half, keeps, reconcile }: PlannedMo
   const leftOut = decisions.leftOut ?? [];
   return [
     `Nothing is lost: the last copy of ${users(decisions.users)} is taken after the last change that they can make at ${from}.`,
-    `${to} holds snapshot ${source.snapshot.seq} of ${from}, of ${source.point}.`,
+    ...(source.applied ? [`${to} holds snapshot ${source.snapshot.seq} of ${from}, of ${source.point}.`] : []),
     ...reconcileLines(from, half, reconcile),
     ...(keeps.length > 0 ? [`${to} goes on serving users of ${keeps.join(', ')}.`] : []),
     unreachableLine(plan),
