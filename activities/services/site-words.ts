@@ -7,6 +7,7 @@ import type { Approver, Role } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { close, endClosing, lockRights, readClosing } from './closed.ts';
+import { readFork, toldLines } from './fork.ts';
 
 /**
  * What operators say of a site outside of any move: that it opens, which takes two of them, one a commander, or that it
@@ -124,6 +125,9 @@ export async function openByWord(
     const closing = await readClosing(client, customer, true);
     if (!closing) throw refusal(word, 'it is not closed');
     if (word.verb !== 'open' || word.closing !== closing.id) throw refusal(word, 'signed for another closing');
+    const fork = await readFork(client, customer);
+    if (fork?.notedThereAt === null)
+      throw refusal(word, `${toldLines(fork)}: it serves nobody before the other site has noted that as well`);
     const why = whyNotByWord(closing.kind, own, peer) ?? whyRefused(operators, word, { own, customer });
     if (why !== null) throw refusal(word, why);
     await keep(client, word);

@@ -43,6 +43,15 @@ describe('a closed site is opened by two operators', () => {
     expect(await say(await word('bo', { because: 'again' }))).toBe('closed by bo');
   });
 
+  it('and by no word in a fork that the silent peer may not have noted', async () => {
+    await world.westDb.query(
+      `insert into tandem.fork (customer, number, here_site, here_move, there_site, there_move, store)
+       select customer, number, site, move, 'east', 'e', 'witness' from tandem.epoch`,
+    );
+    expect(await say(await word('al'))).toMatch(/before the other site has noted that as well/);
+    expect([await closedAs(), await serves()]).toEqual(['was-down', 0]);
+  });
+
   it('and never by a word that was given for something else, or before', async () => {
     const first = await word('al');
     expect(await say(first)).toBe('closed by al');
