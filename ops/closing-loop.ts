@@ -69,10 +69,12 @@ export class SiteGuard {
       return [`${id}: CLOSED: ${closing.because}; it opens when the peer confirms it`];
     }
     const forked = await this.fork.act(seen, signal);
+    // Before a drain is undone: the peer may have been given what is drained, and this database may have lost that.
+    const taken = await this.takeOver(seen, signal);
     const freed = (await endForgottenDrains(this.database, id)).map(
       (half) => `${id}: serves ${half} again: the move that drained it has ended without handing it over`,
     );
-    const lines = [...forked, ...freed, ...(await this.takeOver(seen, signal)), ...(await this.open(signal))];
+    const lines = [...forked, ...taken, ...freed, ...(await this.open(signal))];
     if (lines.length > 0) await this.tellService(signal);
     return lines;
   }

@@ -13,17 +13,22 @@ export interface LedgerHead {
   seq: number;
   /** SHA-256 of its manifest, hex. */
   manifest: string;
+  /** When, by this database's clock, in ms, it was last said to whom a half belongs; 0 when never. */
+  rightsMs: number;
 }
 
 /** Null when there is none, or when its digests were made under another key or by another major version. */
 export async function readHead(client: PoolClient, customer: string, digests: Digests): Promise<LedgerHead | null> {
-  const { rows } = await client.query<{ gen: string; seq: string; manifest: string; tag: Buffer }>(
-    'select gen::text, seq::text, manifest, tag from tandem.taken where customer = $1',
+  const { rows } = await client.query<{ gen: string; seq: string; manifest: string; tag: Buffer; rights: Date | null }>(
+    `select gen::text, seq::text, manifest, tag,
+            (select max(s.at) from tandem.serving s where s.customer = t.customer) as rights
+       from tandem.taken t where customer = $1`,
     [customer],
   );
   const [row] = rows;
   if (!row?.tag.equals(digests.tag)) return null;
-  return { gen: Number(row.gen), seq: Number(row.seq), manifest: row.manifest };
+  const { gen, seq, manifest, rights } = row;
+  return { gen: Number(gen), seq: Number(seq), manifest, rightsMs: rights?.getTime() ?? 0 };
 }
 
 /** Users whom the ledger knows as served at this site, and who no longer are. */

@@ -5,6 +5,7 @@ import { keyOf, recordKeys, type RecordKeys } from '../vault/keys.ts';
 import { encodeRecord, makeRecord, noRows, type UserRecord } from '../vault/record.ts';
 import type { Database } from './database.ts';
 import { holdFaulty } from './quarantine.ts';
+import { refuseEnded } from '../services/effects.ts';
 import { lockEpoch } from './restore.ts';
 import { rowChanges } from './row-changes.ts';
 import { readUsers } from './rows.ts';
@@ -81,6 +82,7 @@ export async function reconcileUsers(request: ReconcileRequest): Promise<Reconci
     signal.throwIfAborted();
     const done = await database.transaction(async (client) => {
       await lockEpoch(client, database.name, customer, epoch);
+      await refuseEnded(client, epoch.move);
       await lockWrites(client, customer);
       await lockRows(client);
       return writeBatch(client, request, batch, ids);

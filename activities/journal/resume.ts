@@ -148,8 +148,11 @@ function readStep({ steps, plan }: Resumed, line: StepLine, at: Timestamp): void
   const step = steps.find((s) => s.id === line.step);
   if (!step || line.round < step.round) return;
   if (line.result && line.epoch?.number !== plan?.decisions.epoch) return;
-  const { summary = '', facts = {} } = line.result ?? line;
-  const state = line.result ? 'done' : (line.state ?? 'waiting');
+  const { summary = '', facts: noted = {} } = line.result ?? line;
+  // A hand-over is noted when this site lets go of the half: what comes after that is done once more, and has no way back.
+  const halfWay = line.result !== undefined && step.act === 'serve-users' && plan?.decisions.planned !== undefined;
+  const facts = halfWay ? { ...noted, handedOver: true } : noted;
+  const state = halfWay ? 'waiting' : line.result ? 'done' : (line.state ?? 'waiting');
   // One that failed is tried again, in the round it was in.
   const endedAt = state === 'failed' ? null : at;
   Object.assign(step, { round: line.round, state: state === 'failed' ? 'waiting' : state, summary, facts, endedAt });

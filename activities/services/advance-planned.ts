@@ -9,7 +9,7 @@ import { observeSource } from '../probes/source.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { claimInStores, noteClaims, plannedClaim, type StoreClaim } from './claims.ts';
-import { doneBefore, noteEffect } from './effects.ts';
+import { doneBefore, noteEffect, refuseEnded } from './effects.ts';
 import { refuseForked } from './fork.ts';
 import { followAtPeer } from './peer-functions.ts';
 import { askPeerRights } from './peer-rights.ts';
@@ -89,6 +89,7 @@ async function claimAndTake(
   const customer = site.customer(id);
   return site.database(id).transaction(async (client) => {
     const held = await newerThanHeld(client, id, epoch);
+    await refuseEnded(client, epoch.move);
     if (held === null) {
       // An earlier attempt came so far, and may not have told the peer.
       const claim = (await plannedClaim(client, id, epoch)) ?? { ...epoch, follows: 0, keeps: [] };

@@ -116,7 +116,7 @@ async function serviceLetsGo(
 
 /**
  * Until every transaction that was writing when the service let go has come to its end. Any of this server is waited for, whoever
- * writes, so that it has a limit: a statement of the service itself is over long before that.
+ * writes, so that it has a limit: a statement of the service itself is over long before that. Past it the step is tried again.
  */
 async function writesEnd(database: Database, signal: AbortSignal | undefined): Promise<void> {
   const [mark] = await database.query<{ id: string }>('select pg_current_xact_id()::text as id');
@@ -129,4 +129,9 @@ async function writesEnd(database: Database, signal: AbortSignal | undefined): P
     if (now?.ended === true) return;
     await setTimeout(LOOK_MS, undefined, signal && { signal });
   }
+  // What it writes might be in no copy: nobody is handed over before it has ended.
+  throw failure(
+    'not-drained-yet',
+    `${database.name}: a transaction from before the drain writes for over ${LEASE_MS / 1000} s`,
+  );
 }

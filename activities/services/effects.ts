@@ -66,3 +66,12 @@ export async function refuseOvertaken(
     `${name}: epoch ${held.number} of move ${held.move} at ${held.site} stands, not ${epoch.number} of move ${epoch.move}`,
   );
 }
+
+/** For what leaves no line in the journal: another move may have taken the slot, and ended this one. Locks its row. */
+export async function refuseEnded(client: PoolClient, move: string): Promise<void> {
+  const { rows } = await client.query<{ phase: string }>(
+    'select phase from tandem.move where move = $1 and ended_at is not null for share',
+    [move],
+  );
+  if (rows[0]) throw failure('move-ended', `move ${move}: has ended (${rows[0].phase})`);
+}

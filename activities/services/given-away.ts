@@ -42,7 +42,14 @@ export async function givenAway(
   { id, peer }: CustomerSettings,
   half: string,
 ): Promise<GivenAway | null> {
-  const [row] = await database.query<{ epoch: string; at: Date; gen: string; seq: string; manifest: string; own: string }>(
+  const [row] = await database.query<{
+    epoch: string;
+    at: Date;
+    gen: string;
+    seq: string;
+    manifest: string;
+    own: string;
+  }>(
     `select g.epoch::text, g.at, g.gen::text, g.seq::text, g.manifest, i.site as own
        from tandem.handed g
        join tandem.identity i on i.customer = g.customer
@@ -82,3 +89,20 @@ export async function asGivenAway(
     return pass(failureText(error));
   }
 }
+
+/** From when on snapshots of the peer count; 0 when this site never handed the half over. */
+interface Since {
+  /** The epoch. */
+  since: number;
+  /** By this site's database: under the same epoch it had not served them before either. */
+  sinceMs: number;
+}
+
+/** Whether a snapshot of the peer is from before it was given them. */
+export const isOlder = (
+  { epoch, point }: Pick<SnapshotSummary, 'epoch' | 'point'>,
+  { since, sinceMs }: Since,
+): boolean => epoch < since || (epoch === since && since > 0 && !(Date.parse(point) >= sinceMs));
+
+export const olderText = ({ since }: Pick<Since, 'since'>): string =>
+  `those it has are from before the hand-over under epoch ${since}`;

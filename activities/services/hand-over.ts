@@ -2,11 +2,11 @@ import { setTimeout } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
+import type { Claim } from '../../workflows/model/epoch.ts';
 import { halfOf } from '../../workflows/model/plan.ts';
 import { whyNotHandOver, type Drain, type Right } from '../../workflows/model/rights.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { plannedClaim } from './claims.ts';
-import type { CustomerSettings } from '../settings.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { noteGivenAway } from './given-away.ts';
 import { nudgeSnapshot } from './nudge.ts';
@@ -39,6 +39,26 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
   if (!given && claim) await followAtPeer(customer, claim, signal);
   const found = given ? null : await appliedAtPeer(customer, site.settings.site, signal);
   const result = await letGo(site, input, half, found);
+  try {
+    return await tellAll(site, input, result, { half, claim }, signal);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw failure('handed-over', `${id}: ${half} is ${to}'s from now on; ${failureText(error)}`);
+  }
+}
+
+/** From here on there is no way back: the destination is told, its service asked, and what is needed no more is let go. */
+async function tellAll(
+  site: OwnSite,
+  input: PlannedStep,
+  result: StepResult,
+  { half, claim }: { half: string; claim: Claim | null },
+  signal: AbortSignal | undefined,
+): Promise<StepResult> {
+  const { customer: id, epoch } = input.key;
+  const customer = site.customer(id);
+  const { to } = input.plan.decisions;
+  const database = site.database(id);
   const copiedAt = await database.connection((client) => readHanded(client, input, half));
   await untilTold(input, signal, async () => {
     if (claim) await followAtPeer(customer, claim, signal);
@@ -48,7 +68,7 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
   if (right?.site === to && right.epoch === epoch.number && !right.open)
     throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
   const told = await requireServed(site.settings, customer, half, signal, to);
-  const kept = await release(customer, input, half, signal);
+  const kept = await release(site, input, half, signal);
   // A silent one takes its next snapshot by its schedule; until that is covered, this site's own last one stands for them.
   await nudgeSnapshot(site.settings, id);
   return {
@@ -60,13 +80,21 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
 
 /** Users are home, with what both sites had: the destination's salvage is needed no more. Why it is kept, for people; else null. */
 async function release(
-  customer: CustomerSettings,
-  { plan }: PlannedStep,
+  site: OwnSite,
+  { key, plan }: PlannedStep,
   half: string,
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
   const reconcile = plan.decisions.planned?.reconcile;
   if (!reconcile) return null;
+  const customer = site.customer(key.customer);
+  const merged = await site.database(key.customer).query(
+    `select from tandem.journal where move = $1 and kind = 'step' and key like 'effect/%'
+                                  and body::jsonb ->> 'act' = 'reconcile-contacts' limit 1`,
+    [key.epoch.move],
+  );
+  if (merged.length === 0)
+    return `what ${customer.peer} alone had of ${half} was not brought together: its salvage is kept there`;
   try {
     await releaseAtPeer(customer, half, reconcile.salvage.epoch, signal);
     return null;
@@ -119,7 +147,7 @@ async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: 
       return noteEffect(client, input, { summary, facts: { ...facts, servedAt: new Date().toISOString() } });
     refuse(whyNotHandOver(right, drain, copiedAt, { site: own, epoch: epoch.number }), { id, own, to, half });
     await client.query(
-      'update tandem.serving set site = $3, epoch = $4, at = now() where customer = $1 and half = $2',
+      'update tandem.serving set site = $3, epoch = $4, at = clock_timestamp() where customer = $1 and half = $2',
       [id, half, to, epoch.number],
     );
     await noteGivenAway(client, { customer: id, half, epoch: epoch.number, copiedAt });

@@ -137,7 +137,7 @@ export async function rightAtPeer(
   return row ? { ...row, epoch: Number(row.epoch) } : null;
 }
 
-/** What was salvaged of a half under that epoch, and before, has been brought together: the peer keeps it no longer than anything else. */
+/** What was salvaged of a half under that epoch has been brought together: the peer keeps it no longer than anything else. */
 export async function releaseAtPeer(
   customer: CustomerSettings,
   half: string,
@@ -145,7 +145,7 @@ export async function releaseAtPeer(
   signal?: AbortSignal,
 ): Promise<number> {
   const sql = 'select tandem.release_salvages($1, $2, $3)::int as released';
-  const values = [customer.id, half, epoch + 1];
+  const values = [customer.id, half, epoch];
   const [row] = await ask<{ released: number }>(customer, sql, values, { signal, silent: planned });
   return row?.released ?? 0;
 }

@@ -13,7 +13,7 @@ import { withPeerVault, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { coveredSnapshots, newestSnapshot, type Shelf } from '../vault/catalog.ts';
 import { newestCheck } from '../vault/checks.ts';
-import { asGivenAway, givenAway } from './given-away.ts';
+import { asGivenAway, givenAway, isOlder, olderText } from './given-away.ts';
 import type { OwnSite } from './site.ts';
 
 /** Disks outlive halls: whether the lost site's vault gives something newer is looked at for so long. */
@@ -55,7 +55,13 @@ export async function chooseSource(
   signal?: AbortSignal,
 ): Promise<Chosen> {
   const given = await givenAway(site.database(customer.id), customer, wanted.half);
-  const search: Search = { ...limitOf(wanted), half: wanted.half, since: given?.epoch ?? 0, sinceMs: given?.atMs ?? 0, notTaken: [] };
+  const search: Search = {
+    ...limitOf(wanted),
+    half: wanted.half,
+    since: given?.epoch ?? 0,
+    sinceMs: given?.atMs ?? 0,
+    notTaken: [],
+  };
   const [own, applied] = await Promise.all([
     newestInOwnVault(site, customer, search, signal),
     appliedSnapshot(site.database(customer.id), customer.id, customer.peer),
@@ -188,7 +194,8 @@ async function bestHere(
   };
   if (applied === null) return own ?? pass('it holds no snapshot whole');
   const { gen, seq, manifest, point, counts, epoch } = applied;
-  if (isOlder({ epoch: epoch ?? 0, point: point ?? '' }, { since, sinceMs })) return pass(`it holds number ${seq}, from before ${site.settings.site} handed them over`);
+  if (isOlder({ epoch: epoch ?? 0, point: point ?? '' }, { since, sinceMs }))
+    return pass(`it holds number ${seq}, from before ${site.settings.site} handed them over`);
   if (point === null || counts === null)
     return own ?? pass(`it holds number ${seq}, and does not tell of which time that is`);
   if (Date.parse(point) > latest) return pass(`it holds number ${seq}, of a time after ${limit}`);
@@ -251,14 +258,6 @@ async function newerInSourceVault(
     return pass(failureText(error)); // Lost is what it was declared to be.
   }
 }
-
-const isOlder = (
-  { epoch, point }: Pick<SnapshotSummary, 'epoch' | 'point'>,
-  { since, sinceMs }: Pick<Search, 'since' | 'sinceMs'>,
-): boolean => epoch < since || (epoch === since && since > 0 && !(Date.parse(point) >= sinceMs));
-
-const olderText = ({ since }: Pick<Search, 'since'>): string =>
-  `those it has are from before the hand-over under epoch ${since}`;
 
 const shelfOf = (site: OwnSite, customer: CustomerSettings): Omit<Shelf, 'vault'> => ({
   customer: customer.id,

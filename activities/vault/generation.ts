@@ -14,6 +14,9 @@ const MAX_PACKS = 500;
 
 export const DAMAGED = 'its generation is damaged';
 
+/** A transaction that says to whom a half belongs, by the time of its beginning, ends within this. */
+const LONGEST_MOVE_MS = 500;
+
 /** How the next snapshot stands to the one before it. */
 export type Step =
   /** A new generation. `because` is for people. */
@@ -44,6 +47,8 @@ function whyBase(last: SignedManifest | null, head: LedgerHead | null, keyId: st
   if (head.gen !== gen || head.seq !== seq || head.manifest !== last.summary.manifest) {
     return `the ledger stands for number ${head.seq}, the newest is ${seq}`;
   }
+  // Of users who were handed over a copy may have come back since: the ledger no longer tells that the last one had them.
+  if (head.rightsMs > Date.parse(last.manifest.point) - LONGEST_MOVE_MS) return 'users have come or gone since';
   if (packs.some((pack) => pack.keyId !== keyId)) return 'the key has changed';
   if (at - Date.parse(base.point) >= GENERATION_MS) return 'its generation is 7 days old';
   if (packs.length >= MAX_PACKS) return `its generation has ${packs.length} packs`;

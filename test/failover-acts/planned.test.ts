@@ -221,7 +221,7 @@ describe('serve-users of a planned move', () => {
     await atEast(
       `revoke execute on function tandem.hand_over(text, text, bigint, text, text, timestamptz) from tandem_peer`,
     );
-    expect(await kindOf(serve())).toBe('database-refused');
+    expect(await kindOf(serve())).toBe('handed-over');
     expect([await servedAt(world, 'west'), await servedAt(world, 'east')]).toEqual([[], EAST]);
     expect(await checkEffect(world.west, plannedStep('serve-users', move), never)).toMatchObject({ seen: false });
   };
@@ -239,7 +239,7 @@ describe('serve-users of a planned move', () => {
     const older = "update tandem.applied set point = point - interval '1 hour'";
     await atEast(older);
     await atEast(tellAgain);
-    expect(await kindOf(serve(1))).toBe('destination-behind');
+    expect(await kindOf(serve(1))).toBe('handed-over');
     expect(await eastTakes()).toEqual([]);
     expect([await servedAt(world, 'west'), await servedAt(world, 'east')]).toEqual([[], EAST]);
     await copyNow(world);

@@ -149,6 +149,10 @@ export const failures = {
     try: 'There is no way back: the half is the destination’s. Look at its database, then retry the step; it also reads by itself that the half is its own.',
   },
   'destination-unreachable': { retry: true, try: 'Look at the database of the destination, and at the way to it.' },
+  'not-drained-yet': {
+    retry: true,
+    try: 'Find the transaction that goes on writing in this site’s database (`pg_stat_activity`), and end it; then retry the step.',
+  },
   'not-drained': {
     retry: false,
     try: 'Its drain is gone, or writes of before it go on: turn the move back (`turn-back`), and start a new one.',

@@ -70,6 +70,9 @@ function notTurnable(run: Run, v: SignedVerb): string | null {
   const serving = run.steps.find((s) => s.act === 'serve-users' && s.state !== 'waiting' && s.state !== 'held');
   if (serving)
     return `step ${serving.id} is ${serving.state}: users are served at ${run.plan?.decisions.to ?? 'the survivor'}, or about to be`;
+  const given = run.steps.find((s) => s.facts['handedOver'] === true);
+  if (given)
+    return `its users are ${run.plan?.decisions.to ?? 'the destination'}'s to serve already: retry step ${given.id}`;
   if (v.because === undefined || v.because.trim() === '') return 'a turn-back has a reason: `because`';
   return run.turnBack?.operators.includes(v.operator)
     ? `${v.operator} has already signed this: another operator must`

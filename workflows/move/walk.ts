@@ -196,11 +196,13 @@ class Walk {
     } catch (error) {
       if (behind(report)) throw error; // Not the act's failure, but the journal's.
       const summary = this.end === 'turned-back' ? 'stopped: the source gets its users back' : failureText(error);
-      Object.assign(report, { state: 'failed', endedAt: now(), summary } satisfies Partial<StepReport>);
-      run.write('step', { step: step.id, act: step.act, round, state: 'failed', since, summary });
+      const kind = failureKind(error);
+      // Whoever would turn back has to know: there is no way back from there.
+      const told = kind === 'handed-over' ? { facts: { handedOver: true } } : {};
+      Object.assign(report, { state: 'failed', endedAt: now(), summary, ...told } satisfies Partial<StepReport>);
+      run.write('step', { step: step.id, act: step.act, round, state: 'failed', since, summary, ...told });
       lookAhead(run);
       run.show();
-      const kind = failureKind(error);
       // Another number is taken by a new plan only, and that is to be signed.
       if (kind === 'world-worse' || kind === 'epoch-taken') return 'world-worse';
       return kind === 'epoch-superseded' ? 'superseded' : 'failed';

@@ -708,17 +708,18 @@ begin
   return query select 'open', epoch_number;
 end $$;
 
--- The way home of a half has committed: what was salvaged of it under epochs before that one is needed no more. Only where this site
+-- The way home of a half has committed: what was salvaged of it under that epoch was brought together, and is needed no more; older
+-- salvages were not, and are kept. Only where this site
 -- has the right to serve the half under that epoch, or a newer one; what is not salvaged stays due. Answers how many it let go.
-create or replace function tandem.release_salvages(for_customer text, for_half text, before_epoch bigint)
+create or replace function tandem.release_salvages(for_customer text, for_half text, of_epoch bigint)
 returns bigint language sql security definer set search_path = pg_catalog as $$
   with released as (
     update tandem.salvage s set released_at = now()
       from tandem.identity i
       join tandem.serving r on r.customer = i.customer and r.site = i.site
       join tandem.epoch e on e.customer = r.customer and e.number = r.epoch
-     where i.customer = for_customer and r.half = for_half and r.epoch >= before_epoch
-       and s.customer = r.customer and s.half = r.half and s.epoch < before_epoch
+     where i.customer = for_customer and r.half = for_half and r.epoch > of_epoch
+       and s.customer = r.customer and s.half = r.half and s.epoch = of_epoch
        and s.manifest is not null and s.released_at is null
     returning s.epoch)
   select count(*) from released
