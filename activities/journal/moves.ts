@@ -56,7 +56,7 @@ export async function claimMove(site: OwnSite, claim: Claim): Promise<ClaimResul
   checkDeclarer(site, workflow, input);
   return site.database(customer.id).transaction(async (client) => {
     await requireIdentity(client, customer.id, site.settings.site);
-    await requireStaying(client, customer.id, { table: 'move', run });
+    await requireStaying(client, customer.id, { table: 'move', run, lost: workflow === 'failover' });
     const superseded = workflow === 'failover' ? await endLower(client, customer.id, claim) : null;
     // Waits for a claim that is under way, and then finds it: the index admits one live move.
     await client.query(

@@ -27,16 +27,20 @@ export async function leavesOn(database: Database, customer: string): Promise<Ti
   return row?.day.toISOString() ?? null;
 }
 
-/** Rejects with `customer-leaving` what would begin now. A run that holds its place already goes on. */
+/**
+ * Rejects with `customer-leaving` what would begin now. A run that holds its place already goes on. `lost`: a failover, without
+ * which users would be served nowhere until the day on which the customer leaves.
+ */
 export async function requireStaying(
   client: Pick<PoolClient, 'query'>,
   customer: string,
-  { table, run }: { table: 'move' | 'continuity_test'; run: string },
+  { table, run, lost = false }: { table: 'move' | 'continuity_test'; run: string; lost?: boolean },
 ): Promise<void> {
   const own = table === 'move' ? 'move' : 'run';
   const { rows } = await client.query<{ day: Date }>(
-    `select day from tandem.leaving where customer = $1 and not exists (select from tandem.${table} where ${own} = $2)`,
-    [customer, run],
+    `select day from tandem.leaving where customer = $1 and (day <= now() or not $3)
+        and not exists (select from tandem.${table} where ${own} = $2)`,
+    [customer, run, lost],
   );
   const [leaving] = rows;
   if (leaving)

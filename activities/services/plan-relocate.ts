@@ -1,6 +1,7 @@
 import { loadRunbook } from '../../runbooks/load.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { makeForecast } from '../../workflows/model/forecast.ts';
+import { failure } from '../../workflows/model/failures.ts';
 import { moveName, type MoveInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Decisions, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
 import type { PlannedMove } from '../../workflows/model/planned-move.ts';
@@ -38,6 +39,8 @@ export async function makeRelocatePlan(
   const seen = await look(site, customer, input, signal);
   const { here, there, found, runbook, seenPeer, claimed, times, operators } = seen;
   const { from, to, half } = input;
+  if (!('silent' in there) && there.owns.includes(half) && !here.serves.includes(half))
+    throw failure('already-served', `users of ${half} are served at ${to} already: nothing is to be moved`);
   const epoch = nextEpoch(claimed.claims, Math.max(here.epoch, seenPeer.claimed, seenPeer.epoch?.number ?? 0));
   const planned: PlannedMove = {
     half,

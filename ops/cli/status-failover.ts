@@ -34,7 +34,7 @@ export async function failoverOf(client: Client, customer: string): Promise<Fail
 
 async function lineOf(handle: FailoverHandle, s: FailoverStatus, customer: string): Promise<FailoverLine> {
   const { kind = 'failover' } = s;
-  const told = s.kind ? `${s.kind}: ` : '';
+  const told = `${kind}: `;
   const over = endPhases.includes(s.phase);
   const stands = await standsBecause(handle, s).catch(() => null);
   // One that failed was refused or has given up: it holds no slot, and nothing of it can be gone on with.

@@ -199,4 +199,4 @@ function show({ out }: Context, status: CustomerStatus): void {
 }
 
 const siteLine = ({ site, temporal, failover, nextTest, cleans }: SiteStatus): string =>
-  `${site}: Temporal ${temporal}; ${failover === null ? 'no failover' : `failover ${failover}`}; next continuity test ${nextTest?.slice(0, 10) ?? '-'}${cleans ? '' : '; NO CLEANER: its vault grows for ever'}`;
+  `${site}: Temporal ${temporal}; ${failover === null ? 'no move' : failover}; next continuity test ${nextTest?.slice(0, 10) ?? '-'}${cleans ? '' : '; NO CLEANER: its vault grows for ever'}`;

@@ -80,7 +80,7 @@ export const failures = {
     try: 'Nothing is lost: the next run of `standby` at this site salvages first. When that failed, its failure says why.',
   },
   'epoch-taken': { retry: false, try: 'Start again: the next free epoch is read anew.' },
-  'no-recovery-point': { retry: false, try: '`tandem snapshot list` shows what each vault holds.' },
+  'no-recovery-point': { retry: false, try: '`tandem snapshot list --site SITE` shows what a vault holds.' },
   'snapshot-damaged': {
     retry: false,
     try: 'Choose an older recovery point, or mend the vault: `tandem snapshot list`.',
