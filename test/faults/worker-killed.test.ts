@@ -8,20 +8,56 @@ import { snapshotNow } from '../../ops/snapshots.ts';
 import { sql } from '../rig/sql.ts';
 import { RunbookWalk, nameOf, type Course, type Point } from '../walk/failover/walk.ts';
 import { SURVIVOR, World } from '../walk/failover/world.ts';
+import { nameOf as plannedName, PlannedWalk, type Point as PlannedPoint, type Way } from '../walk/relocate/walk.ts';
 
 /** Real processes of a stack of its own, ended with -9. */
 
 let world: World;
-let walk: RunbookWalk;
-let course: Course;
 beforeAll(async () => {
   world = await World.open({ users: 200, service: false });
-  walk = await RunbookWalk.open(world);
-  course = await walk.course();
 });
-afterAll(async () => {
-  await walk?.close();
-  await world?.close();
+afterAll(() => world?.close());
+
+/** Of `npm run walk -- --only relocate,failback`, before one of both sites is lost for good: each a way there or back. */
+const onTheWay: { way: Way; points: PlannedPoint[] }[] = [
+  // Its users are drained, then the point of no return has passed, and nobody was told either time.
+  {
+    way: 'relocate',
+    points: [
+      { line: 'effect-last', accident: 'worker', moment: 'before' },
+      { line: 'effect-serve', accident: 'worker', moment: 'after' },
+    ],
+  },
+  // They are the destination's, which is killed while it is told.
+  { way: 'failback', points: [{ told: 'destination-given', loss: 'destination-postgres', moment: 'before' }] },
+];
+
+describe('a planned move', () => {
+  let planned: PlannedWalk;
+  let users: number;
+  beforeAll(async () => {
+    planned = await PlannedWalk.open(world);
+    const [row] = await sql<{ n: number }>(world.url, `select count(*)::int as n from tandem.home where site = 'west'`);
+    users = row?.n ?? 0;
+  });
+  afterAll(() => planned?.close());
+
+  it.each(onTheWay.map(({ way, points }) => [way, points.map(plannedName).join(' and '), points] as const))(
+    '%s: %s: loses nothing, serves nobody twice, and ends with each effect once',
+    async (way, name, points) => {
+      const home = way === 'failback';
+      const own = home ? ['contacts', 'merged', 'salvage'] : [];
+      const steps = ['copy', 'drain', 'epoch', 'last', 'parity', 'partners', 'serve', ...own].map((id) => `${id}/0`);
+      const rights = ['east at east', `west at ${home ? 'west' : 'east'}`];
+      const side = { rights, drained: 0, due: 0 };
+      const sides = { east: { ...side, serves: home ? 0 : users }, west: { ...side, serves: home ? users : 0 } };
+      const whole = { outcome: 'closed', oneEpoch: true, differences: 0, evidence: [] };
+      await planned.try(way, { ...whole, sides, effects: steps.toSorted() }, ...points).catch((cause: unknown) => {
+        throw new Error(`npm run walk -- --only ${way}, ${name}: ${String(cause)}`, { cause });
+      });
+    },
+    300_000,
+  );
 });
 
 /** Of `npm run walk -- --only failover`: the signature that nobody was told of, on an empty Temporal service; the data; and the point of no return. */
@@ -32,6 +68,14 @@ const sample: Point[] = [
 ];
 
 describe('the shipped runbook', () => {
+  let walk: RunbookWalk;
+  let course: Course;
+  beforeAll(async () => {
+    walk = await RunbookWalk.open(world);
+    course = await walk.course();
+  });
+  afterAll(() => walk?.close());
+
   it('in peace moves everybody, with each effect once', () => {
     expect(course.end).toEqual({
       outcome: 'closed',
@@ -75,7 +119,7 @@ describe('a worker killed with -9', () => {
     const taking = snapshotNow(client, SURVIVOR, own);
     const waiting = 'select from pg_stat_activity where datname = current_database() and wait_event_type = $$Lock$$';
     await expect.poll(async () => (await sql(world.url, waiting)).length).toBeGreaterThan(0);
-    await world.kill('worker');
+    await world.kill(SURVIVOR, 'worker');
     await blocker.end();
     expect(await listed()).toEqual(before);
     await world.mend();

@@ -2,8 +2,9 @@ import { optionsOf } from '../rig/options.ts';
 import { runbookWalks, walkRunbook, type Tally } from './failover/main.ts';
 import { jobs } from './jobs.ts';
 import { walkJobs } from './mover.ts';
+import { plannedWalks, walkPlanned } from './relocate/main.ts';
 
-const names = [...jobs.map(({ name }) => name), ...runbookWalks];
+const names = [...jobs.map(({ name }) => name), ...runbookWalks, ...plannedWalks];
 
 const HELP = `Ends with -9 what moves people's data, on real servers, at every point of its course: the same end, each effect once.
 
@@ -11,13 +12,18 @@ const HELP = `Ends with -9 what moves people's data, on real servers, at every p
   failover                 the worker, then Temporal, then Temporal's databases dropped, at every line of the journal of
                            the shipped runbook; and attempts of an older move that wake up late
   service                  the same where ejabberd serves users, at what the runbook does there beside it
+  relocate                 a planned move between two sites that are there: the worker, Temporal, its databases and
+                           PostgreSQL where the users are, at every line of the journal; and what the move does in the
+                           destination's database, with the worker, the destination's worker and its PostgreSQL
+  failback                 the same of the way home, at what it alone does
 
-  npm run walk                                 all of it, most of an hour
+  npm run walk                                 all of it, some hours
   npm run walk -- --only snapshot,failover     what begins like this: ${names.join(', ')}
   npm run walk -- --from 120                   jobs: from the 120th call of each kind on
   npm run walk -- --lanes 4                    jobs: how many worlds side by side (default 3)
   npm run walk -- --point restore/database/17/after
   npm run walk -- --point failover/effect-serve/temporal/after
+  npm run walk -- --point relocate/slot,relocate/effect-serve   relocate, failback: all that begin like this
 `;
 
 const values = optionsOf('walk', {
@@ -40,6 +46,7 @@ async function main(): Promise<boolean> {
   const walked = jobs.filter(({ name }) => chosen(name));
   if (walked.length > 0) tallies.push(await walkJobs(walked, { point, from: Number(from), lanes: Number(lanes), say }));
   for (const walk of runbookWalks) if (chosen(walk)) tallies.push(await walkRunbook({ walk, point, say }));
+  for (const way of plannedWalks) if (chosen(way)) tallies.push(await walkPlanned({ way, point, say }));
   const passed = tallies.reduce((sum, t) => sum + t.passed, 0);
   const failed = tallies.reduce((sum, t) => sum + t.failed, 0);
   if (passed + failed === 0) say('There is no such point: `npm run walk -- --help` names what there is.');

@@ -1,21 +1,24 @@
-import { livingProcesses } from '../../../ops/embedded/control.ts';
-import { signalProcess } from '../../../ops/embedded/processes.ts';
 import type { Gate } from './gate.ts';
 import type { Operators } from './operators.ts';
-import { SURVIVOR, type World } from './world.ts';
+import type { World } from './world.ts';
 
 /** What is lost while a line of the journal is being written, or right after it was. */
 export const accidents = ['worker', 'temporal', 'databases'] as const;
-export type Accident = (typeof accidents)[number];
+/** `databases`: those of Temporal, for good. `postgres`: the whole server, which comes back with what it had. */
+export type Accident = (typeof accidents)[number] | 'postgres';
 
 export const moments = ['before', 'after'] as const;
 /** Whether the line is lost with it, or stands and nobody has been told. */
 export type Moment = (typeof moments)[number];
 
-interface Scene {
+export interface Scene {
   world: World;
   gate: Gate;
   operators: Operators;
+  /** Where the move runs. */
+  site: string;
+  /** What is mended after it; the site of the move alone when it is left out. */
+  sites?: string[];
 }
 
 /**
@@ -23,22 +26,22 @@ interface Scene {
  * the line is let go, so that it is committed and its writer's answer arrives nowhere.
  */
 export async function happen(scene: Scene, accident: Accident, moment: Moment): Promise<void> {
-  const { world, gate, operators } = scene;
+  const { world, gate, operators, site, sites = [site] } = scene;
   if (moment === 'after') {
-    await signalTemporal(world, 'SIGSTOP');
+    await world.signal(site, 'temporal', 'SIGSTOP');
     await gate.letCommit();
   }
   await operators.noteKept();
-  if (accident !== 'temporal') await world.kill('worker');
-  if (accident !== 'worker') await world.kill('temporal');
+  if (accident === 'postgres') {
+    await world.kill(site, 'postgres');
+    if (moment === 'after') await world.signal(site, 'temporal', 'SIGCONT');
+    await world.mend(sites);
+    return gate.reopen();
+  }
+  if (accident !== 'temporal') await world.kill(site, 'worker');
+  if (accident !== 'worker') await world.kill(site, 'temporal');
   if (moment === 'before') await gate.letGo();
-  if (accident === 'worker' && moment === 'after') await signalTemporal(world, 'SIGCONT');
-  if (accident === 'databases') await world.dropTemporal();
-  await world.mend();
-}
-
-async function signalTemporal({ stack }: World, signal: NodeJS.Signals): Promise<void> {
-  const record = (await livingProcesses(stack.folder)).find((r) => r.site === SURVIVOR && r.name === 'temporal');
-  if (!record) throw new Error('no Temporal service at the survivor');
-  await signalProcess(record, signal);
+  if (accident === 'worker' && moment === 'after') await world.signal(site, 'temporal', 'SIGCONT');
+  if (accident === 'databases') await world.dropTemporal(site);
+  await world.mend(sites);
 }

@@ -25,29 +25,38 @@ const SEALED_LIMIT_MS = 60_000;
 
 export async function endOf(world: World, move: string, signal: AbortSignal): Promise<End> {
   const [row] = await sql<{ phase: string }>(world.url, `select phase from tandem.move where move = '${move}'`);
-  const effects = await sql<{ effect: string }>(
-    world.url,
-    `select split_part(key, '/', 4) || '/' || split_part(key, '/', 5) as effect
-       from tandem.journal where move = '${move}' and key like 'effect/%' order by 1`,
-  );
   const { now, all } = await world.served();
   return {
     outcome: row?.phase ?? 'unknown',
     differences: await world.differences(),
     served: now === all && all > 0,
     misleading: await world.misleading(),
-    effects: effects.map(({ effect }) => effect),
-    evidence: await faultsOf(world, move, signal),
+    effects: await effectsOf(world.url, move),
+    evidence: await faultsOf(world, { site: SURVIVOR, move }, signal),
   };
 }
 
+/** Of a move, as its journal has them. */
+export async function effectsOf(url: string, move: string): Promise<string[]> {
+  const effects = await sql<{ effect: string }>(
+    url,
+    `select split_part(key, '/', 4) || '/' || split_part(key, '/', 5) as effect
+       from tandem.journal where move = '${move}' and key like 'effect/%' order by 1`,
+  );
+  return effects.map(({ effect }) => effect);
+}
+
 /** As `evidence verify` sees it: the chain, every signature, effects after approvals, the report. */
-async function faultsOf(world: World, move: string, signal: AbortSignal): Promise<string[]> {
-  await sealed(world, move);
+export async function faultsOf(
+  world: World,
+  { site, move }: { site: string; move: string },
+  signal: AbortSignal,
+): Promise<string[]> {
+  await sealed(world.urlOf(site), move);
   const configuration = await readConfiguration(world.stack.configuration);
   const customer = configuration.customers.get(world.customer);
   if (!customer) throw new Error(`no customer ${world.customer}`);
-  const journals = await openJournals(configuration, customer, { site: SURVIVOR, signal });
+  const journals = await openJournals(configuration, customer, { site, signal });
   try {
     const found = journals.moves.find((m) => m.move === move);
     if (!found) return ['the vault does not have it'];
@@ -61,9 +70,9 @@ async function faultsOf(world: World, move: string, signal: AbortSignal): Promis
   }
 }
 
-async function sealed(world: World, move: string): Promise<void> {
+async function sealed(url: string, move: string): Promise<void> {
   const query = `select from tandem.move where move = '${move}' and sealed_at is not null`;
-  for (const deadline = Date.now() + SEALED_LIMIT_MS; (await sql(world.url, query)).length === 0;) {
+  for (const deadline = Date.now() + SEALED_LIMIT_MS; (await sql(url, query)).length === 0;) {
     if (Date.now() > deadline) throw new Error(`its evidence was not sealed within ${SEALED_LIMIT_MS / 1000} s`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }

@@ -13,6 +13,7 @@ import {
 } from '../../../ops/embedded/processes.ts';
 import { sql } from '../../rig/sql.ts';
 import { usersOf } from '../look.ts';
+import { familyOf, signalAll } from './family.ts';
 import { SURVIVOR, type World } from './world.ts';
 import { freePort } from '../../rig/ports.ts';
 
@@ -63,15 +64,13 @@ export class LateWorker {
 
   /** Stops it in its tracks, with the processes that do its work. */
   async freeze(): Promise<void> {
-    const { pid } = this.record;
-    const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8');
-    this.family = [pid, ...children.trim().split(' ').filter(Boolean).map(Number)];
-    for (const member of this.family) process.kill(member, 'SIGSTOP');
+    this.family = await familyOf(this.record.pid);
+    signalAll(this.family, 'SIGSTOP');
   }
 
   /** Lets it go on with what it was at; answers whether it was told that its time is past. */
   async wake(told: string): Promise<boolean> {
-    for (const member of this.family) process.kill(member, 'SIGCONT');
+    signalAll(this.family, 'SIGCONT');
     return this.says(told, AWAKE_MS).then(
       () => true,
       () => false,

@@ -1,19 +1,21 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
-import {
-  failoverHandle,
-  failoverStatus,
-  resumeFailover,
-  startFailover,
-  type FailoverHandle,
-} from '../../../ops/moves.ts';
+import { failoverStatus, moveHandle, resumeMove, startMove, type FailoverHandle } from '../../../ops/moves.ts';
 import { sendVerb, signVerb } from '../../../ops/verbs.ts';
+import type { MoveInput, MoveWorkflow } from '../../../workflows/model/moves.ts';
 import { sql } from '../../rig/sql.ts';
-import { LOST, SURVIVOR, type World } from './world.ts';
+import type { World } from './world.ts';
 
 /** A question that was handed to a dead worker is asked again. */
 const ANSWER_MS = 3000;
 const LOOK_MS = 50;
+
+/** A move as it is asked for, and the site where it runs. */
+export interface Declaration {
+  site: string;
+  workflow: MoveWorkflow;
+  input: MoveInput;
+}
 
 /**
  * Two operators who bring a move to its end, whatever becomes of the service: they declare it once, sign what is not
@@ -25,24 +27,20 @@ export class Operators {
   private kept = new Map<string, number>();
   private readonly world: World;
   private readonly client: Client;
+  private readonly declaration: Declaration;
   private busy = false;
+  private waitsFor = '';
   move = '';
 
-  constructor(world: World, client: Client) {
+  constructor(world: World, client: Client, declaration: Declaration) {
     this.world = world;
     this.client = client;
+    this.declaration = declaration;
   }
 
-  /** Declares the site lost. */
   async declare(): Promise<void> {
-    const { customer } = this.world;
-    const handle = await startFailover(this.client, SURVIVOR, {
-      customer,
-      from: LOST,
-      reason: 'every process of the site was killed',
-      requestedBy: 'operator-1',
-      isolation: 'its processes were killed by this walk',
-    });
+    const { site, workflow, input } = this.declaration;
+    const handle = await startMove(this.client, site, workflow, input);
     this.move = (await handle.describe()).runId;
   }
 
@@ -50,7 +48,7 @@ export class Operators {
   async bringToEnd(signal: AbortSignal): Promise<void> {
     const handle = this.handle();
     while (!(await this.hasEnded())) {
-      signal.throwIfAborted();
+      if (signal.aborted) throw new Error(`move ${this.move} does not end: it waits for ${this.waitsFor}`);
       if (!this.busy) await this.signWhatIsAsked(handle);
       await pause(LOOK_MS);
     }
@@ -63,7 +61,7 @@ export class Operators {
   /** Remembers whose word stands in the journal: it counts, whatever is lost now. */
   async noteKept(): Promise<void> {
     const rows = await sql<{ operator: string }>(
-      this.world.url,
+      this.url,
       `select body::jsonb->>'operator' as operator from tandem.journal where move = '${this.move}' and kind = 'signed'`,
     );
     this.kept = new Map(rows.map(({ operator }) => [operator, this.signed.get(operator) ?? 0]));
@@ -97,7 +95,12 @@ export class Operators {
   }
 
   private handle(): FailoverHandle {
-    return failoverHandle(this.client, this.world.customer);
+    return moveHandle(this.client, this.declaration.workflow, this.world.customer);
+  }
+
+  /** Of the contacts where the move runs. */
+  private get url(): string {
+    return this.world.urlOf(this.declaration.site);
   }
 
   /** Also when nobody answers; not on a service that has lost it. */
@@ -123,16 +126,17 @@ export class Operators {
 
   /** On a Temporal service that knows of nothing: the move goes on; one that never had the slot is declared again. */
   async goOn(): Promise<void> {
-    const { customer, url } = this.world;
+    const { site, workflow, input } = this.declaration;
     if (await this.hasEnded()) return;
-    const slot = await sql(url, `select from tandem.move where move = '${this.move}'`);
+    const slot = await sql(this.url, `select from tandem.move where move = '${this.move}'`);
     if (slot.length === 0) return this.declare();
-    await resumeFailover(this.client, SURVIVOR, customer);
+    await resumeMove(this.client, site, { workflow, customer: input.customer });
   }
 
   async hasEnded(): Promise<boolean> {
-    const { move, world } = this;
-    return (await sql(world.url, `select from tandem.move where move = '${move}' and ended_at is not null`)).length > 0;
+    const ended = `select from tandem.move where move = '${this.move}' and ended_at is not null`;
+    const rows = await sql(this.url, ended).catch(() => []); // Its database is away.
+    return rows.length > 0;
   }
 
   /** One look, and one signature if it is asked. What fails is tried at the next look. */
@@ -140,6 +144,7 @@ export class Operators {
     try {
       await this.client.withDeadline(Date.now() + ANSWER_MS, async () => {
         const status = await failoverStatus(handle);
+        this.waitsFor = status.waitsFor;
         if (status.phase !== 'approving') return;
         for (const [operator, key] of this.world.operators) {
           if (status.approvals.some((a) => a.operator === operator)) continue;

@@ -6,7 +6,7 @@ import { Gate } from './gate.ts';
 import { endOf, type End } from './judge.ts';
 import { frozenIn, LateWorker, stateOf, type FrozenStep } from './late.ts';
 import { Operators } from './operators.ts';
-import type { World } from './world.ts';
+import { LOST, SURVIVOR, type World } from './world.ts';
 
 /** Of one move, with everything that happens to it. */
 const MOVE_LIMIT_MS = 300_000;
@@ -49,7 +49,7 @@ export class RunbookWalk {
   /** One move in peace. */
   async course(): Promise<Course> {
     const { move, end } = await this.move(async () => undefined);
-    return { lines: ['slot', ...(await linesOf(this.world, move))], end };
+    return { lines: ['slot', ...(await linesOf(this.world.url, move))], end };
   }
 
   /** Throws with what is not as it is in peace. */
@@ -59,7 +59,7 @@ export class RunbookWalk {
     const { end, wrongly } = await this.move(async (operators) => {
       await gate.untilHeld();
       await operators.without(async () => {
-        await happen({ world, gate, operators }, point.accident, point.moment);
+        await happen({ world, gate, operators, site: SURVIVOR }, point.accident, point.moment);
         if (point.accident === 'databases') await operators.goOn();
       });
     });
@@ -73,7 +73,7 @@ export class RunbookWalk {
    */
   async wakeLate(course: Course, step: FrozenStep): Promise<void> {
     const { world, gate } = this;
-    await world.kill('worker');
+    await world.kill(SURVIVOR, 'worker');
     const late = await LateWorker.start(world);
     try {
       const { after, waiting, told } = frozenIn[step];
@@ -128,7 +128,17 @@ export class RunbookWalk {
     await this.world.closeAgain();
     const client = await this.world.client();
     try {
-      const operators = new Operators(this.world, client);
+      const operators = new Operators(this.world, client, {
+        site: SURVIVOR,
+        workflow: 'failover',
+        input: {
+          customer: this.world.customer,
+          from: LOST,
+          reason: 'every process of the site was killed',
+          requestedBy: 'operator-1',
+          isolation: 'its processes were killed by this walk',
+        },
+      });
       await operators.declare();
       await Promise.all([meanwhile(operators), operators.bringToEnd(signal)]);
       const { move } = operators;
@@ -139,15 +149,15 @@ export class RunbookWalk {
   }
 }
 
-function requireSame(end: End, inPeace: End): void {
+export function requireSame(end: unknown, inPeace: unknown): void {
   if (!isDeepStrictEqual(end, inPeace))
     throw new Error(`ended as ${JSON.stringify(end)}, and in peace as ${JSON.stringify(inPeace)}`);
 }
 
 /** The first line of each transaction: those that were written together are lost together. */
-async function linesOf(world: World, move: string): Promise<string[]> {
+export async function linesOf(url: string, move: string): Promise<string[]> {
   const rows = await sql<{ line: string }>(
-    world.url,
+    url,
     `select line from (
        select distinct on (xmin::text) seq, walk.name(kind, key, body) as line
          from tandem.journal where move = '${move}' order by xmin::text, seq) t

@@ -9,15 +9,17 @@ import type { Shift, TrafficSwitch } from '../../../activities/traffic/port.ts';
 import { readConfiguration } from '../../../ops/config/configuration.ts';
 import { settingsFor } from '../../../ops/config/settings.ts';
 import { operatorKeyPath } from '../../../ops/embedded/configuration.ts';
-import { down, killProcess, killSite } from '../../../ops/embedded/control.ts';
+import { down, killSite, livingProcesses, type ProcessName } from '../../../ops/embedded/control.ts';
 import { compareWitness, makeWitness } from '../../../ops/embedded/demo/witness.ts';
 import { populate } from '../../../ops/embedded/people/populate.ts';
+import { stopProcess, type ProcessRecord } from '../../../ops/embedded/processes.ts';
 import { up, type Stack } from '../../../ops/embedded/stack.ts';
 import { loadPrivateKey } from '../../../ops/keys.ts';
 import { snapshotNow, standbyNow } from '../../../ops/snapshots.ts';
 import { connectClient } from '../../../ops/temporal.ts';
 import type { Epoch } from '../../../workflows/model/epoch.ts';
 import { sql, spareDisk } from '../../rig/sql.ts';
+import { familyOf, signalAll } from './family.ts';
 
 export const LOST = 'east';
 export const SURVIVOR = 'west';
@@ -31,11 +33,12 @@ export interface WorldOptions {
   service: boolean;
 }
 
-/** Two real sites of which one is lost, with its snapshot covered by the other; it is lost again and again. */
+/** Two real sites with people; for a failover one of them is lost, its snapshot covered by the other, again and again. */
 export class World {
   readonly stack: Stack;
   readonly operators: ReadonlyMap<string, KeyObject>;
   private readonly options: WorldOptions;
+  private filled = false;
 
   private constructor(stack: Stack, operators: ReadonlyMap<string, KeyObject>, options: WorldOptions) {
     this.stack = stack;
@@ -68,21 +71,34 @@ export class World {
 
   /** Fills both sites, covers the one that will be lost, and ends every process of it. */
   async loseSite(): Promise<void> {
-    const { customer, stack } = this;
-    const { users } = this.options;
-    const temporals = await Promise.all([LOST, SURVIVOR].map((site) => this.client(site)));
-    const [east, west] = temporals;
-    if (!east || !west) throw new Error('two sites');
-    await populate(stack, { seed: 'walk', users }, (site) => Promise.resolve(site === LOST ? east : west));
+    await this.fill();
     await makeWitness(this.urlOf(LOST), this.url, LOST);
-    const { customers } = await readConfiguration(stack.configuration);
-    const configured = customers.get(customer);
+    await this.cover(LOST, SURVIVOR);
+    await killSite(this.stack.folder, LOST);
+  }
+
+  /** Gives both sites their people, once. */
+  async fill(): Promise<void> {
+    if (this.filled) return;
+    const [east, west] = await Promise.all([this.client(LOST), this.client(SURVIVOR)]);
+    const { users } = this.options;
+    await populate(this.stack, { seed: 'walk', users }, (site) => Promise.resolve(site === LOST ? east : west));
+    await Promise.all([east, west].map((client) => client.connection.close()));
+    this.filled = true;
+  }
+
+  /** Takes a snapshot of a site, and has the other one hold it. */
+  async cover(site: string, by: string): Promise<void> {
+    const { customer, stack } = this;
+    const configured = (await readConfiguration(stack.configuration)).customers.get(customer);
     if (!configured) throw new Error(`no customer ${customer}`);
     const own = { id: customer, snapshots: configured.snapshots };
-    await snapshotNow(east, LOST, own);
-    await standbyNow(west, SURVIVOR, own);
+    const temporals = await Promise.all([site, by].map((at) => this.client(at)));
+    const [from, to] = temporals;
+    if (!from || !to) throw new Error('two sites');
+    await snapshotNow(from, site, own);
+    await standbyNow(to, by, own);
     await Promise.all(temporals.map((client) => client.connection.close()));
-    await killSite(stack.folder, LOST);
   }
 
   async client(site: string = SURVIVOR): Promise<Client> {
@@ -139,17 +155,32 @@ export class World {
   }
 
   /** Starts what is not running. */
-  async mend(): Promise<void> {
-    await up({ folder: this.stack.folder, sites: [SURVIVOR], workers: true, service: this.options.service });
+  async mend(sites = [SURVIVOR]): Promise<void> {
+    await up({ folder: this.stack.folder, sites, workers: true, service: this.options.service });
   }
 
-  async kill(name: 'worker' | 'temporal'): Promise<void> {
-    await killProcess(this.stack.folder, SURVIVOR, name);
+  /** With -9. What a worker had under way has to end by itself; a database is not started beside what is left of it. */
+  async kill(site: string, name: ProcessName): Promise<void> {
+    const record = await this.process(site, name);
+    if (!record) return;
+    const [, ...children] = await familyOf(record.pid);
+    await stopProcess(this.stack.folder, record, 'SIGKILL', 10_000);
+    signalAll(children, name === 'postgres' ? 'SIGKILL' : 'SIGCONT');
   }
 
-  /** The survivor's Temporal service knows nothing any more. */
-  async dropTemporal(): Promise<void> {
-    const admin = this.stack.sites[SURVIVOR]?.superuserUrl ?? '';
+  async signal(site: string, name: ProcessName, signal: NodeJS.Signals): Promise<void> {
+    const record = await this.process(site, name);
+    if (!record) throw new Error(`no ${name} at ${site}`);
+    signalAll(await familyOf(record.pid), signal);
+  }
+
+  private async process(site: string, name: ProcessName): Promise<ProcessRecord | undefined> {
+    return (await livingProcesses(this.stack.folder)).find((r) => r.site === site && r.name === name);
+  }
+
+  /** The Temporal service of a site knows nothing any more. */
+  async dropTemporal(site: string): Promise<void> {
+    const admin = this.stack.sites[site]?.superuserUrl ?? '';
     for (const name of ['temporal', 'temporal_visibility']) {
       await sql(admin, `drop database ${name} with (force)`);
       await sql(admin, `create database ${name} owner temporal`);
@@ -161,7 +192,7 @@ export class World {
     await rm(this.stack.folder, { recursive: true, force: true });
   }
 
-  private urlOf(site: string): string {
+  urlOf(site: string): string {
     return this.stack.sites[site]?.databaseUrl ?? '';
   }
 }

@@ -1,0 +1,185 @@
+import { moveHandle } from '../../../ops/moves.ts';
+import { sql } from '../../rig/sql.ts';
+import { accidents, happen, moments, type Accident, type Moment } from '../failover/accidents.ts';
+import { Gate } from '../failover/gate.ts';
+import { Operators } from '../failover/operators.ts';
+import { linesOf, requireSame } from '../failover/walk.ts';
+import { LOST, SURVIVOR, type World } from '../failover/world.ts';
+import { lose, losses, type Loss } from './destination.ts';
+import { endOf, sites, type End } from './judge.ts';
+import { Writer } from './writer.ts';
+
+/** Of one move, with everything that happens to it. */
+const MOVE_LIMIT_MS = 240_000;
+
+/** Whose users move. */
+const HALF = SURVIVOR;
+export type Way = 'relocate' | 'failback';
+const ways = {
+  relocate: { from: SURVIVOR, to: LOST },
+  failback: { from: LOST, to: SURVIVOR },
+} as const;
+
+/** What the move does in the destination's database, each with the line of the journal that comes before it. */
+export const told = {
+  'destination-applied': { after: 'slot', gate: 'applied' },
+  'destination-follow': { after: 'effect-copy', gate: 'follow' },
+  'destination-last': { after: 'effect-drain', gate: 'applied' },
+  'destination-given': { after: 'effect-last', gate: 'given' },
+} as const;
+
+/** A line of the journal of the site where the move runs, or the slot; or what is done in the destination's database. */
+export type Point =
+  | { line: string; accident: Accident; moment: Moment }
+  | { told: keyof typeof told; loss: Loss; moment: Moment };
+
+export const nameOf = (point: Point): string =>
+  'told' in point ? `${point.told}/${point.loss}/${point.moment}` : `${point.line}/${point.accident}/${point.moment}`;
+
+/** A move to which nothing happened: what it wrote, and how it ended. */
+export interface Course {
+  lines: string[];
+  end: End;
+}
+
+/** Those of the way home are what it alone writes, and the hand-over. */
+export function pointsOf(way: Way, lines: readonly string[]): Point[] {
+  const own =
+    way === 'relocate' ? lines : lines.filter((line) => /^effect-(salvage|contacts|merged|serve)$/.test(line));
+  const all = [...accidents, 'postgres'] as const;
+  return [
+    ...own.flatMap((line) => all.flatMap((accident) => moments.map((moment) => ({ line, accident, moment })))),
+    ...(Object.keys(told) as (keyof typeof told)[]).flatMap((what) =>
+      losses.flatMap((loss) => moments.map((moment) => ({ told: what, loss, moment }))),
+    ),
+  ];
+}
+
+/** Users of one half go to the other site and home again, on two sites that are both there. */
+export class PlannedWalk {
+  private readonly world: World;
+  private readonly gates: Record<string, Gate>;
+
+  private constructor(world: World, gates: Record<string, Gate>) {
+    this.world = world;
+    this.gates = gates;
+  }
+
+  static async open(world: World): Promise<PlannedWalk> {
+    await world.fill();
+    await world.cover(SURVIVOR, LOST);
+    await world.cover(LOST, SURVIVOR);
+    const gates: Record<string, Gate> = {};
+    for (const site of sites) gates[site] = await Gate.open(world.urlOf(site));
+    return new PlannedWalk(world, gates);
+  }
+
+  /** One move in peace. */
+  async course(way: Way): Promise<Course> {
+    await this.bring(ways[way].from);
+    const { move, end } = await this.move(way, null, async () => undefined);
+    return { lines: ['slot', ...(await linesOf(this.world.urlOf(ways[way].from), move))], end };
+  }
+
+  /** Throws with what is not as it is in peace. Points come in the order in which the move does. */
+  async try(way: Way, inPeace: End, ...points: readonly Point[]): Promise<void> {
+    await this.bring(ways[way].from);
+    const [first] = points;
+    if (first) await this.arm(way, first);
+    const { end, wrongly } = await this.move(way, inPeace, async (operators, look) => {
+      for (const point of points) {
+        if (point !== first) await this.arm(way, point);
+        await this.strike(way, point, operators, look);
+      }
+    });
+    requireSame(end, inPeace);
+    if (wrongly.length > 0) throw new Error(wrongly.join('; '));
+  }
+
+  /** After a try that went wrong: nothing is held, and nobody holds a slot. */
+  async clear(): Promise<void> {
+    const { world } = this;
+    await world.mend([...sites]);
+    for (const gate of Object.values(this.gates)) await gate.reopen();
+    for (const site of sites) {
+      const client = await world.client(site);
+      await moveHandle(client, 'relocate', world.customer)
+        .terminate('the try went wrong')
+        .catch(() => undefined); // It had ended, or Temporal has lost it.
+      await client.connection.close();
+      const ended = "update tandem.move set phase = 'aborted', ended_at = now() where ended_at is null";
+      await sql(world.urlOf(site), ended);
+    }
+  }
+
+  async close(): Promise<void> {
+    for (const gate of Object.values(this.gates)) await gate.close();
+  }
+
+  private gate(site: string): Gate {
+    const gate = this.gates[site];
+    if (!gate) throw new Error(`no gate at ${site}`);
+    return gate;
+  }
+
+  private arm(way: Way, point: Point): Promise<void> {
+    return this.gate(ways[way].from).arm('told' in point ? told[point.told].after : point.line);
+  }
+
+  private async strike(way: Way, point: Point, operators: Operators, look: () => Promise<void>): Promise<void> {
+    const { from, to } = ways[way];
+    const scene = { world: this.world, operators, site: from, sites: [...sites] };
+    const gate = this.gate(from);
+    await gate.untilHeld();
+    await look();
+    if ('told' in point) {
+      const there = this.gate(to);
+      await there.arm(told[point.told].gate);
+      await gate.letGo();
+      await there.untilHeld();
+      await look();
+      await operators.without(() => lose({ ...scene, gate: there, destination: to }, point.loss, point.moment));
+    } else {
+      await operators.without(async () => {
+        await happen({ ...scene, gate }, point.accident, point.moment);
+        if (point.accident === 'databases') await operators.goOn();
+      });
+    }
+    await look();
+  }
+
+  /** In peace, when they are not there. */
+  private async bring(site: string): Promise<void> {
+    const here = `select from tandem.serving where half = '${HALF}' and site = '${site}'`;
+    if ((await sql(this.world.urlOf(site), here)).length > 0) return;
+    await this.move(site === HALF ? 'failback' : 'relocate', null, async () => undefined);
+  }
+
+  /** Asks for a move and brings it to its end, while `meanwhile` does what it does. */
+  private async move(
+    way: Way,
+    wanted: End | null,
+    meanwhile: (operators: Operators, look: () => Promise<void>) => Promise<void>,
+  ): Promise<{ move: string; end: End; wrongly: string[] }> {
+    const { world } = this;
+    const { from, to } = ways[way];
+    const signal = AbortSignal.timeout(MOVE_LIMIT_MS);
+    const client = await world.client(from);
+    const writer = await Writer.start({ from: world.urlOf(from), to: world.urlOf(to) }, HALF);
+    try {
+      const { customer } = world;
+      const input = { customer, half: HALF, from, to, reason: 'a walk', requestedBy: 'operator-1' };
+      const operators = new Operators(world, client, { site: from, workflow: 'relocate', input });
+      await operators.declare();
+      await Promise.all([meanwhile(operators, () => writer.look()), operators.bringToEnd(signal)]);
+      await writer.stop();
+      const { move } = operators;
+      const end = await endOf(world, { move, half: HALF, from, to }, wanted, signal);
+      const lost = await writer.lostAt(world.urlOf(to));
+      return { move, end, wrongly: [...operators.askedWrongly(), ...writer.servedTwice(), ...lost] };
+    } finally {
+      await writer.stop();
+      await client.connection.close();
+    }
+  }
+}
