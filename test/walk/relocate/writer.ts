@@ -5,44 +5,39 @@ import { sql } from '../../rig/sql.ts';
 const EVERY_MS = 50;
 /** A database that is away is asked again. */
 const ANSWER_MS = 3000;
-const MARK = 'walk-';
 
 interface Place {
   from: string;
   to: string;
 }
 
+interface Contact {
+  username: string;
+  jid: string;
+}
+
 /**
- * Users who go on adding contacts while they are moved, as long as the database of the site that they leave lets them; and
- * a look, again and again, whether both sites would serve them.
+ * Users who go on renaming a contact of theirs while they are moved, as long as the database of the site that they leave lets
+ * them; and a look, again and again, whether both sites would serve them. Each name is a number, and greater than any before.
  */
 export class Writer {
-  /** Contacts of which the database has said that it keeps them. */
-  private readonly kept: { username: string; jid: string }[] = [];
+  /** The last names of which the database has said that it keeps them, by user. */
+  private readonly kept = new Map<string, number>();
   /** When both were seen to have the right. */
   private readonly twice: string[] = [];
   private readonly urls: Place;
-  private readonly users: string[];
+  private readonly contacts: Contact[];
   private stopped = false;
   private readonly ended: Promise<void>;
 
-  private constructor(urls: Place, users: string[]) {
+  private constructor(urls: Place, contacts: Contact[]) {
     this.urls = urls;
-    this.users = users;
+    this.contacts = contacts;
     this.ended = this.write();
   }
 
-  /** What an earlier one had written is deleted, by its users. */
   static async start(urls: Place, half: string): Promise<Writer> {
-    await sql(urls.from, `delete from rosterusers where jid like '${MARK}%'`);
-    const users = await sql<{ username: string }>(
-      urls.from,
-      `select username from tandem.home where site = '${half}' order by 1`,
-    );
-    return new Writer(
-      urls,
-      users.map(({ username }) => username),
-    );
+    return new Writer(urls, await sql<Contact>(urls.from, contactsOf(half)));
   }
 
   async stop(): Promise<void> {
@@ -50,13 +45,16 @@ export class Writer {
     await this.ended;
   }
 
-  /** Contacts that the site which serves them now does not have, by what it was told to keep. */
+  /** Names that the site which serves these users now does not have, though the other one had said that it keeps them. */
   async lostAt(url: string): Promise<string[]> {
-    const rows = await sql<{ who: string }>(url, `select username || ' ' || jid as who from rosterusers`);
-    const there = new Set(rows.map(({ who }) => who));
-    const lost = this.kept.filter(({ username, jid }) => !there.has(`${username} ${jid}`));
-    const none = this.kept.length === 0 ? ['nothing was written before the move'] : [];
-    return lost.length > 0 ? [`${lost.length} of ${this.kept.length} contacts are lost`] : none;
+    if (this.kept.size === 0) return ['nothing was written before the move'];
+    const rows = await sql<Contact & { nick: string }>(url, 'select username, jid, nick from rosterusers');
+    const there = new Map(rows.map(({ username, jid, nick }) => [`${username} ${jid}`, Number(nick)]));
+    const lost = this.contacts.filter(({ username, jid }) => {
+      const kept = this.kept.get(username);
+      return kept !== undefined && !((there.get(`${username} ${jid}`) ?? 0) >= kept);
+    });
+    return lost.length > 0 ? [`the last word of ${lost.length} of ${this.kept.size} users is lost`] : [];
   }
 
   servedTwice(): string[] {
@@ -66,16 +64,18 @@ export class Writer {
   /** A right that was given away in between does not come back within a move: it stood all the time. */
   async look(): Promise<void> {
     const { from, to } = this.urls;
-    for (const url of [from, to, from]) if (!(await served(url, this.users[0] ?? ''))) return;
+    for (const url of [from, to, from]) if (!(await served(url, this.contacts[0]?.username ?? ''))) return;
     this.twice.push(new Date().toISOString());
   }
 
   private async write(): Promise<void> {
     let client: Client | null = null;
+    const first = Date.now();
     for (let n = 0; !this.stopped; n += 1, await pause(EVERY_MS)) {
+      const contact = this.contacts[n % this.contacts.length];
       try {
         client ??= await connected(this.urls.from);
-        await this.add(client, this.users[n % this.users.length] ?? '', `${MARK}${n}@elsewhere.example`);
+        if (contact) await this.rename(client, contact, first + n);
       } catch {
         await client?.end().catch(() => undefined);
         client = null;
@@ -86,18 +86,22 @@ export class Writer {
   }
 
   /** Is known to be writing before it looks whether it may, as a service that lets go is still written for. */
-  private async add(client: Client, username: string, jid: string): Promise<void> {
+  private async rename(client: Client, { username, jid }: Contact, name: number): Promise<void> {
     await client.query('begin');
     await client.query('select pg_current_xact_id()');
     const { rowCount } = await client.query(
-      `insert into rosterusers (username, jid, nick, subscription, ask, askmessage, server, subscribe, type)
-       select $1, $2, '', 'B', 'N', '', 'N', '', 'item' where tandem.may_serve($1)`,
-      [username, jid],
+      'update rosterusers set nick = $3 where username = $1 and jid = $2 and tandem.may_serve($1)',
+      [username, jid, String(name)],
     );
     await client.query('commit');
-    if (rowCount === 1) this.kept.push({ username, jid });
+    if (rowCount === 1) this.kept.set(username, name);
   }
 }
+
+/** One of each user. */
+const contactsOf = (half: string): string => `
+  select distinct on (username) username, jid from rosterusers join tandem.home using (username)
+   where site = '${half}' order by username, jid`;
 
 async function served(url: string, username: string): Promise<boolean> {
   const may = await sql<{ may: boolean }>(url, `select tandem.may_serve('${username}') as may`).catch(() => []);
