@@ -44,8 +44,21 @@ export class Operators {
     this.move = (await handle.describe()).runId;
   }
 
-  /** Signs what is asked until the move has ended, and waits for its run. */
-  async bringToEnd(signal: AbortSignal): Promise<void> {
+  /** Signs what is asked until the move has ended, and waits for its run, while `meanwhile` happens; a failure of one ends both. */
+  async bringToEnd(limit: AbortSignal, meanwhile: () => Promise<void>): Promise<void> {
+    const failed = new AbortController();
+    const signal = AbortSignal.any([limit, failed.signal]);
+    const work = [meanwhile(), this.sign(signal)].map((part) =>
+      part.catch((error: unknown) => {
+        failed.abort(error);
+        throw error;
+      }),
+    );
+    await Promise.allSettled(work); // Nobody asks anything of a connection that is closed after this.
+    failed.signal.throwIfAborted();
+  }
+
+  private async sign(signal: AbortSignal): Promise<void> {
     const handle = this.handle();
     while (!(await this.hasEnded())) {
       if (signal.aborted) throw new Error(`move ${this.move} does not end: it waits for ${this.waitsFor}`);

@@ -140,7 +140,7 @@ export class RunbookWalk {
         },
       });
       await operators.declare();
-      await Promise.all([meanwhile(operators), operators.bringToEnd(signal)]);
+      await operators.bringToEnd(signal, () => meanwhile(operators));
       const { move } = operators;
       return { move, end: await endOf(this.world, move, signal), wrongly: operators.askedWrongly() };
     } finally {

@@ -171,7 +171,7 @@ export class PlannedWalk {
       const input = { customer, half: HALF, from, to, reason: 'a walk', requestedBy: 'operator-1' };
       const operators = new Operators(world, client, { site: from, workflow: 'relocate', input });
       await operators.declare();
-      await Promise.all([meanwhile(operators, () => writer.look()), operators.bringToEnd(signal)]);
+      await operators.bringToEnd(signal, () => meanwhile(operators, () => writer.look()));
       await writer.stop();
       const { move } = operators;
       const end = await endOf(world, { move, half: HALF, from, to }, wanted, signal);
