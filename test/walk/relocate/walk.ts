@@ -74,10 +74,11 @@ export class PlannedWalk {
     return new PlannedWalk(world, gates);
   }
 
-  /** One move in peace. */
+  /** One move in peace; throws when even then something is lost, or served twice. */
   async course(way: Way): Promise<Course> {
     await this.bring(ways[way].from);
-    const { move, end } = await this.move(way, null, async () => undefined);
+    const { move, end, wrongly } = await this.move(way, null, async () => undefined);
+    if (wrongly.length > 0) throw new Error(`in peace: ${wrongly.join('; ')}`);
     return { lines: ['slot', ...(await linesOf(this.world.urlOf(ways[way].from), move))], end };
   }
 
@@ -92,8 +93,8 @@ export class PlannedWalk {
         await this.strike(way, point, operators, look);
       }
     });
-    requireSame(end, inPeace);
     if (wrongly.length > 0) throw new Error(wrongly.join('; '));
+    requireSame(end, inPeace);
   }
 
   /** After a try that went wrong: nothing is held, and nobody holds a slot. */
