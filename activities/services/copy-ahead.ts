@@ -110,7 +110,8 @@ async function waitApplied(
   let told = '';
   while (performance.now() < until) {
     signal.throwIfAborted();
-    if (performance.now() >= next) {
+    const asks = performance.now() >= next;
+    if (asks) {
       next = performance.now() + NUDGE_MS;
       nudges += 1;
       // Not waited for: the copy may be there before the answer is.
@@ -123,8 +124,10 @@ async function waitApplied(
       const point = await appliedPoint(customer, site.settings.site, signal);
       silent = '';
       if (point !== null && Date.parse(point) >= Date.parse(taken.point)) return nudges;
+      if (asks && nudges > 1) await refuseSuspect(site, customer, taken, signal);
     } catch (error) {
       signal.throwIfAborted();
+      if (failureKind(error) === 'destination-behind') throw error;
       silent = failureText(error);
     }
     heartbeat({ nudges });
@@ -135,6 +138,22 @@ async function waitApplied(
     'destination-behind',
     `${customer.peer}: it does not hold snapshot ${taken.seq} of ${site.settings.site} in time: ${stage.told}${told === '' ? '' : `; not told: ${told}`}`,
     { stage: stage.stage },
+  );
+}
+
+/** Only a person's word helps such a one on, and users may be served nowhere meanwhile. */
+async function refuseSuspect(
+  site: OwnSite,
+  customer: CustomerSettings,
+  taken: SnapshotSummary,
+  signal: AbortSignal,
+): Promise<void> {
+  const { stage, told } = await howFar(site, customer, taken, signal);
+  if (stage !== 'suspect') return;
+  throw failure(
+    'destination-behind',
+    `${customer.peer}: it does not apply snapshot ${taken.seq} of ${site.settings.site}: ${told}; \`tandem snapshot accept\` has it applied`,
+    { stage },
   );
 }
 

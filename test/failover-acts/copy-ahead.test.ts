@@ -86,6 +86,13 @@ it('tells how far the destination has come when it does not follow in time', asy
   ]);
 });
 
+it('does not wait for a copy that is suspect there: nobody but a person helps it on', async () => {
+  const step = here.step('take-snapshot', null);
+  step.plan.decisions.steps = [{ id: 'take-snapshot', timeoutMs: 600_000 }] as typeof step.plan.decisions.steps;
+  const copied = copyAhead(here.west, step, work, () => told('suspect'));
+  await expect(copied).rejects.toThrow(/it is suspect there: half of it is gone; `tandem snapshot accept`/);
+});
+
 it('takes nothing for a move that another has overtaken', async () => {
   await here.world.westDb.query("update tandem.epoch set number = 4, site = 'east', move = 'other'");
   const late = copyAhead(here.west, here.step('take-snapshot', null), work, () => told('apply'));
