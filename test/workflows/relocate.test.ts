@@ -166,6 +166,23 @@ describe('a planned move', { timeout: 240_000 }, () => {
     expect(await sites()).toEqual({ east: 'east', west: 'west' });
   });
 
+  it('is aborted at once while its copy is waited for', async () => {
+    await ask(region, 'east', 'alter table tandem.ledger rename to ledger_');
+    try {
+      const handle = await agreed(planned('west', 'east'));
+      await reach(handle, (s) => s.steps.some(({ id, state }) => id === 'copy' && state === 'running'));
+      await say(handle, 0, { verb: 'abort', because: 'it takes too long' });
+      const { report } = await handle.result();
+      expect(report).toMatchObject({ outcome: 'aborted', epoch: null });
+      expect(report.steps.find(({ id }) => id === 'copy')).toMatchObject({
+        state: 'failed',
+        summary: 'stopped: the move was aborted',
+      });
+    } finally {
+      await ask(region, 'east', 'alter table tandem.ledger_ rename to ledger');
+    }
+  });
+
   it('gives its slot to a failover, and ends superseded', async () => {
     const handle = await startMove(region.clients.west, 'west', 'relocate', planned('west', 'east'));
     await reach(handle, (s) => s.phase === 'approving');

@@ -70,6 +70,8 @@ export class Run {
   turnBack: TurnBack | null = null;
   /** Told when two do: what is under way is stopped. */
   onTurnBack: () => void = () => undefined;
+  /** Told when one aborts. */
+  onAbort: () => void = () => undefined;
   readonly notes: FailoverStatus['notes'] = [];
   /** Why the vault does not hold the evidence of the move, which has ended. */
   notSealed: string | null = null;

@@ -129,6 +129,7 @@ function apply(run: Run, v: SignedVerb): void {
       return;
     case 'abort':
       run.abortAsked = because || `${operator} asked`;
+      run.onAbort();
       return;
     case 'pause':
       run.paused = { by: operator, at, because };

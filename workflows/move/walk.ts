@@ -43,7 +43,11 @@ class Walk {
   constructor(run: Run, steps: readonly Step[]) {
     this.run = run;
     this.steps = steps;
-    run.onTurnBack = () => this.stop();
+    run.onTurnBack = () => this.stop('turned-back');
+    // Before its epoch a planned move may bring much over: whoever aborts it does not wait for that.
+    run.onAbort = () => {
+      if (run.workflow === 'relocate' && run.mayAbort) this.stop('aborted');
+    };
   }
 
   /** Ends when no step can go on, and none runs. */
@@ -95,7 +99,7 @@ class Walk {
       if (!(await this.mayGoOn())) return false;
       const stop = await this.attempt(step);
       if (stop === null) return true;
-      if (this.end === 'turned-back') return false;
+      if (this.end === 'turned-back' || this.end === 'aborted') return false;
       if (stop !== 'failed') {
         this.over(stop);
         return false;
@@ -132,9 +136,15 @@ class Walk {
     this.run.changes += 1; // Held steps of other branches must not wait for a run that is over.
   }
 
+  /** Why what ran was stopped, for people; null when it was not. */
+  private get stopped(): string | null {
+    if (this.end === 'turned-back') return 'stopped: the source gets its users back';
+    return this.end === 'aborted' ? 'stopped: the move was aborted' : null;
+  }
+
   /** Nothing new is begun, and what runs is asked to stop; it is waited for until it has. */
-  private stop(): void {
-    this.over('turned-back');
+  private stop(end: 'turned-back' | 'aborted'): void {
+    this.over(end);
     for (const scope of this.underWay) scope.cancel();
   }
 
@@ -195,7 +205,7 @@ class Walk {
       return null;
     } catch (error) {
       if (behind(report)) throw error; // Not the act's failure, but the journal's.
-      const summary = this.end === 'turned-back' ? 'stopped: the source gets its users back' : failureText(error);
+      const summary = this.stopped ?? failureText(error);
       const kind = failureKind(error);
       // Whoever would turn back has to know: there is no way back from there.
       const told = kind === 'handed-over' ? { facts: { handedOver: true } } : {};

@@ -110,7 +110,7 @@ bounce(Packet, Error) ->
 %% After SASL, when a resource is bound: until then nothing is known of who signs in.
 received(#{user := User, lserver := Host} = State, _, #iq{type = set} = Packet) when User =/= <<>> ->
     case xmpp:has_subtag(Packet, #bind{}) of
-        false -> State;
+        false -> stays(State);
         true ->
             case served(Host, jid:nodeprep(User)) of
                 here -> State;
@@ -124,8 +124,17 @@ received(#{user := User, lserver := Host} = State, _, #iq{type = set} = Packet) 
                 closed -> leave(State, 'system-shutdown')
             end
     end;
+received(#{user := User} = State, _, #presence{}) when User =/= <<>> ->
+    stays(State);
 received(State, _, _) ->
     State.
+
+%% What is changed in a session that is about to be ended would be in no copy: lists, contacts, and who may see whom.
+stays(#{user := User, lserver := Host} = State) ->
+    case served(Host, jid:nodeprep(User)) of
+        here -> State;
+        _ -> leave(State, 'system-shutdown')
+    end.
 
 %% A frozen peer is among the nodes for some seconds yet, and takes connections.
 answers(Node) -> lists:member(Node, nodes()) andalso rpc:call(Node, erlang, node, [], ?ANSWER) =:= Node.
