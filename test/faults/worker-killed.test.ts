@@ -20,14 +20,8 @@ afterAll(() => world?.close());
 
 /** Of `npm run walk -- --only relocate,failback`, before one of both sites is lost for good: each a way there or back. */
 const onTheWay: { way: Way; points: PlannedPoint[] }[] = [
-  // Its users are drained, then the point of no return has passed, and nobody was told either time.
-  {
-    way: 'relocate',
-    points: [
-      { line: 'effect-last', accident: 'worker', moment: 'before' },
-      { line: 'effect-serve', accident: 'worker', moment: 'after' },
-    ],
-  },
+  // The point of no return has passed, and nobody was told.
+  { way: 'relocate', points: [{ line: 'effect-serve', accident: 'worker', moment: 'after' }] },
   // They are the destination's, which is killed while it is told.
   { way: 'failback', points: [{ told: 'destination-given', loss: 'destination-postgres', moment: 'before' }] },
 ];
