@@ -1,11 +1,20 @@
 import type { Database } from '../activities/contacts/database.ts';
 import type { Seen } from '../activities/probes/watch/seen.ts';
-import { endFork, forkHere, noteFork, PICK_PREFIX, settleFork, toldLines } from '../activities/services/fork.ts';
+import {
+  endFork,
+  forkHere,
+  noteFollowed,
+  noteFork,
+  PICK_PREFIX,
+  settleFork,
+  toldLines,
+} from '../activities/services/fork.ts';
 import { noteInJournal } from '../activities/services/fork-evidence.ts';
 import { readOperators } from '../activities/services/operators.ts';
 import { actOnPick, claimPickAgain } from '../activities/services/pick.ts';
 import { keepTold } from '../activities/services/pick-words.ts';
 import { askPeerFork } from '../activities/services/peer-fork.ts';
+import { compareEpoch, type Epoch } from '../workflows/model/epoch.ts';
 import { openSite, type OwnSite } from '../activities/services/site.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 
@@ -18,6 +27,8 @@ export class ForkGuard {
   private readonly customer: CustomerSettings;
   private readonly database: Database;
   private said = '';
+  /** The number of which it was noted last that the peer holds it too. */
+  private followed = -1;
 
   constructor(settings: SiteSettings, customer: CustomerSettings, database: Database) {
     this.settings = settings;
@@ -26,9 +37,10 @@ export class ForkGuard {
   }
 
   /** Answers what has changed by it, for people. */
-  async act({ fork: seen, own }: Seen, signal?: AbortSignal): Promise<string[]> {
+  async act({ fork: seen, own, peer }: Seen, signal?: AbortSignal): Promise<string[]> {
     const { customer, database } = this;
     const { id } = customer;
+    if (own.epoch && peer.epoch && compareEpoch(own.epoch, peer.epoch) === 'same') await this.follows(own.epoch);
     const noted = seen !== null && (await noteFork(database, customer, seen));
     const lines = noted ? [`${id}: FORK: ${toldLines(seen)}; CLOSED until the peer has noted it as well`] : [];
     const ended = noted ? null : await endFork(database, id);
@@ -41,6 +53,12 @@ export class ForkGuard {
     if (epoch?.site === this.settings.site && epoch.move.startsWith(PICK_PREFIX))
       await this.claimAgain(epoch.move, signal);
     return lines;
+  }
+
+  private async follows(epoch: Epoch): Promise<void> {
+    if (this.followed === epoch.number) return;
+    await noteFollowed(this.database, this.customer.id, epoch);
+    this.followed = epoch.number;
   }
 
   private async stands(signal: AbortSignal | undefined): Promise<string[]> {

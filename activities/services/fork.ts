@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { compareEpoch } from '../../workflows/model/epoch.ts';
+import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import { sameLine, whomInFork, type ForkLines } from '../../workflows/model/fork.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
@@ -8,6 +8,7 @@ import type { Fork } from '../../workflows/model/watch-news.ts';
 import type { Database } from '../contacts/database.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { close, endClosing, lockRights, readClosing } from './closed.ts';
+import type { ClaimStore } from './obey.ts';
 import { LEASE_MS } from './obeyed.ts';
 import type { PeerFork } from './peer-fork.ts';
 
@@ -90,6 +91,7 @@ export async function noteFork(
   return database.transaction(async (client) => {
     const own = await lockRights(client, id);
     if (own.epoch.number !== number || !sameLine(own.epoch, here)) return false;
+    if (there.store !== PEER_DATABASE && (await isFollowed(client, id))) return false;
     const { rowCount } = await client.query(
       `insert into tandem.fork as f (customer, number, here_site, here_move, there_site, there_move, store)
        values ($1, $2, $3, $4, $5, $6, $7)
@@ -110,6 +112,23 @@ export async function noteFork(
     await closeForFork(client, id, { number, here, there });
     return true;
   });
+}
+
+/** The peer's own word: what its database holds now. */
+const PEER_DATABASE: ClaimStore = 'database of the peer';
+
+async function isFollowed(client: PoolClient, customer: string): Promise<boolean> {
+  const { rows } = await client.query('select from tandem.epoch where customer = $1 and followed = number', [customer]);
+  return rows.length > 0;
+}
+
+/** Remembers that the peer holds the very claim that this site holds, once for each epoch. Nothing is written else. */
+export async function noteFollowed(database: Database, customer: string, { number, site, move }: Epoch): Promise<void> {
+  await database.query(
+    `update tandem.epoch set followed = number
+      where customer = $1 and number = $2 and site = $3 and move = $4 and followed is distinct from number`,
+    [customer, number, site, move],
+  );
 }
 
 /** A closing that the peer would open stands no longer beside it; one that an operator has made does. */

@@ -29,6 +29,10 @@ create table if not exists tandem.epoch (
   at timestamptz not null default now()
 );
 
+-- The number under which the peer's own database was seen to hold the very claim that this site holds. From then on another claim of
+-- that number, in a vault or the witness, is one that came to nothing: a peer whose database falls silent later makes no fork of it.
+alter table tandem.epoch add column if not exists followed bigint;
+
 -- Epochs of its peer that this site has obeyed: when its own epoch was raised, by what it learned of it, and when its service
 -- was seen to serve nobody any longer; null while nothing was seen.
 create table if not exists tandem.obeyed (
