@@ -58,7 +58,8 @@ function protection(halves: HalfStatus[], sites: SiteStatus[]): Next | null {
   // Whoever hears neither site should look at his own line first.
   const lost = silent.length === 1 ? halves.find(({ servedAt }) => servedAt === away) : undefined;
   if (lost) {
-    const plan = `tandem failover plan --customer ${lost.customer} --from ${away}`;
+    const others = lost.half === away ? '' : ` --half ${lost.half}`;
+    const plan = `tandem failover plan --customer ${lost.customer} --from ${away}${others}`;
     return { ...nothing, exit: exits.failed, next: plan };
   }
   const open = halves.find((h) => h.state !== 'protected');

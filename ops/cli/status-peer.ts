@@ -43,7 +43,8 @@ export function peerNext(halves: readonly HalfStatus[], peers: readonly PeerStat
     if (!half || !watched || stale) return [];
     const { verdict: settled, since, silentSince, observers } = watched;
     const watch = { settled, since, silentSince };
-    const command = nextCommand({ customer: half.customer, peer, watch, observers, peerServes: true });
+    const of = half.servedAt === null ? peer : half.half;
+    const command = nextCommand({ customer: half.customer, peer, watch, observers, peerServes: true, half: of });
     return command === null ? [] : [command];
   });
   return commands.length === 1 ? (commands[0] ?? null) : null;

@@ -69,11 +69,14 @@ export function nextCommand({
   watch,
   observers,
   peerServes,
+  half = peer,
 }: Pick<Standing, 'customer' | 'peer' | 'observers' | 'peerServes'> & {
+  /** The home of the users whom it serves; left out, its own. */
+  half?: string;
   watch: Pick<Watch, 'settled' | 'since' | 'silentSince'>;
 }): string | null {
   if (!peerServes || watch.settled === null || watch.settled === 'serving') return null;
-  const about = `--customer ${customer} --from ${peer}`;
+  const about = `--customer ${customer} --from ${peer}${half === peer ? '' : ` --half ${half}`}`;
   const from = watch.silentSince ?? watch.since;
   const since = from === null ? '' : ` --disrupted-at ${from}`;
   const words = '--reason TEXT --requested-by ID';
