@@ -46,9 +46,15 @@ describe('wrong words', () => {
     ['a configuration that is not there', ['--config', 'nowhere.yaml', 'status'], 1, /nowhere\.yaml: does not exist/],
     [
       'a test of a kind nobody knows',
+      ['test', 'start', '--site', 'west', '--kind', 'nightly'],
+      1,
+      /--kind nightly: isolated and tabletop are known/,
+    ],
+    [
+      'a test of a kind that cannot be held yet',
       ['test', 'start', '--site', 'west', '--kind', 'live'],
       1,
-      /only isolated tests are known/,
+      /--kind live: .*cannot hold one yet/,
     ],
     [
       'a loss of a site that does not run',
