@@ -101,7 +101,8 @@ export class Database {
     } catch (error) {
       throw databaseFailure(error, this.name);
     } finally {
-      client?.off('error', unheard);
+      // One that broke may say so once more while it is ended: unheard, that would end the process.
+      if (!broken) client?.off('error', unheard);
       client?.release(broken);
       leave();
     }

@@ -40,8 +40,19 @@ describe('a planned move', () => {
     '%s: %s: loses nothing, serves nobody twice, and ends with each effect once',
     async (way, name, points) => {
       const home = way === 'failback';
-      const own = home ? ['contacts', 'merged', 'salvage'] : [];
-      const steps = ['copy', 'drain', 'epoch', 'last', 'parity', 'partners', 'serve', ...own].map((id) => `${id}/0`);
+      const own = home ? ['merged'] : [];
+      const steps = [
+        'contacts',
+        'copy',
+        'drain',
+        'epoch',
+        'last',
+        'parity',
+        'partners',
+        'salvage',
+        'serve',
+        ...own,
+      ].map((id) => `${id}/0`);
       const rights = ['east at east', `west at ${home ? 'west' : 'east'}`];
       const side = { rights, drained: 0, due: 0 };
       const sides = { east: { ...side, serves: home ? 0 : users }, west: { ...side, serves: home ? users : 0 } };

@@ -152,7 +152,7 @@ async function snapshotEnd({ database, shelf, story }: Left): Promise<string> {
 async function rowsEnd({ database }: Left): Promise<string> {
   const done = await sql(
     database,
-    `select (select json_agg(to_jsonb(a) - 'at') from tandem.applied a) as applied,
+    `select (select json_agg(to_jsonb(a) - 'at' - 'proven_at') from tandem.applied a) as applied,
             (select json_agg(j.key order by seq) from tandem.journal j) as journal,
             (select json_agg(to_jsonb(s) - 'at' order by half) from tandem.serving s) as serving`,
   );
