@@ -109,6 +109,11 @@ export class Cursor {
     return found;
   }
 
+  /** The keys of a map, whatever they are. */
+  names(): string[] {
+    return isMap(this.node) ? this.node.items.map(({ key }) => (isScalar(key) ? String(key.value) : '')) : [];
+  }
+
   /** The children of a map with known keys. Unknown ones are faults, with the nearest known one. */
   fields<K extends string>(keys: readonly K[]): Record<K, Cursor> {
     const map = this.map();

@@ -46,13 +46,17 @@ export async function digestsHere(client: PoolClient, keys: Keyring): Promise<Di
   return digestsOf(keys, Math.floor(Number(rows[0]?.version) / 10_000));
 }
 
-/** As those of a half in the ledger were made: their key may have been replaced since. Null when no key here made them. */
-export async function digestsOfLedger(client: PoolClient, keys: Keyring, half: string): Promise<Digests | null> {
+/** As those of some halves in the ledger were made: their key may have been replaced since. Null when no key here made them. */
+export async function digestsOfLedger(
+  client: PoolClient,
+  keys: Keyring,
+  halves: readonly string[],
+): Promise<Digests | null> {
   const { rows } = await client.query<{ tag: Buffer; version: string }>(
     `select substring(l.digest for ${TAG_BYTES}) as tag, current_setting('server_version_num') as version
-       from tandem.ledger l join tandem.home h using (username) where h.site = $1 and l.digest is not null
+       from tandem.ledger l join tandem.home h using (username) where h.site = any($1) and l.digest is not null
       group by 1 order by count(*) desc limit 1`,
-    [half],
+    [halves],
   );
   const [row] = rows;
   if (!row) return null;

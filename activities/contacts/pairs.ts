@@ -8,10 +8,10 @@ import type { PoolClient } from 'pg';
 
 export interface Halves {
   domain: string;
-  /** The site whose users were restored. */
-  lost: string;
-  /** The site whose users were served on. */
-  current: string;
+  /** Whose users were restored. */
+  lost: readonly string[];
+  /** Whose users were served on. */
+  current: readonly string[];
 }
 
 /** A pair whose sides disagree. */
@@ -89,7 +89,7 @@ export async function findTouched(
 
 const TOUCHED = `
   with touched as (
-    select distinct r.username as who, h.username as other, h.site = $2 as within
+    select distinct r.username as who, h.username as other, h.site = any($2) as within
       from tandem.reconciled r
      cross join lateral jsonb_array_elements_text(r.document -> 'touched') t (jid)
       join tandem.home h on h.username = left(t.jid, -length($3))
@@ -115,13 +115,14 @@ async function numberPeople(client: PoolClient, { domain, lost, current }: Halve
   );
   await client.query(
     `insert into people (username, jid)
-     select username, username || '@' || $1::text from tandem.home where site in ($2, $3) order by site <> $2`,
+     select username, username || '@' || $1::text from tandem.home where site = any($2) or site = any($3) order by not site = any($2)`,
     [domain, lost, current],
   );
   await client.query('analyze people');
-  const { rows } = await client.query<{ n: number }>('select count(*)::int as n from tandem.home where site = $1', [
-    lost,
-  ]);
+  const { rows } = await client.query<{ n: number }>(
+    'select count(*)::int as n from tandem.home where site = any($1)',
+    [lost],
+  );
   return rows[0]?.n ?? 0;
 }
 

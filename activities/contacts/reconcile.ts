@@ -15,8 +15,8 @@ import { lockWrites, replaceUsers } from './writer.ts';
 export interface ReconcileRequest {
   database: Database;
   customer: string;
-  /** Only users whose home is this site; they are served here, and may be changing things. */
-  half: string;
+  /** Only users of these; they are served here, and may be changing things. */
+  halves: readonly string[];
   /** The move: every transaction first locks its epoch. */
   epoch: Epoch;
   /** SHA-256 of the salvage's document, hex. */
@@ -38,7 +38,7 @@ export interface ReconcileCounts {
   written: number;
   /** Whom an earlier run has brought together with this salvage: they stay as they stand. */
   already: number;
-  /** Who are not of the half here: gone from the directory, or at home elsewhere. */
+  /** Who are not of these halves here: gone from the directory, or at home elsewhere. */
   notHere: number;
   /** Whose rows the database refuses: they keep those they had. */
   refused: number;
@@ -113,7 +113,7 @@ async function writeBatch(
   ids: RecordKeys,
 ): Promise<ReconcileCounts> {
   const names = batch.map(({ username }) => username);
-  const found = async (sql: string, value: string): Promise<Set<string>> => {
+  const found = async (sql: string, value: string | readonly string[]): Promise<Set<string>> => {
     const { rows } = await client.query<{ username: string }>(sql, [names, value]);
     return new Set(rows.map(({ username }) => username));
   };
@@ -122,8 +122,8 @@ async function writeBatch(
     request.salvage,
   );
   const mine = await found(
-    'select username from tandem.home where username = any($1) and site = $2 for share',
-    request.half,
+    'select username from tandem.home where username = any($1) and site = any($2) for share',
+    request.halves,
   );
   const due = batch.filter(({ username }) => !done.has(username) && mine.has(username));
   const rows = await readUsers(

@@ -26,8 +26,8 @@ interface RestoreWork {
 export interface RestoreRequest extends RestoreWork {
   snapshot: OpenSnapshot;
   ledger: LedgerSource;
-  /** Only users whose home is this site. */
-  half: string;
+  /** Only users of these. */
+  halves: readonly string[];
   /** Takes these users only: one user, a cohort. */
   filter?: (username: string) => boolean;
   /** Finds out what would be written, and writes nothing. */
@@ -60,7 +60,7 @@ export const noApplyCounts = (): ApplyCounts => ({
 });
 
 /**
- * Brings the users of one half to the state of a snapshot: a difference, not a reload. Users whom the ledger and their
+ * Brings the users of some halves to the state of a snapshot: a difference, not a reload. Users whom the ledger and their
  * digest show to be equal are not even read; of the others, those whose rows are equal are not touched, and the rest is
  * replaced whole. Each batch of users is one transaction that locks the move's epoch first, so a repeated or resumed run
  * finds fewer differences, and one that was overtaken stops with `epoch-superseded`.
@@ -75,7 +75,7 @@ export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreR
   const found = await findDifferences({
     ...request,
     index: () => snapshot.index(),
-    halves: [request.half],
+    halves: request.halves,
     keys: ledger.keys,
   });
   const counts = noApplyCounts();
@@ -95,12 +95,12 @@ export async function restoreSnapshot(request: RestoreRequest): Promise<RestoreR
 
 /** Users whose record is damaged stay as they are here, and are not let in: nobody knows what they had denied. */
 async function holdUnreadable(request: RestoreRequest, damaged: ReadonlyMap<string, string>): Promise<number> {
-  const { database, snapshot, guard, half, filter = () => true } = request;
+  const { database, snapshot, guard, halves, filter = () => true } = request;
   const index = await snapshot.index();
   return database.transaction(async (client) => {
     if (guard) await lockEpoch(client, database.name, guard.customer, guard.epoch);
-    const { rows } = await client.query<{ username: string }>('select username from tandem.home where site = $1', [
-      half,
+    const { rows } = await client.query<{ username: string }>('select username from tandem.home where site = any($1)', [
+      halves,
     ]);
     const held = rows.flatMap(({ username }): Held[] => {
       const user = filter(username) ? index.findName(username) : -1;

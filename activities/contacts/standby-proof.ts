@@ -19,15 +19,15 @@ const LIMIT_MS = 600_000;
 export interface ProofRequest {
   database: Database;
   keys: Keyring;
-  /** Users whose home is this site. */
-  half: string;
+  /** Whose users. */
+  halves: readonly string[];
   /** What the copy is to be as of. */
   snapshot: SnapshotId;
   /** Who serves them, and under which epoch, once they are moved: what he has taken of them since is no difference. */
   by: { site: string; epoch: number };
 }
 
-/** How the users of a half stand here, by the ledger alone. Numbers of users; each is in one of them, `users` is their sum. */
+/** How the users of halves stand here, by the ledger alone. Numbers of users; each is in one of them, `users` is their sum. */
 export interface StandbyProof {
   users: number;
   /** Their rows are those that came with the snapshot, or with a newer one that was begun. */
@@ -108,9 +108,9 @@ async function proofSql(client: PoolClient, request: ProofRequest): Promise<stri
       from judged`;
 }
 
-/** The state of each user of the half. Without parameters: a COPY has none. */
-async function judgedSql(client: PoolClient, { keys, half, snapshot, by }: ProofRequest): Promise<string> {
-  const digests = await digestsOfLedger(client, keys, half);
+/** The state of each of their users. Without parameters: a COPY has none. */
+async function judgedSql(client: PoolClient, { keys, halves, snapshot, by }: ProofRequest): Promise<string> {
+  const digests = await digestsOfLedger(client, keys, halves);
   // Digests under a key that is gone can be compared with nothing.
   const foreign = digests
     ? `l.digest is null or substring(l.digest for ${digests.tag.length}) <> '\\x${digests.tag.toString('hex')}'::bytea`
@@ -133,7 +133,7 @@ async function judgedSql(client: PoolClient, { keys, half, snapshot, by }: Proof
         left join tandem.ledger l on l.username = h.username
         left join tandem.quarantine q on q.username = h.username and q.release is null
         left join (${made}) d on d.username = h.username
-       where h.site = ${client.escapeLiteral(half)}`;
+       where h.site in (${halves.map((half) => client.escapeLiteral(half)).join(', ')})`;
 }
 
 /** Judged at once, and locked for so long. */
@@ -144,7 +144,7 @@ const BATCH_USERS = 500;
  * with it. Judged are the rows that stand here. `guard` runs first in every transaction. Answers how many were looked at.
  */
 export async function judgeStandby(
-  { database, keys, half }: Pick<ProofRequest, 'database' | 'keys' | 'half'>,
+  { database, keys, halves }: Pick<ProofRequest, 'database' | 'keys' | 'halves'>,
   guard: (client: PoolClient) => Promise<void>,
   signal: AbortSignal,
 ): Promise<number> {
@@ -155,10 +155,10 @@ export async function judgeStandby(
       await guard(client);
       const { rows } = await client.query<{ username: string }>(
         `select h.username from tandem.home h left join tandem.ledger l using (username)
-          where h.site = $1 and h.username > $2 and l.judged is distinct from ${ACL_RULES}
+          where h.site = any($1) and h.username > $2 and l.judged is distinct from ${ACL_RULES}
             and exists (select from privacy_list p where p.username = h.username)
           order by h.username limit ${BATCH_USERS}`,
-        [half, after],
+        [halves, after],
       );
       const found = rows.map(({ username }) => username);
       if (found.length === 0) return found;

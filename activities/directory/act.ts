@@ -1,5 +1,5 @@
 import { failure, failureText } from '../../workflows/model/failures.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
@@ -35,11 +35,11 @@ export async function applyEntitlements(site: OwnSite, input: PlannedStep, signa
     const { rows } = await client.query<{ entitled: number; disabled: number }>(
       `select count(*) filter (where tandem.entitled(username))::int as entitled,
               count(*) filter (where not tandem.entitled(username))::int as disabled
-         from tandem.home where site = $1`,
-      [halfOf(plan.decisions)],
+         from tandem.home where site = any($1)`,
+      [halvesOf(plan.decisions)],
     );
     const { entitled = 0, disabled = 0 } = rows[0] ?? {};
-    const summary = `${entitled} users of ${halfOf(plan.decisions)} are entitled, ${disabled} are not; ${result.summary}`;
+    const summary = `${entitled} users of ${halvesOf(plan.decisions).join(' and ')} are entitled, ${disabled} are not; ${result.summary}`;
     return noteEffect(client, input, { ...result, summary, facts: { ...result.facts, entitled, disabled } });
   });
 }

@@ -139,11 +139,11 @@ export async function keepLedger(client: PoolClient, { digest, parts }: Ledger):
     );
 }
 
-/** The users of a half who wait in quarantine here, by name. */
-export async function quarantinedOf(client: Pick<PoolClient, 'query'>, half: string): Promise<string[]> {
+/** The users of these halves who wait in quarantine here, by name. */
+export async function quarantinedOf(client: Pick<PoolClient, 'query'>, halves: readonly string[]): Promise<string[]> {
   const { rows } = await client.query<{ username: string }>(
-    `select username from tandem.quarantine join tandem.home using (username) where site = $1 and release is null`,
-    [half],
+    `select username from tandem.quarantine join tandem.home using (username) where site = any($1) and release is null`,
+    [halves],
   );
   return rows.map(({ username }) => username);
 }

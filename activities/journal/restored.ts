@@ -1,5 +1,5 @@
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
-import { halfOf, type Plan } from '../../workflows/model/plan.ts';
+import { halvesOf, type Plan } from '../../workflows/model/plan.ts';
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import type { JournalLine } from './chain.ts';
@@ -10,7 +10,7 @@ import { listMoves, readSealed, type JournalShelf } from './read.ts';
 /** A snapshot that a move under this epoch has restored, or was to restore if the first one failed. */
 export interface Restored {
   move: string;
-  half: string;
+  halves: string[];
   epoch: number;
   snapshot: SnapshotId;
 }
@@ -35,7 +35,7 @@ export function restoredBy({ move, lines, ledgers }: Journal): Restored[] {
   const planned = plans.flatMap(({ source, fallback }) => [source, ...(fallback ? [fallback] : [])]);
   return [...planned.map(({ snapshot }) => snapshot), ...ledgers].map((snapshot) => ({
     move,
-    half: halfOf(last.decisions),
+    halves: halvesOf(last.decisions),
     epoch,
     snapshot,
   }));

@@ -1,5 +1,5 @@
 import { failure } from '../../workflows/model/failures.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { compareSnapshot } from '../contacts/compare.ts';
 import type { Database } from '../contacts/database.ts';
@@ -25,8 +25,8 @@ export async function probeContacts(
   const database = site.database(customer.id);
   const done = await doneBefore(database, input);
   if (done) return done;
-  const half = halfOf(plan.decisions);
-  const { users, unserved, quarantined, disabled } = await rightOf(database, half);
+  const halves = halvesOf(plan.decisions);
+  const { users, unserved, quarantined, disabled } = await rightOf(database, halves);
   const { vault, unproven = 0, ...rows } = await compareRows(site, input, { heartbeat, signal });
   const facts = {
     users,
@@ -35,10 +35,10 @@ export async function probeContacts(
     ...(disabled > 0 && { disabled }),
     ...rows,
     ...(vault === 'none' && { unproven, vault }),
-    overLimit: await overLimit(site, customer.id, half, customer.limits.contacts),
+    overLimit: await overLimit(site, customer.id, halves, customer.limits.contacts),
   };
   if (unserved > 0 || rows.mismatches > 0 || unproven > 0) {
-    const text = `${customer.id}: ${unserved} of ${users} users of ${half} are not served here, ${differing(rows.mismatches, unproven, vault)}`;
+    const text = `${customer.id}: ${unserved} of ${users} users of ${halves.join(' and ')} are not served here, ${differing(rows.mismatches, unproven, vault)}`;
     throw failure('verification-failed', text, facts);
   }
   const over = facts.overLimit > 0 ? `; ${facts.overLimit} have more contacts than ${customer.limits.contacts}` : '';
@@ -58,7 +58,7 @@ interface Right {
   disabled: number;
 }
 
-async function rightOf(database: Database, half: string): Promise<Right> {
+async function rightOf(database: Database, halves: readonly string[]): Promise<Right> {
   const [row] = await database.query<Right & Record<string, unknown>>(
     `select count(*)::int as users, count(*) filter (where q.username is not null)::int as quarantined,
             count(*) filter (where q.username is null and not r.entitled)::int as disabled,
@@ -66,8 +66,8 @@ async function rightOf(database: Database, half: string): Promise<Right> {
        from tandem.home h
        cross join lateral (select tandem.entitled(h.username) as entitled) r
        left join tandem.quarantine q on q.username = h.username and q.release is null
-      where h.site = $1`,
-    [half],
+      where h.site = any($1)`,
+    [halves],
   );
   return row ?? { users: 0, unserved: 0, quarantined: 0, disabled: 0 };
 }
@@ -124,13 +124,13 @@ function differing(mismatches: number, unproven: number, vault: Compared['vault'
 }
 
 /** Users with more contacts than the service promises. Requests that wait for their answer are no contacts yet. */
-async function overLimit(site: OwnSite, customer: string, half: string, limit: number): Promise<number> {
+async function overLimit(site: OwnSite, customer: string, halves: readonly string[], limit: number): Promise<number> {
   const rows = await site.database(customer).query<{ users: string }>(
     `select count(*) as users from (
        select r.username from rosterusers r join tandem.home h using (username)
-        where h.site = $1 and not (r.subscription = 'N' and r.ask = 'I')
+        where h.site = any($1) and not (r.subscription = 'N' and r.ask = 'I')
         group by r.username having count(*) > $2) over_limit`,
-    [half, limit],
+    [halves, limit],
   );
   return Number(rows[0]?.users ?? 0);
 }

@@ -3,12 +3,14 @@ import { compareEpoch, type Claim, type Epoch } from '../../workflows/model/epoc
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { PeerRights } from '../../workflows/model/opening.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import type { PlannedMove } from '../../workflows/model/planned-move.ts';
 import { goesAlong, knowsItsRights, servesBy, type Right } from '../../workflows/model/rights.ts';
 import { observeSource } from '../probes/source.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { claimInStores, noteClaims, plannedClaim, type StoreClaim } from './claims.ts';
+import { shareCohorts } from './cohorts.ts';
 import { doneBefore, noteEffect, refuseEnded } from './effects.ts';
 import { refuseForked } from './fork.ts';
 import { followAtPeer } from './peer-functions.ts';
@@ -56,6 +58,8 @@ export async function advancePlanned(
   ]);
   refuseNewerPeer(customer, seen, epoch);
   const byPeer = peer.state === 'says' && peer.epoch.site === customer.peer ? peer.epoch.number : 0;
+  // Nothing has been claimed: who is in which half is the same at both sites, or nobody moves.
+  await shareCohorts(site, customer, signal);
   const world = { peer, claimedByPeer: Math.max(byPeer, seen.claimed, inWitness) };
   const { claim, claims, kept, before } = await claimAndTake(site, input, planned, world, signal);
   const untold = await tellPeer(customer, claim, signal);
@@ -80,7 +84,7 @@ export async function advancePlanned(
 
 async function claimAndTake(
   site: OwnSite,
-  { key: { customer: id, epoch } }: PlannedStep,
+  { key: { customer: id, epoch }, plan }: PlannedStep,
   planned: PlannedMove,
   world: World,
   signal: AbortSignal | undefined,
@@ -95,7 +99,12 @@ async function claimAndTake(
       const claim = (await plannedClaim(client, id, epoch)) ?? { ...epoch, follows: 0, keeps: [] };
       return { claim, claims: await claimInStores(site, id, claim, signal), kept: 0, before: epoch.number };
     }
-    const follows = await requireWorld(client, customer, { own, planned, held, offered: epoch }, world);
+    const follows = await requireWorld(
+      client,
+      customer,
+      { own, planned, halves: halvesOf(plan.decisions), held, offered: epoch },
+      world,
+    );
     const claim: Claim = { ...epoch, follows, keeps: planned.keeps };
     const claims = await claimInStores(site, id, claim, signal);
     const kept = await takeEpoch(client, id, { own, held, epoch, claimedByPeer: world.claimedByPeer });
@@ -114,6 +123,8 @@ async function claimAndTake(
 interface Offer {
   own: string;
   planned: PlannedMove;
+  /** Who move. */
+  halves: readonly string[];
   held: Epoch;
   offered: Epoch;
 }
@@ -122,7 +133,7 @@ interface Offer {
 async function requireWorld(
   client: PoolClient,
   { id, peer }: CustomerSettings,
-  { own, planned, held, offered }: Offer,
+  { own, planned, halves, held, offered }: Offer,
   { peer: told, claimedByPeer }: World,
 ): Promise<number> {
   const worse = (what: string): Error => failure('world-worse', `${id}: ${what}; nothing has been changed`);
@@ -132,7 +143,8 @@ async function requireWorld(
   );
   const rights = rows.map((row): Right & { half: string } => ({ ...row, epoch: Number(row.epoch) }));
   const mine = rights.filter((row) => goesAlong(row, own, held.number)).map(({ half }) => half);
-  if (!mine.includes(planned.half)) throw worse(`${own} does not serve ${planned.half} under epoch ${held.number}`);
+  const lacking = halves.filter((half) => !mine.includes(half));
+  if (lacking.length > 0) throw worse(`${own} does not serve ${lacking.join(' and ')} under epoch ${held.number}`);
   const both = planned.keeps.filter((half) => mine.includes(half));
   if (both.length > 0) throw worse(`${own} itself serves ${both.join(' and ')}, which ${peer} was to go on serving`);
   if (!knowsItsRights(held.number, claimedByPeer))

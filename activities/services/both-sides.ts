@@ -53,17 +53,17 @@ async function openBase(
   return openSnapshot({ ...common, vault, id: base.snapshot, expectManifest: base.manifest });
 }
 
-/** Users of a half who are not the same in base, salvage and here, as they stand here now. */
+/** Users of these halves who are not the same in base, salvage and here, as they stand here now. */
 export function mergesOf(
   site: OwnSite,
   id: string,
-  half: string,
+  halves: readonly string[],
   { rule }: Reconciliation,
   { salvage, base }: BothSides,
   { heartbeat, signal }: LongWork,
 ): AsyncGenerator<UserMerge> {
   const { keys } = site.customer(id);
-  const here = { database: site.database(id), keys, halves: [half], signal };
+  const here = { database: site.database(id), keys, halves, signal };
   return diffThreeWays({
     base,
     salvage,

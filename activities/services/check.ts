@@ -1,5 +1,5 @@
 import type { Act } from '../../workflows/model/acts.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
@@ -69,14 +69,18 @@ async function epochHeld(site: OwnSite, { key: { customer, epoch } }: PlannedSte
 }
 
 async function rightHeld(site: OwnSite, { key: { customer, epoch }, plan }: PlannedStep): Promise<Seen> {
-  const half = halfOf(plan.decisions);
-  const [row] = await site
+  const halves = halvesOf(plan.decisions);
+  const rows = await site
     .database(customer)
-    .query<{ site: string; epoch: string }>(
-      'select site, epoch from tandem.serving where customer = $1 and half = $2',
-      [customer, half],
+    .query<{ half: string; site: string; epoch: string }>(
+      'select half, site, epoch from tandem.serving where customer = $1 and half = any($2) order by half',
+      [customer, halves],
     );
-  const seen = row?.site === site.settings.site && Number(row.epoch) === epoch.number;
-  const told = row ? `${row.site} may serve them under epoch ${row.epoch}` : 'nobody may serve them here';
-  return { seen, summary: `users of ${half}: ${told}` };
+  const isHere = (row: (typeof rows)[number]): boolean =>
+    row.site === site.settings.site && Number(row.epoch) === epoch.number;
+  const told = halves.map((half) => {
+    const row = rows.find((r) => r.half === half);
+    return `users of ${half}: ${row ? `${row.site} may serve them under epoch ${row.epoch}` : 'nobody may serve them here'}`;
+  });
+  return { seen: rows.length === halves.length && rows.every(isHere), summary: told.join('; ') };
 }

@@ -30,6 +30,8 @@ export const APPROVALS_NEEDED = 2;
 export interface World {
   /** Whose users move. */
   half: string;
+  /** Who move along. */
+  cohorts: string[];
   disruptedAt: Timestamp;
   epoch: number;
   runbook: Runbook;
@@ -73,6 +75,7 @@ export function decide(
     ...(accepted.length > 0 && { acceptances: accepted.map(({ name }) => name) }),
     users,
     ...(world.half !== from && { half: world.half }),
+    ...(world.cohorts.length > 0 && { cohorts: world.cohorts }),
     approvers: approvers(world.operators),
     approvalsNeeded: APPROVALS_NEEDED,
   };

@@ -1,6 +1,7 @@
 import type { RecoverySource } from '../../workflows/model/plan.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import { failure, failureText } from '../../workflows/model/failures.ts';
+import { isCohort } from '../../workflows/model/half.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -15,8 +16,8 @@ export interface Destination {
   owns: string[];
   /** Those of them for which it is closed, or that it is handing over itself. */
   closedFor: string[];
-  /** Whom it takes the users who are to come to be served by; null when it says nothing of them. */
-  takesServedBy: string | null;
+  /** Whom it takes the users who are to come to be served by, by half; null where it says nothing of them. */
+  takesServedBy: { half: string; site: string | null }[];
   /** The newest snapshot of this site that it holds applied; null when it holds none. */
   holds: RecoverySource | null;
 }
@@ -42,11 +43,11 @@ interface AppliedRow {
 export async function destinationAsItIs(
   site: OwnSite,
   customer: CustomerSettings,
-  half: string,
+  halves: readonly string[],
   signal?: AbortSignal,
 ): Promise<Destination | { silent: string }> {
   try {
-    return await askDestination(site, customer, half, signal);
+    return await askDestination(site, customer, halves, signal);
   } catch (error) {
     signal?.throwIfAborted();
     return { silent: failureText(error) };
@@ -56,7 +57,7 @@ export async function destinationAsItIs(
 async function askDestination(
   site: OwnSite,
   { id, peer, peerDatabaseUrl }: CustomerSettings,
-  half: string,
+  halves: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<Destination> {
   const what = `database of ${peer}`;
@@ -80,7 +81,7 @@ async function askDestination(
     epoch: { number: Number(first.newest), site: first.claimed_by, move: first.move },
     owns: owned.map((r) => r.half).toSorted(),
     closedFor: owned.filter((r) => !r.open).map((r) => r.half),
-    takesServedBy: rows.find((r) => r.half === half)?.site ?? null,
+    takesServedBy: halves.map((half) => ({ half, site: rows.find((r) => r.half === half)?.site ?? null })),
     holds: applied?.point
       ? {
           snapshot: { customer: id, site: own, gen: Number(applied.gen), seq: Number(applied.seq) },
@@ -102,7 +103,7 @@ async function usersOf(site: OwnSite, id: string): Promise<number> {
 /** Why users cannot be moved there yet. */
 export function unready(
   to: string,
-  { half, epoch, rpoMs, own }: { half: string; epoch: number; rpoMs: number; own: string },
+  { epoch, rpoMs, own }: { epoch: number; rpoMs: number; own: string },
   { epoch: theirs, closedFor, takesServedBy, holds }: Omit<Destination, 'owns'>,
   now: number = Date.now(),
 ): string[] {
@@ -114,11 +115,13 @@ export function unready(
     ...(closedFor.length > 0
       ? [`${to} is closed for its users of ${closedFor.join(' and ')}, or hands them over itself`]
       : []),
-    ...(takesServedBy === own
-      ? []
-      : [
-          `${to} takes users of ${half} to be served by ${takesServedBy ?? 'nobody'}, and gets no copies of them: a site that came back is salvaged first`,
-        ]),
+    ...takesServedBy
+      // A cohort that it does not know yet, `whyApart` tells of.
+      .filter(({ half, site }) => site !== own && !(site === null && isCohort(half)))
+      .map(
+        ({ half, site }) =>
+          `${to} takes users of ${half} to be served by ${site ?? 'nobody'}, and gets no copies of them: a site that came back is salvaged first`,
+      ),
     ...(age === null ? [`${to} holds no copy of the users of ${own} yet`] : []),
     ...(age !== null && age > rpoMs
       ? [`the copy at ${to} is ${duration(age)} old, ${duration(rpoMs)} at most are allowed`]

@@ -2,7 +2,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import { servesBy } from '../../workflows/model/rights.ts';
 import type { Database } from '../contacts/database.ts';
 import { lockEpoch } from '../contacts/restore.ts';
@@ -10,6 +10,7 @@ import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import { readClosing } from './closed.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import { askRights, LEASE_MS } from './obeyed.ts';
+import { readRights, tellRight } from './own-rights.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
@@ -19,61 +20,56 @@ import type { OwnSite } from './site.ts';
 const LOOK_MS = 50;
 
 /**
- * Ends the sessions of the half that moves: from one transaction on nobody is served by this site, and nobody elsewhere. Done when
+ * Ends the sessions of the halves that move: from one transaction on nobody is served by this site, and nobody elsewhere. Done when
  * the site's own service says so, or its lease is over, and all that was being written then is written: a snapshot that begins
  * later misses nothing. What it leaves when its worker dies is undone by `open-site`, by the end of its move, and by every
  * newer epoch.
  */
 export async function drainSessions(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const { customer: id, epoch } = input.key;
-  const half = halfOf(input.plan.decisions);
+  const halves = halvesOf(input.plan.decisions);
+  const told = halves.join(' and ');
   const database = site.database(id);
   const done = await doneBefore(database, input);
   if (done) return done;
-  await beginDrain(site, input, half);
-  const how = await serviceLetsGo(site.settings, site.customer(id), half, signal);
+  await beginDrain(site, input, halves);
+  const how = await serviceLetsGo(site.settings, site.customer(id), halves, signal);
   await writesEnd(database, signal);
   return database.transaction(async (client) => {
     await lockEpoch(client, database.name, id, epoch);
     const { rows } = await client.query<{ took: number }>(
       `update tandem.drained set obeyed_at = coalesce(obeyed_at, clock_timestamp())
-        where customer = $1 and half = $2 and epoch = $3 and move = $4
+        where customer = $1 and half = any($2) and epoch = $3 and move = $4
         returning (extract(epoch from obeyed_at - at) * 1000)::int as took`,
-      [id, half, epoch.number, epoch.move],
+      [id, halves, epoch.number, epoch.move],
     );
-    const [row] = rows;
-    if (!row) throw failure('not-drained', `${id}: the drain of ${half} was undone before it had come to its end`);
+    if (rows.length !== halves.length)
+      throw failure('not-drained', `${id}: the drain of ${told} was undone before it had come to its end`);
     return noteEffect(client, input, {
-      summary: `nobody serves the users of ${half}: ${how}`,
-      facts: { half, epoch: epoch.number, tookMs: row.took },
+      summary: `nobody serves the users of ${told}: ${how}`,
+      facts: { half: told, epoch: epoch.number, tookMs: Math.max(...rows.map(({ took }) => took)) },
     });
   });
 }
 
-async function beginDrain(site: OwnSite, { key }: PlannedStep, half: string): Promise<void> {
+async function beginDrain(site: OwnSite, { key }: PlannedStep, halves: readonly string[]): Promise<void> {
   const { customer: id, epoch } = key;
   const database = site.database(id);
   await database.transaction(async (client) => {
     await lockEpoch(client, database.name, id, epoch);
     await refuseEnded(client, epoch.move);
-    const { rows } = await client.query<{ site: string; epoch: string }>(
-      'select site, epoch::text from tandem.serving where customer = $1 and half = $2 for share',
-      [id, half],
-    );
-    const row = rows[0] ? { site: rows[0].site, epoch: Number(rows[0].epoch) } : null;
-    if (!servesBy(row, site.settings.site, epoch.number))
-      throw failure(
-        'already-served',
-        `${id}: ${half} is ${row?.site ?? 'nobody'}'s to serve under epoch ${row?.epoch}`,
-      );
+    const rights = await readRights(client, id, halves, 'for share');
+    const gone = halves.find((half) => !servesBy(rights.get(half) ?? null, site.settings.site, epoch.number));
+    if (gone !== undefined) throw failure('already-served', `${id}: ${tellRight(gone, rights.get(gone))}`);
     const closing = await readClosing(client, id);
     if (closing) throw failure('site-closed', `${id}: this site is closed since ${closing.since}: ${closing.because}`);
     await client.query(
-      `insert into tandem.drained as d (customer, half, epoch, move) values ($1, $2, $3, $4)
+      `insert into tandem.drained as d (customer, half, epoch, move)
+         select $1, half, $3, $4 from unnest($2::text[]) half
        on conflict (customer, half) do update
          set epoch = excluded.epoch, move = excluded.move, at = excluded.at, obeyed_at = null
          where d.epoch < excluded.epoch`,
-      [id, half, epoch.number, epoch.move],
+      [id, halves, epoch.number, epoch.move],
     );
   });
 }
@@ -96,7 +92,7 @@ async function refuseEnded(client: PoolClient, move: string): Promise<void> {
 async function serviceLetsGo(
   settings: SiteSettings,
   customer: CustomerSettings,
-  half: string,
+  halves: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<string> {
   const { site } = settings;
@@ -106,7 +102,9 @@ async function serviceLetsGo(
     await setTimeout(LEASE_MS, undefined, signal && { signal });
     return `its service had ${LEASE_MS / 1000} s to read it (${obeyed.because})`;
   }
-  if (obeyed.rights.get(half) === site)
+  const { rights } = obeyed;
+  const half = halves.find((one) => rights.get(one) === site);
+  if (half !== undefined)
     throw failure(
       'service-disobeys',
       `${customer.id}: the service of ${site} still serves ${half}, which its database has drained`,

@@ -1,25 +1,28 @@
 import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
+import type { Right } from '../../workflows/model/rights.ts';
 import type { Database } from '../contacts/database.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { FORK_DRAIN, refuseForked } from './fork.ts';
 import { askRights } from './obeyed.ts';
+import { readRights, tellRight } from './own-rights.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
-/** What becomes of a half that was drained (`tandem.drained`) and not handed over. */
+/** What becomes of halves that were drained (`tandem.drained`) and not handed over. */
 
 /**
- * Turns a planned move back before its half was handed over: this site serves it again, from one transaction on. It takes no
+ * Turns a planned move back before its halves were handed over: this site serves them again, from one transaction on. It takes no
  * further epoch, as a failover's turn-back must: this site never lost the right, nobody else has to be told, and the one thing of
  * the move that could still take it, the hand-over, needs the drain that is gone, in this very database. `already-served` once
  * the half was handed over: there is no way back then but another move.
  */
 export async function undoDrain(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const { customer: id, epoch } = input.key;
-  const half = halfOf(input.plan.decisions);
+  const halves = halvesOf(input.plan.decisions);
+  const told = halves.join(' and ');
   const own = site.settings.site;
   const database = site.database(id);
   const result = await database.transaction(async (client) => {
@@ -28,22 +31,17 @@ export async function undoDrain(site: OwnSite, input: PlannedStep, signal?: Abor
     const done = await readEffect(client, input.key);
     if (done) return done;
     await client.query('select from tandem.move where move = $1 for update', [epoch.move]);
-    const { rows } = await client.query<{ site: string; epoch: string }>(
-      'select site, epoch::text from tandem.serving where customer = $1 and half = $2 for share',
-      [id, half],
-    );
-    if (rows[0]?.site !== own)
-      throw failure(
-        'already-served',
-        `${id}: ${half} is ${rows[0]?.site ?? 'nobody'}'s to serve under epoch ${rows[0]?.epoch}`,
-      );
+    const rights = await readRights(client, id, halves, 'for share');
+    const gone = halves.find((half) => rights.get(half)?.site !== own);
+    if (gone !== undefined) throw failure('already-served', `${id}: ${tellRight(gone, rights.get(gone))}`);
     const { rowCount } = await client.query(
-      'delete from tandem.drained where customer = $1 and half = $2 and epoch = $3 and move = $4',
-      [id, half, epoch.number, epoch.move],
+      'delete from tandem.drained where customer = $1 and half = any($2) and epoch = $3 and move = $4',
+      [id, halves, epoch.number, epoch.move],
     );
+    const under = rights.get(halves[0] ?? '')?.epoch ?? epoch.number;
     return noteEffect(client, input, {
-      summary: `${own} serves the users of ${half} ${rowCount === 0 ? 'as before: it had not drained them' : 'again'}, under epoch ${rows[0].epoch}`,
-      facts: { half, epoch: Number(rows[0].epoch), drained: rowCount !== 0 },
+      summary: `${own} serves the users of ${told} ${rowCount === 0 ? 'as before: it had not drained them' : 'again'}, under epoch ${under}`,
+      facts: { half: told, epoch: under, drained: rowCount !== 0 },
     });
   });
   await askRights(site.settings, site.customer(id), own, signal); // It reads that by itself within seconds; asked, at once.
@@ -63,41 +61,52 @@ async function lockHeld(client: PoolClient, customer: string, { key: { epoch } }
 }
 
 interface Standing {
-  right: { site: string; epoch: string } | null;
-  drain: { obeyed: boolean } | null;
+  half: string;
+  right: Right | undefined;
+  /** Whether its service was known to have let go; null: it is not drained by this very move. */
+  drained: { obeyed: boolean } | null;
 }
 
-/** A half in this site's own database: whose it is, and whether it is drained by this very move. */
-async function standing(site: OwnSite, { key: { customer, epoch }, plan }: PlannedStep): Promise<Standing> {
-  const database = site.database(customer);
-  const half = halfOf(plan.decisions);
-  const [right = null] = await database.query<{ site: string; epoch: string }>(
-    'select site, epoch::text from tandem.serving where customer = $1 and half = $2',
-    [customer, half],
-  );
-  const [drain = null] = await database.query<{ obeyed: boolean }>(
-    `select obeyed_at is not null as obeyed from tandem.drained
-      where customer = $1 and half = $2 and epoch = $3 and move = $4`,
-    [customer, half, epoch.number, epoch.move],
-  );
-  return { right, drain };
+/** The halves in this site's own database: whose each is, and whether it is drained by this very move. */
+async function standing(site: OwnSite, { key: { customer, epoch }, plan }: PlannedStep): Promise<Standing[]> {
+  const halves = halvesOf(plan.decisions);
+  return site.database(customer).connection(async (client) => {
+    const rights = await readRights(client, customer, halves);
+    const { rows } = await client.query<{ half: string; obeyed: boolean }>(
+      `select half, obeyed_at is not null as obeyed from tandem.drained
+        where customer = $1 and half = any($2) and epoch = $3 and move = $4`,
+      [customer, halves, epoch.number, epoch.move],
+    );
+    return halves.map((half) => ({
+      half,
+      right: rights.get(half),
+      drained: rows.find((row) => row.half === half) ?? null,
+    }));
+  });
 }
 
-/** For `done`: whether nobody serves the half, and its service was known to have let go. */
-export async function drainStands(site: OwnSite, input: PlannedStep): Promise<{ seen: boolean; summary: string }> {
-  const { drain } = await standing(site, input);
-  const told =
-    drain === null ? 'are not drained' : drain.obeyed ? 'are drained' : 'are drained; a retry asks the service';
-  return { seen: drain?.obeyed === true, summary: `users of ${halfOf(input.plan.decisions)}: ${told}` };
+type Seen = { seen: boolean; summary: string };
+
+/** For `done`: whether nobody serves the halves, and the service was known to have let go. */
+export async function drainStands(site: OwnSite, input: PlannedStep): Promise<Seen> {
+  const all = await standing(site, input);
+  const told = all.map(({ half, drained }) => {
+    const now =
+      drained === null ? 'are not drained' : drained.obeyed ? 'are drained' : 'are drained; a retry asks the service';
+    return `users of ${half}: ${now}`;
+  });
+  return { seen: all.every(({ drained }) => drained?.obeyed === true), summary: told.join('; ') };
 }
 
-/** For `done`: whether this site serves the half, as if nothing had been drained. */
-export async function drainUndone(site: OwnSite, input: PlannedStep): Promise<{ seen: boolean; summary: string }> {
-  const { right, drain } = await standing(site, input);
-  const seen = right?.site === site.settings.site && drain === null;
-  const told = `${right?.site ?? 'nobody'} may serve them under epoch ${right?.epoch ?? 'none'}`;
-  const drained = drain === null ? '' : ', and they are drained';
-  return { seen, summary: `users of ${halfOf(input.plan.decisions)}: ${told}${drained}` };
+/** For `done`: whether this site serves the halves, as if nothing had been drained. */
+export async function drainUndone(site: OwnSite, input: PlannedStep): Promise<Seen> {
+  const all = await standing(site, input);
+  const told = all.map(({ half, right, drained }) => {
+    const and = drained === null ? '' : ', and they are drained';
+    return `users of ${half}: ${right?.site ?? 'nobody'} may serve them under epoch ${right?.epoch ?? 'none'}${and}`;
+  });
+  const seen = all.every(({ right, drained }) => right?.site === site.settings.site && drained === null);
+  return { seen, summary: told.join('; ') };
 }
 
 /** A half that nobody serves, for a move is about to hand it over. */

@@ -102,13 +102,14 @@ export async function noteFork(
       [id, number, here.site, here.move, there.site, there.move, there.store],
     );
     if (rowCount === 0) return false;
-    for (const half of sites.filter((site) => site !== own.site))
-      await client.query(
-        `insert into tandem.drained as d (customer, half, epoch, move) values ($1, $2, $3, $4)
-         on conflict (customer, half) do update set epoch = excluded.epoch, move = excluded.move,
-           at = excluded.at, obeyed_at = null`,
-        [id, half, number, FORK_DRAIN],
-      );
+    await client.query(
+      `insert into tandem.drained as d (customer, half, epoch, move)
+       select $1, half, $3, $4 from (select unnest($2::text[]) union select half from tandem.serving where customer = $1) known (half)
+        where tandem.home_of(half) <> $5
+       on conflict (customer, half) do update set epoch = excluded.epoch, move = excluded.move,
+         at = excluded.at, obeyed_at = null`,
+      [id, sites, number, FORK_DRAIN, own.site],
+    );
     await closeForFork(client, id, { number, here, there });
     return true;
   });

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halfOf, halvesOf } from '../../workflows/model/plan.ts';
 import { compareEpoch, type Epoch } from '../../workflows/model/epoch.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
@@ -33,14 +33,20 @@ export async function openSource(site: OwnSite, input: PlannedStep, signal?: Abo
   const done = await doneBefore(database, input);
   if (done) return done;
   const half = halfOf(input.plan.decisions);
+  const halves = halvesOf(input.plan.decisions);
   const { epoch, missing } = await giveBack(site, input, signal);
-  await handOverAtPeer(customer, half, epoch, { signal, silent });
-  const told = await obeyedBy(site, customer, half, signal);
+  for (const one of halves) await handOverAtPeer(customer, one, epoch, { signal, silent });
+  const told = await obeyedBy(site, customer, halves, signal);
   const not = missing === '' ? '' : `, not yet in ${missing}`;
   return database.transaction((client) =>
     noteEffect(client, input, {
-      summary: `${half} serves its users again under epoch ${epoch.number}${not}${told}`,
-      facts: { half, epoch: epoch.number, ...(missing && { notClaimedIn: missing }) },
+      summary: `${customer.peer} serves users of ${halves.join(' and ')} again under epoch ${epoch.number}${not}${told}`,
+      facts: {
+        half,
+        ...(halves.length > 1 && { halves: halves.join(' ') }),
+        epoch: epoch.number,
+        ...(missing && { notClaimedIn: missing }),
+      },
     }),
   );
 }
@@ -52,12 +58,12 @@ async function giveBack(
   signal: AbortSignal | undefined,
 ): Promise<{ epoch: Epoch; missing: string }> {
   const { customer: id } = key;
-  const half = halfOf(plan.decisions);
+  const halves = halvesOf(plan.decisions);
   const own = site.settings.site;
   const epoch: Epoch = { ...key.epoch, number: key.epoch.number + 1 };
   return site.database(id).transaction(async (client) => {
     const held = await newerThanHeld(client, id, epoch);
-    await refuseServed(client, { id, half, own });
+    await refuseServed(client, { id, halves, own });
     const claims = await claimInStores(site, id, epoch, signal);
     if (held !== null) {
       // Not over the head of another move, which would have been a newer one.
@@ -67,9 +73,9 @@ async function giveBack(
     }
     await noteClaims(client, id, epoch, claims);
     await client.query(
-      `insert into tandem.serving (customer, half, site, epoch) values ($1, $2, $2, $3)
+      `insert into tandem.serving (customer, half, site, epoch) select $1, half, $3, $4 from unnest($2::text[]) half
        on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()`,
-      [id, half, epoch.number],
+      [id, halves, site.customer(id).peer, epoch.number],
     );
     const missing = claims.filter((c) => !c.claimed).map((c) => c.store);
     return { epoch, missing: missing.join(', ') };
@@ -78,14 +84,17 @@ async function giveBack(
 
 async function refuseServed(
   client: PoolClient,
-  { id, half, own }: { id: string; half: string; own: string },
+  { id, halves, own }: { id: string; halves: readonly string[]; own: string },
 ): Promise<void> {
-  const { rows } = await client.query<{ epoch: string }>(
-    'select epoch::text from tandem.serving where customer = $1 and half = $2 and site = $3',
-    [id, half, own],
+  const { rows } = await client.query<{ half: string; epoch: string }>(
+    'select half, epoch::text from tandem.serving where customer = $1 and half = any($2) and site = $3 order by half',
+    [id, halves, own],
   );
   if (rows[0])
-    throw failure('already-served', `${id}: ${own} has the right to serve ${half} under epoch ${rows[0].epoch}`);
+    throw failure(
+      'already-served',
+      `${id}: ${own} has the right to serve ${rows[0].half} under epoch ${rows[0].epoch}`,
+    );
 }
 
 const superseded = (id: string, held: Epoch, own: Epoch): Error =>
@@ -94,31 +103,37 @@ const superseded = (id: string, held: Epoch, own: Epoch): Error =>
     `${id}: the database holds epoch ${held.number} of move ${held.move}, and not epoch ${own.number} of this one`,
   );
 
-/** By the source's own database: whether it serves its users under the epoch that gave them back. */
+/** By the source's own database: whether it serves these users under the epoch that gave them back. */
 export async function sourceServes(
   site: OwnSite,
   { key, plan }: PlannedStep,
   signal: AbortSignal,
 ): Promise<{ seen: boolean; summary: string }> {
   const customer = site.customer(key.customer);
-  const row = await rightAtPeer(customer, halfOf(plan.decisions), { signal, silent: { kind: 'source-unreachable' } });
-  const seen = row?.open === true && row.epoch > key.epoch.number;
-  return {
-    seen,
-    summary: `${customer.peer} ${row?.open ? 'serves its users' : 'serves nobody'} under epoch ${row?.epoch ?? 'none'}`,
-  };
+  const rows = [];
+  for (const half of halvesOf(plan.decisions))
+    rows.push({ half, row: await rightAtPeer(customer, half, { signal, silent: { kind: 'source-unreachable' } }) });
+  const told = rows.map(
+    ({ half, row }) =>
+      `${customer.peer} ${row?.open && row.site === customer.peer ? 'serves' : 'does not serve'} users of ${half} under epoch ${row?.epoch ?? 'none'}`,
+  );
+  const seen = rows.every(
+    ({ row }) => row?.open === true && row.site === customer.peer && row.epoch > key.epoch.number,
+  );
+  return { seen, summary: told.join('; ') };
 }
 
 async function obeyedBy(
   { settings }: OwnSite,
   customer: CustomerSettings,
-  half: string,
+  halves: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<string> {
   if (!settings.services.has(customer.peer)) return '';
   const obeyed = await askRights(settings, customer, customer.peer, signal);
   if (!obeyed.rights) return `; its service reads that by itself (${obeyed.because})`;
-  return obeyed.rights.get(half) === customer.peer
+  const { rights } = obeyed;
+  return halves.every((half) => rights.get(half) === customer.peer)
     ? ', and its service says so'
     : '; its service does not serve them yet';
 }

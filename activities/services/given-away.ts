@@ -8,7 +8,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { readManifest } from '../vault/open.ts';
 import type { OwnSite } from './site.ts';
 
-/** A half that this site has handed over in a planned move, and the last that it knows of it. */
+/** Halves that this site has handed over in a planned move, and the last that it knows of them. */
 export interface GivenAway {
   /** Under which the peer was given it. */
   epoch: number;
@@ -17,6 +17,8 @@ export interface GivenAway {
   /** This site's own last snapshot, which holds what its users did here to the end. */
   snapshot: SnapshotId;
   manifest: string;
+  /** All of the halves that were asked for are in it, as they were when they were handed over. */
+  whole: boolean;
 }
 
 const VAULT_MS = 10_000;
@@ -36,13 +38,13 @@ export async function noteGivenAway(
   );
 }
 
-/** Null when it never handed the half over, or has got it back since. */
+/** Of several the latest: snapshots of the peer from before that do not have all of them. Null when it never handed any of them over, or has got them back since. */
 export async function givenAway(
   database: Database,
   { id, peer }: CustomerSettings,
-  half: string,
+  halves: readonly string[],
 ): Promise<GivenAway | null> {
-  const [row] = await database.query<{
+  const rows = await database.query<{
     epoch: string;
     at: Date;
     gen: string;
@@ -54,13 +56,16 @@ export async function givenAway(
        from tandem.handed g
        join tandem.identity i on i.customer = g.customer
        join tandem.serving s on s.customer = g.customer and s.half = g.half and s.site = $3
-      where g.customer = $1 and g.half = $2 and g.manifest is not null`,
-    [id, half, peer],
+      where g.customer = $1 and g.half = any($2) and g.manifest is not null
+      order by g.epoch desc, g.at desc`,
+    [id, halves, peer],
   );
+  const [row] = rows;
   if (!row) return null;
   const { epoch, at, gen, seq, manifest, own } = row;
+  const whole = rows.length === halves.length && rows.every((one) => one.manifest === manifest);
   const snapshot = { customer: id, site: own, gen: Number(gen), seq: Number(seq) };
-  return { epoch: Number(epoch), atMs: at.getTime(), snapshot, manifest };
+  return { epoch: Number(epoch), atMs: at.getTime(), snapshot, manifest, whole };
 }
 
 type Found = { from: RecoverySource['from'] } & SnapshotSummary;
@@ -69,7 +74,7 @@ type Found = { from: RecoverySource['from'] } & SnapshotSummary;
 export async function asGivenAway(
   site: OwnSite,
   { id }: CustomerSettings,
-  { snapshot, manifest }: GivenAway,
+  { snapshot, manifest, whole }: GivenAway,
   { latest, notTaken }: { latest: number; notTaken: { from: string; because: string }[] },
   signal: AbortSignal | undefined,
 ): Promise<Found | null> {
@@ -78,6 +83,7 @@ export async function asGivenAway(
     notTaken.push({ from: `own snapshot ${snapshot.seq} of ${own}`, because });
     return null;
   };
+  if (!whole) return pass('these users were handed over one half after the other: `--half` takes one alone');
   try {
     const read = (limit: AbortSignal) => readManifest({ vault: site.vault, id: snapshot, publicKeys, signal: limit });
     const found = await within(VAULT_MS, `vault of ${own}`, read, signal);

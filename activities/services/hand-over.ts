@@ -3,14 +3,16 @@ import type { PoolClient } from 'pg';
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { Claim } from '../../workflows/model/epoch.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import { whyNotHandOver, type Drain, type Right } from '../../workflows/model/rights.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { plannedClaim } from './claims.ts';
+import { shareCohorts } from './cohorts.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { noteGivenAway } from './given-away.ts';
 import { nudgeSnapshot } from './nudge.ts';
 import { requireServed } from './obeyed.ts';
+import { readRights } from './own-rights.ts';
 import { appliedAtPeer, followAtPeer, handOverCopied, releaseAtPeer, rightAtPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
@@ -22,8 +24,8 @@ const ATTEMPT_MS = 30_000;
 const AGAIN_MS = 500;
 
 /**
- * Hands the half over: this site's own database lets go of it in one transaction, the point of no return, and only then the
- * destination's is given it. Never before the half is drained and the destination holds all that was changed here: `not-drained`,
+ * Hands the halves over: this site's own database lets go of them in one transaction, the point of no return, and only then the
+ * destination's is given them. Never before they are drained and the destination holds all that was changed here: `not-drained`,
  * `destination-behind`. Between the two nobody serves it; a destination that cannot be told then reads here that it is its own.
  * Safe to repeat, also in a later round.
  */
@@ -31,19 +33,22 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
   const { customer: id, epoch } = input.key;
   const customer = site.customer(id);
   const { to } = input.plan.decisions;
-  const half = halfOf(input.plan.decisions);
+  const halves = halvesOf(input.plan.decisions);
   const database = site.database(id);
-  const given = await database.connection((client) => isGiven(client, input, half));
+  const given = await database.connection((client) => areGiven(client, input, halves));
   // Before anything is let go of: it is there, and under this epoch.
   const claim = await database.connection((client) => plannedClaim(client, id, epoch));
   if (!given && claim) await followAtPeer(customer, claim, signal);
   const found = given ? null : await appliedAtPeer(customer, site.settings.site, signal);
-  const result = await letGo(site, input, half, found);
+  const result = await letGo(site, input, halves, found);
   try {
-    return await tellAll(site, input, result, { half, claim }, signal);
+    return await tellAll(site, input, result, { halves, claim }, signal);
   } catch (error) {
     signal?.throwIfAborted();
-    throw failure('handed-over', `${id}: ${half} is ${to}'s from now on; ${failureText(error)}`);
+    throw failure(
+      'handed-over',
+      `${id}: ${halves.join(' and ')} ${halves.length > 1 ? 'are' : 'is'} ${to}'s from now on; ${failureText(error)}`,
+    );
   }
 }
 
@@ -52,23 +57,27 @@ async function tellAll(
   site: OwnSite,
   input: PlannedStep,
   result: StepResult,
-  { half, claim }: { half: string; claim: Claim | null },
+  { halves, claim }: { halves: readonly string[]; claim: Claim | null },
   signal: AbortSignal | undefined,
 ): Promise<StepResult> {
   const { customer: id, epoch } = input.key;
   const customer = site.customer(id);
   const { to } = input.plan.decisions;
   const database = site.database(id);
-  const copiedAt = await database.connection((client) => readHanded(client, input, half));
+  const copiedAt = await database.connection((client) => readHanded(client, input, halves));
   await untilTold(input, signal, async () => {
     if (claim) await followAtPeer(customer, claim, signal);
-    await handOverCopied(customer, half, epoch, copiedAt, signal);
+    // Whoever is in none of these halves there would be served by nobody, or by both sites.
+    await shareCohorts(site, customer, signal);
+    for (const half of halves) await handOverCopied(customer, half, epoch, copiedAt, signal);
   });
-  const right = await rightAtPeer(customer, half, { signal });
-  if (right?.site === to && right.epoch === epoch.number && !right.open)
-    throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
-  const told = await requireServed(site.settings, customer, half, signal, to);
-  const kept = await release(site, input, half, signal);
+  for (const half of halves) {
+    const right = await rightAtPeer(customer, half, { signal });
+    if (right?.site === to && right.epoch === epoch.number && !right.open)
+      throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
+  }
+  const told = await requireServed(site.settings, customer, halves, signal, to);
+  const kept = await release(site, input, halves, signal);
   // A silent one takes its next snapshot by its schedule; until that is covered, this site's own last one stands for them.
   await nudgeSnapshot(site.settings, id);
   return {
@@ -82,54 +91,49 @@ async function tellAll(
 async function release(
   site: OwnSite,
   { key, plan }: PlannedStep,
-  half: string,
+  halves: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
   const reconcile = plan.decisions.planned?.reconcile;
   if (!reconcile) return null;
   const customer = site.customer(key.customer);
+  const told = halves.join(' and ');
   const merged = await site.database(key.customer).query(
     `select from tandem.journal where move = $1 and kind = 'step' and key like 'effect/%'
                                   and body::jsonb ->> 'act' = 'reconcile-contacts' limit 1`,
     [key.epoch.move],
   );
   if (merged.length === 0)
-    return `what ${customer.peer} alone had of ${half} was not brought together: its salvage is kept there`;
+    return `what ${customer.peer} alone had of ${told} was not brought together: its salvage is kept there`;
   try {
-    await releaseAtPeer(customer, half, reconcile.salvage.epoch, signal);
+    for (const half of halves) await releaseAtPeer(customer, half, reconcile.salvage.epoch, signal);
     return null;
   } catch (error) {
     signal?.throwIfAborted();
-    return `the salvage of ${half} is kept at ${customer.peer}: ${failureText(error)}`;
+    return `the salvage of ${told} is kept at ${customer.peer}: ${failureText(error)}`;
   }
 }
 
-/** Whether an earlier attempt or round has let go of it. */
-async function isGiven(
+/** Whether an earlier attempt or round has let go of them. */
+async function areGiven(
   client: Pick<PoolClient, 'query'>,
   { key: { customer, epoch }, plan }: PlannedStep,
-  half: string,
+  halves: readonly string[],
 ): Promise<boolean> {
-  const right = await readRight(client, customer, half);
-  return right?.site === plan.decisions.to && right.epoch === epoch.number;
+  const rights = await readRights(client, customer, halves);
+  return halves.every((half) => isRightOf(rights.get(half), plan.decisions.to, epoch.number));
 }
 
-async function readRight(
-  client: Pick<PoolClient, 'query'>,
-  customer: string,
-  half: string,
-  lock = false,
-): Promise<Right | null> {
-  const { rows } = await client.query<{ site: string; epoch: string }>(
-    `select site, epoch::text from tandem.serving where customer = $1 and half = $2${lock ? ' for update' : ''}`,
-    [customer, half],
-  );
-  const [row] = rows;
-  return row ? { site: row.site, epoch: Number(row.epoch) } : null;
-}
+const isRightOf = (right: Right | undefined, site: string, epoch: number): boolean =>
+  right?.site === site && right.epoch === epoch;
 
-/** From this transaction on the half is the destination's, and nobody serves it until that knows. */
-async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: string | null): Promise<StepResult> {
+/** From this transaction on the halves are the destination's, and nobody serves them until that knows. */
+async function letGo(
+  site: OwnSite,
+  input: PlannedStep,
+  halves: readonly string[],
+  copiedAt: string | null,
+): Promise<StepResult> {
   const { customer: id, epoch } = input.key;
   const { to } = input.plan.decisions;
   const own = site.settings.site;
@@ -138,25 +142,32 @@ async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: 
     await lockEpoch(client, database.name, id, epoch);
     const done = await readEffect(client, input.key);
     if (done) return done;
-    const right = await readRight(client, id, half, true);
-    const drain = await takeDrain(client, input, half);
-    const facts = { half, users: await countUsers(client, half), epoch: epoch.number };
-    const summary = `${to} serves the ${facts.users} users of ${half} under epoch ${epoch.number}`;
+    const rights = await readRights(client, id, halves, 'for update');
+    const drains = await takeDrains(client, input, halves);
+    const told = halves.join(' and ');
+    const facts = { half: told, users: await countUsers(client, halves), epoch: epoch.number };
+    const summary = `${to} serves the ${facts.users} users of ${told} under epoch ${epoch.number}`;
     // In a round before this one.
-    if (right?.site === to && right.epoch === epoch.number)
+    if (halves.every((half) => isRightOf(rights.get(half), to, epoch.number)))
       return noteEffect(client, input, { summary, facts: { ...facts, servedAt: new Date().toISOString() } });
-    refuse(whyNotHandOver(right, drain, copiedAt, { site: own, epoch: epoch.number }), { id, own, to, half });
+    for (const half of halves) {
+      const why = whyNotHandOver(rights.get(half) ?? null, drains.get(half) ?? null, copiedAt, {
+        site: own,
+        epoch: epoch.number,
+      });
+      refuse(why, { id, own, to, half });
+      await noteGivenAway(client, { customer: id, half, epoch: epoch.number, copiedAt });
+    }
     await client.query(
-      'update tandem.serving set site = $3, epoch = $4, at = clock_timestamp() where customer = $1 and half = $2',
-      [id, half, to, epoch.number],
+      'update tandem.serving set site = $3, epoch = $4, at = clock_timestamp() where customer = $1 and half = any($2)',
+      [id, halves, to, epoch.number],
     );
-    await noteGivenAway(client, { customer: id, half, epoch: epoch.number, copiedAt });
     // The last of what was changed here is applied at the destination: nothing is left to be salvaged.
     await client.query(
-      'delete from tandem.salvage where customer = $1 and half = $2 and epoch = $3 and manifest is null',
-      [id, half, epoch.number],
+      'delete from tandem.salvage where customer = $1 and half = any($2) and epoch = $3 and manifest is null',
+      [id, halves, epoch.number],
     );
-    const drainedMs = drain?.ageMs ?? 0;
+    const drainedMs = Math.max(0, ...[...drains.values()].map(({ ageMs }) => ageMs));
     return noteEffect(client, input, {
       summary,
       facts: { ...facts, drainedMs, servedAt: new Date().toISOString() },
@@ -164,35 +175,42 @@ async function letGo(site: OwnSite, input: PlannedStep, half: string, copiedAt: 
   });
 }
 
-/** What the destination held when this site let go of the half. */
+/** What the destination held when this site let go of the halves, in one transaction. */
 async function readHanded(
   client: Pick<PoolClient, 'query'>,
   { key: { customer, epoch } }: PlannedStep,
-  half: string,
+  halves: readonly string[],
 ): Promise<string> {
   const { rows } = await client.query<{ at: Date }>(
-    'select copied_at as at from tandem.handed where customer = $1 and half = $2 and epoch = $3',
-    [customer, half, epoch.number],
+    'select copied_at as at from tandem.handed where customer = $1 and half = any($2) and epoch = $3 order by 1 desc',
+    [customer, halves, epoch.number],
   );
   const [row] = rows;
-  if (!row)
-    throw failure('database-wrong', `${customer}: nothing was handed over of ${half} under epoch ${epoch.number}`);
+  if (!row || rows.length !== halves.length)
+    throw failure(
+      'database-wrong',
+      `${customer}: not all of ${halves.join(' and ')} was handed over under epoch ${epoch.number}`,
+    );
   return row.at.toISOString();
 }
 
-/** It goes with the right, or stays when the transaction fails. */
-async function takeDrain(
+/** They go with the right, or stay when the transaction fails. */
+async function takeDrains(
   client: PoolClient,
   { key: { customer, epoch } }: PlannedStep,
-  half: string,
-): Promise<(Drain & { ageMs: number }) | null> {
-  const { rows } = await client.query<{ epoch: string; obeyedAt: Date | null; ageMs: number }>(
-    `delete from tandem.drained where customer = $1 and half = $2 and move = $3
-     returning epoch::text, obeyed_at as "obeyedAt", (extract(epoch from clock_timestamp() - at) * 1000)::int as "ageMs"`,
-    [customer, half, epoch.move],
+  halves: readonly string[],
+): Promise<ReadonlyMap<string, Drain & { ageMs: number }>> {
+  const { rows } = await client.query<{ half: string; epoch: string; obeyedAt: Date | null; ageMs: number }>(
+    `delete from tandem.drained where customer = $1 and half = any($2) and move = $3
+     returning half, epoch::text, obeyed_at as "obeyedAt", (extract(epoch from clock_timestamp() - at) * 1000)::int as "ageMs"`,
+    [customer, halves, epoch.move],
   );
-  const [row] = rows;
-  return row ? { epoch: Number(row.epoch), obeyedAt: row.obeyedAt?.toISOString() ?? null, ageMs: row.ageMs } : null;
+  return new Map(
+    rows.map(({ half, epoch: number, obeyedAt, ageMs }) => [
+      half,
+      { epoch: Number(number), obeyedAt: obeyedAt?.toISOString() ?? null, ageMs },
+    ]),
+  );
 }
 
 function refuse(
@@ -207,10 +225,11 @@ function refuse(
   throw failure('destination-behind', `${id}: ${to} does not hold a snapshot of ${own} from after ${half} was drained`);
 }
 
-async function countUsers(client: PoolClient, half: string): Promise<number> {
-  const { rows } = await client.query<{ n: number }>('select count(*)::int as n from tandem.home where site = $1', [
-    half,
-  ]);
+async function countUsers(client: PoolClient, halves: readonly string[]): Promise<number> {
+  const { rows } = await client.query<{ n: number }>(
+    'select count(*)::int as n from tandem.home where site = any($1)',
+    [halves],
+  );
   return rows[0]?.n ?? 0;
 }
 
@@ -232,16 +251,20 @@ async function untilTold(
   }
 }
 
-/** For `done`, by the destination's own database: whether it serves the half under this move's epoch. */
+/** For `done`, by the destination's own database: whether it serves the halves under this move's epoch. */
 export async function handedOver(
   site: OwnSite,
   { key, plan }: PlannedStep,
   signal: AbortSignal,
 ): Promise<{ seen: boolean; summary: string }> {
-  const half = halfOf(plan.decisions);
   const { to } = plan.decisions;
-  const right = await rightAtPeer(site.customer(key.customer), half, { signal });
-  const seen = right?.site === to && right.epoch === key.epoch.number && right.open;
-  const told = right ? `${right.site} may serve them under epoch ${right.epoch}` : 'nobody may serve them there';
-  return { seen, summary: `users of ${half}: ${told}${right?.open === false ? ', and does not' : ''}` };
+  let all = true;
+  const told: string[] = [];
+  for (const half of halvesOf(plan.decisions)) {
+    const right = await rightAtPeer(site.customer(key.customer), half, { signal });
+    all &&= right?.site === to && right.epoch === key.epoch.number && right.open;
+    const may = right ? `${right.site} may serve them under epoch ${right.epoch}` : 'nobody may serve them there';
+    told.push(`users of ${half}: ${may}${right?.open === false ? ', and does not' : ''}`);
+  }
+  return { seen: all, summary: told.join('; ') };
 }

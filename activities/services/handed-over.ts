@@ -3,13 +3,15 @@ import { handedOver, type PeerHalf } from '../../workflows/model/opening.ts';
 import type { Database } from '../contacts/database.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { lockRights } from './closed.ts';
-import { handedByPeer } from './peer-functions.ts';
+import { homeOf } from '../../workflows/model/half.ts';
+import { apart, cohortsHere } from './cohorts.ts';
+import { cohortsOfPeer, handedByPeer } from './peer-functions.ts';
 
 /**
  * Takes the right to serve what the peer has given to this site: by the peer's own database, which let go of it there before,
  * under the epoch that both hold. A move hands over by itself (`tandem.hand_over`); this is for a site that could not be told
  * then. What a planned move handed over it takes once it holds what was copied for that, which a site that was put back to a
- * backup does not. Answers the halves that are newly its own. Safe to repeat.
+ * backup does not; and once it knows the peer's cohorts of that home, or users of another half would be served with it. Answers the halves that are newly its own. Safe to repeat.
  */
 export async function takeHandedOver(
   database: Database,
@@ -22,6 +24,7 @@ export async function takeHandedOver(
   const offered = await database.transaction(async (client) => handedOver(await lockRights(client, id), peer, told));
   if (offered.length === 0) return [];
   const needs = await neededFor(customer, told.epoch, signal);
+  const theirs = await cohortsOfPeer(customer, signal);
   return database.transaction(async (client) => {
     const own = await lockRights(client, id);
     const { rows } = await client.query<{ point: Date | null }>(
@@ -29,7 +32,10 @@ export async function takeHandedOver(
       [id, peer],
     );
     const holds = rows[0]?.point?.getTime() ?? -Infinity;
-    const given = handedOver(own, peer, told).filter((half) => holds >= (needs.get(half) ?? -Infinity));
+    const mine = await cohortsHere(client, id);
+    const given = handedOver(own, peer, told)
+      .filter((half) => holds >= (needs.get(half) ?? -Infinity))
+      .filter((half) => apart(mine, theirs, homeOf(half)).length === 0);
     for (const half of given)
       await client.query(
         `insert into tandem.serving as s (customer, half, site, epoch) values ($1, $2, $3, $4)

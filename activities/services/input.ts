@@ -1,4 +1,5 @@
 import { failure } from '../../workflows/model/failures.ts';
+import { isHalf } from '../../workflows/model/half.ts';
 import { moveName, type FailoverInput, type MoveInput, type MoveWorkflow } from '../../workflows/model/moves.ts';
 import { conflictRules } from '../../workflows/model/planned-move.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -16,6 +17,7 @@ const known: Record<MoveWorkflow, readonly string[]> = {
   failover: [...common, 'half', 'disruptedAt', 'recoveryPoint', 'isolation', 'sourceIsServing'],
   relocate: [...common, 'half', 'to', 'rule'],
 };
+const COHORTS = ', a cohort of them is `site/name`';
 /** The form that `toISOString` prints, and the shorter ones people type: always with a zone, or it means another time elsewhere. */
 const TIME = /^\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d)$/;
 
@@ -47,10 +49,10 @@ export function checkInput(
   if (faults.length > 0) throw failure('input-invalid', `input: ${faults.join('; ')}`, { faults });
   const customer = direction(site, input);
   const { half = input.from } = input;
-  if (!customer.sites.includes(half))
+  if (!isHalf(half, customer.sites))
     throw failure(
       'input-invalid',
-      `input: half: ${JSON.stringify(half)}; users of ${customer.id} are at home at ${customer.sites.join(' and ')}`,
+      `input: half: ${JSON.stringify(half)}; users of ${customer.id} are at home at ${customer.sites.join(' and ')}${COHORTS}`,
     );
   return { input, customer };
 }
@@ -77,9 +79,9 @@ export function checkRelocateInput(
     ...(typed.to === customer.peer
       ? []
       : [`to ${JSON.stringify(typed.to)}: from ${own} users move to ${customer.peer}`]),
-    ...(customer.sites.includes(typed.half)
+    ...(isHalf(typed.half, customer.sites)
       ? []
-      : [`half ${JSON.stringify(typed.half)}: users of ${customer.id} are at home at ${sites}`]),
+      : [`half ${JSON.stringify(typed.half)}: users of ${customer.id} are at home at ${sites}${COHORTS}`]),
   ];
   if (wrong.length > 0) throw failure('wrong-direction', wrong.join('; '));
   return { input: typed, customer };

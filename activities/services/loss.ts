@@ -21,19 +21,19 @@ export interface LedgerCounts {
 export async function countLedger(
   client: PoolClient,
   { id, peer }: CustomerSettings,
-  half: string,
+  halves: readonly string[],
 ): Promise<LedgerCounts> {
   const { rows } = await client.query<LedgerCounts | (Omit<LedgerCounts, 'epoch'> & { epoch: null })>(
     `select count(*)::int as all, count(l.username)::int as known, count(q.username)::int as quarantined,
             (select number::float8 from tandem.epoch where customer = $2) as epoch,
-            exists (select from tandem.served where half = $1) as "servedHere",
-            (select count(*)::int from tandem.home o join tandem.identity i on o.site = i.site
-              where o.site <> $1 and not exists (select from tandem.served s where s.half = o.site)) as "ownUnserved"
+            exists (select from tandem.served where half = any($1)) as "servedHere",
+            (select count(*)::int from tandem.home o join tandem.identity i on tandem.home_of(o.site) = i.site
+              where o.site <> all($1) and not exists (select from tandem.served s where s.half = o.site)) as "ownUnserved"
        from tandem.home h
        left join tandem.ledger l on l.username = h.username and l.served_by = $3
        left join tandem.quarantine q on q.username = h.username and q.release is null
-      where h.site = $1`,
-    [half, id, peer],
+      where h.site = any($1)`,
+    [halves, id, peer],
   );
   const [row] = rows;
   if (!row || row.epoch === null) throw failure('database-wrong', `${id}: its database here holds no epoch`);

@@ -30,7 +30,7 @@ export async function mendAgain(
 ): Promise<MendedAgain> {
   if (!(await restoredLongAgo(client, key.epoch.move))) return { told: '', alarm: '' };
   const { id, domain, limits, keys } = site.customer(key.customer);
-  const halves = { domain, ...(await mendedHalves(client, site, plan)) };
+  const halves = { domain, ...(await mendedHalves(client, plan)) };
   const limit = AbortSignal.timeout(LIMIT_MS);
   await client.query(`savepoint mend_again; set local statement_timeout = ${LIMIT_MS}`);
   try {
@@ -50,7 +50,7 @@ export async function mendAgain(
     const because = limit.aborted ? `not done within ${LIMIT_MS / 1000} s` : failureText(error);
     return {
       told: '',
-      alarm: `contacts of ${halves.lost} are as they were restored: what ${halves.current} changed since was not brought to them (${because})`,
+      alarm: `contacts of ${halves.lost.join(', ')} are as they were restored: what ${halves.current.join(', ')} changed since was not brought to them (${because})`,
     };
   }
 }

@@ -35,20 +35,22 @@ export async function askRights(
 }
 
 /**
- * After a site was given the right to serve a half, this one when it is not named. A service that does not answer is told of, and reads it by itself; one
+ * After a site was given the right to serve halves, this one when it is not named. A service that does not answer is told of, and reads it by itself; one
  * that has read it and does not serve is `service-disobeys`.
  */
 export async function requireServed(
   settings: SiteSettings,
   customer: CustomerSettings,
-  half: string,
+  halves: string | readonly string[],
   signal?: AbortSignal,
   site = settings.site,
 ): Promise<string> {
   const obeyed = await askRights(settings, customer, site, signal);
   if (!obeyed.rights) return obeyed.asked ? `its service was not seen to obey yet: ${obeyed.because}` : '';
-  if (obeyed.rights.get(half) === site) return 'its service obeys';
-  const taken = obeyed.rights.get(half);
+  const { rights } = obeyed;
+  const half = [halves].flat().find((one) => rights.get(one) !== site);
+  if (half === undefined) return 'its service obeys';
+  const taken = rights.get(half);
   throw failure(
     'service-disobeys',
     `${customer.id}: the service of ${site} takes ${half} to be served by ${taken ?? 'nobody'}, its database by ${site}`,

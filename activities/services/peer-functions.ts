@@ -102,6 +102,34 @@ export async function handedByPeer(
   return rows.map(({ half, epoch, at }) => ({ half, epoch: Number(epoch), copiedAt: at }));
 }
 
+/** The cohorts that the peer knows; none of a peer of an older version, which has none. */
+export async function cohortsOfPeer(
+  customer: CustomerSettings,
+  signal?: AbortSignal,
+): Promise<Map<string, { half: string; users: number; digest: string }>> {
+  const call = { signal, silent: planned };
+  const version = `select to_regprocedure('tandem.observe_cohorts()') is not null as tells`;
+  const [peer] = await ask<{ tells: boolean }>(customer, version, [], call);
+  if (peer?.tells !== true) return new Map();
+  const sql = 'select half, users::int, digest from tandem.observe_cohorts() where customer = $1';
+  const rows = await ask<{ half: string; users: number; digest: string }>(customer, sql, [customer.id], call);
+  return new Map(rows.map((row) => [row.half, row]));
+}
+
+/** Has the peer take these users into a cohort of a half that `own` serves; answers what it says. */
+export async function divideAtPeer(
+  customer: CustomerSettings,
+  { half, names, own }: { half: string; names: readonly string[]; own: string },
+  signal?: AbortSignal,
+): Promise<string> {
+  const sql = 'select outcome from tandem.divide($1, $2, $3, $4)';
+  const [answer] = await ask<{ outcome: string }>(customer, sql, [customer.id, half, names, own], {
+    signal,
+    silent: planned,
+  });
+  return answer?.outcome ?? 'nothing';
+}
+
 /** Has the peer follow a claim of a planned move: it goes on serving what that leaves to it. */
 export async function followAtPeer(customer: CustomerSettings, claim: Claim, signal?: AbortSignal): Promise<void> {
   const sql = 'select outcome, newest::text from tandem.follow($1, $2, $3, $4, $5, $6)';

@@ -1,4 +1,5 @@
 import { failureText } from '../../workflows/model/failures.ts';
+import { isHalf } from '../../workflows/model/half.ts';
 import type { PeerHalf, PeerRights } from '../../workflows/model/opening.ts';
 import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
 import type { Database } from '../contacts/database.ts';
@@ -59,7 +60,7 @@ function understood(rows: readonly Row[], { id, peer, sites }: CustomerSettings)
   const names = new Set(rows.map((row) => row.half));
   if (rows.some((row) => told(row) !== told(first)) || names.size !== rows.length)
     return unclear(`the database of ${peer} contradicts itself`);
-  if (rows.some((row) => !sites.includes(row.half) || !sites.includes(row.site)))
+  if (rows.some((row) => !isHalf(row.half, sites) || !sites.includes(row.site)))
     return unclear(`the database of ${peer} names other sites`);
   const halves = rows.map(({ half, site, epoch, open }): PeerHalf => ({ half, site, epoch: Number(epoch), open }));
   return { state: 'says', epoch: { number: Number(first.newest), site: first.claimed_by, move: first.move }, halves };

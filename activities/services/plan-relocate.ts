@@ -2,6 +2,7 @@ import { loadRunbook } from '../../runbooks/load.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { makeForecast } from '../../workflows/model/forecast.ts';
 import { failure } from '../../workflows/model/failures.ts';
+import { homeOf } from '../../workflows/model/half.ts';
 import { moveName, type MoveInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Decisions, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
 import type { PlannedMove } from '../../workflows/model/planned-move.ts';
@@ -13,6 +14,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { nextEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { claimsInReach } from './claims.ts';
+import { cohortsAt, whyApart } from './cohorts.ts';
 import { readClosing } from './closed.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
 import { APPROVALS_NEEDED, approvers, unperformed } from './decide.ts';
@@ -36,22 +38,24 @@ export async function makeRelocatePlan(
   { signal }: { signal?: AbortSignal } = {},
 ): Promise<Plan> {
   const { input, customer } = checkRelocateInput(site, typed);
-  const seen = await look(site, customer, input, signal);
-  const { here, there, found, runbook, seenPeer, claimed, times, operators } = seen;
   const { from, to, half } = input;
+  const cohorts = await cohortsAt(site.database(customer.id), customer.id, half, from);
+  const halves = [...cohorts, half];
+  const seen = await look(site, customer, input, halves, signal);
+  const { here, there, found, runbook, seenPeer, claimed, times, operators } = seen;
   if (!('silent' in there) && there.owns.includes(half) && !here.serves.includes(half))
     throw failure('already-served', `users of ${half} are served at ${to} already: nothing is to be moved`);
   const epoch = nextEpoch(claimed.claims, Math.max(here.epoch, seenPeer.claimed, seenPeer.epoch?.number ?? 0));
   const planned: PlannedMove = {
     half,
-    keeps: 'silent' in there ? [] : there.owns.filter((h) => h !== half),
-    servedAt: [...new Set([to, ...(here.serves.some((h) => h !== half) ? [from] : [])])].toSorted(),
+    keeps: 'silent' in there ? [] : there.owns.filter((h) => !halves.includes(h)),
+    servedAt: [...new Set([to, ...(here.serves.some((h) => !halves.includes(h)) ? [from] : [])])].toSorted(),
     reconcile: found.reconcile,
   };
   const parts = [...customer.options, ...partsOf(site.settings, customer)];
   const decisions = await keepSigned(site, move, {
     format: 1,
-    kind: half === to ? 'failback' : 'relocate',
+    kind: homeOf(half) === to ? 'failback' : 'relocate',
     customer: customer.id,
     from,
     to,
@@ -63,6 +67,7 @@ export async function makeRelocatePlan(
     recoveryPoint: declaredAt,
     acceptedLossMs: null,
     users: here.users,
+    ...(cohorts.length > 0 && { cohorts }),
     planned,
     approvers: approvers(operators.admitted),
     approvalsNeeded: APPROVALS_NEEDED,
@@ -80,8 +85,8 @@ export async function makeRelocatePlan(
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
     observed: seenPeer.because,
-    notes: found.notes,
-    blockers: blockersOf(site, customer, input, decisions, seen),
+    notes: [...found.notes, ...elsewhere(here.cohorts, halves, to)],
+    blockers: blockersOf(site, customer, { ...input, halves }, decisions, seen),
     madeAt: new Date().toISOString(),
   };
 }
@@ -89,39 +94,56 @@ export async function makeRelocatePlan(
 type Seen = Awaited<ReturnType<typeof look>>;
 
 /** Everything that is looked at; each look has a limit of its own. */
-async function look(site: OwnSite, customer: CustomerSettings, input: PlannedInput, signal: AbortSignal | undefined) {
+async function look(
+  site: OwnSite,
+  customer: CustomerSettings,
+  input: PlannedInput,
+  halves: readonly string[],
+  signal: AbortSignal | undefined,
+) {
   const database = site.database(customer.id);
   const kind = moveName('relocate', input);
   const times = database.connection((client) => timesInDatabase(client, customer.id));
-  const [runbook, seenPeer, claimed, here, there, found, measured, operators] = await Promise.all([
+  const [runbook, seenPeer, claimed, here, there, found, measured, operators, differ] = await Promise.all([
     loadRunbook(customer.runbooks.get(kind), { kind }),
     observeSource(site.settings, customer, signal),
     claimsInReach(site, customer.id, signal),
-    standsHere(site, customer.id, input.half),
-    destinationAsItIs(site, customer, input.half, signal),
-    findReconciliation(site, customer, input.half, input.rule ?? 'survivor', signal),
+    standsHere(site, customer.id, halves),
+    destinationAsItIs(site, customer, halves, signal),
+    findReconciliation(site, customer, halves, input.rule ?? 'survivor', signal),
     measuredTimes(site, customer.id, times, signal),
     readOperators(database, site.settings.operators),
+    whyApart(site, customer, homeOf(input.half), signal),
   ]);
-  return { runbook, seenPeer, claimed, here, there, found, times: measured, operators };
+  return { runbook, seenPeer, claimed, here, there, found, times: measured, operators, differ };
 }
 
 /** This site's own database: whom it serves, and how many are to go. */
-async function standsHere(site: OwnSite, id: string, half: string) {
+async function standsHere(site: OwnSite, id: string, halves: readonly string[]) {
   const database = site.database(id);
   return database.connection(async (client) => {
-    const { rows } = await client.query<{ epoch: string; serves: string[]; users: number }>(
+    const { rows } = await client.query<{ epoch: string; serves: string[]; users: number; cohorts: string[] }>(
       `select e.number::text as epoch,
               (select coalesce(array_agg(s.half order by s.half), '{}') from tandem.serving s, tandem.identity i
                 where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as serves,
-              (select count(*)::int from tandem.home where site = $2) as users
+              (select count(*)::int from tandem.home where site = any($2)) as users,
+              (select coalesce(array_agg(s.half order by s.half), '{}') from tandem.serving s
+                where s.customer = e.customer and tandem.home_of(s.half) = any($2) and s.half <> tandem.home_of(s.half)) as cohorts
          from tandem.epoch e where e.customer = $1`,
-      [id, half],
+      [id, halves],
     );
-    const { epoch = '0', serves = [], users = 0 } = rows[0] ?? {};
+    const { epoch = '0', serves = [], users = 0, cohorts = [] } = rows[0] ?? {};
     const closing = await readClosing(client, id);
     const fork = await readFork(client, id);
-    return { epoch: Number(epoch), serves, users, closing, fork, undelivered: await countUndelivered(database) };
+    return {
+      epoch: Number(epoch),
+      serves,
+      users,
+      cohorts,
+      closing,
+      fork,
+      undelivered: await countUndelivered(database),
+    };
   });
 }
 
@@ -129,23 +151,24 @@ async function standsHere(site: OwnSite, id: string, half: string) {
 function blockersOf(
   site: OwnSite,
   customer: CustomerSettings,
-  { half, from, to, rule }: PlannedInput,
+  { half, halves, from, to, rule }: PlannedInput & { halves: readonly string[] },
   { steps }: Decisions,
-  { here, there, found, seenPeer }: Seen,
+  { here, there, found, seenPeer, differ }: Seen,
 ): Plan['blockers'] {
   const blocked = (text: string): Plan['blockers'][number] => ({ kind: 'destination-unready', text });
   // Its database is asked for more below.
   const silent = seenPeer.observers.filter(({ name, saw }) => saw === 'unreachable' && name !== 'database');
   return [
     ...blockedByFork(here.fork),
-    ...(here.serves.includes(half)
-      ? []
-      : [blocked(`${from} does not serve users of ${half} under epoch ${here.epoch}`)]),
+    ...halves
+      .filter((one) => !here.serves.includes(one))
+      .map((one) => blocked(`${from} does not serve users of ${one} under epoch ${here.epoch}`)),
+    ...(differ === null || 'silent' in there ? [] : [blocked(differ)]),
     ...(here.closing ? [blocked(`${from} is closed since ${here.closing.since}: ${here.closing.because}`)] : []),
     ...silent.map(({ name }) => blocked(`${to}: its ${name} does not answer (${seenPeer.because[name] ?? 'silent'})`)),
     ...('silent' in there
       ? [blocked(`${to}: its database does not answer (${there.silent})`)]
-      : unready(to, { half, epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked)),
+      : unready(to, { epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked)),
     ...(found.why === null ? [] : [blocked(found.why)]),
     ...(found.reconcile && rule === undefined ? [blocked(noRule(to, half))] : []),
     ...(found.reconcile && !steps.some((s) => s.act === 'reconcile-contacts') ? [blocked(noMerge(to))] : []),
@@ -167,6 +190,14 @@ const nothingThere = (customer: string, site: string, point: Timestamp): Recover
 
 const noMerge = (to: string): string =>
   `${to} has unsent changes of these users, and the runbook has no step reconcile-contacts: they would be lost`;
+
+/** Who of that home is not here: nobody is to be missed. */
+const elsewhere = (cohorts: readonly string[], halves: readonly string[], to: string): string[] =>
+  cohorts
+    .filter((half) => !halves.includes(half))
+    .map(
+      (half) => `users of ${half} are not among these: they are at ${to}, or move on their own (\`--half ${half}\`)`,
+    );
 
 const noRule = (to: string, half: string): string =>
   `${to} has unsent changes of users of ${half}: say whose change counts where both sites changed the same (\`--rule survivor|home|ask\`)`;

@@ -16,6 +16,7 @@ import { nextEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
 import { capacityOf } from './capacity.ts';
 import { claimsInReach } from './claims.ts';
+import { cohortsAt } from './cohorts.ts';
 import { readClosing } from './closed.ts';
 import { blockersOf, decide, whoSawItServe } from './decide.ts';
 import { readFork } from './fork.ts';
@@ -39,8 +40,10 @@ export async function makePlan(
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const { half = input.from } = input;
+  const cohorts = await cohortsAt(site.database(customer.id), customer.id, half, customer.peer);
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
-  const world = await look(site, customer, { half, disruptedAt, recoveryPoint: input.recoveryPoint ?? null }, signal);
+  const wanted = { halves: [...cohorts, half], disruptedAt, recoveryPoint: input.recoveryPoint ?? null };
+  const world = await look(site, customer, wanted, signal);
   const { seen, survivor, ledger, carries, operators, silentSince } = world;
   const { rpoMs, rtoMs } = customer.objectives;
   const isolation: Isolation = {
@@ -50,7 +53,8 @@ export async function makePlan(
   };
   const { oldest, ...sources } = oldestAcceptable(world.chosen, { disruptedAt, rpoMs });
   const users = ledger.all;
-  const { looked, accepted } = fromWorld(site, customer, { input, half, disruptedAt, isolation, oldest }, world);
+  const asked = { input, half, cohorts, disruptedAt, isolation, oldest };
+  const { looked, accepted } = fromWorld(site, customer, asked, world);
   const decisions = await keepSigned(site, move, looked);
   const clock = rtoClock({ declaredAt, disruptedAt: input.disruptedAt ? disruptedAt : null, silentSince });
   const forecast = makeForecast(decisions.steps, users, world.times);
@@ -87,6 +91,7 @@ export async function makePlan(
 interface Asked {
   input: FailoverInput;
   half: string;
+  cohorts: string[];
   disruptedAt: Timestamp;
   isolation: Isolation;
   oldest: Timestamp;
@@ -96,11 +101,12 @@ interface Asked {
 function fromWorld(
   site: OwnSite,
   customer: CustomerSettings,
-  { input, half, disruptedAt, isolation, oldest }: Asked,
+  { input, half, cohorts, disruptedAt, isolation, oldest }: Asked,
   { runbook, seen, survivor, claimed, ledger, carries, operators }: Awaited<ReturnType<typeof look>>,
 ): ReturnType<typeof decide> {
   return decide(site, customer, {
     half,
+    cohorts,
     disruptedAt,
     epoch: nextEpoch(claimed.claims, Math.max(ledger.epoch, seen.claimed, seen.epoch?.number ?? 0)),
     runbook,
@@ -120,7 +126,7 @@ function fromWorld(
 async function look(
   site: OwnSite,
   customer: CustomerSettings,
-  wanted: { half: string; disruptedAt: Timestamp; recoveryPoint: Timestamp | null },
+  wanted: { halves: readonly string[]; disruptedAt: Timestamp; recoveryPoint: Timestamp | null },
   signal: AbortSignal | undefined,
 ) {
   const database = site.database(customer.id);
@@ -128,7 +134,7 @@ async function look(
   const inDatabase = database.connection(
     async (client) =>
       [
-        await countLedger(client, customer, wanted.half),
+        await countLedger(client, customer, wanted.halves),
         await timesInDatabase(client, customer.id),
         customer.directory ? tellState(await readState(client, customer.id), Date.now()) : null,
         await readClosing(client, customer.id),

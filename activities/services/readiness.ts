@@ -120,7 +120,7 @@ export async function countWithoutAccount(
   const [found] = await database.query<{ users: number; without: number }>(
     `select count(*)::int as users, count(*) filter (where u.username is null)::int as without
        from tandem.home h left join public.users u on u.username = h.username
-      where h.site = $1 and tandem.entitled(h.username)`,
+      where tandem.home_of(h.site) = $1 and tandem.entitled(h.username)`,
     [half],
   );
   return found ?? null;

@@ -1,5 +1,5 @@
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import type { Reconciliation } from '../../workflows/model/planned-move.ts';
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { mendTouched } from '../contacts/mend.ts';
@@ -122,19 +122,19 @@ export async function reconcileContacts(site: OwnSite, input: PlannedStep, work:
       await guard(client);
       return noteEffect(client, input, { summary: NOTHING, facts: { users: 0, written: 0 } });
     });
-  const half = halfOf(plan.decisions);
+  const halves = halvesOf(plan.decisions);
   const salvage = reconcile.salvage.manifest;
   const { counts, told } = await withBothSides(site, id, reconcile, work.signal, async (sides) => ({
     counts: await reconcileUsers({
       ...work,
       database,
       customer: id,
-      half,
+      halves,
       epoch: key.epoch,
       salvage,
       keys,
       limit: limits.contacts,
-      merges: mergesOf(site, id, half, reconcile, sides, work),
+      merges: mergesOf(site, id, halves, reconcile, sides, work),
     }),
     told: sides.salvage.salvage.suspect,
   }));
@@ -144,7 +144,7 @@ export async function reconcileContacts(site: OwnSite, input: PlannedStep, work:
     await lockRows(client);
     const pairs = await mendTouched(
       client,
-      { customer: id, domain, lost: half, limit: limits.contacts, ...work },
+      { customer: id, domain, lost: halves, limit: limits.contacts, ...work },
       salvage,
     );
     await client.query('update tandem.reconciled set mended_at = now() where salvage = $1 and mended_at is null', [
@@ -166,7 +166,7 @@ function resultOf(
     [open, 'have something to be decided, and stand as they did here'],
     [denyKept, 'are denied something that one side had taken back'],
     [overLimit, 'have more contacts than are allowed; none was cut off'],
-    [notHere, 'are not of this half here any more, and were passed over'],
+    [notHere, 'are not of these halves here any more, and were passed over'],
     [pairs.mended, 'contacts were brought to what the other side says'],
     [pairs.blocked + pairs.full, 'contacts stay less than the other side says, because of a block or a full list'],
   ];
@@ -201,14 +201,14 @@ export interface PreviewedUser {
 export async function previewReconciliation(
   site: OwnSite,
   customer: string,
-  half: string,
+  halves: readonly string[],
   reconcile: Reconciliation,
   hear: (user: PreviewedUser) => void,
   work: LongWork,
 ): Promise<ThreeWayCounts & { suspect: string | null }> {
   const counts = noThreeWayCounts();
   return withBothSides(site, customer, reconcile, work.signal, async (sides) => {
-    for await (const user of mergesOf(site, customer, half, reconcile, sides, work)) {
+    for await (const user of mergesOf(site, customer, halves, reconcile, sides, work)) {
       countMerge(counts, user);
       const { username, changes, differences } = user;
       const because: PreviewedUser['because'] = {};

@@ -25,31 +25,38 @@ export interface FoundReconciliation {
 }
 
 /**
- * What the peer alone has of a half, from when it served it last, and the snapshot from which both sides began: the newest
+ * What the peer alone has of these halves, from when it served them last, and the snapshot from which both sides began: the newest
  * salvage there that nobody has released, and what the failover that brought the users here had restored. Changes nothing.
  */
 export async function findReconciliation(
   site: OwnSite,
   customer: CustomerSettings,
-  half: string,
+  halves: readonly string[],
   rule: ConflictRule,
   signal?: AbortSignal,
 ): Promise<FoundReconciliation> {
   const stop = (why: string): FoundReconciliation => ({ reconcile: null, why, notes: [] });
+  const half = halves.join(' and ');
   try {
-    const [newest, ...older] = await readPeerSalvages(customer, half, signal);
+    const [newest, ...older] = await readPeerSalvages(customer, halves, signal);
     if (!newest) return { reconcile: null, why: null, notes: [] };
     const due = [newest, ...older].find(({ manifest }) => manifest === null);
     if (due)
       return stop(
         `${customer.peer} served ${half} under epoch ${due.epoch}, and what was changed there is not salvaged yet`,
       );
+    // One document has all who were served under its epoch; of another epoch are others.
+    const apart = halves.filter((one) => !newest.halves.includes(one));
+    if (apart.some((one) => older.some((salvage) => salvage.halves.includes(one))))
+      return stop(
+        `${customer.peer} served ${newest.halves.join(' and ')} under epoch ${newest.epoch}, and ${apart.join(' and ')} under another: each comes home on its own, with \`--half\``,
+      );
     const manifest = newest.manifest ?? '';
     const access = site.settings.peerVaults.get(customer.peer);
     if (!access) return stop(`no credentials for the vault of ${customer.peer} are configured`);
     const look = (limit: AbortSignal): Promise<Looked> =>
       withPeerVault(access, (peer) =>
-        lookInVaults(site, customer, { half, epoch: newest.epoch, manifest }, peer, limit),
+        lookInVaults(site, customer, { halves, epoch: newest.epoch, manifest }, peer, limit),
       );
     const { salvage, base, notes } = await within(VAULT_MS, `vault of ${customer.peer}`, look, signal);
     const { users, contacts, aclItems } = salvage.counts;
@@ -77,26 +84,31 @@ interface PeerSalvage {
   epoch: number;
   /** Null: it is yet to be made. */
   manifest: string | null;
+  /** Of those asked for. */
+  halves: string[];
 }
 
 /** Newest first; those that were released are none. */
 async function readPeerSalvages(
   { id, peer, peerDatabaseUrl }: CustomerSettings,
-  half: string,
+  halves: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<PeerSalvage[]> {
-  const sql = `select o.customer, o.epoch::text, o.manifest from tandem.observe_salvage() o
-                where o.half = $1 and not o.released order by o.epoch desc`;
+  const sql = `select o.customer, o.epoch::text, o.manifest, array_agg(o.half order by o.half) as halves
+                 from tandem.observe_salvage() o where o.half = any($1) and not o.released
+                group by o.customer, o.epoch, o.manifest order by o.epoch desc, o.manifest nulls first`;
   const ask = (limit: AbortSignal) =>
-    peerQuery<{ customer: string; epoch: string; manifest: string | null }>(
+    peerQuery<{ customer: string; epoch: string; manifest: string | null; halves: string[] }>(
       peerDatabaseUrl,
       DATABASE_MS,
       sql,
-      [half],
+      [halves],
       limit,
     );
   const rows = await within(DATABASE_MS, `database of ${id} at ${peer}`, ask, signal);
-  return rows.flatMap((r) => (r.customer === id ? [{ epoch: Number(r.epoch), manifest: r.manifest }] : []));
+  return rows.flatMap((r) =>
+    r.customer === id ? [{ epoch: Number(r.epoch), manifest: r.manifest, halves: r.halves }] : [],
+  );
 }
 
 interface Looked {
@@ -108,7 +120,7 @@ interface Looked {
 async function lookInVaults(
   site: OwnSite,
   customer: CustomerSettings,
-  wanted: { half: string; epoch: number; manifest: string },
+  wanted: { halves: readonly string[]; epoch: number; manifest: string },
   peer: Vault,
   signal: AbortSignal,
 ): Promise<Looked> {
@@ -127,8 +139,8 @@ async function lookInVaults(
     base: null,
     notes: [`${why}: what stands on either side is kept, and what was removed on one alone comes back`],
   });
-  const source = await restoredHere(site, customer, wanted.half, wanted.epoch);
-  if (!source) return begun(`no failover here has restored ${wanted.half}`);
+  const source = await restoredHere(site, customer, wanted.halves, wanted.epoch);
+  if (!source) return begun(`no failover here has restored ${wanted.halves.join(' and ')}`);
   const { snapshot, manifest } = source;
   for (const [from, vault] of [
     ['own-vault', site.vault],
@@ -150,7 +162,7 @@ async function lookInVaults(
 async function restoredHere(
   site: OwnSite,
   { id }: CustomerSettings,
-  half: string,
+  halves: readonly string[],
   after: number,
 ): Promise<RecoverySource | null> {
   const database = site.database(id);
@@ -162,9 +174,9 @@ async function restoredHere(
               order by r.seq desc limit 1) as brought
        from tandem.journal s
       where s.customer = $1 and s.kind = 'step' and s.key like 'effect/%' and s.body::jsonb ->> 'act' = 'serve-users'
-        and s.body::jsonb #>> '{result,facts,half}' = $2 and (s.body::jsonb #>> '{epoch,number}')::bigint > $3
+        and (s.body::jsonb #>> '{result,facts,half}' = any($2) or string_to_array(s.body::jsonb #>> '{result,facts,halves}', ' ') && $2) and (s.body::jsonb #>> '{epoch,number}')::bigint > $3
       order by (s.body::jsonb #>> '{epoch,number}')::bigint limit 1`,
-    [id, half, after],
+    [id, halves, after],
   );
   if (!served?.plan || served.brought === null) return null;
   const plan = JSON.parse(served.plan) as Plan;

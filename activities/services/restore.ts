@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { failureKind, failureText, type FailureKind } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { halfOf, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
+import { halfOf, halvesOf, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
 import { tellPairs } from '../../workflows/model/subscriptions.ts';
 import { mendSubscriptions } from '../contacts/mend.ts';
 import { lockEpoch, restoreSnapshot } from '../contacts/restore.ts';
@@ -44,16 +44,20 @@ export async function restoreContacts(
   });
 }
 
-/** Whose contacts were restored, and by whose they are mended: the other half's. Where nobody serves those here, by none. */
+/** Whose contacts were restored, and by whose they are mended: by those of whoever else is served here. */
 export async function mendedHalves(
   client: PoolClient,
-  site: OwnSite,
   { decisions }: Pick<Plan, 'decisions'>,
-): Promise<{ lost: string; current: string }> {
-  const lost = halfOf(decisions);
-  const current = site.customer(decisions.customer).sites.find((half) => half !== lost) ?? '';
-  const { rows } = await client.query('select from tandem.served where half = $1 limit 1', [current]);
-  return { lost, current: rows.length > 0 ? current : '' };
+): Promise<{ lost: string[]; current: string[] }> {
+  const lost = halvesOf(decisions);
+  const { rows } = await client.query<{ half: string }>(
+    `select s.half from tandem.identity i
+       join tandem.serving s on s.customer = i.customer and s.site = i.site
+       join tandem.epoch e on e.customer = i.customer and e.number = s.epoch
+      where s.half <> all($1) order by s.half`,
+    [lost],
+  );
+  return { lost, current: rows.map(({ half }) => half) };
 }
 
 /**
@@ -68,7 +72,7 @@ async function mend(
   work: LongWork,
 ): Promise<StepResult> {
   const { id, domain, limits, keys } = site.customer(key.customer);
-  const halves = { domain, ...(await mendedHalves(client, site, plan)) };
+  const halves = { domain, ...(await mendedHalves(client, plan)) };
   const pairs = await mendSubscriptions(client, { customer: id, ...halves, limit: limits.contacts, keys, ...work });
   const told = tellPairs(pairs);
   return {
@@ -123,11 +127,11 @@ async function bringFrom(
     source.from === 'standby-copy'
       ? await restoreFromStandby(site, input, builder, work.signal)
       : await restoreFromVault(site, input, builder, work);
-  const half = halfOf(plan.decisions);
+  const halves = halvesOf(plan.decisions);
   const { customer, epoch } = key;
-  const waiting = await site.database(customer).connection((client) => quarantinedOf(client, half));
+  const waiting = await site.database(customer).connection((client) => quarantinedOf(client, halves));
   const { from } = source;
-  const about = { customer, move: epoch.move, site: site.settings.site, from: half, keyId: current };
+  const about = { customer, move: epoch.move, site: site.settings.site, from: halfOf(plan.decisions), keyId: current };
   const ledger = builder?.finish({ ...about, source: from, asOf }, waiting) ?? null;
   return { summary, facts: { ...facts, from, ledger: ledger?.digest ?? null }, ledger };
 }
@@ -147,7 +151,7 @@ async function restoreFromVault(
     const { written, users, ...counts } = await restoreSnapshot({
       database,
       snapshot: opened,
-      half: halfOf(plan.decisions),
+      halves: halvesOf(plan.decisions),
       guard: { customer: key.customer, epoch: key.epoch },
       ledger: { snapshot: plan.source.snapshot, epoch: opened.manifest.epoch, keys: site.customer(key.customer).keys },
       seen: hear,

@@ -1,5 +1,5 @@
 import type { PoolClient } from 'pg';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halfOf, halvesOf } from '../../workflows/model/plan.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepKey, StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
@@ -19,12 +19,8 @@ import type { PlannedStep } from './planned.ts';
 export async function serveUsers(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   if (input.plan.decisions.planned) return handOver(site, input, signal);
   const result = await giveRight(site, input, signal);
-  const told = await requireServed(
-    site.settings,
-    site.customer(input.key.customer),
-    halfOf(input.plan.decisions),
-    signal,
-  );
+  const customer = site.customer(input.key.customer);
+  const told = await requireServed(site.settings, customer, halvesOf(input.plan.decisions), signal);
   return told === '' ? result : { ...result, summary: `${result.summary}; ${told}` };
 }
 
@@ -32,7 +28,7 @@ async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal 
   const { key, plan } = input;
   const { id } = site.customer(key.customer);
   const own = site.settings.site;
-  const half = halfOf(plan.decisions);
+  const halves = halvesOf(plan.decisions);
   const database = site.database(id);
   return database.transaction(async (client) => {
     await lockEpoch(client, database.name, id, key.epoch);
@@ -40,29 +36,30 @@ async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal 
     if (done) return done;
     const mended = await mendAgain(client, site, input, signal);
     const { rowCount } = await client.query(
-      `insert into tandem.serving as s (customer, half, site, epoch) values ($1, $2, $3, $4)
+      `insert into tandem.serving as s (customer, half, site, epoch) select $1, half, $3, $4 from unnest($2::text[]) half
        on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()
          where s.epoch < excluded.epoch or (s.epoch = excluded.epoch and s.site = excluded.site)`,
-      [id, half, own, key.epoch.number],
+      [id, halves, own, key.epoch.number],
     );
-    if (rowCount !== 1)
+    if (rowCount !== halves.length)
       throw failure(
         'epoch-superseded',
-        `${id}: the right to serve ${half} is held under a newer epoch than ${key.epoch.number}`,
+        `${id}: the right to serve ${halves.join(' and ')} is held under a newer epoch than ${key.epoch.number}`,
       );
     const opened = await openForMove(client, id, key.epoch);
     const { rows } = await client.query<{ users: number; disabled: number }>(
       `select count(*)::int as users, count(*) filter (where not tandem.entitled(username))::int as disabled
-         from tandem.home where site = $1`,
-      [half],
+         from tandem.home where site = any($1)`,
+      [halves],
     );
     const { users = 0, disabled = 0 } = rows[0] ?? {};
     const without = disabled > 0 ? `; ${disabled} of them are disabled in the directory, and stay out` : '';
     const also = mended.told === '' ? '' : `; ${mended.told}`;
     return noteEffect(client, input, {
-      summary: `${own} serves the ${users} users of ${half} under epoch ${key.epoch.number}${without}${also}${opened}`,
+      summary: `${own} serves the ${users} users of ${halves.join(' and ')} under epoch ${key.epoch.number}${without}${also}${opened}`,
       facts: {
-        half,
+        half: halfOf(plan.decisions),
+        ...(halves.length > 1 && { halves: halves.join(' ') }),
         users,
         ...(disabled > 0 && { disabled }),
         epoch: key.epoch.number,

@@ -1,5 +1,5 @@
 import { failure } from '../../workflows/model/failures.ts';
-import { halfOf, type Plan } from '../../workflows/model/plan.ts';
+import { halvesOf, type Plan } from '../../workflows/model/plan.ts';
 import { withPeerVault } from '../probes/peer.ts';
 import { openSnapshot, type OpenSnapshot } from '../vault/open.ts';
 import type { Vault } from '../vault/port.ts';
@@ -65,7 +65,7 @@ async function open<T>(
       `snapshot ${snapshot.seq}: of ${point}, older than ${decisions.recoveryPoint}, which was signed`,
     );
   }
-  const homes = await homesOf(site, id, halfOf(decisions));
+  const homes = await homesOf(site, id, halvesOf(decisions));
   const records = opened.records(undefined, () => undefined);
   return work({ opened, records: ofHalf(records, homes), signal });
 }
@@ -74,9 +74,9 @@ async function* ofHalf(records: AsyncGenerator<UserRecord>, homes: ReadonlySet<s
   for await (const record of records) if (homes.has(record.username)) yield record;
 }
 
-async function homesOf(site: OwnSite, customer: string, half: string): Promise<Set<string>> {
+async function homesOf(site: OwnSite, customer: string, halves: readonly string[]): Promise<Set<string>> {
   const rows = await site
     .database(customer)
-    .query<{ username: string }>('select username from tandem.home where site = $1', [half]);
+    .query<{ username: string }>('select username from tandem.home where site = any($1)', [halves]);
   return new Set(rows.map((r) => r.username));
 }

@@ -23,7 +23,7 @@ export const OWN_VAULT_LIMIT_MS = 10_000;
 
 interface Wanted {
   /** Whose users are to be restored. */
-  half: string;
+  halves: readonly string[];
   disruptedAt: Timestamp;
   /** The newest point the declarer allows; null when he leaves it to the plan. */
   recoveryPoint: Timestamp | null;
@@ -54,10 +54,10 @@ export async function chooseSource(
   wanted: Wanted,
   signal?: AbortSignal,
 ): Promise<Chosen> {
-  const given = await givenAway(site.database(customer.id), customer, wanted.half);
+  const given = await givenAway(site.database(customer.id), customer, wanted.halves);
   const search: Search = {
     ...limitOf(wanted),
-    half: wanted.half,
+    halves: wanted.halves,
     since: given?.epoch ?? 0,
     sinceMs: given?.atMs ?? 0,
     notTaken: [],
@@ -85,24 +85,24 @@ export async function chooseSource(
     users: counts.users,
     applied: applied !== null && of === applied.site && applied.gen === gen && applied.seq === seq,
   });
-  const second = newer ? safe : await sameInStandby(site, wanted.half, best, applied);
+  const second = newer ? safe : await sameInStandby(site, wanted.halves, best, applied);
   return { source: sourceOf(best), ...(second && { fallback: sourceOf(second) }), notTaken };
 }
 
 /** What this vault gives, as the standby copy holds it too: should the vault fail in the middle, nobody waits for it. */
 async function sameInStandby(
   site: OwnSite,
-  half: string,
+  halves: readonly string[],
   best: Candidate,
   applied: AppliedSnapshot | null,
 ): Promise<Candidate | null> {
   if (best.from !== 'own-vault' || best.site !== applied?.site) return null;
   if (applied.gen !== best.gen || applied.seq !== best.seq) return null;
-  return (await usersFrom(site, applied, half)) > 0 ? { ...best, from: 'standby-copy' } : null;
+  return (await usersFrom(site, applied, halves)) > 0 ? { ...best, from: 'standby-copy' } : null;
 }
 
 interface Search {
-  half: string;
+  halves: readonly string[];
   /** The epoch under which this site handed them over; snapshots of older ones do not count. 0 when it never did. */
   since: number;
   /** When that was, by this site's database: under the same epoch it had not served them before either. */
@@ -186,7 +186,7 @@ async function bestHere(
   site: OwnSite,
   customer: CustomerSettings,
   { own, applied }: { own: Candidate | null; applied: AppliedSnapshot | null },
-  { half, latest, limit, since, sinceMs, notTaken }: Search,
+  { halves, latest, limit, since, sinceMs, notTaken }: Search,
 ): Promise<Candidate | null> {
   const pass = (because: string): Candidate | null => {
     notTaken.push({ from: 'standby-copy', because });
@@ -201,7 +201,7 @@ async function bestHere(
   if (Date.parse(point) > latest) return pass(`it holds number ${seq}, of a time after ${limit}`);
   if (own && own.seq === seq) return own; // The same, and the vault's records can be compared row by row.
   if (own && own.seq > seq) return pass(`it holds number ${seq}, older than number ${own.seq} of this vault`);
-  if ((await usersFrom(site, applied, half)) === 0 && counts.users > 0)
+  if ((await usersFrom(site, applied, halves)) === 0 && counts.users > 0)
     return pass(`it held number ${seq}; the ledger has none of these users from ${customer.peer} any more`);
   if (own) notTaken.push({ from: 'own-vault', because: `its number ${own.seq} is older than the standby copy` });
   return { from: 'standby-copy', site: applied.site, gen, seq, manifest, point, counts };
@@ -211,13 +211,13 @@ async function bestHere(
 async function usersFrom(
   site: OwnSite,
   { customer, site: from }: Pick<AppliedSnapshot, 'customer' | 'site'>,
-  half: string,
+  halves: readonly string[],
 ): Promise<number> {
   const [row] = await site
     .database(customer)
     .query<{ n: number }>(
-      'select count(*)::int as n from tandem.home h join tandem.ledger l using (username) where h.site = $1 and l.served_by = $2',
-      [half, from],
+      'select count(*)::int as n from tandem.home h join tandem.ledger l using (username) where h.site = any($1) and l.served_by = $2',
+      [halves, from],
     );
   return row?.n ?? 0;
 }

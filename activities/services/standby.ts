@@ -1,5 +1,5 @@
 import { failure } from '../../workflows/model/failures.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { appliedSnapshot } from '../contacts/applied.ts';
 import { lockEpoch } from '../contacts/restore.ts';
@@ -41,18 +41,18 @@ export async function restoreFromStandby(
       'no-recovery-point',
       `standby copy of ${customer}: of ${applied?.point ?? 'no known time'}, older than ${decisions.recoveryPoint}, which was signed`,
     );
-  const half = halfOf(decisions);
+  const halves = halvesOf(decisions);
   const guard = (client: Parameters<typeof lockEpoch>[0]): Promise<void> =>
     lockEpoch(client, database.name, customer, epoch);
-  await judgeStandby({ database, keys, half }, guard, signal);
+  await judgeStandby({ database, keys, halves }, guard, signal);
   const by = { site: site.settings.site, epoch: epoch.number };
-  const proven = { database, keys, half, snapshot: applied, by };
+  const proven = { database, keys, halves, snapshot: applied, by };
   const proof = await proveStandby(proven);
   const { users, asOf, since, unproven } = proof;
   if (users > 0 && asOf + since + unproven === 0)
     throw failure(
       'no-recovery-point',
-      `standby copy of ${customer}: the ledger knows none of ${users} users of ${half}`,
+      `standby copy of ${customer}: the ledger knows none of ${users} users of ${halves.join(' and ')}`,
     );
   if (ledger) await eachOfStandby(proven, (name, state) => ledger.add(name, fateOfState[state]), signal);
   const { contacts, groups, aclItems, changed, withoutRecord, quarantined } = proof;
@@ -106,7 +106,7 @@ export async function compareWithLedger(site: OwnSite, { key, plan }: PlannedSte
   const { changed, elsewhere, unproven, asOf, contacts, aclItems } = await proveStandby({
     database: site.database(key.customer),
     keys,
-    half: halfOf(plan.decisions),
+    halves: halvesOf(plan.decisions),
     snapshot: plan.source.snapshot,
     by: { site: site.settings.site, epoch: key.epoch.number },
   });

@@ -1,4 +1,5 @@
 import { failureKind } from '../../workflows/model/failures.ts';
+import { homeOf } from '../../workflows/model/half.ts';
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { requireIdentity } from '../contacts/prepare.ts';
@@ -88,19 +89,27 @@ async function basesOfThoseAway(
     [customer],
   );
   const pins = new Map<number, string>();
-  const isHome = ({ half, epoch }: Restored): boolean =>
-    rows.some((row) => row.half === half && row.site === half && Number(row.epoch) > epoch);
+  // A cohort that is none any more has no row: its users are of the half that is named as their home.
+  const isHome = ({ halves, epoch }: Restored): boolean =>
+    halves
+      .map((half) => rows.find((row) => row.half === half) ?? rows.find((row) => row.half === homeOf(half)))
+      .every((row) => row?.site === homeOf(row?.half ?? '') && Number(row.epoch) > epoch);
   const pin = (all: readonly Restored[]): void => {
     for (const one of all)
       if (one.snapshot.site === shelf.site && !isHome(one))
         pins.set(
           one.snapshot.gen,
-          `number ${one.snapshot.seq} is what move ${one.move} restored, and ${one.half} is not home again`,
+          `number ${one.snapshot.seq} is what move ${one.move} restored, and ${one.halves.join(' and ')} ${one.halves.length > 1 ? 'are' : 'is'} not home again`,
         );
   };
   pin(await restoredHere(database, customer));
   // What the peer's moves have restored is of this site's own users; while they are home, there is nothing to look for.
-  if (shelf.site !== site || rows.some((row) => row.half === site && row.site === site && row.current)) return pins;
+  if (
+    shelf.site !== site ||
+    (rows.some(({ half }) => half === site) &&
+      rows.filter(({ half }) => homeOf(half) === site).every((row) => row.site === site && row.current))
+  )
+    return pins;
   for (const other of shelf.publicKeys.keys()) {
     if (other === site) continue;
     const { restored, unreadable } = await restoredThere({ ...shelf, site: other });

@@ -98,7 +98,7 @@ async function restore(job: Job, database: Database, vault: Vault): Promise<Pick
     const { users, written } = await restoreSnapshot({
       database,
       snapshot: open,
-      half: id.site,
+      halves: [id.site],
       guard: { customer: CUSTOMER, epoch: { number: 1, site: '-', move: 'provisioned' } },
       ledger: { snapshot: id, epoch: open.manifest.epoch, keys },
       heartbeat,

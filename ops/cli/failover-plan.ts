@@ -3,7 +3,7 @@ import { openSite } from '../../activities/services/site.ts';
 import { unstarted, type FailoverInput, type FailoverStatus } from '../../workflows/model/moves.ts';
 import { heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
 import { clockWords } from '../../workflows/model/clock.ts';
-import { halfOf } from '../../workflows/model/plan.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { exits, table, type Context } from './print.ts';
@@ -80,7 +80,7 @@ export function planScreen(
   return [
     '',
     `Plan ${plan.digest}`,
-    `  ${d.customer}: ${d.users} users of ${halfOf(d)} move ${d.planned ? `from ${d.from} ` : ''}to ${d.to}, epoch ${d.epoch}`,
+    `  ${d.customer}: ${d.users} users of ${halvesOf(d).join(' and ')} move ${d.planned ? `from ${d.from} ` : ''}to ${d.to}, epoch ${d.epoch}`,
     ...(d.planned
       ? []
       : [`  ${d.from} is ${d.isolation.verdict} (${observers}); isolation: ${d.isolation.statement ?? 'not stated'}`]),

@@ -25,7 +25,10 @@ export function register(program: Command, context: Context): void {
 
   verb('plan', 'what a failover would do now; starts nothing, asks no worker')
     .requiredOption('--from <site>', 'the site that would be lost')
-    .option('--half <site>', 'the home of the users who move (default: the lost site), where it served others, too')
+    .option(
+      '--half <half>',
+      'the home of the users who move, or a cohort of them, site/name, where it served others, too (default: the lost site)',
+    )
     .option('--disrupted-at <time>', 'when it was lost, ISO 8601 (default: now)')
     .option('--recovery-point <time>', 'restore this point or an older one (default: the newest)')
     .option('--isolation <text>', 'how it was cut off, by whom, when')
@@ -34,7 +37,10 @@ export function register(program: Command, context: Context): void {
 
   verb('start', 'declare a site lost; nothing is changed before two operators have signed the plan')
     .requiredOption('--from <site>', 'the lost site')
-    .option('--half <site>', 'the home of the users who move (default: the lost site), where it served others, too')
+    .option(
+      '--half <half>',
+      'the home of the users who move, or a cohort of them, site/name, where it served others, too (default: the lost site)',
+    )
     .requiredOption('--reason <text>', 'what happened')
     .requiredOption('--requested-by <operator>', 'who declares it')
     .option('--disrupted-at <time>', 'when it was lost, ISO 8601 (default: now)')

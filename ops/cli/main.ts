@@ -31,6 +31,10 @@ const verbs: Record<string, { about: string; load: () => Promise<{ register: Reg
     about: "who has an account, by the customer's directory: check, show, accept",
     load: () => import('./directory.ts'),
   },
+  cohort: {
+    about: 'users who move before the others of their half: set, end, list, share',
+    load: () => import('./cohort.ts'),
+  },
   customer: { about: 'customers come and go: add, list, show, retire', load: () => import('./customer.ts') },
   site: {
     about: 'a site that is closed or came back: status, open, close, salvage',

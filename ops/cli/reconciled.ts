@@ -3,7 +3,7 @@ import { previewReconciliation, readReconciled } from '../../activities/services
 import type { OwnSite } from '../../activities/services/site.ts';
 import { openSite } from '../../activities/services/site.ts';
 import { keyOf, recordKeys } from '../../activities/vault/keys.ts';
-import type { Plan } from '../../workflows/model/plan.ts';
+import { halvesOf, type Plan } from '../../workflows/model/plan.ts';
 import { plain, table, wholeNumber, type Context } from './print.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
@@ -58,7 +58,7 @@ export async function preview(context: Context, site: OwnSite, { decisions }: Pl
     if (lines.length < most) lines.push({ user: o.showNames ? username : id(username), ...user });
   };
   const work = { heartbeat: () => undefined, signal: context.signal };
-  const counts = await previewReconciliation(site, customer, planned.half, planned.reconcile, hear, work);
+  const counts = await previewReconciliation(site, customer, halvesOf(decisions), planned.reconcile, hear, work);
   context.out.answer({ preview: counts, users: lines }, [
     '',
     `Preview: ${counts.users} users are not the same on both sides; rows of ${counts.changes} would be written at ${decisions.from}.`,

@@ -1,6 +1,7 @@
 import { Option, type Command } from 'commander';
 import { makeRelocatePlan } from '../../activities/services/plan-relocate.ts';
 import { openSite } from '../../activities/services/site.ts';
+import { homeOf, isHalf } from '../../workflows/model/half.ts';
 import { unstarted, type MoveInput, type MoveName } from '../../workflows/model/moves.ts';
 import { conflictRules, type ConflictRule } from '../../workflows/model/planned-move.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
@@ -45,11 +46,10 @@ function registerAs(name: Planned, program: Command, context: Context): void {
   const verb = verbOf(group, 'the site where the users are now; needed when both answer and none runs');
   const wanted = (command: Command): Command => {
     const to = '--to <site>';
-    if (name === 'relocate')
-      command
-        .requiredOption(to, 'where they are to be')
-        .option('--half <site>', 'the home of the users who move (default: the site that they leave)');
-    else command.requiredOption(to, 'their home, where they are to be');
+    const usual = name === 'relocate' ? 'the site that they leave' : 'the site that they come to';
+    command
+      .requiredOption(to, name === 'relocate' ? 'where they are to be' : 'their home, where they are to be')
+      .option('--half <half>', `the home of the users who move, or a cohort of them, site/name (default: ${usual})`);
     return command.addOption(
       new Option('--rule <rule>', 'whose change counts where both sites changed the same').choices(conflictRules),
     );
@@ -81,16 +81,21 @@ function direction(
       `--to ${JSON.stringify(to)}: ${id} is at ${sites.join(' and ')}`,
       'Name the site to which they move.',
     );
-  const half = name === 'failback' ? to : (o.half ?? from);
-  if (!sites.includes(half))
+  const half = o.half ?? (name === 'failback' ? to : from);
+  if (!isHalf(half, sites))
     throw new Fault(
       `--half ${JSON.stringify(half)}: users of ${id} are at home at ${sites.join(' and ')}`,
-      'Name one of them.',
+      'Name one of them, or a cohort of its users: `tandem cohort list`.',
     );
-  if (name === 'relocate' && half === to)
+  if (name === 'failback' && homeOf(half) !== to)
+    throw new Fault(
+      `--half ${half}, --to ${to}: that is not their home`,
+      `\`tandem relocate start --half ${half} --to ${to}\` moves them there all the same.`,
+    );
+  if (name === 'relocate' && homeOf(half) === to)
     throw new Fault(
       `--half ${half}, --to ${to}: that is their home`,
-      `\`tandem failback start --customer ${id} --to ${to} --reason TEXT --requested-by ID\` brings them home.`,
+      `\`tandem failback start --customer ${id} --to ${to}${half === to ? '' : ` --half ${half}`} --reason TEXT --requested-by ID\` brings them home.`,
     );
   return { customer, from, to, half };
 }

@@ -2,6 +2,7 @@ import type { Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { loadRecords } from '../../activities/contacts/load.ts';
 import { restoreSnapshot } from '../../activities/contacts/restore.ts';
+import { halvesOfHome } from '../../activities/services/cohorts.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
 import { listIds, newestSnapshot } from '../../activities/vault/catalog.ts';
 import { openSnapshot, type OpenSnapshot } from '../../activities/vault/open.ts';
@@ -110,7 +111,7 @@ async function dryRun({ context, settings, customer, of, snapshot, users }: Work
     const counts = await restoreSnapshot({
       database,
       snapshot,
-      half: of,
+      halves: await halvesOfHome(database, customer, of),
       guard: null,
       ledger: { snapshot: snapshot.summary, epoch, keys },
       ...(users.size > 0 && { filter: (name: string) => users.has(name) }),

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import type { ProbeSettings } from '../../activities/probes/services/settings.ts';
 import { probeAccounts, type ProbeAccount, type ProbePartner } from '../../activities/probes/services/port.ts';
 import type { Cursor } from '../../runbooks/yaml.ts';
+import { isCohort, isHalf } from '../../workflows/model/half.ts';
 import { hostPort } from './addresses.ts';
 import { certificates } from './certificates.ts';
 import type { Configuration, PlacedFile, SecretReference, SiteConfiguration } from './configuration.ts';
@@ -22,7 +23,7 @@ type Referenced = Omit<ProbeAccount, 'password'> & { password: SecretReference }
 export interface ProbeConfiguration {
   /** By site. */
   addresses: ReadonlyMap<string, { clients: string; web: string | null; address: string | null }>;
-  /** By home: the half whose users they stand for. */
+  /** By the half whose users they stand for: a site, or a cohort of its users. */
   accounts: ReadonlyMap<string, Record<(typeof probeAccounts)[number], Referenced>>;
   partner: (Omit<ProbePartner, 'password'> & Referenced) | null;
   /** `address:port`, as Node's resolver takes it. */
@@ -47,7 +48,11 @@ export function probesOf(
     : sites.map((site) => [site, f.addresses] as const);
   return {
     addresses: new Map(places.map(([site, place]) => [site, addressesOf(place, known.get(site)?.service?.clients)])),
-    accounts: new Map(Object.entries(f.accounts.fields(sites)).map(([site, place]) => [site, accountsOf(place)])),
+    accounts: new Map(
+      Object.entries(
+        f.accounts.fields([...sites, ...f.accounts.names().filter((name) => isCohort(name) && isHalf(name, sites))]),
+      ).map(([site, place]) => [site, accountsOf(place)]),
+    ),
     partner: f.partner.present ? partnerOf(f.partner) : null,
     resolver: f.resolver.present
       ? f.resolver.text('the IP address and port of a name server are expected, such as 192.0.2.53:53', nameServer)

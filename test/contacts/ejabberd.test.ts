@@ -25,7 +25,7 @@ describe.skipIf(!hasEjabberd)('ejabberd', () => {
     await restoreSnapshot({
       database: world.databases.west,
       snapshot,
-      half: 'east',
+      halves: ['east'],
       guard: { customer: 'acme', epoch: { number: 2, site: 'west', move: 'move-1' } },
       ledger: { snapshot: snapshot.summary, epoch: snapshot.manifest.epoch, keys: world.keys },
       ...quiet,

@@ -29,8 +29,8 @@ afterEach(async () => {
 const request = (change: Partial<MendRequest> = {}): MendRequest => ({
   customer: 'contoso',
   domain: DOMAIN,
-  lost: 'east',
-  current: 'west',
+  lost: ['east'],
+  current: ['west'],
   limit: 250,
   keys: { current: 'k1', ring: new Map([['k1', randomBytes(32)]]) },
   heartbeat: () => undefined,

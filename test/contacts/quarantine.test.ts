@@ -166,7 +166,7 @@ describe('a restore', () => {
     restoreSnapshot({
       database: world.databases.west,
       snapshot,
-      half: 'east',
+      halves: ['east'],
       guard: null,
       ledger: { snapshot: snapshot.summary, epoch: 1, keys: world.keys },
       dryRun,

@@ -24,7 +24,7 @@ const restore = (changes: Partial<RestoreRequest> = {}) =>
   restoreSnapshot({
     database: world.databases.west,
     snapshot: opened,
-    half: 'east',
+    halves: ['east'],
     guard: { customer: 'acme', epoch },
     ledger: { snapshot: opened.summary, epoch: opened.manifest.epoch, keys: world.keys },
     ...quiet,

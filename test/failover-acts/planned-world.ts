@@ -12,11 +12,22 @@ const ofWest: PlannedMove = { half: 'west', keeps: ['east'], servedAt: ['east'],
 export function plannedStep(
   act: Act,
   move: string,
-  { epoch = 2, round = 0, planned = ofWest }: { epoch?: number; round?: number; planned?: PlannedMove } = {},
+  {
+    epoch = 2,
+    round = 0,
+    planned = ofWest,
+    cohorts,
+  }: { epoch?: number; round?: number; planned?: PlannedMove; cohorts?: string[] } = {},
 ): PlannedStep {
   const { plan, ...rest } = step(act, move, epoch, undefined, round);
   const steps = [{ id: act, act, needs: [], timeoutMs: 1000, attempts: 1, onFailure: 'hold' as const }];
-  return { ...rest, plan: { ...plan, decisions: { ...plan.decisions, from: 'west', to: 'east', steps, planned } } };
+  return {
+    ...rest,
+    plan: {
+      ...plan,
+      decisions: { ...plan.decisions, from: 'west', to: 'east', steps, planned, ...(cohorts && { cohorts }) },
+    },
+  };
 }
 
 /** West without a Temporal service of its peer: to nudge one that is not there takes seconds. */

@@ -47,7 +47,7 @@ beforeEach(async () => {
 afterEach(() => here.close());
 
 const find = (rule: Reconciliation['rule'] = 'survivor') =>
-  findReconciliation(here.west, here.world.customer, 'east', rule, work.signal);
+  findReconciliation(here.west, here.world.customer, ['east'], rule, work.signal);
 async function found(rule?: Reconciliation['rule']): Promise<Reconciliation> {
   await here.salvage();
   const { reconcile, why } = await find(rule);
@@ -168,7 +168,7 @@ describe('a reconciliation', () => {
     const counts = await previewReconciliation(
       west,
       CUSTOMER,
-      'east',
+      ['east'],
       reconcile,
       (u) => preview.push(u.username),
       work,

@@ -97,7 +97,7 @@ describe('open-site', () => {
   it('gives the source its users back under a further epoch, claimed in every store, once', async () => {
     expect(await checkEffect(world.west, back(), signal)).toMatchObject({ seen: false });
     const first = await openSource(world.west, back());
-    expect(first.summary).toBe('east serves its users again under epoch 3');
+    expect(first.summary).toBe('east serves users of east again under epoch 3');
     expect(await openSource(world.west, back())).toEqual(first);
     expect(await openSource(world.west, back(1))).toMatchObject({ facts: { epoch: 3 } });
     expect(await served('east')).toEqual(EAST);
@@ -107,7 +107,7 @@ describe('open-site', () => {
     expect(newest).toMatchObject({ number: 3, site: 'west', move });
     expect(await checkEffect(world.west, back(), signal)).toMatchObject({
       seen: true,
-      summary: 'east serves its users under epoch 3',
+      summary: 'east serves users of east under epoch 3',
     });
   });
 

@@ -73,7 +73,7 @@ export async function servable(region: Region, at: Site, half: Site): Promise<nu
   const [row] = await ask<{ n: number }>(
     region,
     at,
-    `select count(*)::int as n from tandem.home where site = '${half}' and tandem.may_serve(username)`,
+    `select count(*)::int as n from tandem.home where tandem.home_of(site) = '${half}' and tandem.may_serve(username)`,
   );
   return row?.n ?? -1;
 }

@@ -108,7 +108,7 @@ const someoneOf = async (half: Site): Promise<string> => {
   const [row] = await ask<{ username: string }>(
     region,
     'west',
-    `select username from tandem.home where site = '${half}' order by username limit 1`,
+    `select username from tandem.home where tandem.home_of(site) = '${half}' order by username limit 1`,
   );
   return row?.username ?? '';
 };
@@ -130,11 +130,14 @@ describe('a planned move', { timeout: 240_000 }, () => {
     expect(await ask(region, 'west', 'select from tandem.salvage')).toEqual([]);
   });
 
-  it('brings them home again with what they changed there', async () => {
+  it('brings them home again with what they changed there, those of a cohort as well', async () => {
     const who = await someoneOf('west');
     await addContact('east', who, 'later@contoso.example');
+    for (const site of ['west', 'east'] as const)
+      await ask(region, site, `select tandem.divide('${CUSTOMER}', 'west/pilot', '{${who}}', 'east')`);
     const { report } = await (await agreed(planned('west', 'west'))).result();
     expect(report).toMatchObject({ kind: 'failback', outcome: 'closed' });
+    expect(report.steps.find(({ id }) => id === 'serve')?.summary).toMatch(/users of west\/pilot and west under epoch/);
     expect(await sites()).toEqual({ east: 'east', west: 'west' });
     // Of whom it has handed over a copy has come back by now: its next snapshot does not build upon the one that had them.
     const east = region.settings.east.customers.get(CUSTOMER);

@@ -99,7 +99,7 @@ describe('a failover that two turn back', () => {
       ['verify', 'waiting'],
       ['turn-back', 'done'],
     ]);
-    expect(report.steps.at(-1)?.summary).toMatch(/^east serves its users again under epoch \d+$/);
+    expect(report.steps.at(-1)?.summary).toMatch(/^east serves users of east again under epoch \d+$/);
     expect(await sites()).toEqual({ east: 'east', west: 'west' });
     // The customer's slot is free, and another failover finds the next epoch.
     expect((await failoverStatus(await declare(region, { sourceIsServing: true }))).plan?.decisions.epoch).toBe(

@@ -7,6 +7,7 @@ import type { Approval } from './approvals.ts';
 import type { BreakGlass, BrokenGlass } from './break-glass.ts';
 import type { Act, Service } from './acts.ts';
 import type { Plan, RecoverySource } from './plan.ts';
+import { homeOf } from './half.ts';
 import type { ConflictRule } from './planned-move.ts';
 import type { ApplyCounts, Timestamp } from './snapshots.ts';
 
@@ -58,7 +59,7 @@ export type MoveWorkflow = 'failover' | 'relocate';
 export type MoveName = MoveWorkflow | 'failback';
 
 export const moveName = (workflow: MoveWorkflow, { half, to }: Partial<RelocateInput>): MoveName =>
-  workflow === 'relocate' && half !== undefined && half === to ? 'failback' : workflow;
+  workflow === 'relocate' && half !== undefined && homeOf(half) === to ? 'failback' : workflow;
 
 /** Where a move stands by its journal. */
 export interface Resumed {

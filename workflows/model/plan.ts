@@ -104,6 +104,8 @@ export interface Decisions {
   users: number;
   /** Of a failover that moves others than the lost site's own users: whose home is here. */
   half?: string;
+  /** Cohorts of that home who move along, for they are where it is: none when left out. */
+  cohorts?: string[];
   /** Of a relocate and a failback; a failover has none. */
   planned?: PlannedMove;
   approvers: Approver[];
@@ -113,6 +115,12 @@ export interface Decisions {
 /** The half whose users move: of a failover, that of the lost site if nothing else is said. */
 export const halfOf = ({ from, half, planned }: Pick<Decisions, 'from' | 'half' | 'planned'>): string =>
   planned?.half ?? half ?? from;
+
+/** All halves whose users move. */
+export const halvesOf = (decisions: Pick<Decisions, 'from' | 'half' | 'cohorts' | 'planned'>): string[] => [
+  ...(decisions.cohorts ?? []),
+  halfOf(decisions),
+];
 
 /** The site that runs the move, and claims its epoch. */
 export const claimantOf = ({ from, to, planned }: Pick<Decisions, 'from' | 'to' | 'planned'>): string =>

@@ -14,11 +14,15 @@ alter table tandem.identity add column if not exists id uuid not null default ge
 -- The digest of this file, as it was last brought here.
 alter table tandem.identity add column if not exists schema text;
 
--- Where each user belongs. The same at both sites.
+-- Where each user belongs: `site` is his home, or a cohort of its users, `site/name`. The same at both sites: whoever were of one
+-- half here and of another there would be served by both sites once these halves are apart.
 create table if not exists tandem.home (
   username text primary key,
   site text not null
 );
+
+-- The home of the users of a half.
+create or replace function tandem.home_of(half text) returns text language sql immutable as $$ select split_part(half, '/', 1) $$;
 
 -- The fencing token: the newest epoch this site knows, and the move that claimed it.
 create table if not exists tandem.epoch (
@@ -78,7 +82,7 @@ create table if not exists tandem.claim (
 alter table tandem.claim add column if not exists follows bigint;
 alter table tandem.claim add column if not exists keeps text[];
 
--- The right to serve: one row a half (the users whose home is `half`). No row, or an epoch older than the newest one = closed.
+-- The right to serve: one row a half (the users whose `tandem.home` names it). No row, or an epoch older than the newest one = closed.
 create table if not exists tandem.serving (
   customer text not null,
   half text not null,
@@ -106,6 +110,11 @@ create table if not exists tandem.salvage (
 create or replace function tandem.note_unsalvaged() returns trigger language plpgsql as $$
 begin
   if old.site is distinct from (select site from tandem.identity) then
+    return null;
+  -- A cohort that is none any more, under the very right of the half that its users go back to.
+  elsif tg_op = 'DELETE' and exists (
+    select from tandem.serving s where s.customer = old.customer and s.half <> old.half and s.half = tandem.home_of(old.half)
+                                   and s.site = old.site and s.epoch = old.epoch) then
     return null;
   elsif tg_op = 'DELETE' or new.site <> old.site then
     insert into tandem.salvage (customer, half, epoch) values (old.customer, old.half, old.epoch) on conflict do nothing;
@@ -612,6 +621,68 @@ returns setof record language sql stable security definer set search_path = pg_c
    where not exists (select from tandem.salvage d where d.customer = s.customer and d.half = s.half and d.epoch = s.epoch)
 $$;
 
+-- Who is in which cohort, as a count and a digest: names stay here.
+create or replace function tandem.observe_cohorts(out customer text, out half text, out users bigint, out digest text)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select s.customer, s.half, count(h.username),
+         encode(sha256(convert_to(coalesce(string_agg(h.username, E'\n' order by h.username collate "C"), ''), 'UTF8')), 'hex')
+    from tandem.identity i
+    join tandem.serving s on s.customer = i.customer and s.half <> tandem.home_of(s.half)
+    left join tandem.home h on h.site = s.half and h.username not like 'tandem-probe-%'
+   group by s.customer, s.half
+$$;
+
+-- Takes these users of a half, all whose home it is, into one cohort, and everybody else of it back; nobody in it ends it. Whoever
+-- may serve the half may serve the cohort then, so that nobody gains a right or loses one: that is why both must be the same site's,
+-- `asked_by`'s, under one epoch, and none of them drained. Answers `divided`, or what stands against it. Safe to repeat.
+create or replace function tandem.divide(for_customer text, cohort text, names text[], asked_by text, out outcome text, out users bigint)
+language plpgsql security definer set search_path = pg_catalog as $$
+declare base tandem.serving%rowtype; part tandem.serving%rowtype; held bigint;
+begin
+  users := 0;
+  -- Nobody begins to move meanwhile.
+  lock table tandem.move in share mode;
+  select number into held from tandem.epoch e where e.customer = for_customer for update;
+  select * into base from tandem.serving s where s.customer = for_customer and s.half = tandem.home_of(cohort) for update;
+  select * into part from tandem.serving s where s.customer = for_customer and s.half = cohort for update;
+  if held is null or base.half is null or cohort = base.half then
+    outcome := 'unknown-half';
+  elsif base.site <> asked_by or base.epoch <> held then
+    outcome := 'not-served-there';
+  elsif part.half is not null and (part.site <> base.site or part.epoch <> base.epoch) then
+    outcome := 'apart';
+  elsif exists (select from tandem.move m where m.customer = for_customer and m.ended_at is null) then
+    outcome := 'move-live';
+  elsif exists (select from tandem.drained d where d.customer = for_customer and d.half in (base.half, cohort) and d.epoch = held) then
+    outcome := 'drained';
+  elsif exists (select from tandem.salvage s where s.customer = for_customer and s.half in (base.half, cohort) and s.released_at is null) then
+    outcome := 'unsalvaged';
+  else
+    select count(*) into users from unnest(names) n where not exists (select from tandem.home h where h.username = n and h.site in (base.half, cohort));
+    if users > 0 then
+      outcome := 'not-of-this-half';
+      return;
+    end if;
+    if cardinality(names) > 0 then
+      insert into tandem.serving (customer, half, site, epoch, at) values (for_customer, cohort, base.site, base.epoch, base.at)
+        on conflict (customer, half) do nothing;
+      insert into tandem.handed as d (customer, half, epoch, copied_at, gen, seq, manifest, at)
+        select g.customer, cohort, g.epoch, g.copied_at, g.gen, g.seq, g.manifest, g.at from tandem.handed g where g.customer = for_customer and g.half = base.half
+        on conflict (customer, half) do nothing;
+    end if;
+    update tandem.home h set site = base.half where h.site = cohort and h.username not like 'tandem-probe-%'
+      and not exists (select from unnest(names) n where n = h.username);
+    update tandem.home h set site = cohort from unnest(names) n where h.username = n and h.site = base.half;
+    if cardinality(names) = 0 then
+      update tandem.home h set site = base.half where h.site = cohort;
+      delete from tandem.serving s where s.customer = for_customer and s.half = cohort;
+      delete from tandem.handed d where d.customer = for_customer and d.half = cohort;
+    end if;
+    outcome := 'divided';
+    select count(*) into users from tandem.home h where h.site = cohort;
+  end if;
+end $$;
+
 -- The fork that stands here; none when there is none.
 create or replace function tandem.observe_fork(out customer text, out number bigint, out here_site text, out here_move text, out there_site text, out there_move text)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
@@ -752,6 +823,8 @@ revoke all on function tandem.observe_directory() from public;
 revoke all on function tandem.observe_applied() from public;
 revoke all on function tandem.observe_salvage() from public;
 revoke all on function tandem.observe_fork() from public;
+revoke all on function tandem.observe_cohorts() from public;
+revoke all on function tandem.divide(text, text, text[], text) from public;
 revoke all on function tandem.observe_picks() from public;
 revoke all on function tandem.fence(text, bigint, text, text) from public;
 do $$ begin
@@ -763,6 +836,8 @@ do $$ begin
     grant execute on function tandem.observe_applied() to tandem_peer;
     grant execute on function tandem.observe_salvage() to tandem_peer;
     grant execute on function tandem.observe_fork() to tandem_peer;
+    grant execute on function tandem.observe_cohorts() to tandem_peer;
+    grant execute on function tandem.divide(text, text, text[], text) to tandem_peer;
     grant execute on function tandem.observe_picks() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.follow(text, bigint, text, text, bigint, text[]) to tandem_peer;

@@ -1,6 +1,6 @@
 import { failure } from '../../../workflows/model/failures.ts';
 import type { StepResult } from '../../../workflows/model/moves.ts';
-import { halfOf, type Plan, type Step } from '../../../workflows/model/plan.ts';
+import { halfOf, halvesOf, type Plan, type Step } from '../../../workflows/model/plan.ts';
 import { doneBefore, noteEffect } from '../../services/effects.ts';
 import type { PlannedStep } from '../../services/planned.ts';
 import type { OwnSite } from '../../services/site.ts';
@@ -38,7 +38,7 @@ export async function probeStep(
   if (done) return done;
   const { ms, facts } = await probeMoved(site, input, { service, signal });
   const result: StepResult = {
-    summary: `${service} works at ${plan.decisions.to} for users of ${halfOf(plan.decisions)}: seen in ${ms} ms`,
+    summary: `${service} works at ${plan.decisions.to} for users of ${halvesOf(plan.decisions).join(' and ')}: seen in ${ms} ms`,
     facts: { service, ms, ...facts },
   };
   return database.transaction((client) => noteEffect(client, input, result));
@@ -87,7 +87,8 @@ export function questionOf(
   const { id, domain, probes, options } = customer;
   const target = probes?.targets.get(site);
   const accounts = probes?.accounts.get(half);
-  if (!probes || !target || !accounts) return `${id} has no probes configured`;
+  if (!probes || !target) return `${id} has no probes configured`;
+  if (!accounts) return `${id} has no probe accounts configured that are users of ${half}`;
   if (service === 'web-access' && target.web === null)
     return `no web address of ${site} is configured for ${id}'s probes`;
   if (service === 'trusted-federation' && !probes.partner) return `${id} has no account at a partner configured`;

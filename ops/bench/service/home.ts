@@ -129,7 +129,7 @@ async function differ(
   if (!planned?.reconcile) throw new Fault('bench: nothing is to be brought together', 'Run it again.');
   const work = { heartbeat: () => undefined, signal };
   const begun = performance.now();
-  const { users } = await previewReconciliation(site, CUSTOMER, LOST, planned.reconcile, () => undefined, work);
+  const { users } = await previewReconciliation(site, CUSTOMER, [LOST], planned.reconcile, () => undefined, work);
   return { diffMs: performance.now() - begun, differing: users };
 }
 

@@ -1,0 +1,63 @@
+import { homeOf } from '../workflows/model/half.ts';
+import { MOMENTARY } from '../activities/probes/services/momentary.ts';
+import type { Database } from '../activities/contacts/database.ts';
+import { Fault } from './fault.ts';
+
+/** Who is to be in a cohort: by a file, or by a share of all. */
+
+/** Faults that are told one by one; the rest as a number. */
+const TOLD = 20;
+
+/**
+ * Reads one user a line: his name, or his address in the customer's domain. Empty lines and those that begin with `#` are passed
+ * over. Every line that names nobody of this half is a fault, all of them in one error.
+ */
+export async function usersOfFile(
+  database: Database,
+  { file, text, half, domain }: { file: string; text: string; half: string; domain: string },
+): Promise<string[]> {
+  const lines = text
+    .split(/\r?\n/)
+    .map((line, i) => ({ at: i + 1, name: nameOf(line.trim(), domain) }))
+    .filter(({ name }) => name !== '' && !name.startsWith('#'));
+  const rows = await database.query<{ username: string; site: string }>(
+    'select username, site from tandem.home where username = any($1)',
+    [lines.map(({ name }) => name)],
+  );
+  const homes = new Map(rows.map(({ username, site }) => [username, site]));
+  const seen = new Map<string, number>();
+  const faults = lines.flatMap(({ at, name }) => {
+    const home = homes.get(name);
+    const before = seen.get(name);
+    seen.set(name, before ?? at);
+    const because = before === undefined ? whyNot(home, half) : `stands in line ${before} already`;
+    return because === null ? [] : [`${file}:${at}: ${JSON.stringify(name.slice(0, 60))} ${because}`];
+  });
+  if (lines.length === 0) faults.push(`${file}: names nobody`);
+  if (faults.length === 0) return [...seen.keys()];
+  const more = faults.length > TOLD ? [`and ${faults.length - TOLD} more`] : [];
+  throw new Fault(
+    `${faults.length} fault${faults.length === 1 ? '' : 's'}; nothing was changed\n${[...faults.slice(0, TOLD), ...more].join('\n')}`,
+    `One user of ${homeOf(half)} a line: a name, or an address in ${domain}.`,
+  );
+}
+
+const nameOf = (line: string, domain: string): string =>
+  line.toLowerCase().endsWith(`@${domain}`) ? line.slice(0, -domain.length - 1) : line;
+
+function whyNot(home: string | undefined, half: string): string | null {
+  if (home === undefined) return 'is nobody that this site knows';
+  if (home === half || home === homeOf(half)) return null;
+  return homeOf(home) === homeOf(half) ? `is of ${home} already` : `is at home at ${homeOf(home)}`;
+}
+
+/** A share of the users of a half, the same ones whenever it is asked for: 0 < share <= 100, in percent. At least one. */
+export async function usersOfShare(database: Database, half: string, share: number): Promise<string[]> {
+  const rows = await database.query<{ username: string }>(
+    `select username from tandem.home where site in ($1, $2) and username not like $3
+      order by md5(username), username
+      limit (select greatest(1, round(count(*) * $4 / 100.0)) from tandem.home where site in ($1, $2) and username not like $3)`,
+    [half, homeOf(half), MOMENTARY, share],
+  );
+  return rows.map(({ username }) => username);
+}
