@@ -1,4 +1,4 @@
-import type { PaperWalk, TestOutcome, TestReceipt, TestTimes } from '../workflows/model/continuity.ts';
+import type { LiveWalk, PaperWalk, TestOutcome, TestReceipt, TestTimes } from '../workflows/model/continuity.ts';
 import { duration } from '../workflows/model/rto.ts';
 import { items, rows, STYLE, text } from './report-html.ts';
 import { count, moment } from './report-words.ts';
@@ -45,7 +45,7 @@ ${rows([
     : []),
   ...(r.despiteBlackout === undefined ? [] : ([['Inside a blackout', r.despiteBlackout]] as [string, string][])),
 ])}
-${r.kind === 'tabletop' ? '' : proved(r)}${r.times ? objectives(r.times) : ''}${r.paper ? walked(r.paper) : ''}<h2>What was not tested</h2>
+${r.kind === 'isolated' ? proved(r) : ''}${r.live ? moved(r.live) : ''}${r.times ? objectives(r.times) : ''}${r.paper ? walked(r.paper) : ''}<h2>What was not tested</h2>
 ${items(r.notTested, 'Nothing is known to be left out.')}
 <h2>What was left behind</h2>
 ${items(r.residue?.left ?? [], r.residue ? 'Nothing: what was there before is there after.' : 'Not looked at.')}
@@ -55,6 +55,21 @@ ${r.residue && r.residue.removed.length > 0 ? `<p>Removed before it began:</p>${
 ${rows([['Test', r.run]])}
 </body>
 </html>`;
+}
+
+function moved({ cohort, went, back, users, unserved, services }: LiveWalk): string {
+  return `<h2>Who was moved</h2>
+${rows([
+  ['Cohort', `${cohort}, ${count(users, 'users')}`],
+  ['Came by', went === null ? 'nobody came' : `move ${went}`],
+  ['Not served', String(unserved)],
+  ['Went home by', back === null ? (went === null ? 'nobody was away' : 'NOT home again') : `move ${back}`],
+  ...services.map(({ service, ok, ms, because }): [string, string] => [
+    service,
+    ok ? `works, ${ms} ms` : `does NOT work: ${because ?? ''}`,
+  ]),
+])}
+`;
 }
 
 function proved({ counts, mismatches, quarantined, accounts }: TestReceipt): string {

@@ -19,7 +19,9 @@ import { remedyFor } from './refusals.ts';
 
 type TestWorkflow = (test: ContinuityTestInput) => Promise<ContinuityTestResult>;
 export type TestHandle = WorkflowHandle<TestWorkflow>;
-export type TestOptions = Partial<Pick<ContinuityTestInput, 'kind' | 'despiteBlackout' | 'page' | 'confirmWithinMs'>>;
+export type TestOptions = Partial<
+  Pick<ContinuityTestInput, 'kind' | 'cohort' | 'despiteBlackout' | 'page' | 'confirmWithinMs'>
+>;
 
 /** Begins a continuity test at a site now, whosever turn it is. */
 export async function beginTest(

@@ -1,7 +1,8 @@
 import { CancellationScope, CancelledFailure, condition, patched, setWorkflowOptions } from '@temporalio/workflow';
-import type { TestPlan } from '../activities/types.ts';
+import type { TestPlan } from '../activities/test-types.ts';
 import { acts } from './continuity/activities.ts';
 import { goOnAsBefore } from './continuity/before.ts';
+import { bringHere, bringHome } from './continuity/live.ts';
 import { TestRun } from './continuity/run.ts';
 import { judge, notTested, nothingFound, type Found } from './model/test-verdict.ts';
 import { isHeld, type ContinuityTestInput, type TestReceipt, type TestTimes } from './model/continuity.ts';
@@ -19,8 +20,8 @@ export type ContinuityTestResult =
 const CONFIRM_WITHIN_MS = 8 * 3_600_000;
 
 /**
- * Proves that a failover to this site would work, without touching what users see: on paper, or beside the service with the
- * peer's newest covered snapshot. It yields to any move, ends at an operator's word, and fails on what it leaves behind.
+ * Proves that a failover to this site would work: on paper, or beside the service with the
+ * peer's newest covered snapshot, or with a cohort of real users. It yields to any move, ends at an operator's word, and fails on what it leaves behind.
  */
 export async function continuityTest(test: ContinuityTestInput): Promise<ContinuityTestResult> {
   const run = new TestRun(test); // Handlers first: somebody may already want to end it.
@@ -35,13 +36,15 @@ export async function continuityTest(test: ContinuityTestInput): Promise<Continu
     throw failure('no-recovery-point', `${customer}: ${plan.site} holds no covered snapshot of its peer`);
   if (!patched('whole-test') && snapshot)
     return goOnAsBefore(test, { ...plan, snapshot }, { run: run.run, at: run.startedAt });
-  if (!isHeld(kind)) throw failure('input-invalid', `${kind} test of ${customer}: this version does not hold it`);
+  if (!isHeld(kind)) throw failure('input-invalid', `${JSON.stringify(kind)} test of ${customer}: no such kind`);
 
   run.show('beginning', plan.turn.because);
   // Whoever cancels now leaves nothing behind: what has begun is closed.
   const begun = await CancellationScope.nonCancellable(() => acts['begin-test']({ ...run.key, kind }));
-  const found = await run.hold(() => (snapshot ? restoreBeside(run, snapshot) : walkOnPaper(run)));
-  return CancellationScope.nonCancellable(() => close(run, { plan, begun, found }));
+  const found = await run.hold(() =>
+    snapshot ? restoreBeside(run, snapshot) : kind === 'live' ? bringHere(run, plan.site) : walkOnPaper(run),
+  );
+  return CancellationScope.nonCancellable(async () => close(run, { plan, begun, found: await bringHome(run, found) }));
 }
 setWorkflowOptions({ versioningBehavior: 'AUTO_UPGRADE' }, continuityTest);
 
@@ -115,12 +118,15 @@ async function close(run: TestRun, { plan, begun, found }: Held): Promise<Contin
     counts: found.counts,
     mismatches: found.mismatches,
     because: judged.because || plan.turn.because,
-    notTested: isHeld(kind) ? notTested(kind, { ...(accounts !== undefined && { accounts }) }) : [],
+    notTested: isHeld(kind)
+      ? notTested(kind, { ...(accounts !== undefined && { accounts }), ...(found.live && { live: found.live }) })
+      : [],
     residue: { left, removed: begun.removed },
     ...(times && { times }),
     ...(found.quarantined !== undefined && { quarantined: found.quarantined }),
     ...(accounts !== undefined && { accounts }),
     ...(found.paper && { paper: found.paper }),
+    ...(found.live && { live: found.live }),
     ...(run.test.despiteBlackout !== undefined && { despiteBlackout: run.test.despiteBlackout }),
   };
   const { vaultKey } = await acts['write-test-receipt']({ receipt });
@@ -137,7 +143,8 @@ async function cleanUp(run: TestRun, before: Inventory): Promise<{ left: string[
   try {
     if (run.test.kind === 'isolated') await acts['drop-scratch'](run.key);
     const { after, yields } = await acts['inspect-test'](run.key);
-    return { left: leftBy(before, after, { moved: yields !== null || run.ended?.outcome === 'superseded' }), yields };
+    const moved = yields !== null || run.ended?.outcome === 'superseded';
+    return { left: leftBy(before, after, { moved, back: run.live !== null && !moved }), yields };
   } catch (error) {
     return { left: [`nobody could look what is left: ${failureText(error)}`], yields: null };
   }

@@ -1,7 +1,7 @@
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
-import type { ContinuityActivities } from '../types.ts';
+import type { ContinuityActivities } from '../test-types.ts';
 import { openSnapshot } from '../vault/open.ts';
 import type { UserRecord } from '../vault/record.ts';
 import { aclFaults } from './acl.ts';

@@ -1,11 +1,12 @@
 import { running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
-import type { ContinuityActivities } from '../types.ts';
+import type { ContinuityActivities } from '../test-types.ts';
 import { S3Vault } from '../vault/s3.ts';
 import { writeTestReceipt } from '../vault/test-receipts.ts';
 import { openSite } from './site.ts';
 import { dropOwn, removeLeftOver, takeInventory } from './test-inventory.ts';
 import { readPaper } from './test-paper.ts';
+import { awaitCohort, lookAtCohort } from './test-live.ts';
 import { planTest } from './test-plan.ts';
 import { guardTest, leavePlace, takePlace, whyYield } from './test-slot.ts';
 
@@ -28,6 +29,8 @@ export function createTestActivities(
       yields: await site.database(test.customer).connection((client) => whyYield(client, test)),
     }),
     'end-test': (test) => leavePlace(site, test),
+    'await-cohort': ({ at, ...test }) => awaitCohort(site, test, at, running().signal),
+    'look-at-cohort': ({ customer, cohort }) => lookAtCohort(site, customer, cohort, running().signal),
     'read-paper': ({ customer, at }) => readPaper(site, customer, at, running().signal),
     'drop-scratch': (test) => dropOwn(site, test),
     'write-test-receipt': ({ receipt }) => writeTestReceipt(site.vault, settings, receipt),

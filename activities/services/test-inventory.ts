@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import type { Inventory } from '../../workflows/model/test-inventory.ts';
 import { dropScratch, scratchDatabases, scratchName, type ScratchServer } from '../contacts/scratch.ts';
-import type { HeldTest } from '../types.ts';
+import type { HeldTest } from '../test-types.ts';
 import { testPrefix } from '../vault/test-receipts.ts';
 import type { OwnSite } from './site.ts';
 
@@ -51,10 +51,19 @@ export async function takeInventory(
     .filter((table) => tables.includes(table))
     .map((t) => `select '${t}' as t, count(*) as n from tandem.${t}`);
   const rows = await server.database.query<{ t: string; n: string }>(counts.join(' union all '));
+  const rights = await server.database.query<{ half: string; told: string }>(
+    `select s.half, 'served at ' || s.site || coalesce(', ' || c.users || ' of ' || left(c.digest, 16), '')
+                    || case when d.half is null then '' else ', drained' end as told
+       from tandem.serving s left join tandem.observe_cohorts() c on c.customer = s.customer and c.half = s.half
+       left join tandem.drained d on d.customer = s.customer and d.half = s.half
+      where s.customer = $1`,
+    [customer],
+  );
   return {
     databases,
     schemas,
     rows: Object.fromEntries(rows.map(({ t, n }) => [t, Number(n)])),
+    rights: Object.fromEntries(rights.map(({ half, told }) => [half, told])),
     files,
     objects: objects.filter((name) => !name.endsWith(`-${run}.json`)),
   };

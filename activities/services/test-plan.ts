@@ -4,7 +4,7 @@ import type { Approver } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { newestPassed, putOff, type Passed } from '../../workflows/model/test-due.ts';
 import type { CustomerSettings } from '../settings.ts';
-import type { TestPlan } from '../types.ts';
+import type { TestPlan } from '../test-types.ts';
 import { newestCovered } from '../vault/catalog.ts';
 import type { Vault } from '../vault/port.ts';
 import { allReceipts } from '../vault/test-receipts.ts';
@@ -12,6 +12,7 @@ import { readClosing } from './closed.ts';
 import { readOperators } from './operators.ts';
 import { countWithoutAccount, readReadiness, servesAlready } from './readiness.ts';
 import type { OwnSite } from './site.ts';
+import { requireCohort } from './test-live.ts';
 import { livingTest, liveMove, runningTest } from './test-slot.ts';
 
 /** After so long the schedule's test looks again whether what was in its way has gone. */
@@ -31,8 +32,9 @@ export async function planTest(
   if (!isHeld(test.kind))
     throw failure(
       'input-invalid',
-      `${test.kind} test of ${customer.id}: a live test moves a cohort of users, and this version holds tabletop and isolated tests only`,
+      `${JSON.stringify(test.kind)} test of ${customer.id}: tabletop, isolated and live are allowed`,
     );
+  if (test.kind === 'live') await requireCohort(site, customer, test.cohort);
   const { confirmWithinMs = 0 } = test;
   if (!Number.isFinite(confirmWithinMs) || confirmWithinMs < 0 || confirmWithinMs > LONGEST_CONFIRM_MS)
     throw failure(

@@ -5,7 +5,7 @@ import { failure } from '../../workflows/model/failures.ts';
 import { readClosing } from './closed.ts';
 import { requireStaying } from './leaving.ts';
 import type { OwnSite } from './site.ts';
-import type { HeldTest } from '../types.ts';
+import type { HeldTest } from '../test-types.ts';
 
 /** The place of the one continuity test of a customer at this site, and what a test yields to. */
 
@@ -20,11 +20,16 @@ interface Slot {
   began_at: Date;
 }
 
-/** The move that holds the customer's slot; null when none does. */
-export async function liveMove(client: Pick<PoolClient, 'query'>, customer: string): Promise<string | null> {
+/** The move that holds the customer's slot, but a planned one of this cohort; null when none does. */
+export async function liveMove(
+  client: Pick<PoolClient, 'query'>,
+  customer: string,
+  cohort = '',
+): Promise<string | null> {
   const { rows } = await client.query<{ move: string; kind: string; phase: string }>(
-    'select move, kind, phase from tandem.move where customer = $1 and ended_at is null',
-    [customer],
+    `select move, kind, phase from tandem.move
+      where customer = $1 and ended_at is null and not (kind <> 'failover' and coalesce(input ->> 'half', '') = $2)`,
+    [customer, cohort],
   );
   const [held] = rows;
   return held ? `${held.kind} ${held.move} holds the slot of ${customer}, in phase ${held.phase}` : null;
@@ -71,26 +76,43 @@ export async function leavePlace(site: OwnSite, { customer, run }: HeldTest): Pr
 }
 
 /** Why a test has to end; null while nothing is in its way. */
-export async function whyYield(client: Pick<PoolClient, 'query'>, { customer, run }: HeldTest): Promise<string | null> {
-  const move = await liveMove(client, customer);
+export async function whyYield(
+  client: Pick<PoolClient, 'query'>,
+  { customer, run, cohort }: HeldTest,
+): Promise<string | null> {
+  const move = await liveMove(client, customer, cohort);
   if (move !== null) return move;
   const closing = await readClosing(client, customer);
   if (closing) return `this site is closed since ${closing.since}: ${closing.because}`;
-  const { rows } = await client.query<{ run: string; began: string; newest: string; site: string }>(
-    `select t.run, t.epoch::text as began, e.number::text as newest, e.site
+  const { rows } = await client.query<{ run: string; began: string; newest: string; site: string; kept: boolean }>(
+    `select t.run, t.epoch::text as began, e.number::text as newest, e.site,
+            exists (select from tandem.identity i
+                      join tandem.serving s on s.customer = i.customer and s.half = i.site
+                     where i.customer = t.customer and s.site = i.site and s.epoch = e.number) as kept
        from tandem.continuity_test t join tandem.epoch e on e.customer = t.customer where t.customer = $1`,
     [customer],
   );
   const [slot] = rows;
   if (slot && slot.run !== run) return `test ${slot.run} has taken its place, because this one was not seen to live`;
+  // The moves of a cohort claim epochs under which this site goes on serving its own.
+  if (slot && cohort !== undefined && slot.kept) return null;
   return slot && slot.newest !== slot.began ? `${slot.site} has claimed epoch ${slot.newest}` : null;
 }
 
 /** Looks every two seconds, and says that the test lives. A database that is away for a while ends nothing. */
-export async function guardTest(site: OwnSite, test: HeldTest, signal: AbortSignal): Promise<{ because: string }> {
+export const guardTest = (site: OwnSite, test: HeldTest, signal: AbortSignal): Promise<{ because: string }> =>
+  untilYieldOr<never>(site, test, () => Promise.resolve(null), signal);
+
+/** The same, until `look` has something to say. */
+export async function untilYieldOr<T>(
+  site: OwnSite,
+  test: HeldTest,
+  look: (client: PoolClient) => Promise<T | null>,
+  signal: AbortSignal,
+): Promise<T | { because: string }> {
   let seenAt = -Infinity;
   for (;;) {
-    const because = await site
+    const found = await site
       .database(test.customer)
       .connection(async (client) => {
         if (performance.now() - seenAt >= SEEN_EVERY_MS) {
@@ -100,11 +122,12 @@ export async function guardTest(site: OwnSite, test: HeldTest, signal: AbortSign
           ]);
           seenAt = performance.now();
         }
-        return whyYield(client, test);
+        const because = await whyYield(client, test);
+        return because === null ? look(client) : { because };
       })
       .catch(() => null);
     signal.throwIfAborted();
-    if (because !== null) return { because };
+    if (found !== null) return found;
     await setTimeout(LOOK_EVERY_MS, undefined, { signal });
   }
 }

@@ -1,4 +1,4 @@
-import { NO_LIVE_YET } from '../../workflows/model/test-due.ts';
+import { LIVE_BY_HAND } from '../../workflows/model/test-due.ts';
 import { takeOverCommand } from '../stranded.ts';
 import { pickCommand } from './closed-lines.ts';
 import { exits } from './print.ts';
@@ -83,7 +83,7 @@ function heldUsers(halves: HalfStatus[]): Next | null {
 /** The last of all: nobody is worse off today because it was not proved yet. */
 function overdue(halves: HalfStatus[], tests: Seen['tests']): Next | null {
   if (tests?.standing?.state !== 'overdue') return null;
-  if (tests.standing.counts === 'live') return { ...nothing, exit: exits.held, line: `${NO_LIVE_YET}.` };
+  if (tests.standing.counts === 'live') return { ...nothing, exit: exits.held, line: `${LIVE_BY_HAND}.` };
   const about = `--customer ${halves[0]?.customer ?? ''}`;
   const next = tests.running.length > 0 ? `tandem test list ${about}` : `tandem test start ${about} --site ${tests.at}`;
   return { ...nothing, exit: exits.held, next };

@@ -1,4 +1,4 @@
-import type { TestReceipt, TestTimes } from '../../workflows/model/continuity.ts';
+import type { LiveWalk, TestReceipt, TestTimes } from '../../workflows/model/continuity.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { plain } from './print.ts';
@@ -30,10 +30,21 @@ export function receiptLines(r: TestReceipt): string[] {
           ),
         ]
       : []),
+    ...(r.live ? liveLines(r.live) : []),
     ...(residue?.removed ?? []).map((what) => `  removed before it began: ${what}`),
     ...(residue?.left ?? []).map((what) => `  LEFT: ${what}`),
     ...r.notTested.map((n) => `  not tested: ${n}`),
   ].map(plain);
+}
+
+function liveLines({ cohort, went, back, hereMs, users, unserved, services }: LiveWalk): string[] {
+  if (went === null) return [`  users of ${cohort} did not come`];
+  const here = hereMs === null ? '' : `, looked at for ${duration(hereMs)}`;
+  return [
+    `  ${users} users of ${cohort} came by move ${went}${here}; ${unserved === 0 ? 'all were served' : `${unserved} were NOT served`}`,
+    ...services.map((s) => `  ${s.service}: ${s.ok ? `works, ${s.ms} ms` : `does NOT work: ${s.because ?? ''}`}`),
+    back === null ? '  they are NOT home again' : `  they went home by move ${back}`,
+  ];
 }
 
 function timesLine({ restoreMs, rtoMs, pointAgeMs, rpoMs, forecastMs, tookOver }: TestTimes): string {

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { ContinuityTestResult } from '../../workflows/continuity-test.ts';
-import { isHeld, type TestStatus } from '../../workflows/model/continuity.ts';
+import { isHeld, type TestPhase, type TestStatus } from '../../workflows/model/continuity.ts';
 import { Fault } from '../fault.ts';
 import { pause } from '../temporal.ts';
 import { beginTest, endOfTest, type TestHandle, type TestOptions } from '../tests.ts';
@@ -19,9 +19,10 @@ export function register(program: Command, context: Context): void {
     .option('--customer <id>', 'needed when there is more than one')
     .option(
       '--kind <kind>',
-      'isolated: the newest covered snapshot of the peer is restored beside the service and compared; tabletop: a failover is walked on paper, people confirm their steps',
+      'isolated: the newest covered snapshot of the peer is restored beside the service and compared; tabletop: a failover is walked on paper, people confirm their steps; live: a cohort of users comes here and goes home again',
       'isolated',
     )
+    .option('--cohort <name>', 'live: the cohort, of users whose home is the other site')
     .option('--despite-blackout <because>', 'inside a blackout of the configuration, for this reason')
     .option('--page', 'tabletop: page whoever is on duty when it begins')
     .option('--confirm-within <duration>', 'tabletop: people have so long to confirm their steps', '8h')
@@ -34,36 +35,44 @@ interface Start {
   site: string;
   customer?: string;
   kind: string;
+  cohort?: string;
   despiteBlackout?: string;
   page?: boolean;
   confirmWithin: string;
 }
 
-function optionsOf({ kind, despiteBlackout, page, confirmWithin }: Start): TestOptions {
-  if (kind === 'live')
-    throw new Fault(
-      '--kind live: it moves a cohort of users, and this version cannot hold one yet',
-      'Hold one beside the service: --kind isolated.',
-    );
+function optionsOf({ kind, cohort, despiteBlackout, page, confirmWithin }: Start, peer: string): TestOptions {
   if (!isHeld(kind))
-    throw new Fault(`--kind ${kind}: isolated and tabletop are known`, 'Leave it out, or name one of the two.');
+    throw new Fault(`--kind ${kind}: isolated, tabletop and live are known`, 'Leave it out, or name one of these.');
+  if ((kind === 'live') !== (cohort !== undefined))
+    throw new Fault(
+      kind === 'live' ? '--kind live: needs --cohort' : `--cohort: a test of kind ${kind} moves nobody`,
+      `\`tandem cohort list --site ${peer}\` shows the cohorts.`,
+    );
   const tabletop = kind === 'tabletop';
   return {
     kind,
+    ...(cohort !== undefined && { cohort: cohort.includes('/') ? cohort : `${peer}/${cohort}` }),
     ...(despiteBlackout !== undefined && { despiteBlackout }),
     ...(tabletop && { page: page ?? false, confirmWithinMs: durationOf(confirmWithin) }),
   };
 }
 
 async function start(context: Context, o: Start): Promise<void> {
-  const options = optionsOf(o);
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
+  const options = optionsOf(o, customer.sites.find((site) => site !== o.site) ?? '');
   const client = await siteOf(configuration, o.site).client();
   try {
     context.out.say(`Continuity test of ${customer.id} at ${o.site}, ${options.kind} …`);
     const handle = await beginTest(client, o.site, customer.id, options);
-    const reading = options.kind === 'tabletop' && (options.confirmWithinMs ?? 0) > 0 ? await onPaper(handle) : null;
+    const going = options.kind === 'live' ? await until(handle, 'going') : null;
+    if (going) {
+      askToMove(context, going, options.cohort ?? '');
+      return;
+    }
+    const reading =
+      options.kind === 'tabletop' && (options.confirmWithinMs ?? 0) > 0 ? await until(handle, 'on-paper') : null;
     if (reading) askForWords(context, reading);
     else tell(context, await endOfTest(handle, customer.id));
   } finally {
@@ -74,10 +83,10 @@ async function start(context: Context, o: Start): Promise<void> {
 const READ_EVERY_MS = 200;
 
 /** Once people are waited for; null when it has ended before. */
-async function onPaper(handle: TestHandle): Promise<TestStatus | null> {
+async function until(handle: TestHandle, phase: TestPhase): Promise<TestStatus | null> {
   for (;;) {
     const status = await handle.query<TestStatus>('status').catch(() => null);
-    if (status?.phase === 'on-paper') return status;
+    if (status?.phase === phase) return status;
     if ((await handle.describe()).status.name !== 'RUNNING') return null;
     await pause(READ_EVERY_MS);
   }
@@ -90,6 +99,18 @@ function askForWords({ out }: Context, status: TestStatus): void {
     ...people.map(({ id, what }) => plain(`  ${id}: ${what}`)),
   ]);
   out.next(`tandem test confirm --customer ${customer} --step ${people[0]?.id ?? 'ID'} --operator ID --key FILE`);
+  process.exitCode = exits.held;
+}
+
+/** People move the users, with a plan and signatures; the run waits for them. */
+function askToMove({ out }: Context, status: TestStatus, cohort: string): void {
+  const { customer, run, site } = status;
+  out.answer(status, [
+    `Test ${run} waits until users of ${cohort} are at ${site}, looks at them, and waits until they are home.`,
+  ]);
+  out.next(
+    `tandem relocate start --customer ${customer} --half ${cohort} --to ${site} --reason "live test" --requested-by ID`,
+  );
   process.exitCode = exits.held;
 }
 

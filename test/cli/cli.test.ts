@@ -48,13 +48,13 @@ describe('wrong words', () => {
       'a test of a kind nobody knows',
       ['test', 'start', '--site', 'west', '--kind', 'nightly'],
       1,
-      /--kind nightly: isolated and tabletop are known/,
+      /--kind nightly: isolated, tabletop and live are known/,
     ],
     [
-      'a test of a kind that cannot be held yet',
+      'a live test without a cohort',
       ['test', 'start', '--site', 'west', '--kind', 'live'],
       1,
-      /--kind live: .*cannot hold one yet/,
+      /--kind live: needs --cohort/,
     ],
     [
       'a loss of a site that does not run',

@@ -113,9 +113,12 @@ describe('the yearly test', () => {
     });
   }
 
-  it('is no live one: this version says so', async () => {
-    const live = ground.start({ kind: 'live' });
-    await expect(live).rejects.toThrow(/live test of contoso: .* tabletop and isolated tests only/);
+  it.each([
+    ['no cohort', undefined, /no cohort is named/],
+    ['a cohort of this site’s own users', 'west/pilot', /of users whose home is east is expected/],
+    ['a cohort that nobody is in', 'east/pilot', /east\/pilot has no users: `tandem cohort set pilot --site east/],
+  ])('is no live one with %s', async (_, cohort, why) => {
+    await expect(ground.start({ kind: 'live', ...(cohort && { cohort }) })).rejects.toThrow(why);
   });
 });
 

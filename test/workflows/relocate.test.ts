@@ -1,3 +1,4 @@
+import { sign } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -5,6 +6,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareSite } from '../../ops/prepare.ts';
 import { snapshotNow, standbyNow } from '../../ops/snapshots.ts';
 import { failoverStatus, startFailover, startMove, type FailoverHandle } from '../../ops/moves.ts';
+import { beginTest, signTest, tellTest, type TestHandle } from '../../ops/tests.ts';
+import type { TestStatus } from '../../workflows/model/continuity.ts';
 import { sendVerb, signVerb, type VerbRequest } from '../../ops/verbs.ts';
 import type { ClosedMove, MoveInput } from '../../workflows/model/moves.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
@@ -54,6 +57,24 @@ async function say(handle: FailoverHandle, by: number, verb: Omit<VerbRequest, '
     signVerb(await failoverStatus(handle), { operator: operator.id, key: operator.key, ...verb }),
   );
 }
+
+async function phaseOf(test: TestHandle, phase: TestStatus['phase']): Promise<void> {
+  await expect.poll(async () => (await test.query<TestStatus>('status')).phase, { timeout: 60_000 }).toBe(phase);
+}
+
+async function abort(test: TestHandle): Promise<void> {
+  const [operator] = region.operators;
+  if (!operator) throw new Error('no operator');
+  const signed = (text: string) => Promise.resolve(sign(null, Buffer.from(text), operator.key).toString('hex'));
+  const status = await test.query<TestStatus>('status');
+  const draft = { verb: 'abort' as const, operator: operator.id, because: 'the probes of another service are red' };
+  await tellTest(test, await signTest(status, draft, signed));
+}
+
+const rights = async () =>
+  Promise.all(
+    (['east', 'west'] as const).map((site) => ask(region, site, 'select half, site from tandem.serving order by half')),
+  );
 
 /** Once its users are drained, an operator is waited for. */
 const waiting = `
@@ -156,6 +177,36 @@ describe('a planned move', { timeout: 240_000 }, () => {
     expect(await contactsOf('west', who)).toEqual(
       expect.arrayContaining(['late@contoso.example', 'later@contoso.example']),
     );
+  });
+
+  it('of a cohort stands in a live test, which ends with everybody home, also when it is aborted in its middle', async () => {
+    const pilot = 'west/pilot' as Site;
+    const before = await rights();
+    const begin = () => beginTest(region.clients.east, 'east', CUSTOMER, { kind: 'live', cohort: pilot });
+    const there = { half: pilot, from: 'west', to: 'east' };
+
+    const test = await begin();
+    await phaseOf(test, 'going');
+    expect((await (await agreed(planned('west', 'east', there))).result()).report.outcome).toBe('closed');
+    await phaseOf(test, 'returning');
+    expect(await sites()).toEqual({ east: 'east', west: 'east and west' });
+    expect((await (await agreed(planned(pilot, 'west'))).result()).report).toMatchObject({ kind: 'failback' });
+    const end = await test.result();
+    expect(end).toMatchObject({
+      held: true,
+      receipt: { outcome: 'passed', residue: { left: [] }, live: { cohort: pilot, users: 1, unserved: 0 } },
+    });
+    expect(await rights()).toEqual(before);
+
+    const second = await begin();
+    await phaseOf(second, 'going');
+    await (await agreed(planned('west', 'east', there))).result();
+    await phaseOf(second, 'returning');
+    await abort(second);
+    expect((await second.query<TestStatus>('status')).phase).toBe('returning');
+    await (await agreed(planned(pilot, 'west'))).result();
+    expect(await second.result()).toMatchObject({ receipt: { outcome: 'aborted', residue: { left: [] } } });
+    expect(await rights()).toEqual(before);
   });
 
   it('is turned back by two while nobody was handed over, and its site serves them again', async () => {

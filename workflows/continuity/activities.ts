@@ -1,5 +1,5 @@
 import { ActivityCancellationType, proxyActivities } from '@temporalio/workflow';
-import type { ContinuityActivities } from '../../activities/types.ts';
+import type { ContinuityActivities } from '../../activities/test-types.ts';
 import { HEARTBEAT_TIMEOUT } from '../move/activities.ts';
 
 export const acts = proxyActivities<ContinuityActivities>({
@@ -10,7 +10,7 @@ export const acts = proxyActivities<ContinuityActivities>({
 });
 
 /** For as long as a test may last; a worker that ends or is killed leaves it to the next one. */
-export const guard = proxyActivities<Pick<ContinuityActivities, 'guard-test'>>({
+export const guard = proxyActivities<Pick<ContinuityActivities, 'guard-test' | 'await-cohort'>>({
   startToCloseTimeout: '13h',
   heartbeatTimeout: HEARTBEAT_TIMEOUT,
   cancellationType: ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,

@@ -1,5 +1,5 @@
 import { CancellationScope, setCurrentDetails } from '@temporalio/workflow';
-import type { TestPlan } from '../../activities/types.ts';
+import type { TestPlan } from '../../activities/test-types.ts';
 import type { ContinuityTestInput, TestReceipt } from '../model/continuity.ts';
 import { failure, failureText } from '../model/failures.ts';
 import type { SnapshotCounts, SnapshotId } from '../model/snapshots.ts';

@@ -9,8 +9,8 @@ import {
   setHandler,
   workflowInfo,
 } from '@temporalio/workflow';
-import type { TestPlan } from '../../activities/types.ts';
-import type { ContinuityTestInput, TestOutcome, TestPhase, TestStatus } from '../model/continuity.ts';
+import type { HeldTest, TestPlan } from '../../activities/test-types.ts';
+import type { ContinuityTestInput, LiveWalk, TestOutcome, TestPhase, TestStatus } from '../model/continuity.ts';
 import { failureText } from '../model/failures.ts';
 import type { Approver } from '../model/plan.ts';
 import type { HumanStep } from '../model/test-paper.ts';
@@ -34,6 +34,8 @@ export class TestRun {
   people: HumanStep[] = [];
   /** An operator has said that nobody confirms anything more. */
   finished = false;
+  /** Of a live test, once it has begun. */
+  live: LiveWalk | null = null;
   ended: Ended | null = null;
   /** In Temporal UI, not by an operator's word. */
   cancelled = false;
@@ -54,8 +56,9 @@ export class TestRun {
       setHandler(verbs[verb], (v) => this.obey(v), { validator: (v: SignedTestVerb) => this.validate(verb, v) });
   }
 
-  get key(): { customer: string; run: string } {
-    return { customer: this.test.customer, run: this.run };
+  get key(): HeldTest {
+    const { customer, cohort } = this.test;
+    return { customer, run: this.run, ...(cohort !== undefined && { cohort }) };
   }
 
   show(phase: TestPhase, because = ''): void {

@@ -6,15 +6,13 @@ import type { SnapshotCounts, SnapshotId, Timestamp } from './snapshots.ts';
 export const testKinds = ['tabletop', 'isolated', 'live'] as const;
 export type TestKind = (typeof testKinds)[number];
 
-/** Kinds that this version holds. */
-export const heldKinds = ['tabletop', 'isolated'] as const satisfies readonly TestKind[];
-export type HeldKind = (typeof heldKinds)[number];
+export type HeldKind = TestKind;
 
 /** Kinds that a customer may agree to count for the yearly test: a tabletop never does (DESIGN 5). */
 export const countedKinds = ['isolated', 'live'] as const satisfies readonly TestKind[];
 export type CountedKind = (typeof countedKinds)[number];
 
-export const isHeld = (kind: unknown): kind is HeldKind => (heldKinds as readonly unknown[]).includes(kind);
+export const isHeld = (kind: unknown): kind is HeldKind => (testKinds as readonly unknown[]).includes(kind);
 
 /** Whether a test of one kind counts where another was agreed: one that proves more does. */
 export const countsFor = (kind: TestKind, agreed: CountedKind): boolean =>
@@ -27,6 +25,8 @@ export interface ContinuityTestInput {
   startedBy: 'schedule' | 'operator';
   /** Why a person tests inside a blackout. */
   despiteBlackout?: string;
+  /** Of a live test: the half of its users, `site/name`; they are at home at the peer. */
+  cohort?: string;
   /** Of a tabletop: page whoever is on duty when it begins. */
   page?: boolean;
   /** Of a tabletop: how long people have to confirm their steps, ms. */
@@ -62,8 +62,25 @@ export interface TestReceipt {
   times?: TestTimes;
   residue?: Residue;
   paper?: PaperWalk;
+  live?: LiveWalk;
   /** An operator's reason to hold it inside a blackout. */
   despiteBlackout?: string;
+}
+
+/** A cohort of real users, who moved to this site and home again. */
+export interface LiveWalk {
+  /** The half of its users. */
+  cohort: string;
+  /** The planned moves that brought them; null when there was none. */
+  went: string | null;
+  back: string | null;
+  /** For so long this site served them, ms. */
+  hereMs: number | null;
+  users: number;
+  /** Of them, who could not be served here, and nobody can say why. */
+  unserved: number;
+  /** As they found them here; none where none can be looked at. */
+  services: { service: string; ok: boolean; ms: number; because?: string }[];
 }
 
 /** What was measured, against what is promised and aimed at. */
@@ -107,6 +124,9 @@ export type TestPhase =
   | 'restoring'
   | 'comparing'
   | 'on-paper'
+  | 'going'
+  | 'there'
+  | 'returning'
   | 'cleaning'
   | 'ended';
 

@@ -118,8 +118,7 @@ export function testStanding(
   return { counts, passed, due, state: 'in-time', because: `${since}; ${on}` };
 }
 
-/** Said wherever somebody is told to hold a test that this version cannot. */
-export const NO_LIVE_YET =
-  'this version cannot hold a live test: until one can, agree with the customer to count isolated ones';
+/** Where live tests are what counts: people move its users, so that no schedule starts one. */
+export const LIVE_BY_HAND = 'operators hold a live test: `tandem test start --kind live --site SITE --cohort NAME`';
 
 const day = (at: Timestamp): string => at.slice(0, 10);

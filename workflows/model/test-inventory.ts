@@ -7,6 +7,8 @@ export interface Inventory {
   schemas: string[];
   /** Rows of the tables of schema `tandem` that only a move writes. */
   rows: Record<string, number>;
+  /** Whose each half is to serve, and who is in each cohort, as a digest. Older builds did not look. */
+  rights?: Record<string, string>;
   /** Files of the data mover in the machine's temporary folder. */
   files: string[];
   /** Keys below the prefix of tests in this site's vault: receipts of tests before this one. */
@@ -31,19 +33,33 @@ const kinds: { of: 'databases' | 'schemas' | 'files' | 'objects'; what: string; 
   },
 ];
 
-/** `moved`: a move has begun meanwhile, whose own rows are none of the test's. */
-export function leftBy(before: Inventory, after: Inventory, { moved = false } = {}): string[] {
+/**
+ * `moved`: a move has begun meanwhile, whose own rows are none of the test's. `back`: what has moved was the test's own, and is to be
+ * where it was.
+ */
+export function leftBy(before: Inventory, after: Inventory, { moved = false, back = false } = {}): string[] {
   const found: string[] = [];
   for (const { of, what, remedy } of kinds) {
     for (const name of after[of]) if (!before[of].includes(name)) found.push(`${what} ${name} is left: ${remedy}`);
     for (const name of before[of])
       if (!after[of].includes(name)) found.push(`${what} ${name} is gone: look who removed it`);
   }
-  if (moved) return found;
+  if (!moved || back) found.push(...elsewhere(before.rights ?? {}, after.rights ?? {}));
+  if (moved || back) return found;
   for (const table of new Set([...Object.keys(before.rows), ...Object.keys(after.rows)])) {
     const [was, is] = [before.rows[table] ?? 0, after.rows[table] ?? 0];
     if (was !== is)
       found.push(`tandem.${table} has ${is} rows, before it were ${was}: only a move writes there; \`tandem status\``);
   }
   return found;
+}
+
+function elsewhere(before: Record<string, string>, after: Record<string, string>): string[] {
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])]
+    .toSorted()
+    .filter((half) => before[half] !== after[half])
+    .map(
+      (half) =>
+        `users of ${half}: ${after[half] ?? 'are no half any more'}, before it ${before[half] ?? 'they were none'}: \`tandem status\``,
+    );
 }

@@ -1,4 +1,4 @@
-import { NO_LIVE_YET, type TestStanding } from './test-due.ts';
+import { LIVE_BY_HAND, type TestStanding } from './test-due.ts';
 import type { News } from './watch-news.ts';
 
 /** What whoever is on duty hears of the yearly test: once when it is overdue or will be, and once when one has passed again. */
@@ -23,7 +23,7 @@ export function testNews(
     subject: `${customer}: the yearly continuity test ${says[state]}`,
     text: [
       `${because}.`,
-      ...(late && counts === 'live' ? [`${NO_LIVE_YET}.`] : []),
+      ...(late && counts === 'live' ? [`${LIVE_BY_HAND}.`] : []),
       `Next: tandem ${late && counts !== 'live' ? `test start --customer ${customer} --site ${site}` : `status --customer ${customer}`}`,
     ].join('\n'),
   };

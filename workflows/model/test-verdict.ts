@@ -1,4 +1,4 @@
-import type { HeldKind, PaperWalk, TestOutcome, TestReceipt, TestTimes } from './continuity.ts';
+import type { HeldKind, LiveWalk, PaperWalk, TestOutcome, TestReceipt, TestTimes } from './continuity.ts';
 import type { FailureKind } from './failures.ts';
 import { duration } from './rto.ts';
 import type { SnapshotCounts } from './snapshots.ts';
@@ -15,6 +15,7 @@ export interface Found {
   restoreMs: number | null;
   compareMs: number | null;
   paper?: PaperWalk;
+  live?: LiveWalk;
   failed?: string;
 }
 
@@ -54,6 +55,7 @@ export function judge({ found, ended, left, times, accounts }: Case): Judged {
     ...(times ? lateBy(times) : []),
     ...when((accounts?.without ?? 0) > 0, 'test-failed', without),
     ...(found.paper ? missing(found.paper) : []),
+    ...(found.live ? wrong(found.live) : []),
   ];
   const [first] = against;
   if (!first) return { outcome: 'passed', because: '', kind: 'test-failed' };
@@ -84,12 +86,29 @@ function missing({ blockers, people }: PaperWalk): Against[] {
   ];
 }
 
+function wrong({ cohort, went, back, users, unserved, services }: LiveWalk): Against[] {
+  const broken = services.filter(({ ok }) => !ok);
+  return [
+    ...when(went === null, 'test-failed', `users of ${cohort} did not come`),
+    ...when(went !== null && back === null, 'test-failed', `users of ${cohort} are not home again`),
+    ...when(unserved > 0, 'test-failed', `${unserved} of ${users} users of ${cohort} were not served`),
+    ...broken.map(({ service, because }): Against => ['test-failed', `${service} did not work: ${because ?? ''}`]),
+  ];
+}
+
 /** Of every test of a kind, whatever it found. */
-export function notTested(kind: HeldKind, { accounts }: Pick<TestReceipt, 'accounts'> = {}): string[] {
+export function notTested(kind: HeldKind, { accounts, live }: Pick<TestReceipt, 'accounts' | 'live'> = {}): string[] {
   if (kind === 'tabletop')
     return [
       'everything that a machine does: nothing was restored, moved or steered',
       'whether people do what they confirmed',
+    ];
+  if (kind === 'live')
+    return [
+      'a lost site: both were there, and nothing was restored',
+      ...(live?.services.length === 0 ? ['the services: none is looked at for this cohort'] : []),
+      'users who are not in the cohort',
+      'archives and uploaded files',
     ];
   return [
     'the service itself: no user was moved, nobody signed in',

@@ -23,7 +23,21 @@ export async function probeServices(
       [own],
     );
   const [half] = served.map((row) => row.half).filter((name) => customer.probes?.accounts.has(name));
-  if (half === undefined || !customer.probes) return false;
+  if (half === undefined) return false;
+  await probeHalf(site, customer, half, signal, heard);
+  return true;
+}
+
+/** Every service that is promised and can be looked at, for users of one half at this site. */
+export async function probeHalf(
+  site: OwnSite,
+  customer: CustomerSettings,
+  half: string,
+  signal: AbortSignal,
+  heard: (service: ProbedService, result: ProbeResult) => void,
+): Promise<void> {
+  if (!customer.probes) return;
+  const own = site.settings.site;
   const provisioner = provisionerOf(site, customer, half);
   for (const service of probedServices) {
     signal.throwIfAborted();
@@ -32,5 +46,4 @@ export async function probeServices(
     const { limitMs } = customer.probes;
     heard(service, await probeService({ ...asked, provisioner, service, limitMs, signal }));
   }
-  return true;
 }
