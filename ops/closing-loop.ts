@@ -8,6 +8,7 @@ import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activiti
 import { endForgottenDrains } from '../activities/services/drained.ts';
 import { followPeer } from '../activities/services/gone-to-peer.ts';
 import { takeHandedOver } from '../activities/services/handed-over.ts';
+import { endLostHandOvers } from '../activities/services/lost-hand-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
@@ -83,9 +84,14 @@ export class SiteGuard {
     if (!rows || !epoch) return [];
     const { id } = this.customer;
     const told = { epoch, halves: rows };
+    const lost = await endLostHandOvers(this.database, this.customer, told, signal);
     const taken = await takeHandedOver(this.database, this.customer, told, signal);
     const gone = await followPeer(this.database, this.customer, told);
     return [
+      ...lost.map(
+        (half) =>
+          `${id}: SERVED TWICE: this site had handed ${half} over under epoch ${epoch.number}, and its database has lost that: it has let go of it; what was changed here since is salvaged`,
+      ),
       ...taken.map((half) => `${id}: takes ${half} over, which its peer has given to it under epoch ${epoch.number}`),
       ...gone.map((half) => `${id}: its peer serves ${half} under epoch ${epoch.number}: this site is their copy now`),
     ];

@@ -157,6 +157,7 @@ class CustomerWatch {
     const at = new Date().toISOString();
     const parts: [string, string | null][] = [['database', self.failed.database]];
     if (seen.own.clients !== 'none') parts.push(['client port', self.failed['client port']]);
+    if (self.epoch) parts.push(['hand-over', self.lostHandOver]);
     // What the zone is ahead of is known by this site's own database only.
     if (this.own.customer.dns && self.epoch) parts.push(['zone', zoneAhead]);
     for (const [part, failed] of parts) this.health[part] = nursed(this.health[part] ?? healthy, failed, at);

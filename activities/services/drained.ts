@@ -6,6 +6,7 @@ import type { Right } from '../../workflows/model/rights.ts';
 import type { Database } from '../contacts/database.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { FORK_DRAIN, refuseForked } from './fork.ts';
+import { lookForLostHandOvers } from './lost-hand-over.ts';
 import { askRights } from './obeyed.ts';
 import { readRights, tellRight } from './own-rights.ts';
 import type { PlannedStep } from './planned.ts';
@@ -17,7 +18,7 @@ import type { OwnSite } from './site.ts';
  * Turns a planned move back before its halves were handed over: this site serves them again, from one transaction on. It takes no
  * further epoch, as a failover's turn-back must: this site never lost the right, nobody else has to be told, and the one thing of
  * the move that could still take it, the hand-over, needs the drain that is gone, in this very database. `already-served` once
- * the half was handed over: there is no way back then but another move.
+ * the half was handed over, by this database or by the destination's: there is no way back then but another move.
  */
 export async function undoDrain(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
   const { customer: id, epoch } = input.key;
@@ -25,6 +26,7 @@ export async function undoDrain(site: OwnSite, input: PlannedStep, signal?: Abor
   const told = halves.join(' and ');
   const own = site.settings.site;
   const database = site.database(id);
+  await lookForLostHandOvers(database, site.customer(id), signal);
   const result = await database.transaction(async (client) => {
     await lockHeld(client, id, input);
     await refuseForked(client, id);

@@ -7,6 +7,7 @@ import { advancePlanned } from './advance-planned.ts';
 import { claimInStores, noteClaims } from './claims.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import { refuseForked } from './fork.ts';
+import { lookForLostHandOvers } from './lost-hand-over.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 import {
@@ -37,6 +38,8 @@ export async function advanceEpoch(site: OwnSite, input: PlannedStep, signal?: A
   const [seen, inWitness] = await Promise.all([
     observeSource(site.settings, customer, signal),
     claimedInWitness(site, customer, signal),
+    // What goes along with the epoch is never what the peer has been given under the last one.
+    lookForLostHandOvers(database, customer, signal),
   ]);
   const worse = whyWorse(plan.decisions.isolation, seen.observers);
   if (worse !== null) throw failure('world-worse', `${id}: ${customer.peer} ${worse}; nothing has been changed`);

@@ -10,6 +10,7 @@ import { plannedClaim } from './claims.ts';
 import { shareCohorts } from './cohorts.ts';
 import { noteEffect, readEffect } from './effects.ts';
 import { noteGivenAway } from './given-away.ts';
+import { lookForLostHandOvers } from './lost-hand-over.ts';
 import { nudgeSnapshot } from './nudge.ts';
 import { requireServed } from './obeyed.ts';
 import { readRights } from './own-rights.ts';
@@ -35,6 +36,8 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
   const { to } = input.plan.decisions;
   const halves = halvesOf(input.plan.decisions);
   const database = site.database(id);
+  // An attempt before this one may have given it, and this database have lost that: its users have changed things there since.
+  await lookForLostHandOvers(database, customer, signal);
   const given = await database.connection((client) => areGiven(client, input, halves));
   // Before anything is let go of: it is there, and under this epoch.
   const claim = await database.connection((client) => plannedClaim(client, id, epoch));

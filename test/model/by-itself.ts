@@ -2,9 +2,20 @@ import type { Epoch } from '../../workflows/model/epoch.ts';
 import type { Line } from '../../workflows/model/fork.ts';
 import { follows, takesHandedOver, undoesForgotten } from './following.ts';
 import { epochOf, OTHER, otherRight, ownRight, rowsGive, type Ground } from './ground.ts';
-import { followsPeer } from './halves.ts';
+import { endsLostHandOvers, followsPeer } from './halves.ts';
 import type { Half } from './rules.ts';
-import { Closing, otherOf, Phase, siteName, siteOfMove, sites, Way, type SiteIndex, type World } from './world.ts';
+import {
+  Closing,
+  Loss,
+  otherOf,
+  Phase,
+  siteName,
+  siteOfMove,
+  sites,
+  Way,
+  type SiteIndex,
+  type World,
+} from './world.ts';
 
 /** What a site does by itself: its service reads its rights, its worker watches, obeys, closes and opens. */
 
@@ -23,6 +34,7 @@ export function reads(ground: Ground, s: SiteIndex): void {
   const site = ground.w.sites[s];
   if (site.service === 0 || site.database === 0) return;
   site.belief = mayBelieve(ground, s);
+  if (site.lost === Loss.heard) site.lost = Loss.listed;
   if (site.belief === 0) site.byWord = 0; // What came of the word is over.
   if (site.alive === 1) site.lapsed = 0;
 }
@@ -42,6 +54,7 @@ export function gains(ground: Ground, s: SiteIndex): void {
 export function lapse({ w, rules }: Ground, s: SiteIndex, { starts }: { starts: boolean }): void {
   const site = w.sites[s];
   site.belief = 0;
+  if (site.lost === Loss.heard) site.lost = Loss.listed;
   if (rules.startsClosed && (starts || rules.wantsLifeAfterLapse)) site.lapsed = 1;
 }
 
@@ -128,6 +141,7 @@ export function watches(ground: Ground, s: SiteIndex, { starts = false } = {}): 
     site.seen = 1;
     site.began = 0;
   }
+  if (seen.database) hearsOfLoss(ground, s);
   undoesForgotten(ground, s);
   if (seen.database) takesHandedOver(ground, s);
   hears(ground, s, seen.database);
@@ -135,6 +149,15 @@ export function watches(ground: Ground, s: SiteIndex, { starts = false } = {}): 
   claimsAgain(ground, s);
   gains(ground, s);
   return true;
+}
+
+/** What it had lost of a hand-over it hears of its peer, or that there was none. */
+function hearsOfLoss(ground: Ground, s: SiteIndex): void {
+  const { w } = ground;
+  const site = w.sites[s];
+  if (endsLostHandOvers(ground, s)) site.lost = Loss.heard;
+  // While the peer has yet to obey a further claim of this site's, it says nothing of this one.
+  else if (site.lost === Loss.unheard && w.sites[otherOf(s)].epoch === site.epoch) site.lost = Loss.nothing;
 }
 
 /** What the peer's database says of what this site may open. Acted upon later: the worker may stand still in between. */

@@ -1,6 +1,6 @@
 import type { Right } from '../../workflows/model/rights.ts';
 import { endsFork, epochOf, OTHER, otherRight, OWN, ownRight, rowsGive, swapped, type Ground } from './ground.ts';
-import { Kind, otherOf, siteName, siteOfMove, type MoveIndex, type SiteIndex, type World } from './world.ts';
+import { Kind, otherOf, Phase, siteName, siteOfMove, type MoveIndex, type SiteIndex, type World } from './world.ts';
 
 /** What a site takes along when it obeys, and what it takes by what its peer's database says. */
 
@@ -42,7 +42,7 @@ export function takesAlong(
     knowsOfPeer(w, s, number);
   }
   site.epoch = told;
-  site.rolledBack = site.drained = 0;
+  site.rolledBack = site.drained = site.lost = 0;
   endsFork(site);
 }
 
@@ -69,7 +69,9 @@ export function takesHandedOver(ground: Ground, s: SiteIndex): void {
 /** A move that has ended without a hand-over leaves its drain to the worker. */
 export function undoesForgotten({ w, rules }: Ground, s: SiteIndex): void {
   const site = w.sites[s];
-  const ended = site.epoch !== 0 && siteOfMove(site.epoch) === s && w.move(site.epoch).ended === 1;
+  const move = site.epoch !== 0 && siteOfMove(site.epoch) === s ? w.move(site.epoch) : null;
+  // One that has served them has come to its end, too.
+  const ended = move !== null && (move.ended === 1 || move.phase === Phase.served);
   if (site.fork === 0 && site.drained !== 0 && ended && rules.undoesForgottenDrains) site.drained = 0;
 }
 

@@ -6,6 +6,7 @@ import { startService, startWorker } from './parts.ts';
 import {
   Closing,
   Kind,
+  Loss,
   moves,
   movesOf,
   otherOf,
@@ -16,6 +17,7 @@ import {
   SIZE,
   Way,
   type SiteIndex,
+  type SiteView,
 } from './world.ts';
 
 /** What must hold in every state, and what must become of every state once all is healed. */
@@ -39,6 +41,8 @@ export type Held = keyof typeof held;
 
 /** By which site looks first. */
 const newlyHealed = (): readonly [States, States] => [new States(SIZE), new States(SIZE)];
+
+const isLost = ({ lost }: SiteView): boolean => lost === Loss.unheard || lost === Loss.heard;
 
 export class Invariants {
   private readonly ground: Ground;
@@ -77,10 +81,14 @@ export class Invariants {
     return found ?? null;
   }
 
-  /** Whether people's words let two sites serve a half: what they signed was not so, and no self-fence stood in for it. */
+  /**
+   * Whether people's words let two sites serve a half: what they signed was not so, and no self-fence stood in for it. Or its own
+   * site has lost that it handed it over, and has not heard its peer since.
+   */
   private excused(half: SiteIndex): boolean {
     const { w, rules } = this.ground;
     if (sites.some((s) => w.sites[s].byWord === 1)) return true;
+    if (sites.some((s) => isLost(w.sites[s]))) return true;
     if (rules.selfFence) return false;
     const served = movesOf(otherOf(half))
       .filter((m) => w.move(m).phase === Phase.served)
@@ -97,6 +105,7 @@ export class Invariants {
     w.all.faults = 0;
     // What has healed to this state before, has come to rest well: most states heal to few.
     if (twice === null && this.healed[first].add(w.bytes, NOWHERE, 0) === NOWHERE) return null;
+    const lost = sites.some((s) => isLost(w.sites[s]));
     const last = new Uint8Array(w.bytes.length);
     for (let round = 0; Buffer.compare(last, w.bytes) !== 0; round += 1) {
       if (round === ROUNDS) return `nothing comes to rest within ${ROUNDS} rounds after all has healed`;
@@ -106,6 +115,8 @@ export class Invariants {
         opensNow(this.ground, s);
       }
       leasePasses(this.ground);
+      if (lost && round === 0 && this.servedTwice() !== null)
+        return 'both sites still serve one half after a look at the peer that was given it';
     }
     const still = this.servedTwice();
     if (still !== null) return `after all has healed, both sites still serve the users of ${siteName(still)}`;
@@ -117,10 +128,10 @@ export class Invariants {
     return null;
   }
 
-  /** It is a fork, a closing (`tandem.closed`), or an epoch of the peer that was obeyed (`tandem.obeyed`). */
+  /** It is a fork, a closing (`tandem.closed`), what is to be salvaged of a hand-over that was lost, or an epoch of the peer that was obeyed (`tandem.obeyed`). */
   private tellsOfIt(s: SiteIndex): boolean {
-    const { epoch, closed, fork } = this.ground.w.sites[s];
-    return fork === 1 || closed !== Closing.open || (epoch !== 0 && siteOfMove(epoch) !== s);
+    const { epoch, closed, fork, lost } = this.ground.w.sites[s];
+    return fork === 1 || lost === Loss.listed || closed !== Closing.open || (epoch !== 0 && siteOfMove(epoch) !== s);
   }
 
   private repairs(s: SiteIndex): void {

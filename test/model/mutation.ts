@@ -18,5 +18,8 @@ export interface Mutation {
   finds: RegExp;
 }
 
+/** Of what is found only where the second line does not mend it within a look, and so hide it. */
+export const UNMENDED = { lostHandOvers: () => [] } satisfies Partial<Rules>;
+
 export const TWICE = /both sites (still )?serve/;
 export const SILENT = /nothing says why$/;

@@ -1,5 +1,5 @@
 import { answerClaim } from '../../workflows/model/rights.ts';
-import { SILENT, TWICE, type Mutation } from './mutation.ts';
+import { SILENT, TWICE, UNMENDED, type Mutation } from './mutation.ts';
 
 /** Of what a site reads, closes and opens by itself, the self-fence, and turn-back. */
 export const ofClosing: readonly Mutation[] = [
@@ -168,7 +168,7 @@ export const ofClosing: readonly Mutation[] = [
   },
   {
     rule: 'turning back takes a further epoch',
-    without: { turnsBackUnderNewEpoch: false },
+    without: { turnsBackUnderNewEpoch: false, ...UNMENDED },
     start: 'before serving',
     faults: 0,
     depth: 6,

@@ -1,5 +1,5 @@
 import { answerClaim, confirmedBy, goesAlong, obey } from '../../workflows/model/rights.ts';
-import { SILENT, TWICE, type Mutation } from './mutation.ts';
+import { SILENT, TWICE, UNMENDED, type Mutation } from './mutation.ts';
 
 /** Of claims, forks and the steps of a move. */
 export const ofMoves: readonly Mutation[] = [
@@ -86,7 +86,7 @@ export const ofMoves: readonly Mutation[] = [
   {
     // Each of the two is enough for this; the first also keeps an old move from writing contacts, DNS and proxies.
     rule: "an act does nothing under another epoch than its own, and no right is written over another site's",
-    without: { actsUnderItsEpoch: false, mayTake: () => true },
+    without: { actsUnderItsEpoch: false, mayTake: () => true, ...UNMENDED },
     start: 'before serving',
     faults: 0,
     depth: 6,

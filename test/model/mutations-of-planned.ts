@@ -1,5 +1,5 @@
 import { whyNotHandOver } from '../../workflows/model/rights.ts';
-import { SILENT, TWICE, type Mutation } from './mutation.ts';
+import { SILENT, TWICE, UNMENDED, type Mutation } from './mutation.ts';
 
 /** Of planned moves. */
 export const ofPlanned: readonly Mutation[] = [
@@ -48,7 +48,7 @@ export const ofPlanned: readonly Mutation[] = [
   },
   {
     rule: 'its own site lets go of a half before the destination is given it, and turns back by its own row',
-    without: { letsGoFirst: false },
+    without: { letsGoFirst: false, ...UNMENDED },
     start: 'drained',
     faults: 0,
     depth: 3,
@@ -60,6 +60,14 @@ export const ofPlanned: readonly Mutation[] = [
     start: 'drained',
     faults: 0,
     depth: 4,
+    finds: TWICE,
+  },
+  {
+    rule: 'a half that the peer has under a claim of this site’s own was handed over, whatever stands here',
+    without: UNMENDED,
+    start: 'handed over',
+    faults: 1,
+    depth: 2,
     finds: TWICE,
   },
   {

@@ -25,6 +25,7 @@ export function putBack(ground: Ground, s: SiteIndex): void {
     alive: 0,
     seen: 0,
     fork: 0,
+    lost: 0,
     byWord: 0,
     rolledBack: 1,
     confirmed: 0,

@@ -1,11 +1,14 @@
 import { gains, heldIn, seenOfPeer } from './by-itself.ts';
 import { knowsOfPeer, takesAlong } from './following.ts';
 import { epochOf, otherRight, OWN, ownRight, rowsGive, swapped, type Ground } from './ground.ts';
+import { endsLostHandOvers } from './halves.ts';
+import { losesTransaction } from './parts.ts';
 import { able, freeMove, isLive, nextNumber, reaches, superseded } from './planning.ts';
 import { claimInStores, endsWithout } from './steps.ts';
 import {
   Closing,
   Kind,
+  Loss,
   movesOf,
   otherOf,
   Phase,
@@ -143,6 +146,10 @@ export function letsGo(ground: Ground, m: MoveIndex): boolean {
     move.phase = Phase.over;
     return true;
   }
+  if (endsLostHandOvers(ground, s) && (rowsGive(ground, s) & move.half) === 0) {
+    move.phase = Phase.given;
+    return true;
+  }
   const right = move.half === OWN ? ownRight(site, s) : otherRight(site, s);
   const obeyedAt = move.phase === Phase.closed ? LET_GO : null;
   const drain = (site.drained & move.half) === 0 ? null : { epoch: move.number, obeyedAt };
@@ -192,6 +199,25 @@ function peerTakes(ground: Ground, m: MoveIndex): boolean {
   return true;
 }
 
+/** Its own database loses that commit, as a replica does that is promoted without it: the half is drained there, and its own. */
+export function losesHandOver({ w }: Ground, m: MoveIndex): void {
+  losesTransaction(w, siteOfMove(m));
+  const site = w.sites[siteOfMove(m)];
+  const { phase, half, number } = w.move(m);
+  if (half === OWN) Object.assign(site, { ownHere: 1, ownNumber: number });
+  else Object.assign(site, { otherHere: 1, otherNumber: number });
+  site.drained |= half;
+  site.lost = Loss.unheard;
+  if (phase === Phase.given) w.move(m).phase = Phase.closed;
+}
+
+export function hasHandedOver({ w }: Ground, m: MoveIndex): boolean {
+  const site = w.sites[siteOfMove(m)];
+  const { kind, phase, half } = w.move(m);
+  const given = kind === Kind.planned && (phase === Phase.given || phase === Phase.served);
+  return given && site.epoch === m && (half === OWN ? site.ownHere : site.otherHere) === 0;
+}
+
 /** Its run ends without a hand-over, whatever it leaves. */
 export function isGivenUp(ground: Ground, m: MoveIndex): boolean {
   const move = ground.w.move(m);
@@ -207,6 +233,7 @@ export function turnsBackPlanned(ground: Ground, m: MoveIndex): boolean {
   const site = w.sites[s];
   const move = w.move(m);
   if (!able(ground, s) || move.phase < Phase['in stores'] || move.phase > Phase.given || move.ended === 1) return false;
+  if (reaches(ground, s)) endsLostHandOvers(ground, s);
   // What was handed over is no longer this site's, by its own row.
   if (rules.turnsBackBeforeServing && (rowsGive(ground, s) & move.half) === 0) return false;
   if (superseded(ground, m)) return false;

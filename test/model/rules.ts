@@ -1,6 +1,6 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
 import { whomInFork } from '../../workflows/model/fork.ts';
-import { goneToPeer } from '../../workflows/model/opening.ts';
+import { goneToPeer, lostHandOvers } from '../../workflows/model/opening.ts';
 import {
   answerClaim,
   confirmedBy,
@@ -35,6 +35,8 @@ export interface Rules {
   /** A site that sees a fork serves nobody until its peer's database has noted it as well; then its own half. */
   whomInFork: typeof whomInFork;
   goneToPeer: typeof goneToPeer;
+  /** A second line: whatever lets both sites have a half under a claim of this site's own, is mended by it within a look. */
+  lostHandOvers: typeof lostHandOvers;
 
   /** A site obeys its own claims, where its peer's database holds them: no, they are for the move that made them. */
   obeysOwnClaims: boolean;
@@ -124,6 +126,7 @@ export const rules: Rules = {
   opens,
   whomInFork,
   goneToPeer,
+  lostHandOvers,
   obeysOwnClaims: false,
   actsUnderItsEpoch: true,
   forkFreezes: true,

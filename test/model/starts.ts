@@ -105,6 +105,13 @@ const histories = {
   followed: [RELOCATE, ...move('east', CLAIM, TAKE, TELL)],
   /** East's half is drained and copied: before it lets go. */
   drained: [RELOCATE, ...move('east', CLAIM, TAKE, TELL, DRAIN), 'the lease passes', ...move('east', COPY)],
+  /** West has been given it, and serves everybody. */
+  'handed over': [
+    RELOCATE,
+    ...move('east', CLAIM, TAKE, TELL, DRAIN),
+    'the lease passes',
+    ...move('east', COPY, 'lets go of the half', 'tells the peer that the half is its own'),
+  ],
   /** West serves everybody, and is about to let go of east's half: drained and copied, to go home. */
   'drained to go home': [
     ...westServesAll,

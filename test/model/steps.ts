@@ -2,6 +2,7 @@ import { verdictOf } from '../../workflows/model/verdict.ts';
 import { gains, heldIn, inWitness, obeys, seenOfPeer } from './by-itself.ts';
 import { endsFork, epochOf, otherRight, ownRight, type Ground } from './ground.ts';
 import { vouchesForPeer } from './following.ts';
+import { endsLostHandOvers } from './halves.ts';
 import { able, observers, reaches } from './planning.ts';
 import { Kind, otherOf, Phase, siteName, siteOfMove, Way, type MoveIndex } from './world.ts';
 
@@ -28,6 +29,7 @@ export function claims(ground: Ground, m: MoveIndex, { dies }: { dies: boolean }
     move.phase = Phase.over;
     return true;
   }
+  if (reaches(ground, s)) endsLostHandOvers(ground, s);
   // As if it obeyed: what it served before does not go along.
   if (!rules.knowsItsRights(w.numberOf(site.epoch), w.numberOf(seenOfPeer(ground, s)))) obeys(ground, s);
   move.phase = claimInStores(ground, m, dies) ? Phase['in stores'] : Phase.over;
@@ -126,7 +128,7 @@ export function closesPeer({ w, rules }: Ground, m: MoveIndex): boolean {
   if (answer === 'taken') {
     if (w.numberOf(m) < w.numberOf(peer.epoch)) w.all.regressed = 1;
     peer.epoch = m;
-    peer.rolledBack = peer.drained = 0;
+    peer.rolledBack = peer.drained = peer.lost = 0;
     endsFork(peer);
   }
   return true;

@@ -7,8 +7,10 @@ import {
   claimsPlanned,
   copies,
   drains,
+  hasHandedOver,
   isGivenUp,
   letsGo,
+  losesHandOver,
   plans,
   type HalfBit,
   tellsOfClaim,
@@ -240,6 +242,10 @@ export class TwoSites implements WorldOf {
       named('copies the half', () => copies(ground, m)),
       named('lets go of the half', () => letsGo(ground, m)),
       named('tells the peer that the half is its own', () => tellsOfHandOver(ground, m)),
+      named(
+        'has its hand-over forgotten: the database loses that commit',
+        () => hasHandedOver(ground, m) && this.fails(true, () => losesHandOver(ground, m)),
+      ),
       named('is given up', () => isGivenUp(ground, m)),
     ];
   }

@@ -43,6 +43,8 @@ const siteFields = {
   byWord: 'value',
   /** The database was put back to an older backup, and no epoch was taken or obeyed since. */
   rolledBack: 'value',
+  /** Of `losses`: its database has lost that it handed a half over. */
+  lost: 'value',
   /** What the service believes: the half at home here (1), the other (2), both (3). */
   belief: 'value',
   /** The service has had nothing to believe for longer than its lease: it wants a sign of life first. */
@@ -106,6 +108,8 @@ export const phases = [
   'served',
   'over',
 ] as const;
+/** Its peer was not heard since; it was, and the service has not read since; it has let go, and what was changed is listed. */
+export const losses = ['nothing', 'unheard', 'heard', 'listed'] as const;
 export const ways = ['nothing', 'database', 'statement', 'observers'] as const;
 
 const codes = <T extends string>(names: readonly T[]): Record<T, number> =>
@@ -113,6 +117,7 @@ const codes = <T extends string>(names: readonly T[]): Record<T, number> =>
 export const Closing = codes(closings);
 export const Kind = codes(kinds);
 export const Phase = codes(phases);
+export const Loss = codes(losses);
 export const Way = codes(ways);
 
 export type SiteView = Record<keyof typeof siteFields, number>;

@@ -24,10 +24,10 @@ export async function guarded(
   metrics: SiteMetrics,
   signal: AbortSignal,
   say: (line: string) => void,
+  watchers = new Watchers(),
 ): Promise<void> {
   const guards = new SiteGuards(settings, metrics, say);
   const onRound = (customer: string, seen: Seen): Promise<void> => guards.decide(customer, seen, signal);
-  const watchers = new Watchers();
   await watchSites({ settings, metrics, watchers, everyMs: 300, signal, say, onRound });
   await guards.close();
 }

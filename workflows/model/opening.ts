@@ -109,6 +109,23 @@ export function handedOver(
     .map(({ half }) => half);
 }
 
+/**
+ * Halves that this site has handed over and, by its own rows, still serves: its database has lost that commit, as a replica has
+ * that was promoted without it. Under a claim of this site's own nobody but this site gives its peer a right: where the peer has one
+ * under such a claim, the half is the peer's. The claim itself may be lost here as well. What was heard under an older number than
+ * this site holds says nothing: the half may have come back since.
+ */
+export function lostHandOvers(
+  own: OwnRights,
+  peer: string,
+  told: { epoch: Epoch; halves: readonly PeerHalf[] },
+): string[] {
+  if (told.epoch.site !== own.site || compareEpoch(own.epoch, told.epoch) === 'refused') return [];
+  return told.halves
+    .filter((row) => row.site === peer && row.epoch === told.epoch.number && own.halves.includes(row.half))
+    .map(({ half }) => half);
+}
+
 /** What a site's own database says of a half. */
 export type OwnHalf = Right & { half: string };
 

@@ -120,6 +120,10 @@ function peerNews(standing: Standing): News[] {
 
 /** What is said of a part that is ill, and of one that is well again. */
 const healthWords: Readonly<Record<string, (site: string) => [ill: string, well: string]>> = {
+  'hand-over': (site) => [
+    `BOTH SITES SERVED the users of a half: ${site} had lost that it had handed it over`,
+    `nothing of what ${site} had lost of a hand-over is left to be brought together`,
+  ],
   zone: () => ['the zone names a newer epoch that no site has signed', 'the zone and the signed claims agree again'],
 };
 const plainWords = (part: string, site: string): [string, string] => [

@@ -20,6 +20,8 @@ export interface Self {
   fork: Fork | null;
   /** Whether this site serves every half of the customer; false when that is not known. */
   servesAll: boolean;
+  /** What its database had lost of a hand-over under this epoch, for people: both sites served them; null when nothing. */
+  lostHandOver: string | null;
   /** Why a part gave no answer; null where it did, or nobody looks. */
   failed: { database: string | null; 'client port': string | null };
 }
@@ -32,6 +34,7 @@ interface OwnRow {
   service_closed_at: Date | null;
   halves: string;
   open: string;
+  lost: string | null;
   fork: { here_site: string; here_move: string; there_site: string; there_move: string; store: string } | null;
 }
 
@@ -40,6 +43,8 @@ const SQL = `
          (select count(*) from tandem.serving s where s.customer = e.customer) as halves,
          (select count(*) from tandem.serving s
            where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as open,
+         (select string_agg(g.half, ' and ') from tandem.handed g join tandem.salvage d using (customer, half, epoch)
+           where g.customer = e.customer and g.epoch = e.number and d.released_at is null) as lost,
          (select to_jsonb(f) from tandem.fork f
            where f.customer = e.customer and f.number = e.number and f.ended_at is null) as fork
     from tandem.epoch e join tandem.identity i on i.customer = e.customer and i.site = $2
@@ -74,9 +79,13 @@ export async function lookAtSelf(eyes: Eyes, own: CustomerEyes, signal: AbortSig
         : null,
     fork: row && epoch ? forkIn(row, epoch) : null,
     servesAll: row !== null && Number(row.open) === Number(row.halves) && Number(row.halves) > 0,
+    lostHandOver: row?.lost == null ? null : toldLost(row.lost, site, customer.peer),
     failed: { database: why(database), 'client port': why(clients) },
   };
 }
+
+const toldLost = (halves: string, site: string, peer: string): string =>
+  `${site} had handed ${halves} over to ${peer}, and its database had lost that; it has let go of it again, and what was changed here meanwhile is to be brought together`;
 
 const forkIn = ({ fork }: OwnRow, { number }: Epoch): Fork | null =>
   fork && {
