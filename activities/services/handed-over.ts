@@ -10,8 +10,9 @@ import { cohortsOfPeer, handedByPeer } from './peer-functions.ts';
 /**
  * Takes the right to serve what the peer has given to this site: by the peer's own database, which let go of it there before,
  * under the epoch that both hold. A move hands over by itself (`tandem.hand_over`); this is for a site that could not be told
- * then. What a planned move handed over it takes once it holds what was copied for that, which a site that was put back to a
- * backup does not; and once it knows the peer's cohorts of that home, or users of another half would be served with it. Answers the halves that are newly its own. Safe to repeat.
+ * then. What a planned move handed over, under whichever epoch, it takes once it holds what was copied for that, and took the half
+ * for the peer's until then: a site that was put back to a backup does not; and once it knows the peer's cohorts of that home, or
+ * users of another half would be served with it. Answers the halves that are newly its own. Safe to repeat.
  */
 export async function takeHandedOver(
   database: Database,
@@ -23,7 +24,7 @@ export async function takeHandedOver(
   if (told.epoch.site !== peer || told.halves.every((row) => row.site === peer)) return [];
   const offered = await database.transaction(async (client) => handedOver(await lockRights(client, id), peer, told));
   if (offered.length === 0) return [];
-  const needs = await neededFor(customer, told.epoch, signal);
+  const needs = await neededFor(customer, signal);
   const theirs = await cohortsOfPeer(customer, signal);
   return database.transaction(async (client) => {
     const own = await lockRights(client, id);
@@ -32,9 +33,20 @@ export async function takeHandedOver(
       [id, peer],
     );
     const holds = rows[0]?.point?.getTime() ?? -Infinity;
+    const served = await client.query<{ half: string; epoch: string }>(
+      'select half, epoch::text from tandem.serving where customer = $1 and site = $2',
+      [id, own.site],
+    );
+    const isBehind = (half: string): boolean => {
+      const need = needs.get(half);
+      const row = served.rows.find((one) => one.half === half);
+      if (!need) return false;
+      // Over rows of its own from before that nothing was brought, whatever was applied since; later ones it had taken.
+      return row ? Number(row.epoch) < need.epoch : holds < need.at;
+    };
     const mine = await cohortsHere(client, id);
     const given = handedOver(own, peer, told)
-      .filter((half) => holds >= (needs.get(half) ?? -Infinity))
+      .filter((half) => !isBehind(half))
       .filter((half) => apart(mine, theirs, homeOf(half)).length === 0);
     for (const half of given)
       await client.query(
@@ -52,14 +64,11 @@ export async function takeHandedOver(
   });
 }
 
-/** By half, the point in ms of what must be applied here; nothing of one that no planned move has handed over. */
+/** By half, the point in ms of what must be applied here, and under which epoch; nothing of one that no planned move has handed over. */
 async function neededFor(
   customer: CustomerSettings,
-  { number }: Epoch,
   signal: AbortSignal | undefined,
-): Promise<ReadonlyMap<string, number>> {
+): Promise<ReadonlyMap<string, { at: number; epoch: number }>> {
   const handed = await handedByPeer(customer, signal);
-  return new Map(
-    handed.filter(({ epoch }) => epoch === number).map(({ half, copiedAt }) => [half, copiedAt.getTime()]),
-  );
+  return new Map(handed.map(({ half, epoch, copiedAt }) => [half, { at: copiedAt.getTime(), epoch }]));
 }

@@ -249,10 +249,11 @@ describe('serve-users of a planned move', () => {
 });
 
 it('a failback gives east its own half again, and each site knows what the other one serves', async () => {
-  // West serves everybody since its failover, which east has obeyed.
-  for (const database of [world.eastDb, world.westDb])
+  // West serves everybody since its failover, and east follows it.
+  for (const database of [world.eastDb, world.westDb]) {
     await database.query("update tandem.epoch set number = 2, site = 'west', move = 'failover'");
-  await world.westDb.query("update tandem.serving set site = 'west', epoch = 2");
+    await database.query("update tandem.serving set site = 'west', epoch = 2");
+  }
   const planned = { half: 'east', keeps: [], servedAt: ['east', 'west'], reconcile: null };
   const of = (act: Act) => plannedStep(act, move, { epoch: 3, planned });
   expect((await advanceEpoch(world.west, of('advance-epoch'))).facts).toMatchObject({ keptOpen: 2, followed: true });

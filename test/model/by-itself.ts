@@ -155,9 +155,9 @@ export function watches(ground: Ground, s: SiteIndex, { starts = false } = {}): 
 function hearsOfLoss(ground: Ground, s: SiteIndex): void {
   const { w } = ground;
   const site = w.sites[s];
-  if (endsLostHandOvers(ground, s)) site.lost = Loss.heard;
+  if (endsLostHandOvers(ground, s)) return;
   // While the peer has yet to obey a further claim of this site's, it says nothing of this one.
-  else if (site.lost === Loss.unheard && w.sites[otherOf(s)].epoch === site.epoch) site.lost = Loss.nothing;
+  if (site.lost === Loss.unheard && w.sites[otherOf(s)].epoch === site.epoch) site.lost = Loss.nothing;
 }
 
 /** What the peer's database says of what this site may open. Acted upon later: the worker may stand still in between. */

@@ -1,7 +1,7 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
 import type { PeerHalf } from '../../workflows/model/opening.ts';
 import { epochOf, OTHER, otherRight, OWN, ownRight, rowsGive, type Ground } from './ground.ts';
-import { otherOf, siteName, type SiteIndex } from './world.ts';
+import { Loss, otherOf, siteName, type SiteIndex } from './world.ts';
 
 /** What a site learns of halves that have gone to its peer. */
 
@@ -29,6 +29,7 @@ export function endsLostHandOvers(ground: Ground, s: SiteIndex): boolean {
   const lost = rules.lostHandOvers(own, siteName(otherOf(s)), toldBy(ground, otherOf(s)));
   if (lost.includes(siteName(s))) Object.assign(site, { ownHere: 0, drained: site.drained & ~OWN });
   if (lost.includes(siteName(otherOf(s)))) Object.assign(site, { otherHere: 0, drained: site.drained & ~OTHER });
+  if (lost.length > 0) site.lost = Loss.heard;
   return lost.length > 0;
 }
 

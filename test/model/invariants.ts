@@ -1,6 +1,7 @@
 import { leasePasses, opensNow, watches } from './by-itself.ts';
 import { rowsGive, type Ground } from './ground.ts';
 import { NOWHERE, States } from './explorer.ts';
+import { isBehind } from './following.ts';
 import { isLive } from './planning.ts';
 import { startService, startWorker } from './parts.ts';
 import {
@@ -33,6 +34,8 @@ export const held = {
   move: 'a move is under way: its next step, or turn-back',
   lost: 'the sites hold different epochs, and none will obey: a failover claims a further one',
   'rolled back': 'a database was put back to an older backup: a failover claims a further epoch',
+  behind:
+    'its site was put back to a backup after it was handed over, and does not take it without that copy: a failover from it',
   'left closed':
     'it was closed already when its own site took the epoch, as the plan said: the way home, or a failover from it',
   picked: 'the line that was not picked is closed: a failover, or the way home',
@@ -62,6 +65,9 @@ export class Invariants {
     const early = sites.find((s) => (w.sites[s].belief & OTHER) !== 0 && w.sites[s].restored === 0);
     if (early !== undefined)
       return `${siteName(early)} serves the users of ${siteName(otherOf(early))} before their contacts are restored`;
+    const stale = sites.find((s) => (w.sites[s].belief & OWN) !== 0 && w.sites[s].stale === 1);
+    if (stale !== undefined)
+      return `${siteName(stale)} serves its own half, handed over to it, from rows of before that`;
     const twice = this.servedTwice();
     if (twice !== null && !this.excused(twice)) return `both sites serve the users of ${siteName(twice)}`;
     this.kept.set(w.bytes);
@@ -159,6 +165,7 @@ export class Invariants {
     if (home.rolledBack === 1 || other.rolledBack === 1) return 'rolled back';
     if (home.epoch !== other.epoch) return 'lost';
     if (home.epoch === 0) return null;
+    if (isBehind(w, half)) return 'behind';
     if (w.move(home.epoch).kind === Kind.pick) return 'picked';
     // It took the epoch itself, and what was closed before did not come back by a change of number.
     return siteOfMove(home.epoch) === half && (rowsGive(ground, half) & OWN) === 0 ? 'left closed' : null;

@@ -79,6 +79,14 @@ export const ofPlanned: readonly Mutation[] = [
     finds: SILENT,
   },
   {
+    rule: 'what goes along is what the claim leaves, and not what the claimant has handed over since',
+    without: { leavesBy: 'rows' },
+    start: 'drained to go home',
+    faults: 2,
+    depth: 5,
+    finds: /from rows of before that/,
+  },
+  {
     rule: 'a destination that was put back to a backup takes nothing before it holds the copy again',
     without: { takesWithCopy: false },
     start: 'drained',

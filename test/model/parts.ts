@@ -26,6 +26,7 @@ export function putBack(ground: Ground, s: SiteIndex): void {
     seen: 0,
     fork: 0,
     lost: 0,
+    stale: 0,
     byWord: 0,
     rolledBack: 1,
     confirmed: 0,

@@ -1,5 +1,5 @@
 import { gains, heldIn, seenOfPeer } from './by-itself.ts';
-import { knowsOfPeer, takesAlong } from './following.ts';
+import { isBehind, knowsOfPeer, takesAlong, takesOwn } from './following.ts';
 import { epochOf, otherRight, OWN, ownRight, rowsGive, swapped, type Ground } from './ground.ts';
 import { endsLostHandOvers } from './halves.ts';
 import { losesTransaction } from './parts.ts';
@@ -191,9 +191,9 @@ function peerTakes(ground: Ground, m: MoveIndex): boolean {
   const t = otherOf(siteOfMove(m));
   const peer = w.sites[t];
   const { half, number } = w.move(m);
-  if (half === OWN && peer.restored === 0 && rules.takesWithCopy) return false;
+  if (rules.takesWithCopy && (half === OWN ? peer.restored === 0 : isBehind(w, t))) return false;
   if (half === OWN) [peer.otherHere, peer.otherNumber] = [1, number];
-  else [peer.ownHere, peer.ownNumber] = [1, number];
+  else takesOwn(w, t, number);
   knowsOfPeer(w, t, number);
   gains(ground, t);
   return true;

@@ -86,6 +86,8 @@ export interface Rules {
   letsGoFirst: boolean;
   /** A site takes what its peer's database says is its own, under the epoch that both hold. */
   takesHandedOver: boolean;
+  /** What a claim leaves to a site that obeys: what it says itself; or what the claimant's rows say now, whatever this site held. */
+  leavesBy: 'claim' | 'rows';
   /** What is handed over is taken by a site that holds the copy: not by one that was put back meanwhile. */
   takesWithCopy: boolean;
   /** Turning a failover back takes a further epoch, so that what is left of the move does nothing any more. */
@@ -151,6 +153,7 @@ export const rules: Rules = {
   undoesForgottenDrains: true,
   letsGoFirst: true,
   takesHandedOver: true,
+  leavesBy: 'claim',
   takesWithCopy: true,
   turnsBackUnderNewEpoch: true,
 };

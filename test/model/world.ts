@@ -31,6 +31,8 @@ const siteFields = {
   closed: 'value',
   /** The contacts of the other half were restored. */
   restored: 'value',
+  /** It serves its own half from rows of before its peer handed that over to it. */
+  stale: 'value',
   /** `tandem.alive`, as the database's clock sees it: fresh (1) or older than 5 min (0). */
   alive: 'value',
   /** The last look that would have told of a newer epoch: fresh (1), or older than the self-fence time (0). */

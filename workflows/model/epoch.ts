@@ -8,7 +8,7 @@ export interface Epoch {
 
 /**
  * An epoch as its claimant has written it down. That of a planned move closes its peer for what is not among `keeps` only, and
- * only when the peer held the epoch that it `follows`; left out: whichever it held, by the word of the claimant's own database.
+ * only when the peer held the epoch that it `follows`.
  */
 export interface Claim extends Epoch {
   follows?: number;

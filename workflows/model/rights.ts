@@ -57,7 +57,7 @@ export function goesAlong(row: Right, own: string, held: number): boolean {
  * became of its rights under it, and takes nothing along.
  */
 export function keepsUnder(claim: Claim, row: Right & { half: string }, own: string, held: number): boolean {
-  return goesAlong(row, own, held) && claim.keeps?.includes(row.half) === true && (claim.follows ?? held) === held;
+  return goesAlong(row, own, held) && claim.keeps?.includes(row.half) === true && claim.follows === held;
 }
 
 /** A half that is drained: nobody serves it here, and it stays this site's to protect. */

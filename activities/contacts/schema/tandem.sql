@@ -608,6 +608,16 @@ returns setof record language sql stable security definer set search_path = pg_c
   select h.customer, h.half, h.epoch, h.copied_at from tandem.identity i join tandem.handed h on h.customer = i.customer
 $$;
 
+-- The terms of its newest claim, where it is one of this site's own that leaves something to its peer: for a peer that reads it here alone.
+create or replace function tandem.observe_claim(out customer text, out number bigint, out move text, out follows bigint, out keeps text[])
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select c.customer, c.number, c.move, c.follows, c.keeps
+    from tandem.identity i
+    join tandem.epoch e on e.customer = i.customer and e.site = i.site
+    join tandem.claim c on c.customer = e.customer and c.number = e.number and c.move = e.move and c.keeps is not null
+   limit 1
+$$;
+
 -- What was changed here and nowhere else: `manifest` null while it is to be salvaged yet.
 create or replace function tandem.observe_salvage(out customer text, out half text, out epoch bigint, out manifest text, out released boolean)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
@@ -720,8 +730,7 @@ begin
 end $$;
 
 -- What a site takes along when it obeys the claim of a planned move, under its epoch's lock: it goes on serving those halves among
--- `keeps` that it served under the very epoch which the claim follows (null: whichever it held; its claimant's own database says
--- so), and knows under the new number what its peer serves. All else is left behind, closed. Answers how many it goes on serving.
+-- `keeps` that it served under the very epoch which the claim follows (null: none), and knows under the new number what its peer serves. All else is left behind, closed. Answers how many it goes on serving.
 create or replace function tandem.take_along(for_customer text, held_number bigint, epoch_number bigint, claiming_site text, follows bigint, keeps text[])
 returns integer language plpgsql set search_path = pg_catalog as $$
 declare own text; kept integer;
@@ -729,7 +738,7 @@ begin
   select i.site into own from tandem.identity i where i.customer = for_customer;
   update tandem.serving s set epoch = epoch_number, at = now()
    where s.customer = for_customer and s.site = own and s.epoch = held_number and s.half = any(keeps)
-     and held_number = coalesce(follows, held_number);
+     and held_number = follows;
   get diagnostics kept = row_count;
   update tandem.serving s set epoch = epoch_number, at = now()
    where s.customer = for_customer and s.site = claiming_site and s.site <> own and s.epoch < epoch_number;
@@ -750,8 +759,7 @@ begin
     return query select 'refused', held.number;
   else
     update tandem.epoch e set number = epoch_number, site = claiming_site, move = claiming_move, at = now() where e.customer = for_customer;
-    -- Null here would be "whichever it held": only the claimant's own database says that, where it is read.
-    perform tandem.take_along(for_customer, held.number, epoch_number, claiming_site, coalesce(follows, 0), keeps);
+    perform tandem.take_along(for_customer, held.number, epoch_number, claiming_site, follows, keeps);
     return query select 'follows', epoch_number;
   end if;
 end $$;
@@ -800,11 +808,14 @@ returns bigint language sql security definer set search_path = pg_catalog as $$
   select count(*) from released
 $$;
 
--- The same in a planned move: `behind` while this site does not hold a snapshot of the claimant of this point, or a newer one.
+-- The same in a planned move: `behind` while this site does not hold a snapshot of the claimant of this point, or a newer one; and while
+-- it has its own rows of an older epoch for its copy, as one has that was put back to a backup: nothing was brought over those.
 create or replace function tandem.hand_over(for_customer text, for_half text, epoch_number bigint, claiming_site text, claiming_move text, copied_at timestamptz)
 returns table (outcome text, newest bigint) language plpgsql security definer set search_path = pg_catalog as $$
 begin
-  if not exists (select from tandem.applied a where a.customer = for_customer and a.site = claiming_site and a.point >= copied_at) then
+  if not exists (select from tandem.applied a where a.customer = for_customer and a.site = claiming_site and a.point >= copied_at)
+     or exists (select from tandem.serving s join tandem.identity i on i.customer = s.customer and i.site = s.site
+                 where s.customer = for_customer and s.half = for_half and s.epoch < epoch_number) then
     return query select 'behind', (select e.number from tandem.epoch e where e.customer = for_customer);
   else
     return query select * from tandem.hand_over(for_customer, for_half, epoch_number, claiming_site, claiming_move);
@@ -813,6 +824,7 @@ end $$;
 
 revoke all on function tandem.hand_over(text, text, bigint, text, text, timestamptz) from public;
 revoke all on function tandem.observe_handed() from public;
+revoke all on function tandem.observe_claim() from public;
 revoke all on function tandem.take_along(text, bigint, bigint, text, bigint, text[]) from public;
 revoke all on function tandem.follow(text, bigint, text, text, bigint, text[]) from public;
 revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
@@ -844,6 +856,7 @@ do $$ begin
     grant execute on function tandem.hand_over(text, text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.hand_over(text, text, bigint, text, text, timestamptz) to tandem_peer;
     grant execute on function tandem.observe_handed() to tandem_peer;
+    grant execute on function tandem.observe_claim() to tandem_peer;
     grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.

@@ -5,7 +5,7 @@ import type { SiteSettings, VaultAccess } from '../../settings.ts';
 import { claimsInDns } from '../../traffic/dns-epoch.ts';
 import { newestClaimBy } from '../../vault/epochs.ts';
 import { Blind, OBSERVER_LIMIT_MS } from '../observers.ts';
-import { within } from '../peer.ts';
+import { peerQuery, within } from '../peer.ts';
 import type { CustomerEyes, Eyes } from './eyes.ts';
 
 /**
@@ -48,6 +48,51 @@ export async function claimInVault(
     signal,
   });
   return found && { ...found, store: 'vault of the peer' };
+}
+
+/** The peer's newest claim, as its own database has it; its terms where it is newer than what this site holds. */
+export async function claimInDatabase(
+  own: CustomerEyes,
+  epoch: Epoch,
+  least: number,
+  signal: AbortSignal,
+): Promise<PeerClaim> {
+  const terms = epoch.number > least ? await termsInDatabase(own, epoch, signal) : {};
+  return { ...epoch, ...terms, store: 'database of the peer' };
+}
+
+/**
+ * What the peer's claim leaves to this site, by the peer's own database; nothing where that does not tell, as one of an older version
+ * does not. Its rows say whose a half is now, and not what this site held before: one that was put back to a backup would take
+ * what it was handed over since for what it always served.
+ */
+async function termsInDatabase(
+  { customer: { id, peerDatabaseUrl } }: CustomerEyes,
+  { number, move }: Epoch,
+  signal: AbortSignal,
+): Promise<Pick<Claim, 'follows' | 'keeps'>> {
+  const ask = <Row extends Record<string, unknown>>(sql: string, values: unknown[]): Promise<Row[]> =>
+    within(
+      OBSERVER_LIMIT_MS,
+      'claim in the database of the peer',
+      (limit) => peerQuery<Row>(peerDatabaseUrl, OBSERVER_LIMIT_MS, sql, values, limit),
+      signal,
+    );
+  try {
+    const [peer] = await ask<{ tells: boolean }>(
+      `select to_regprocedure('tandem.observe_claim()') is not null as tells`,
+      [],
+    );
+    if (peer?.tells !== true) return {};
+    const [row] = await ask<{ follows: string; keeps: string[] }>(
+      'select follows::text, keeps from tandem.observe_claim() where customer = $1 and number = $2 and move = $3',
+      [id, number, move],
+    );
+    return row ? { follows: Number(row.follows), keeps: row.keeps } : {};
+  } catch {
+    signal.throwIfAborted();
+    return {};
+  }
 }
 
 export async function claimInWitness(

@@ -5,7 +5,7 @@ import type { PeerClaim } from '../../services/obey.ts';
 import type { ObservedRow } from '../../services/peer-rights.ts';
 import { look, OBSERVER_LIMIT_MS, type Told } from '../observers.ts';
 import { peerQuery } from '../peer.ts';
-import { claimInVault, claimInWitness, claimInZone, epochOf } from './claims.ts';
+import { claimInDatabase, claimInVault, claimInWitness, claimInZone, epochOf } from './claims.ts';
 import type { CustomerEyes, Eyes } from './eyes.ts';
 import { answerOf, type Answer } from './seen.ts';
 
@@ -80,7 +80,7 @@ export async function lookAtPeer(
   if (beats) told.push({ observer: { name: WITNESS_OBSERVER, saw: beats.saw }, because: beats.because });
   const [first] = rows;
   const epoch = first ? epochOf({ number: first.newest, site: first.claimed_by, move: first.move }) : null;
-  if (epoch?.site === peer) note({ ...epoch, ...leftTo(eyes.settings.site, rows), store: 'database of the peer' });
+  if (epoch?.site === peer) note(await claimInDatabase(own, epoch, least, signal));
   const answers = beats?.answers === true || (claimed !== null && answerOf(claimed.observer) === 'answers');
   return {
     told,
@@ -96,17 +96,6 @@ export async function lookAtPeer(
     // Its claims and its beats are read apart: one answer shows that this site is not cut off from it.
     witness: !witness ? 'none' : answers ? 'answers' : 'silent',
   };
-}
-
-/**
- * What the peer's database says is this site's under the newest epoch: the peer has claimed it, and serves none of that itself,
- * whatever this site held before. After a failover it says so of nothing.
- */
-function leftTo(own: string, rows: readonly ObservedRow[]): { keeps?: string[] } {
-  const keeps = rows
-    .filter((row) => row.site === own && Number(row.epoch) === Number(row.newest))
-    .map(({ half }) => half);
-  return keeps.length > 0 ? { keeps } : {};
 }
 
 /**
