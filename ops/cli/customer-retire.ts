@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Command } from 'commander';
-import { SIGNATURE_LIFE_MS } from '../../workflows/model/approvals.ts';
 import {
   customerWordText,
   decisionHolds,
@@ -16,27 +14,20 @@ import { databaseAt, gather, openGround, sitesToAct } from '../customers/ground.
 import { hearWord, judgeWord, type Hearing } from '../customers/words.ts';
 import { Fault } from '../fault.ts';
 import { removeSchedules } from '../schedules.ts';
-import { signWith } from '../signer.ts';
-import { readSigned, writeForSigning } from './paste.ts';
 import { exits, type Context } from './print.ts';
+import { signedOptions, signedWord, type WordOptions } from './signed-word.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
-interface RetireOptions {
+interface RetireOptions extends WordOptions {
   takeBack?: true;
   destroy?: true;
   dropSchema?: true;
   on?: string;
   site?: string;
-  because?: string;
-  operator?: string;
-  key?: string;
-  passphraseFile?: string;
-  print?: string;
-  signed?: string;
 }
 
 export function registerRetire(group: Command, context: Context): void {
-  group
+  const command = group
     .command('retire')
     .description('a customer leaves: two operators sign, one of them a commander; later its keys are destroyed')
     .argument('<id>', 'which customer')
@@ -47,14 +38,8 @@ export function registerRetire(group: Command, context: Context): void {
       'on its day or later: destroy its keys at each site whose secrets are here; one operator signs',
     )
     .option('--drop-schema', 'with --destroy: drop schema tandem of its database, too; all else there is its owner’s')
-    .option('--site <site>', 'at which site (default: where its secrets are)')
-    .option('--because <text>', 'the reason; kept with the signature')
-    .option('--operator <id>', 'who signs')
-    .option('--key <file>', 'his private key, PKCS8 PEM or of OpenSSH')
-    .option('--passphrase-file <file>', 'opens an encrypted PEM key (or TANDEM_PASSPHRASE)')
-    .option('--print <file>', 'write what is to be signed elsewhere: ssh-keygen -Y sign -n tandem -f KEY FILE')
-    .option('--signed <file>', 'take what was signed so')
-    .action((id: string, o: RetireOptions) => retire(context, id, o));
+    .option('--site <site>', 'at which site (default: where its secrets are)');
+  signedOptions(command).action((id: string, o: RetireOptions) => retire(context, id, o));
 }
 
 function dayOf(text: string): string {
@@ -144,31 +129,17 @@ async function wordOf(
   const why = whyNotNow(verb, standing, Date.now());
   if (why !== null) throw new Fault(`customer ${customer}: ${why}`, `\`tandem customer show ${customer}\``);
   const flag = verb === 'stay' ? ' --take-back' : verb === 'destroy' ? ' --destroy' : '';
-  if (o.signed !== undefined) return readSigned<CustomerWord>(o.signed, `tandem customer retire${flag}`);
-  const { operator, because, key, print } = o;
-  if (operator === undefined || because === undefined || (key === undefined && print === undefined))
-    throw new InvalidArgumentError(
-      `customer retire${flag}: lacks --because TEXT, --operator ID, and --key FILE or --print FILE to sign elsewhere`,
-    );
-  const draft = {
-    verb,
-    customer,
-    decision: verb === 'destroy' ? (standing.leaving?.number ?? 0) : standing.next,
-    on: verb === 'leave' ? (o.on ?? sameDay()) : null,
-    operator,
-    because,
-    nonce: randomBytes(16).toString('hex'),
-    expires: new Date(Date.now() + SIGNATURE_LIFE_MS).toISOString(),
-  };
-  const text = customerWordText(draft);
-  if (print === undefined) return { ...draft, signature: await signWith(key ?? '', text, o.passphraseFile) };
-  await writeForSigning(print, text, draft);
-  context.out.answer({ file: print, text }, [
-    text,
-    `Sign it where the key is, before ${draft.expires}: ssh-keygen -Y sign -n tandem -f KEY ${print}`,
-  ]);
-  context.out.next(`tandem customer retire ${customer}${flag} --signed ${print}`);
-  return null;
+  return signedWord(context, o, {
+    verb: `customer retire${flag}`,
+    about: {
+      verb,
+      customer,
+      decision: verb === 'destroy' ? (standing.leaving?.number ?? 0) : standing.next,
+      on: verb === 'leave' ? (o.on ?? sameDay()) : null,
+    },
+    textOf: customerWordText,
+    again: `tandem customer retire ${customer}${flag}`,
+  });
 }
 
 /** Two who say "at once" within a day mean the same. */

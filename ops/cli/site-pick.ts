@@ -1,42 +1,32 @@
-import { randomBytes } from 'node:crypto';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { forkHere, toldLines } from '../../activities/services/fork.ts';
 import { readOperators } from '../../activities/services/operators.ts';
 import { askPeerFork } from '../../activities/services/peer-fork.ts';
-import { pickByWord, pickWordText, type PickWord } from '../../activities/services/pick-words.ts';
-import { SIGNATURE_LIFE_MS } from '../../workflows/model/approvals.ts';
-import { linesOf, type Lines } from '../../workflows/model/fork.ts';
+import { pickByWord, pickWordText } from '../../activities/services/pick-words.ts';
+import { linesOf } from '../../workflows/model/fork.ts';
 import { Fault } from '../fault.ts';
-import { signWith } from '../signer.ts';
 import { pickCommand } from './closed-lines.ts';
-import { readSigned, writeForSigning } from './paste.ts';
 import { exits, type Context } from './print.ts';
+import { signedOptions, signedWord, type WordOptions } from './signed-word.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
 const LIMITS = { connections: 2, connectMs: 5000, statementMs: 10_000 };
 
-interface PickOptions {
+interface PickOptions extends WordOptions {
   line: string;
   site?: string;
   customer?: string;
-  operator?: string;
-  key?: string;
-  because?: string;
-  passphraseFile?: string;
-  print?: string;
-  signed?: string;
 }
 
-/** `signed`: adds what every signed verb of a site takes. */
-export function registerPick(group: Command, context: Context, signed: (command: Command) => Command): void {
+export function registerPick(group: Command, context: Context): void {
   const command = group
     .command('pick')
     .description('after two sites claimed one epoch: the line that stands; two operators sign, one of them a commander')
     .requiredOption('--line <site>', 'the site whose line stands')
     .option('--site <site>', 'where the word is given; the picked site when left out. The other one brings it there')
     .option('--customer <id>', 'needed when there is more than one');
-  signed(command).action((o: PickOptions) => pick(context, o));
+  signedOptions(command).action((o: PickOptions) => pick(context, o));
 }
 
 async function pick(context: Context, o: PickOptions): Promise<void> {
@@ -54,7 +44,13 @@ async function pick(context: Context, o: PickOptions): Promise<void> {
     const about = { customer: id, number: fork.number, line: o.line, lines: linesOf(at, peer, fork) };
     if (!Object.hasOwn(about.lines, o.line))
       throw new Fault(`line ${JSON.stringify(o.line)}: ${toldLines(fork)}`, `Name ${at} or ${peer}.`);
-    const word = await wordOf(context, o, about);
+    const where = o.site === undefined ? '' : ` --site ${o.site}`;
+    const word = await signedWord(context, o, {
+      verb: 'site pick',
+      about,
+      textOf: pickWordText,
+      again: `tandem site pick --line ${o.line}${where} --customer ${id}`,
+    });
     if (!word) return;
     const told = await askPeerFork(own, database, context.signal);
     const { admitted } = await readOperators(database, settings.operators);
@@ -74,38 +70,4 @@ async function pick(context: Context, o: PickOptions): Promise<void> {
   } finally {
     await database.close();
   }
-}
-
-interface About {
-  customer: string;
-  number: number;
-  line: string;
-  lines: Lines;
-}
-
-/** The signed word; null when its text was written, to be signed elsewhere. */
-async function wordOf(context: Context, o: PickOptions, about: About): Promise<PickWord | null> {
-  if (o.signed !== undefined) return readSigned<PickWord>(o.signed, 'tandem site pick');
-  const { operator, because, key, print } = o;
-  if (operator === undefined || because === undefined || (key === undefined && print === undefined))
-    throw new InvalidArgumentError(
-      'site pick: lacks --because TEXT, --operator ID, and --key FILE or --print FILE to sign elsewhere',
-    );
-  const draft = {
-    ...about,
-    operator,
-    because,
-    nonce: randomBytes(16).toString('hex'),
-    expires: new Date(Date.now() + SIGNATURE_LIFE_MS).toISOString(),
-  };
-  const text = pickWordText(draft);
-  if (print === undefined) return { ...draft, signature: await signWith(key ?? '', text, o.passphraseFile) };
-  await writeForSigning(print, text, draft);
-  context.out.answer({ file: print, text }, [
-    text,
-    `Sign it where the key is, before ${draft.expires}: ssh-keygen -Y sign -n tandem -f KEY ${print}`,
-  ]);
-  const where = o.site === undefined ? '' : ` --site ${o.site}`;
-  context.out.next(`tandem site pick --line ${o.line}${where} --customer ${about.customer} --signed ${print}`);
-  return null;
 }

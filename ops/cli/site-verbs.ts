@@ -1,5 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { InvalidArgumentError, type Command } from 'commander';
+import type { Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { closingOf, lastOpening } from '../../activities/services/closed.ts';
 import { forkHere } from '../../activities/services/fork.ts';
@@ -16,14 +15,12 @@ import {
   type SiteWord,
 } from '../../activities/services/site-words.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
-import { SIGNATURE_LIFE_MS } from '../../workflows/model/approvals.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import { whyNotByWord, type OwnRights, type PeerRights } from '../../workflows/model/opening.ts';
 import { Fault } from '../fault.ts';
-import { signWith } from '../signer.ts';
 import { closedLine, forkLine, openedLine, openCommand, pickCommand } from './closed-lines.ts';
-import { readSigned, writeForSigning } from './paste.ts';
 import { exits, type Context } from './print.ts';
+import { signedOptions, signedWord, type WordOptions } from './signed-word.ts';
 import { registerPick } from './site-pick.ts';
 import { registerSalvage } from './site-salvage.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
@@ -33,14 +30,7 @@ interface Where {
   customer?: string;
 }
 
-interface WordOptions extends Where {
-  operator?: string;
-  key?: string;
-  because?: string;
-  passphraseFile?: string;
-  print?: string;
-  signed?: string;
-}
+type SiteWordOptions = Where & WordOptions;
 
 const LIMITS = { connections: 2, connectMs: 5000, statementMs: 10_000 };
 
@@ -54,24 +44,16 @@ export function register(program: Command, context: Context): void {
       .description(about)
       .requiredOption('--site <site>', 'which site')
       .option('--customer <id>', 'needed when there is more than one');
-  const signed = (command: Command): Command =>
-    command
-      .option('--because <text>', 'the reason; kept with the signature')
-      .option('--operator <id>', 'who signs')
-      .option('--key <file>', 'his private key, PKCS8 PEM or of OpenSSH')
-      .option('--passphrase-file <file>', 'opens an encrypted PEM key (or TANDEM_PASSPHRASE)')
-      .option('--print <file>', 'write what is to be signed elsewhere: ssh-keygen -Y sign -n tandem -f KEY FILE')
-      .option('--signed <file>', 'take what was signed so');
   verb('status', 'whether it is closed, since when and why, and what opens it').action((o: Where) =>
     status(context, o),
   );
-  signed(verb('open', 'open a site that closed itself: two operators sign, one of them a commander')).action(
-    (o: WordOptions) => open(context, o),
+  signedOptions(verb('open', 'open a site that closed itself: two operators sign, one of them a commander')).action(
+    (o: SiteWordOptions) => open(context, o),
   );
-  signed(verb('close', 'close a site; one operator signs, two open it again')).action((o: WordOptions) =>
+  signedOptions(verb('close', 'close a site; one operator signs, two open it again')).action((o: SiteWordOptions) =>
     close(context, o),
   );
-  registerPick(group, context, signed);
+  registerPick(group, context);
   registerSalvage(group, context);
 }
 
@@ -113,7 +95,7 @@ async function status(context: Context, o: Where): Promise<void> {
   });
 }
 
-async function open(context: Context, o: WordOptions): Promise<void> {
+async function open(context: Context, o: SiteWordOptions): Promise<void> {
   await within(context, o, async ({ id, settings, own, database }) => {
     const standing = await readStanding(database, id);
     const { closing } = standing;
@@ -154,7 +136,7 @@ function refuseEarly(
   );
 }
 
-async function close(context: Context, o: WordOptions): Promise<void> {
+async function close(context: Context, o: SiteWordOptions): Promise<void> {
   await within(context, o, async ({ id, settings, own, database }) => {
     const standing = await readStanding(database, id);
     if (standing.closing)
@@ -179,36 +161,14 @@ interface About {
   closing: string;
 }
 
-/** The signed word; null when its text was written, to be signed elsewhere. */
-async function wordOf(
+const wordOf = (
   context: Context,
   o: WordOptions,
-  { verb, customer, own, closing }: About,
-): Promise<SiteWord | null> {
-  if (o.signed !== undefined) return readSigned<SiteWord>(o.signed, `tandem site ${verb}`);
-  const { operator, because, key, print } = o;
-  if (operator === undefined || because === undefined || (key === undefined && print === undefined))
-    throw new InvalidArgumentError(
-      `site ${verb}: lacks --because TEXT, --operator ID, and --key FILE or --print FILE to sign elsewhere`,
-    );
-  const draft = {
-    verb,
-    customer,
-    site: own.site,
-    closing,
-    epoch: own.epoch.number,
-    operator,
-    because,
-    nonce: randomBytes(16).toString('hex'),
-    expires: new Date(Date.now() + SIGNATURE_LIFE_MS).toISOString(),
-  };
-  const text = siteWordText(draft);
-  if (print === undefined) return { ...draft, signature: await signWith(key ?? '', text, o.passphraseFile) };
-  await writeForSigning(print, text, draft);
-  context.out.answer({ file: print, text }, [
-    text,
-    `Sign it where the key is, before ${draft.expires}: ssh-keygen -Y sign -n tandem -f KEY ${print}`,
-  ]);
-  context.out.next(`tandem site ${verb} --site ${own.site} --customer ${customer} --signed ${print}`);
-  return null;
-}
+  { verb, customer, own: { site, epoch }, closing }: About,
+): Promise<SiteWord | null> =>
+  signedWord(context, o, {
+    verb: `site ${verb}`,
+    about: { verb, customer, site, closing, epoch: epoch.number },
+    textOf: siteWordText,
+    again: `tandem site ${verb} --site ${site} --customer ${customer}`,
+  });
