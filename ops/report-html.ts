@@ -1,49 +1,28 @@
 import { actsForCustomers } from '../workflows/model/acts.ts';
 import type { FailoverReport } from '../workflows/model/moves.ts';
-import { claimed, costs, moment, outcomes } from './report-words.ts';
+import { items, page, rows, text } from './report-page.ts';
+import { begun, claimed, costs, moment, notBegun, outcomeOf } from './report-words.ts';
 
 /** A report for people who were not there: as one page, and as a notice to the customer. */
 
-const escapes: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
-
-/** For text and for attributes in quotes; direction and control characters go, because they can make one text look like another. */
-export function text(value: string | number): string {
-  return String(value)
-    .replaceAll(/[&<>"']/g, (c) => escapes[c] ?? '')
-    .replaceAll(/(?![\n\t])[\p{Cc}\u200e\u200f\u202a-\u202e\u2066-\u2069]/gu, '');
-}
-
 /** What was left undone, and what is never done: nobody should take silence for success. */
 const leftOpen = (r: FailoverReport): string[] => [
-  ...r.steps
+  ...begun(r)
     .filter((s) => s.state !== 'done')
-    .map((s) => `step ${s.id} (${s.act}) is ${s.state}: ${s.summary || 'it did not begin'}`),
+    .map((s) => `step ${s.id} (${s.act}) is ${s.state}${s.summary === '' ? '' : `: ${s.summary}`}`),
+  ...notBegun(r).map((ids) => `steps that did not begin: ${ids}`),
   ...r.notTested,
 ];
 
-export const items = (all: string[], none: string): string =>
-  all.length === 0 ? `<p>${text(none)}</p>` : `<ul>${all.map((i) => `<li>${text(i)}</li>`).join('')}</ul>`;
-
-export const rows = (pairs: [string, string][]): string =>
-  `<table>${pairs.map(([name, value]) => `<tr><th scope="row">${text(name)}</th><td>${text(value)}</td></tr>`).join('')}</table>`;
-
-const steps = (r: FailoverReport): string =>
-  `<table><tr><th>Step</th><th>What</th><th>How it ended</th><th>When</th><th></th></tr>${r.steps
-    .map((s) => {
-      const cells = [s.id, s.act, s.state, s.endedAt === null ? '-' : moment(s.endedAt), s.summary].map(
-        (c) => `<td>${text(c)}</td>`,
-      );
-      return `<tr>${cells.join('')}</tr>`;
-    })
-    .join('')}</table>`;
-
-export const STYLE = `body{font:16px/1.5 system-ui,sans-serif;max-width:52rem;margin:2rem auto;padding:0 1rem;color:#1b1b1b;background:#fff}
-h1{font-size:1.6rem;margin-bottom:.2rem}h2{font-size:1.15rem;margin-top:2rem;border-bottom:1px solid #ccc}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem .3rem 0}
-th[scope]+td{overflow-wrap:anywhere}
-tr+tr{border-top:1px solid #eee}th[scope]{width:14rem;font-weight:600}
-.outcome{font-size:1.15rem;padding:.6rem 1rem;border-left:.4rem solid #b35900;background:#fff6ec}.closed{border-color:#1a7f37;background:#eefaf0}
-code{overflow-wrap:anywhere}@media print{body{margin:0}}`;
+/** Those that began; of a move that ended before its first step there is nothing to show. */
+function steps(r: FailoverReport): string {
+  const cells = begun(r).map((s) =>
+    [s.id, s.act, s.state, s.endedAt === null ? '-' : moment(s.endedAt), s.summary].map((c) => `<td>${text(c)}</td>`),
+  );
+  return cells.length === 0
+    ? items([], 'None began.')
+    : `<table><tr><th>Step</th><th>What</th><th>How it ended</th><th>When</th><th></th></tr>${cells.map((c) => `<tr>${c.join('')}</tr>`).join('')}</table>`;
+}
 
 /** Said before all else: one person decided, or wanted to. */
 function alone({ breakGlass: b }: FailoverReport): string {
@@ -66,33 +45,29 @@ export function reportHtml(r: FailoverReport): string {
   const approvals = r.approvals.map((a) => `${a.operator}, ${moment(a.at)}`);
   const name = r.kind ?? 'failover';
   const title = `${name.charAt(0).toUpperCase()}${name.slice(1)} of ${r.customer}: ${r.from} to ${r.to || 'nowhere'}`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>${text(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<h1>${text(title)}</h1>
-<p>${text(moment(r.endedAt))}</p>
-<p class="outcome${r.outcome === 'closed' ? ' closed' : ''}"><strong>${text(outcomes[r.outcome])}</strong></p>
-${alone(r)}<h2>What happened, and when</h2>
+  const planned = r.kind !== undefined;
+  return page({
+    title,
+    endedAt: moment(r.endedAt),
+    outcome: outcomeOf(r),
+    well: r.outcome === 'closed',
+    body: `${alone(r)}<h2>What happened, and when</h2>
 ${rows([
   ['Reason', r.reason],
-  ...(r.kind ? [] : [lostRow(r)]),
-  [r.kind ? 'Asked for' : 'Declared', `${moment(r.declaredAt)}, by ${r.requestedBy}`],
+  ...(planned ? [] : [lostRow(r)]),
+  [planned ? 'Asked for' : 'Declared', `${moment(r.declaredAt)}, by ${r.requestedBy}`],
   ['Approved', moment(r.approvedAt)],
-  ['Users served again', r.servedAt === null ? 'not by this move' : `${moment(r.servedAt)}, at ${r.to}`],
+  [
+    planned ? `Users served at ${r.to}` : 'Users served again',
+    r.servedAt === null ? 'not by this move' : `${moment(r.servedAt)}${planned ? '' : `, at ${r.to}`}`,
+  ],
   ['Ended', moment(r.endedAt)],
 ])}
 <h2>What it cost</h2>
 ${rows(costs(r))}
 <h2>Who approved</h2>
 ${items(approvals, 'Nobody: nothing was changed, or the approvals were void when it ended.')}
-<h2>What was not tested or restored</h2>
+<h2>What was not tested${planned ? ', and what stays behind' : ' or restored'}</h2>
 ${items(leftOpen(r), 'Nothing is known to be open.')}
 <h2>Steps</h2>
 ${steps(r)}
@@ -106,16 +81,15 @@ ${items(
   r.notes.map((n) => `${moment(n.at)}, ${n.by}: ${n.text}`),
   'None.',
 )}
-<h2>Evidence</h2>
-<p>This page is a rendering; the signed evidence lies in the vaults of both sites. <code>tandem evidence export --customer ${text(r.customer)} --move ${text(r.move)} --out FILE</code></p>
+`,
+    evidence: `the signed evidence lies in the vaults of both sites. <code>tandem evidence export --customer ${text(r.customer)} --move ${text(r.move)} --out FILE</code></p>
 ${rows([
   ['Move', r.move],
   ['Epoch', r.epoch === null ? 'none was claimed' : `${r.epoch}${claimed(r)}`],
   ['Plan', r.planDigest ?? 'none'],
   ['Journal', r.journalHead],
-])}
-</body>
-</html>`;
+])}`,
+  });
 }
 
 /** For the customer: no names, and no words that were typed for operators. */
@@ -129,12 +103,12 @@ export function reportNotice(r: FailoverReport): string {
       : `Site ${r.from} of your service was lost at ${moment(r.disruptedAt)}.`,
     moved
       ? `${r.kind ? 'They' : 'Its users'} have been served at site ${r.to} since ${moment(r.servedAt)}.`
-      : `${r.kind ? 'They' : 'Its users'} were not moved: ${outcomes[r.outcome]}`,
+      : `${r.kind ? 'They' : 'Its users'} were not moved: ${outcomeOf(r)}`,
     '',
     // What came back is of interest where somebody was moved.
     ...(moved ? costs(r) : costs(r).slice(0, 1)).map((row) => row.join(': ')),
     '',
-    'Not tested or not restored:',
+    r.kind ? 'Not tested, or left where it was:' : 'Not tested or not restored:',
     ...(moved ? leftForCustomer(r) : ['nothing was changed by this move']).map((l) => `- ${l}`),
     '',
     `Reference: ${r.move}`,

@@ -4,7 +4,7 @@ import { describePairs, pairsOf } from '../workflows/model/subscriptions.ts';
 
 /** What a report says, in sentences: the same on a page, in a notice and on a screen. */
 
-export const outcomes: Record<FailoverReport['outcome'], string> = {
+const outcomes: Record<FailoverReport['outcome'], string> = {
   closed: 'The users were moved, and every check passed.',
   'closed-with-gaps': 'The move ended with gaps: not every step was done.',
   aborted: 'The move was stopped before anybody was moved.',
@@ -12,6 +12,31 @@ export const outcomes: Record<FailoverReport['outcome'], string> = {
     'The move was turned back before anybody was moved; the site that was given up serves its users again.',
   superseded: 'A newer move took over; this one ended without finishing.',
 };
+
+/** Where a planned move ends otherwise than a failover: no site was given up, and what goes before it is a failover. */
+const ofPlanned: Partial<typeof outcomes> = {
+  'turned-back':
+    'The move was turned back before anybody was moved; its users are served again at the site that they were to leave.',
+  superseded: 'A failover, which goes before what is planned, took over; this move ended without finishing.',
+};
+
+/** It could not even be planned: nothing that it would have done was ever signed. */
+export const wasRefused = ({ outcome, planDigest }: Pick<FailoverReport, 'outcome' | 'planDigest'>): boolean =>
+  outcome === 'aborted' && planDigest === null;
+
+export function outcomeOf(r: Pick<FailoverReport, 'kind' | 'outcome' | 'planDigest'>): string {
+  if (wasRefused(r)) return 'The move was refused before it began: nobody was moved.';
+  return (r.kind && ofPlanned[r.outcome]) ?? outcomes[r.outcome];
+}
+
+export const begun = ({ steps }: Pick<FailoverReport, 'steps'>): FailoverReport['steps'] =>
+  steps.filter(({ state }) => state !== 'waiting');
+
+/** All that did not begin, in one line; nothing where all did. */
+export function notBegun({ steps }: Pick<FailoverReport, 'steps'>): string[] {
+  const left = steps.filter(({ state }) => state === 'waiting');
+  return left.length === 0 ? [] : [left.map(({ id, act }) => (id === act ? id : `${id} (${act})`)).join(', ')];
+}
 
 export const moment = (iso: string | null): string =>
   iso === null ? 'never' : `${iso.slice(0, 19).replace('T', ' ')} UTC`;

@@ -1,9 +1,9 @@
 import type { LiveWalk, PaperWalk, TestOutcome, TestReceipt, TestTimes } from '../workflows/model/continuity.ts';
 import { duration } from '../workflows/model/rto.ts';
-import { items, rows, STYLE, text } from './report-html.ts';
+import { items, page, rows, text } from './report-page.ts';
 import { count, moment } from './report-words.ts';
 
-/** The receipt of a continuity test as one page for people who were not there. It loads nothing; what stands in it is shown as text. */
+/** The receipt of a continuity test as one page for people who were not there. */
 
 const outcomes: Record<TestOutcome, string> = {
   passed: 'The test passed.',
@@ -22,20 +22,13 @@ const kinds: Record<TestReceipt['kind'], string> = {
 export function testReportHtml(r: TestReceipt): string {
   const title = `Continuity test of ${r.customer}, held at ${r.site}`;
   const took = duration(Date.parse(r.endedAt) - Date.parse(r.startedAt));
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width">
-<title>${text(title)}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<h1>${text(title)}</h1>
-<p>${text(moment(r.endedAt))}</p>
-<p class="outcome${r.outcome === 'passed' ? ' closed' : ''}"><strong>${text(outcomes[r.outcome])}</strong> ${text(r.outcome === 'passed' ? '' : `${r.because}.`)}</p>
-<h2>What was done</h2>
+  return page({
+    title,
+    endedAt: moment(r.endedAt),
+    outcome: outcomes[r.outcome],
+    more: r.outcome === 'passed' ? '' : `${r.because}.`,
+    well: r.outcome === 'passed',
+    body: `<h2>What was done</h2>
 ${rows([
   ['Kind', kinds[r.kind]],
   ['Began', moment(r.startedAt)],
@@ -50,11 +43,10 @@ ${items(r.notTested, 'Nothing is known to be left out.')}
 <h2>What was left behind</h2>
 ${items(r.residue?.left ?? [], r.residue ? 'Nothing: what was there before is there after.' : 'Not looked at.')}
 ${r.residue && r.residue.removed.length > 0 ? `<p>Removed before it began:</p>${items(r.residue.removed, '')}` : ''}
-<h2>Evidence</h2>
-<p>This page is a rendering; the signed receipt lies in the vaults of both sites. <code>tandem test report --customer ${text(r.customer)} --run ${text(r.run)} --out FILE</code>, then <code>tandem evidence verify FILE</code></p>
-${rows([['Test', r.run]])}
-</body>
-</html>`;
+`,
+    evidence: `the signed receipt lies in the vaults of both sites. <code>tandem test report --customer ${text(r.customer)} --run ${text(r.run)} --out FILE</code>, then <code>tandem evidence verify FILE</code></p>
+${rows([['Test', r.run]])}`,
+  });
 }
 
 function moved({ cohort, went, back, users, unserved, services }: LiveWalk): string {

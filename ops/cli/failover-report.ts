@@ -7,7 +7,7 @@ import { duration } from '../../workflows/model/rto.ts';
 import { Fault } from '../fault.ts';
 import { openJournals, readFirst, type FoundMove, type Journals } from '../journals.ts';
 import { reportHtml, reportNotice } from '../report-html.ts';
-import { subscriptions, unreachable } from '../report-words.ts';
+import { begun, notBegun, subscriptions, unreachable, wasRefused } from '../report-words.ts';
 import { plain, table, type Context } from './print.ts';
 import { customerOf, openConfiguration } from './site.ts';
 import { tellUser } from './report-user.ts';
@@ -35,12 +35,13 @@ export function registerReports(group: Command, context: Context, name: MoveName
       .option('--customer <id>', 'needed when there is more than one')
       .option('--site <site>', 'read this vault only (default: both, each move’s own first)');
   verb('list', 'all moves that the vaults know, newest first').action((o: Where) => list(context, o));
-  verb('report', `the report of a ${name}, by default of the newest that has ended`)
+  const told = verb('report', `the report of a ${name}, by default of the newest that has ended`)
     .option('--move <id>', `as \`tandem ${name} list\` shows it`)
     .option('--html', 'as a page to be read by people, in one file')
     .option('--notice', 'as a notice to the customer, plain text')
-    .option('--user <name>', 'what this user of the lost half got, instead of the report')
     .action((o: Report) => report(context, name, o));
+  // What is planned restores nobody from a copy; who was brought together, `reconciled` tells.
+  if (name === 'failover') told.option('--user <name>', 'what this user of the lost half got, instead of the report');
 }
 
 /** A move, with its report when it has one. */
@@ -148,8 +149,11 @@ async function list(context: Context, where: Where): Promise<void> {
   });
 }
 
+/** What could not even be planned has ended without having begun. */
+const outcomeOf = (r: FailoverReport): string => (wasRefused(r) ? 'refused' : r.outcome);
+
 const ended = (r: FailoverReport, notSealed: string | null): string[] => [
-  notSealed === null ? r.outcome : `${r.outcome} (evidence: not sealed yet)`,
+  notSealed === null ? outcomeOf(r) : `${outcomeOf(r)} (evidence: not sealed yet)`,
   r.endedAt,
   r.from,
   r.rtoMs === null ? '-' : duration(r.rtoMs),
@@ -187,7 +191,8 @@ function chosen(
 ): Known & { report: FailoverReport } {
   const known = all.filter((k) => (named === undefined ? (k.report?.kind ?? 'failover') === name : k.move === named));
   const closed = known.flatMap((k) => (k.report ? [{ ...k, report: k.report }] : []));
-  const newest = closed.toSorted((a, b) => a.report.endedAt.localeCompare(b.report.endedAt)).at(-1);
+  const sorted = closed.toSorted((a, b) => a.report.endedAt.localeCompare(b.report.endedAt));
+  const newest = sorted.findLast((k) => !wasRefused(k.report)) ?? sorted.at(-1);
   if (newest) return newest;
   const [first] = known;
   const next = `\`tandem ${name} list --customer ${customer}\` shows all; \`tandem ${name} watch --customer ${customer}\` one that still runs.`;
@@ -204,18 +209,19 @@ function chosen(
 function screen(found: FailoverReport, { site, from, notSealed }: Known): string[] {
   const planned = found.kind !== undefined;
   return [
-    `${found.customer}: ${planned ? `${found.kind}, ` : ''}${found.from} → ${found.to}, ${found.outcome}`,
+    `${found.customer}: ${planned ? `${found.kind}, ` : ''}${found.from} → ${found.to === '' ? '-' : found.to}, ${outcomeOf(found)}`,
     planned
       ? `  asked for ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`
       : `  lost at ${found.disruptedAt}, declared ${found.declaredAt} by ${found.requestedBy}: ${found.reason}`,
-    `  ${found.approvedAt === null ? 'not approved; signed' : `approved ${found.approvedAt}`} by ${found.approvals.map((a) => a.operator).join(', ') || 'nobody'}`,
+    `  ${approvedBy(found)}`,
     ...(found.breakGlass
       ? [
           `  BREAK-GLASS by ${found.breakGlass.operator}${found.breakGlass.counted ? ', ALONE' : ''}: ${found.breakGlass.because}${found.breakGlass.stoppedBy === null ? '' : `; stopped by ${found.breakGlass.stoppedBy}`}`,
         ]
       : []),
     ...(planned ? [`  ${unreachable(found)}`] : lossOf(found)),
-    ...found.steps.map((s) => `  ${s.id}: ${s.state} ${s.summary}`),
+    ...begun(found).map((s) => `  ${s.id}: ${s.state}${s.summary === '' ? '' : ` ${s.summary}`}`),
+    ...notBegun(found).map((ids) => `  not begun: ${ids}`),
     ...(found.claims ?? [])
       .filter((c) => !c.claimed)
       .map(
@@ -228,8 +234,16 @@ function screen(found: FailoverReport, { site, from, notSealed }: Known): string
   ].map(plain);
 }
 
+function approvedBy({ approvedAt, approvals }: FailoverReport): string {
+  const who = approvals.map((a) => a.operator).join(', ');
+  if (approvedAt !== null) return `approved ${approvedAt} by ${who || 'nobody'}`;
+  return who === '' ? 'not approved' : `not approved; signed by ${who}`;
+}
+
 const lossOf = (found: FailoverReport): string[] => [
-  `  recovery point ${found.recoveryPoint ?? '-'}, ${found.recoveryPointAgeMs === null ? '' : duration(found.recoveryPointAgeMs)} before the loss`,
+  found.recoveryPoint === null
+    ? '  recovery point: none'
+    : `  recovery point ${found.recoveryPoint}, ${duration(found.recoveryPointAgeMs ?? 0)} before the loss`,
   `  restored ${found.restored?.users ?? 0} users, ${found.restored?.contacts ?? 0} contacts, ${found.restored?.aclItems ?? 0} ACL items; ${found.mismatches === null ? 'rows were not compared' : `${found.mismatches} rows differ`}`,
   ...subscriptions(found).map(([, told]) => `  subscriptions: ${told}`),
   `  RTO ${found.rtoMs === null ? 'not reached' : duration(found.rtoMs)} of ${found.rtoPromiseMs === null ? '-' : duration(found.rtoPromiseMs)}`,
