@@ -5,6 +5,7 @@ import {
   type WorkflowHandle,
 } from '@temporalio/client';
 import {
+  moveCommand,
   moveName,
   type ClosedMove,
   type FailoverInput,
@@ -32,6 +33,48 @@ export const moveHandle = (client: Client, workflow: MoveWorkflow, customer: str
 
 export const failoverHandle = (client: Client, customer: string): FailoverHandle =>
   moveHandle(client, 'failover', customer);
+
+/** It has failed before there was a plan: its start was refused, and nothing of it ever was to be signed. */
+const wasRefused = ({ plan, phase }: Pick<FailoverStatus, 'plan' | 'phase'>): boolean =>
+  plan === null && (phase === 'declared' || phase === 'planning');
+
+/** Older runs that are looked through for one that began: nobody is refused so often in a row. */
+const MOST_RUNS = 20;
+
+/** The run that lives, else the last one that really began: a start that was refused hides none. Null where there is none. */
+export async function lastBegun(
+  client: Client,
+  workflow: MoveWorkflow,
+  customer: string,
+): Promise<FailoverHandle | null> {
+  const newest = moveHandle(client, workflow, customer);
+  const { status, runId } = await newest.describe().catch((error: unknown) => {
+    if (isUnknown(error)) return { status: { name: 'NONE' }, runId: '' };
+    throw error;
+  });
+  if (status.name === 'NONE') return null;
+  if (status.name !== 'FAILED' || !(await isRefused(newest))) return newest;
+  const query = `WorkflowId = '${newest.workflowId}'`;
+  const older: { runId: string; name: string; at: number }[] = [];
+  for await (const run of client.workflow.list({ query, pageSize: MOST_RUNS })) {
+    if (run.runId !== runId) older.push({ runId: run.runId, name: run.status.name, at: run.startTime.getTime() });
+    if (older.length >= MOST_RUNS) break;
+  }
+  for (const { runId: id, name } of older.toSorted((a, b) => b.at - a.at)) {
+    const handle = client.workflow.getHandle<Move>(newest.workflowId, id);
+    if (name !== 'FAILED' || !(await isRefused(handle))) return handle;
+  }
+  return null;
+}
+
+/** None was ever started there, or its service is empty. */
+const isUnknown = (error: unknown): boolean =>
+  error instanceof WorkflowNotFoundError || (error instanceof Error && error.message.startsWith('Namespace not found'));
+
+const isRefused = async (handle: FailoverHandle): Promise<boolean> => {
+  const status = await handle.query<FailoverStatus>('status').catch(() => null); // Its worker is away: it counts as begun.
+  return status !== null && wasRefused(status);
+};
 
 /** Declares a site lost; see `startMove`. */
 export const startFailover = (
@@ -76,7 +119,7 @@ export async function startMove(
     const running = there?.kind ?? workflow;
     throw new Fault(
       `${name} of ${customer}: ${running === name ? 'one' : `a ${running}`} is already running`,
-      `\`tandem ${running} watch --customer ${customer}\` shows where it stands.`,
+      `\`tandem ${running} watch --customer ${customer} --site ${site}\` shows where it stands.`,
     );
   }
   return moveHandle(client, workflow, customer);
@@ -97,9 +140,10 @@ export const resumeFailover = (
 export async function resumeMove(
   client: Client,
   site: string,
-  { workflow, customer }: { workflow: MoveWorkflow; customer: string },
+  { workflow, customer, name = workflow }: { workflow: MoveWorkflow; customer: string; name?: MoveName },
   { replace = false }: { replace?: boolean } = {},
 ): Promise<FailoverHandle> {
+  const about = `--customer ${customer} --site ${site}`;
   try {
     await client.workflow.start<(input: { customer: string; resume: true }) => Promise<ClosedMove>>(workflow, {
       workflowId: moveId(workflow, customer),
@@ -113,7 +157,7 @@ export async function resumeMove(
     if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
     throw new Fault(
       `resume of ${customer}: a run of it is there`,
-      `\`tandem ${workflow} watch --customer ${customer}\` follows it. Is it paused? Then \`tandem ${workflow} resume --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more or its workflow task fails again and again? Then \`tandem ${workflow} resume --take-over\` ends it and goes on.`,
+      `\`tandem ${name} watch ${about}\` follows it. Is it paused? Then \`tandem ${name} resume ${about} --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more or its workflow task fails again and again? Then \`tandem ${name} resume ${about} --take-over\` ends it and goes on.`,
     );
   }
   return moveHandle(client, workflow, customer);
@@ -129,7 +173,7 @@ export async function failoverStatus(handle: FailoverHandle): Promise<FailoverSt
     if (error instanceof Error && error.message.startsWith('Namespace not found'))
       throw new Fault(
         `Temporal of this site: ${error.message}; no worker was ever started on it`,
-        '`tandem worker --site SITE` prepares it (in the embedded stack `tandem dev up`); then `tandem failover resume`, or `start`.',
+        '`tandem worker --site SITE` prepares it (in the embedded stack `tandem dev up`); then `resume` the move, or `start` it.',
       );
     throw error;
   }
@@ -138,21 +182,27 @@ export async function failoverStatus(handle: FailoverHandle): Promise<FailoverSt
 /** `workflowId`: as `moveId` gives it. */
 export function noFailover(workflowId: string): Fault {
   const [workflow = '', customer = ''] = workflowId.split('/');
+  return noMove(workflow === 'failover' ? workflow : 'relocate', customer, "this site's Temporal service");
+}
+
+/** `to`: who was asked. */
+export function noMove(name: MoveName, customer: string, to: string): Fault {
   const start =
-    workflow === 'failover'
+    name === 'failover'
       ? `\`tandem failover start --customer ${customer} --from SITE --reason TEXT --requested-by ID --isolation TEXT\` declares one`
-      : `\`tandem relocate|failback start --customer ${customer} --to SITE --reason TEXT --requested-by ID\` asks for one`;
+      : `\`tandem ${name} start --customer ${customer} --to SITE --reason TEXT --requested-by ID\` asks for one`;
   return new Fault(
-    `${workflow} of ${customer}: none is known to this site's Temporal service`,
-    `${start}; \`tandem ${workflow} report\` reads the vault.`,
+    `${name} of ${customer}: none is known to ${to}`,
+    `${start}; \`tandem ${name} list --customer ${customer}\` shows those that the vaults know.`,
   );
 }
 
 /** Why a move stands although its status says that it goes on: its run failed, or somebody ended it. Null when it runs. */
 export async function standsBecause(
   handle: FailoverHandle,
-  { customer, phase, kind = 'failover' }: Pick<FailoverStatus, 'customer' | 'phase' | 'kind'>,
+  s: Pick<FailoverStatus, 'customer' | 'phase' | 'kind' | 'from' | 'to'>,
 ): Promise<Error | null> {
+  const { customer, phase, kind = 'failover' } = s;
   if (endPhases.includes(phase)) return null;
   const { name } = (await handle.describe()).status;
   if (name === 'RUNNING') return null;
@@ -163,7 +213,7 @@ export async function standsBecause(
     );
   return new Fault(
     `${kind} of ${customer}: its run is ${name.toLowerCase().replaceAll('_', ' ')}; it stood in phase ${phase}, and its move holds the slot`,
-    `\`tandem ${kind} resume --customer ${customer}\` goes on from its journal: what was signed and done counts.`,
+    `\`${moveCommand(s, 'resume')}\` goes on from its journal: what was signed and done counts.`,
   );
 }
 

@@ -41,7 +41,7 @@ export async function watchStranded(
       const moves = await strandedMoves(client, goneMs === undefined ? {} : { goneMs });
       count(moves);
       for (const move of moves.filter(({ runId }) => !told.has(runId))) {
-        say(`ALARM: ${strandedText(move)}; \`${takeOverCommand(move)}\` goes on from its journal`);
+        say(`ALARM: ${strandedText(move)}; \`${takeOverCommand(move, site)}\` goes on from its journal`);
         if (await page(settings, move, signal, say)) told.add(move.runId);
       }
     } catch (error) {
@@ -59,15 +59,15 @@ async function page(
   signal: AbortSignal,
   say: (line: string) => void,
 ): Promise<boolean> {
-  const { customer, runId, reason } = stranded;
+  const { customer, workflowId, runId, reason } = stranded;
   const { sent, failed } = await pageOperators(
     settings,
     {
       customer,
       move: null,
       key: `stranded/${runId}`,
-      subject: `${customer}: the failover stands still, ${strandedHeads[reason]}`,
-      text: `${strandedText(stranded)}.\nNext: ${takeOverCommand(stranded)}${reason === 'no-worker' ? '\nor start a worker of that build again.' : ''}`,
+      subject: `${customer}: the ${workflowId.split('/')[0]} stands still, ${strandedHeads[reason]}`,
+      text: `${strandedText(stranded)}.\nNext: ${takeOverCommand(stranded, settings.site)}${reason === 'no-worker' ? '\nor start a worker of that build again.' : ''}`,
     },
     signal,
   );

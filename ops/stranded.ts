@@ -78,9 +78,9 @@ async function lastError(client: Client, { workflowId, runId }: { workflowId: st
   return failed?.workflowTaskFailedEventAttributes?.failure?.message ?? null;
 }
 
-/** What goes on with it. */
-export const takeOverCommand = ({ customer, workflowId }: StrandedMove): string =>
-  `tandem ${workflowId.split('/')[0]} resume --customer ${customer} --take-over`;
+/** What goes on with it, at the site whose Temporal service has it. */
+export const takeOverCommand = ({ customer, workflowId }: StrandedMove, site: string): string =>
+  `tandem ${workflowId.split('/')[0]} resume --customer ${customer} --site ${site} --take-over`;
 
 export const strandedText = ({ workflowId, build, reason, attempts = 1, error }: StrandedMove): string =>
   reason === 'no-worker'

@@ -6,7 +6,7 @@ import {
 } from '@temporalio/client';
 import { SIGNATURE_LIFE_MS, signedText, type SignedVerb, type Verb } from '../workflows/model/approvals.ts';
 import { failureText } from '../workflows/model/failures.ts';
-import type { FailoverStatus, VerbAnswer } from '../workflows/model/moves.ts';
+import { moveCommand, type FailoverStatus, type VerbAnswer } from '../workflows/model/moves.ts';
 import { Fault } from './fault.ts';
 import { noFailover, type FailoverHandle } from './moves.ts';
 import { remedyFor } from './refusals.ts';
@@ -101,13 +101,18 @@ export async function sendVerb(
       const reason = failureText(error);
       throw new Fault(
         `${v.verb} refused: ${reason}`,
-        remedyFor(reason) ??
-          `\`tandem ${handle.workflowId.replace('/', ' watch --customer ')}\` shows the plan and what is asked.`,
+        remedyFor(reason) ?? `\`${await commandFor(handle, 'watch')}\` shows the plan and what is asked.`,
       );
     }
     if (error instanceof WorkflowNotFoundError) throw await notRunning(handle, v.verb);
     throw error;
   }
+}
+
+/** A verb of the move that this run has, in the words of its kind; what the run does not answer, its id tells. */
+async function commandFor(handle: FailoverHandle, verb: string): Promise<string> {
+  const status = await handle.query<FailoverStatus>('status').catch(() => null);
+  return status ? moveCommand(status, verb) : `tandem ${handle.workflowId.replace('/', ` ${verb} --customer `)}`;
 }
 
 /** Whom a word does not reach: a move that has ended, or none. */
@@ -117,6 +122,6 @@ async function notRunning(handle: FailoverHandle, verb: Verb): Promise<Fault> {
   if (run === null) return noFailover(handle.workflowId);
   return new Fault(
     `${verb} refused: the ${workflow} of ${customer} is not running, it is ${run.status.name.toLowerCase().replaceAll('_', ' ')}`,
-    `\`tandem ${workflow} report --customer ${customer}\` shows how it ended; one that was terminated goes on by \`tandem ${workflow} resume --customer ${customer}\`.`,
+    `\`${await commandFor(handle, 'report')}\` shows how it ended; one that was terminated goes on by \`${await commandFor(handle, 'resume')}\`.`,
   );
 }

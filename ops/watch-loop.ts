@@ -177,6 +177,7 @@ class CustomerWatch {
       observers,
       because,
       peerServes: !self.servesAll,
+      peerHalves: self.ofPeer,
       health,
       closedBy,
       fork,

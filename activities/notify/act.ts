@@ -26,12 +26,15 @@ export async function notify(site: OwnSite, input: PlannedStep, signal?: AbortSi
     ]);
     if (Number(rows[0]?.number ?? 0) >= epoch.number) await lockEpoch(client, database.name, customer, epoch);
   });
-  const { from, to } = plan.decisions;
+  const { from, to, planned } = plan.decisions;
+  const moved = planned
+    ? `users of ${planned.half} move from site ${from} to ${to}, as planned`
+    : `site ${from} is lost, ${to} takes over`;
   await channel.send(
     {
       key: effectKey(key),
       subject: `${customer}: ${step.message}`,
-      text: `${step.message}\n\nCustomer ${customer}: site ${from} is lost, ${to} takes over, under epoch ${epoch.number}.\nStep ${key.step} of move ${epoch.move}.\n`,
+      text: `${step.message}\n\nCustomer ${customer}: ${moved}, under epoch ${epoch.number}.\nStep ${key.step} of move ${epoch.move}.\n`,
       customer,
       move: epoch.move,
       severity: 'info',

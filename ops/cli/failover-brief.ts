@@ -1,12 +1,23 @@
 import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
-import { behind } from '../../workflows/model/moves.ts';
+import { misfitLines, type Misfit } from './as-planned.ts';
+import { behind, moveCommand } from '../../workflows/model/moves.ts';
 import { plannedReadout } from '../../workflows/model/planned-readout.ts';
-import { acceptanceLines, decideByLines, heldLines, lossLines, paceLines } from '../../workflows/model/readout.ts';
+import {
+  acceptanceLines,
+  blockedLines,
+  decideByLines,
+  heldLines,
+  lossLines,
+  paceLines,
+} from '../../workflows/model/readout.ts';
 import { endPhases } from '../../workflows/model/phases.ts';
 import { duration } from '../../workflows/model/rto.ts';
 
-/** One page for whoever takes over the shift: what happened, what stands, what is asked of whom. `now` in ms. */
-export function brief(s: FailoverStatus, now: number): string[] {
+/**
+ * One page for whoever takes over the shift: what happened, what stands, what is asked of whom. `now` in ms; `misfit`: why nobody
+ * should sign what waits for that.
+ */
+export function brief(s: FailoverStatus, now: number, misfit: Misfit | null = null): string[] {
   const { plan, steps } = s;
   const sinceLost = now - Date.parse(plan?.clock?.from ?? s.disruptedAt);
   return [
@@ -19,10 +30,12 @@ export function brief(s: FailoverStatus, now: number): string[] {
         ]
       : []),
     s.owner === null
-      ? `Nobody has taken it in hand: \`tandem ${s.kind ?? 'failover'} take\`.`
+      ? `Nobody has taken it in hand: \`${moveCommand(s, 'take')} --operator ID --key FILE\`.`
       : `In the hands of ${s.owner}.`,
     '',
     `Waits for ${s.waitsFor}.`,
+    ...blockedLines(s),
+    ...misfitLines(misfit),
     ...heldLines(s),
     '',
     ...paragraph('Behind us', steps.filter(behind)),
@@ -39,7 +52,7 @@ export function brief(s: FailoverStatus, now: number): string[] {
       steps.filter(({ state }) => state === 'failed'),
     ),
     ...paragraph(
-      'To come',
+      endPhases.includes(s.phase) ? 'Not begun' : 'To come',
       steps.filter(({ state }) => state === 'waiting'),
     ),
     ...s.notes.map((n) => `Note of ${n.by}, ${n.at}: ${n.text}`),

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
-import type { MoveName } from '../../workflows/model/moves.ts';
+import { moveCommand, type MoveName } from '../../workflows/model/moves.ts';
 import { Fault } from '../fault.ts';
 import { failoverStatus, type FailoverHandle } from '../moves.ts';
 import { draftVerb, type VerbDraft } from '../verbs.ts';
@@ -34,7 +34,7 @@ export async function printText(
     `Sign it where the key is: ssh-keygen -Y sign -n tandem -f KEY ${file}`,
     `That leaves ${file}.sig. With \`--signed ${file} --for-ui\` the same is printed for Temporal UI.`,
   ]);
-  out.next(`tandem ${status.kind ?? 'failover'} ${v.verb} --customer ${status.customer} --signed ${file}`);
+  out.next(`${moveCommand(status, v.verb)} --signed ${file}`);
 }
 
 /** What was signed elsewhere, with its signature. */

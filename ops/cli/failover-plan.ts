@@ -1,7 +1,7 @@
 import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
-import { unstarted, type FailoverInput, type FailoverStatus } from '../../workflows/model/moves.ts';
-import { heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
+import { moveCommand, unstarted, type FailoverInput, type FailoverStatus } from '../../workflows/model/moves.ts';
+import { blockedLines, heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
 import { clockWords } from '../../workflows/model/clock.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import { duration } from '../../workflows/model/rto.ts';
@@ -50,13 +50,28 @@ export async function showPlan(context: Context, o: PlanOptions): Promise<void> 
     const { isolation } = plan.decisions;
     // What a statement of isolation would mend is worth a start; what it would not is to be looked into first.
     if (plan.blockers.length === 0 || (isolation.statement === null && isolation.verdict !== 'serving'))
-      out.next(
-        `tandem failover start --customer ${customer.id} --from ${o.from} --reason TEXT --requested-by ID --isolation TEXT`,
-      );
+      out.next(`tandem failover start --customer ${customer.id} ${givenAgain(o)}`);
     if (plan.blockers.length > 0) process.exitCode = exits.failed;
   } finally {
     await site.close();
   }
+}
+
+/** The same that was looked at, as it is declared. */
+function givenAgain(o: PlanOptions): string {
+  const of = (option: string, value: string | undefined): string[] =>
+    value === undefined ? [] : [option, /\s/.test(value) ? JSON.stringify(value) : value];
+  return [
+    ...of('--from', o.from),
+    ...of('--half', o.half),
+    ...of('--site', o.site),
+    ...of('--reason', 'TEXT'),
+    ...of('--requested-by', 'ID'),
+    ...of('--isolation', o.isolation ?? 'TEXT'),
+    ...of('--disrupted-at', o.disruptedAt),
+    ...of('--recovery-point', o.recoveryPoint),
+    ...(o.sourceIsServing ? ['--source-is-serving'] : []),
+  ].join(' ');
 }
 
 export function timeOf(option: string, text: string): string {
@@ -97,9 +112,12 @@ export function planScreen(
       (line) => `  ${line}`,
     ),
     ...s.alarms.map((a) => `  alarm ${a.at}: ${a.text}`),
+    ...blockedLines(s),
     ...heldLines(s),
     ...(s.breakGlass?.countsAt
-      ? [`To stop it: \`tandem failover veto --customer ${d.customer} --operator ID --key FILE --because TEXT\``]
+      ? [
+          `To stop it: \`${moveCommand({ customer: d.customer, from: d.from, to: d.to }, 'veto')} --operator ID --key FILE --because TEXT\``,
+        ]
       : []),
   ];
 }

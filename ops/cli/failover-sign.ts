@@ -1,6 +1,6 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
-import type { MoveName } from '../../workflows/model/moves.ts';
+import { moveCommand, type FailoverStatus, type MoveName } from '../../workflows/model/moves.ts';
 import { isAnswer } from '../../workflows/model/motions.ts';
 import { failoverStatus, type FailoverHandle } from '../moves.ts';
 import { draftVerb, sendVerb, type VerbDraft } from '../verbs.ts';
@@ -64,17 +64,27 @@ export function registerSigned(
 
 const reasoned: readonly Verb[] = ['skip', 'done', 'note', 'veto', 'turn-back'];
 
+/** The run that a word is for; `fit` rejects when the word should not be given over what the run says of itself. */
+interface Hearer {
+  handle: FailoverHandle;
+  fit?: (status: FailoverStatus) => Promise<void>;
+}
+
 /** Signed here with a key, to be signed elsewhere, or signed there. */
 export async function give(
   context: Context,
-  handle: FailoverHandle,
-  name: MoveName,
-  verb: Verb,
+  { name, verb, ...hearer }: Hearer & { name: MoveName; verb: Verb },
   o: Partial<Signing>,
 ): Promise<void> {
+  const { handle, fit } = hearer;
   const { operator, key, print, signed, step, because } = o;
   const send = o.forUi ? printUpdate : sendSigned;
-  if (signed !== undefined) return send(context, handle, await readPasted(name, verb, signed));
+  if (signed !== undefined) {
+    const word = await readPasted(name, verb, signed);
+    // What is only printed asks no run.
+    if (!o.forUi) await fit?.(await failoverStatus(handle));
+    return send(context, handle, word);
+  }
   const lacking = [
     ...(operator === undefined ? ['--operator ID'] : []),
     ...(key === undefined && print === undefined ? ['--key FILE, or --print FILE to sign elsewhere'] : []),
@@ -91,8 +101,11 @@ export async function give(
     accepts: acceptedIn(o),
     ...(o.breakGlass && { breakGlass: true as const }),
   };
-  if (print !== undefined) return printText(context, handle, print, draft);
-  return sign(context, handle, draft, { ...o, key: key ?? '' }, send);
+  if (print !== undefined) {
+    await fit?.(await failoverStatus(handle));
+    return printText(context, handle, print, draft);
+  }
+  return sign(context, hearer, draft, { ...o, key: key ?? '' }, send);
 }
 
 const acceptedIn = ({ accept = [], acceptDataLoss }: Partial<Signing>): string[] => [
@@ -102,13 +115,14 @@ const acceptedIn = ({ accept = [], acceptDataLoss }: Partial<Signing>): string[]
 
 export async function sign(
   context: Context,
-  handle: FailoverHandle,
+  { handle, fit }: Hearer,
   draft: VerbDraft,
   o: Pick<Signing, 'key' | 'passphraseFile'>,
   send = sendSigned,
 ): Promise<void> {
   const signer = await openSigner(o.key, o.passphraseFile);
   const status = await failoverStatus(handle);
+  await fit?.(status);
   // An approval is of the plan: that is read where it is signed. The other words are of what `watch` shows.
   if (status.phase === 'approving' && draft.verb === 'approve' && !context.json())
     context.out.answer(null, planScreen(status));
@@ -120,7 +134,7 @@ async function sendSigned({ out }: Context, handle: FailoverHandle, v: SignedVer
   const answer = await sendVerb(handle, v);
   out.answer(answer, `Accepted: ${v.verb} by ${v.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
   const after = await failoverStatus(handle);
-  out.next(after.next ?? `tandem ${after.kind ?? 'failover'} watch --customer ${after.customer}`);
+  out.next(after.next ?? moveCommand(after, 'watch'));
 }
 
 /** The same, to be pasted: whoever has the page open need not have a command line. */

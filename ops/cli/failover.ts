@@ -88,7 +88,7 @@ async function start(context: Context, o: Declared): Promise<void> {
     context.out.say(
       `Declared: ${handle.workflowId} at ${name}. Its page: ${await pageOf(configuration, name, handle)}`,
     );
-    await watch(context, handle, false);
+    await watch(context, handle, { configuration, customer });
   } finally {
     await client.connection.close();
   }

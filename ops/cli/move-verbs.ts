@@ -1,17 +1,21 @@
 import { InvalidArgumentError, type Command } from 'commander';
-import type { FailoverStatus, MoveName } from '../../workflows/model/moves.ts';
+import { moveCommand, type FailoverStatus, type MoveName } from '../../workflows/model/moves.ts';
 import { endPhases } from '../../workflows/model/phases.ts';
 import { throughAt } from '../../workflows/model/readout.ts';
-import type { Configuration } from '../config/configuration.ts';
+import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
+import type { Fault } from '../fault.ts';
 import {
   failoverStatus,
   followFailover,
+  lastBegun,
   moveHandle,
+  noMove,
   resumeMove,
   standsBecause,
   workflowOf,
   type FailoverHandle,
 } from '../moves.ts';
+import { misfitLines, misfitNow, requireFit } from './as-planned.ts';
 import { brief } from './failover-brief.ts';
 import { planScreen } from './failover-plan.ts';
 import { give, registerSigned, sign, type Signing } from './failover-sign.ts';
@@ -23,6 +27,23 @@ import { answeringSite, customerOf, openConfiguration } from './site.ts';
 export interface Where {
   customer?: string;
   site?: string;
+}
+
+interface Customers {
+  configuration: Configuration;
+  customer: CustomerConfiguration;
+}
+
+/** By what a verb has found its run. */
+interface Found extends Customers {
+  handle: FailoverHandle;
+  /** Why there is nothing to look at; null when there is. */
+  none: Fault | null;
+}
+
+function begunOf({ handle, none }: Found): FailoverHandle {
+  if (none) throw none;
+  return handle;
 }
 
 /** A verb of a group, with what all of them take. */
@@ -40,22 +61,32 @@ export function registerMoveVerbs(
   name: MoveName,
   verb: (name: string, about: string) => Command,
 ): void {
-  const at = (o: Where, work: (handle: FailoverHandle) => Promise<void>): Promise<void> =>
-    atRun(context, name, o, work);
+  const at = (o: Where, work: (found: Found) => Promise<void>): Promise<void> => atRun(context, name, o, work);
   verb('watch', 'follow it until it ends or waits for an operator')
     .option('--once', 'print where it stands and leave')
-    .action((o: Where & { once?: boolean }) => at(o, (handle) => watch(context, handle, o.once ?? false)));
+    .action((o: Where & { once?: boolean }) =>
+      at(o, (found) => watch(context, begunOf(found), { ...found, once: o.once ?? false })),
+    );
 
   verb('brief', 'one page for the next shift: what happened, what stands, what is asked').action((o: Where) =>
-    at(o, async (handle) => {
+    at(o, async (found) => {
+      const { configuration, customer } = found;
+      const handle = begunOf(found);
       const status = await failoverStatus(handle);
-      context.out.answer(status, brief(status, Date.now()));
+      const misfit = await misfitNow(configuration, customer, status, context.signal);
+      context.out.answer(status, brief(status, Date.now(), misfit));
       const stands = await standsBecause(handle, status);
       if (stands) throw stands;
-      context.out.next(status.next);
+      context.out.next(misfit?.next ?? status.next);
     }),
   );
-  registerSigned(verb, (o, verbName) => at(o, (handle) => give(context, handle, name, verbName, o)));
+  registerSigned(verb, (o, verbName) =>
+    at(o, ({ configuration, customer, handle }) => {
+      const fit = (status: FailoverStatus): Promise<void> =>
+        verbName === 'approve' ? requireFit(configuration, customer, status, context.signal) : Promise.resolve();
+      return give(context, { handle, name, verb: verbName, fit }, o);
+    }),
+  );
   verb('resume', 'go on: after a pause, or with a move whose run is gone, from its journal')
     .option('--operator <id>', 'who signs the end of a pause')
     .option('--key <file>', "the operator's private key")
@@ -78,7 +109,9 @@ async function resume(context: Context, name: MoveName, o: Partial<Signing> & { 
       `${name} resume: lacks ${key === undefined ? '--key FILE' : '--operator ID'}; a pause is ended with both, a run that is gone is gone on with without them`,
     );
   if (operator !== undefined && key !== undefined)
-    return atRun(context, name, o, (handle) => sign(context, handle, { verb: 'resume', operator }, { ...o, key }));
+    return atRun(context, name, o, ({ handle }) =>
+      sign(context, { handle }, { verb: 'resume', operator }, { ...o, key }),
+    );
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
   const { name: site, client } = await answeringSite(configuration, customer, o.site, workflowOf(name));
@@ -86,13 +119,13 @@ async function resume(context: Context, name: MoveName, o: Partial<Signing> & { 
     const handle = await resumeMove(
       client,
       site,
-      { workflow: workflowOf(name), customer: customer.id },
+      { workflow: workflowOf(name), customer: customer.id, name },
       { replace: o.takeOver ?? false },
     );
     context.out.say(
       `Resumed: ${handle.workflowId} at ${site}, from its journal. Its page: ${await pageOf(configuration, site, handle)}`,
     );
-    await watch(context, handle, false);
+    await watch(context, handle, { configuration, customer });
   } finally {
     await client.connection.close();
   }
@@ -102,13 +135,17 @@ async function atRun(
   context: Context,
   name: MoveName,
   where: Where,
-  work: (handle: FailoverHandle) => Promise<void>,
+  work: (found: Found) => Promise<void>,
 ): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, where.customer);
-  const { client } = await answeringSite(configuration, customer, where.site, workflowOf(name));
+  const { name: site, client } = await answeringSite(configuration, customer, where.site, workflowOf(name));
   try {
-    await work(moveHandle(client, workflowOf(name), customer.id));
+    const begun = await lastBegun(client, workflowOf(name), customer.id);
+    // Whoever signs hears first what is wrong with his key or his file.
+    const handle = begun ?? moveHandle(client, workflowOf(name), customer.id);
+    const none = begun ? null : noMove(name, customer.id, `the Temporal service of ${site}`);
+    await work({ configuration, customer, handle, none });
   } finally {
     await client.connection.close();
   }
@@ -116,7 +153,11 @@ async function atRun(
 
 const asksForPeople = (s: FailoverStatus): boolean => s.next !== null;
 
-export async function watch({ out, json, signal }: Context, handle: FailoverHandle, once: boolean): Promise<void> {
+export async function watch(
+  { out, json, signal }: Context,
+  handle: FailoverHandle,
+  { configuration, customer, once = false }: Customers & { once?: boolean },
+): Promise<void> {
   let shown = '';
   const show = (s: FailoverStatus): void => {
     const through = s.next === null ? throughAt(s) : null;
@@ -129,11 +170,9 @@ export async function watch({ out, json, signal }: Context, handle: FailoverHand
   // One that could not even be planned, or was ended by somebody: that is to be heard before all else.
   const stands = await standsBecause(handle, last);
   if (stands) throw stands;
-  if (!json()) out.answer(null, planScreen(last));
-  out.next(
-    last.next ??
-      (endPhases.includes(last.phase) ? `tandem ${last.kind ?? 'failover'} report --customer ${last.customer}` : null),
-  );
+  const misfit = await misfitNow(configuration, customer, last, signal);
+  if (!json()) out.answer(null, [...planScreen(last), ...misfitLines(misfit)]);
+  out.next(misfit?.next ?? last.next ?? (endPhases.includes(last.phase) ? moveCommand(last, 'report') : null));
   if (last.phase === 'closed') return;
   process.exitCode = last.next === null ? exits.failed : exits.held;
 }

@@ -34,9 +34,15 @@ export class Printer {
     if (!this.json()) process.stderr.write(`${line}\n`);
   }
 
-  /** The command that comes next. */
-  next(command: string | null): void {
-    if (command !== null && !this.json()) process.stdout.write(`Next: ${command}\n`);
+  /** What a program has in the answer already. */
+  remark(line: string): void {
+    if (!this.json()) process.stdout.write(`${line}\n`);
+  }
+
+  /** The command that comes next, and the one after it. */
+  next(command: string | null, then?: string): void {
+    if (command !== null) this.remark(`Next: ${command}`);
+    if (then !== undefined) this.remark(`Then: ${then}`);
   }
 
   /** `Error:` then `Try:`. No stack traces for people at work; TANDEM_DEBUG=1 brings them. */

@@ -3,7 +3,11 @@ import { previewReconciliation, readReconciled } from '../../activities/services
 import type { OwnSite } from '../../activities/services/site.ts';
 import { openSite } from '../../activities/services/site.ts';
 import { keyOf, recordKeys } from '../../activities/vault/keys.ts';
+import { failureText } from '../../workflows/model/failures.ts';
 import { halvesOf, type Plan } from '../../workflows/model/plan.ts';
+import type { Configuration } from '../config/configuration.ts';
+import { sitesToAsk } from '../config/here.ts';
+import { Fault } from '../fault.ts';
 import { plain, table, wholeNumber, type Context } from './print.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 
@@ -79,18 +83,18 @@ const more = (left: number): string[] =>
 
 interface Listed extends Naming {
   customer?: string;
-  site: string;
+  site?: string;
   move?: string;
   user?: string;
 }
 
-/** Who was brought together, by the database of the site that did it: it is nowhere else. */
+/** Who was brought together, by the databases of the sites that did it: it is nowhere else. */
 export function registerReconciled(group: Command, context: Context): void {
   namingOptions(
     group
       .command('reconciled')
       .description('who was brought together, and what differed; by the database of the site from which they moved')
-      .requiredOption('--site <site>', 'the site from which they moved')
+      .option('--site <site>', 'the site from which they moved (default: whichever has somebody)')
       .option('--customer <id>', 'needed when there is more than one')
       .option('--move <id>', 'of this move only')
       .option('--user <name>', 'of this user only, with all that differed'),
@@ -100,31 +104,47 @@ export function registerReconciled(group: Command, context: Context): void {
 async function list(context: Context, o: Listed): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
-  const site = openSite(await siteOf(configuration, o.site).settings());
+  const sites = o.site === undefined ? await sitesToAsk(configuration, customer.sites) : [o.site];
+  const asked = await Promise.allSettled(sites.map((site) => reconciledAt(configuration, customer.id, site, o)));
+  const silent = asked.flatMap((a) => (a.status === 'rejected' ? [a.reason as unknown] : []));
+  if (silent.length === sites.length) throw silent[0];
+  const all = asked.flatMap((a) => (a.status === 'fulfilled' ? a.value : []));
+  for (const error of silent) context.out.say(`Not all were asked: ${failureText(error)}`);
+  if (all.length === 0 && o.user !== undefined)
+    throw new Fault(
+      `user ${JSON.stringify(o.user)}: nobody of ${customer.id} by that name was brought together at ${sites.join(' or ')}`,
+      'Compare the spelling: the part before the @, as the service stores it. Who had no change on either side is not listed.',
+    );
+  const shown = all.slice(0, o.limit);
+  context.out.answer(
+    all,
+    all.length === 0
+      ? `Nobody of ${customer.id} was brought together at ${sites.join(' or ')}.`
+      : [
+          ...table([
+            ['user', 'at', 'when', '', ''],
+            ...shown.map((u) => [plain(u.user), u.site, u.at, u.written ? 'written' : 'stood so', words(u.because)]),
+          ]),
+          ...(o.user === undefined
+            ? more(all.length - shown.length)
+            : all.flatMap(({ differences = [] }) => told(differences))),
+        ],
+  );
+}
+
+/** Of one site; who differed in what is told of a user who is named. */
+async function reconciledAt(configuration: Configuration, customer: string, name: string, o: Listed) {
+  const site = openSite(await siteOf(configuration, name).settings());
   try {
-    const id = idsOf(site, customer.id);
-    const all = await readReconciled(site, customer.id, { move: o.move ?? null, username: o.user ?? null });
-    const named = all.map(({ username, differences, ...rest }) => ({
+    const id = idsOf(site, customer);
+    const all = await readReconciled(site, customer, { move: o.move ?? null, username: o.user ?? null });
+    return all.map(({ username, differences, ...rest }) => ({
       user: o.showNames || o.user !== undefined ? username : id(username),
+      site: name,
       ...rest,
       because: countBy(differences.map(({ why }) => why)),
       ...(o.user !== undefined && { differences }),
     }));
-    const shown = named.slice(0, o.limit);
-    context.out.answer(
-      named,
-      all.length === 0
-        ? `Nobody of ${customer.id} was brought together at ${o.site}${o.user === undefined ? '' : ` by that name`}.`
-        : [
-            ...table([
-              ['user', 'when', '', ''],
-              ...shown.map((u) => [plain(u.user), u.at, u.written ? 'written' : 'stood so', words(u.because)]),
-            ]),
-            ...(o.user === undefined
-              ? more(named.length - shown.length)
-              : all.flatMap(({ differences }) => told(differences))),
-          ],
-    );
   } finally {
     await site.close();
   }

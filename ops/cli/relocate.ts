@@ -7,6 +7,7 @@ import { conflictRules, type ConflictRule } from '../../workflows/model/planned-
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { Fault } from '../fault.ts';
 import { startMove } from '../moves.ts';
+import { liveMoves } from './as-planned.ts';
 import { planScreen } from './failover-plan.ts';
 import { registerReports } from './failover-report.ts';
 import { pageOf, registerMoveVerbs, verbOf, watch, type Where } from './move-verbs.ts';
@@ -109,16 +110,31 @@ const inputOf = (
 async function start(context: Context, name: Planned, o: Asked): Promise<void> {
   const configuration = await openConfiguration(context);
   const way = direction(configuration, name, o);
+  await refuseBeside(configuration, name, way);
   const client = await siteOf(configuration, way.from).client();
   try {
     const handle = await startMove(client, way.from, 'relocate', inputOf(way, o, o));
     context.out.say(
       `Asked for: ${handle.workflowId} at ${way.from}. Its page: ${await pageOf(configuration, way.from, handle)}`,
     );
-    await watch(context, handle, false);
+    await watch(context, handle, { configuration, customer: way.customer });
   } finally {
     await client.connection.close();
   }
+}
+
+/** Two planned moves at once, one at each site, would each undo what the other has planned. What is live at a silent site nobody can ask. */
+async function refuseBeside(
+  configuration: Configuration,
+  name: Planned,
+  { customer, to }: Pick<ReturnType<typeof direction>, 'customer' | 'to'>,
+): Promise<void> {
+  const [live] = await liveMoves(configuration, customer.id, to);
+  if (live === undefined) return;
+  throw new Fault(
+    `${name} of ${customer.id}: at ${to} ${live} is live, and a customer has one move at a time`,
+    `\`tandem status --customer ${customer.id}\` shows where it stands; let it end, or end it there, first.`,
+  );
 }
 
 /** Made by the code of a real one, here and not by the worker. */

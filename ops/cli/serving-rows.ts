@@ -14,6 +14,12 @@ export interface ServingRow {
   open: boolean;
 }
 
+/** What says where the users of a half are: of the newest epoch; of two sites that say the same, the one that serves knows since when. */
+export const newestRow = (serving: readonly ServingRow[], half: string): ServingRow | undefined =>
+  serving
+    .filter((row) => row.half === half)
+    .toSorted((a, b) => b.epoch - a.epoch || Number(b.database === b.site) - Number(a.database === a.site))[0];
+
 /** Who serves each half, as a site's own database says; nothing when it does not answer. */
 export async function servingRows(
   configuration: Configuration,

@@ -10,7 +10,7 @@ import {
 } from '../config/configuration.ts';
 import { settingsFor } from '../config/settings.ts';
 import { Fault } from '../fault.ts';
-import { moveHandle } from '../moves.ts';
+import { lastBegun } from '../moves.ts';
 import { connectClient } from '../temporal.ts';
 import type { Context } from './print.ts';
 
@@ -61,7 +61,7 @@ export function customerOf(configuration: Configuration, name: string | undefine
 
 /**
  * The site whose Temporal service runs a customer's move: the one named, else the only one of the pair that answers
- * (a lost site answers nobody), else the only one where such a move runs.
+ * (a lost site answers nobody), else the only one where such a move runs, else the one where the last of them ran.
  */
 export async function answeringSite(
   configuration: Configuration,
@@ -88,7 +88,10 @@ export async function answeringSite(
     return first;
   }
   await Promise.all(found.map(({ client }) => client.connection.close()));
-  const which = found.length === 0 ? 'neither site answers' : 'both sites answer';
+  const which =
+    found.length === 0
+      ? 'neither site answers'
+      : `both sites answer, and a ${workflow} runs at ${running.length === 0 ? 'none of them' : 'each of them'}`;
   throw new Fault(
     `Temporal of ${customer.sites.join(' and ')}: ${which}`,
     found.length === 0
@@ -104,11 +107,12 @@ async function whereItRuns<T extends { client: Client }>(
 ): Promise<T[]> {
   const states = await Promise.all(
     sites.map(async (site) => {
-      const run = await moveHandle(site.client, workflow, customer)
-        .describe()
-        .catch(() => null); // None was ever started there.
-      return run?.status.name === 'RUNNING' ? [site] : [];
+      const handle = await lastBegun(site.client, workflow, customer).catch(() => null);
+      const run = await handle?.describe().catch(() => null); // None was ever started there.
+      return run ? [{ site, runs: run.status.name === 'RUNNING', at: run.startTime.getTime() }] : [];
     }),
   );
-  return states.flat();
+  const known = states.flat().toSorted((a, b) => b.at - a.at);
+  const running = known.filter(({ runs }) => runs);
+  return (running.length > 0 ? running : known.slice(0, 1)).map(({ site }) => site);
 }

@@ -2,7 +2,7 @@ import type { VaultCheck } from '../../workflows/model/checks.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
 import type { CustomerConfiguration } from '../config/configuration.ts';
 import type { Direction } from '../coverage.ts';
-import type { ServingRow } from './serving-rows.ts';
+import { newestRow, type ServingRow } from './serving-rows.ts';
 import { newestByVault } from './status-checks.ts';
 import type { ServiceStatus } from './status-service.ts';
 
@@ -12,6 +12,8 @@ export interface HalfStatus {
   half: string;
   /** Where they are served, by the newest epoch that any site knows; null when no database answers. */
   servedAt: string | null;
+  /** Since when they are, ISO 8601; null when no database answers. */
+  servedSince: string | null;
   point: string | null;
   ageMs: number | null;
   rpoMs: number;
@@ -39,11 +41,8 @@ export function halfStatus(
   half: string,
   { serving, covered, services }: Seen,
 ): HalfStatus {
-  // By the newest epoch; of two sites that say the same, the one that serves knows since when.
-  const says = serving
-    .filter((row) => row.half === half)
-    .toSorted((a, b) => b.epoch - a.epoch || Number(b.database === b.site) - Number(a.database === a.site));
-  const [row] = says;
+  const says = serving.filter((r) => r.half === half);
+  const row = newestRow(serving, half);
   const servedAt = row?.site ?? null;
   const since = row?.at.getTime() ?? 0;
   const directions = covered.filter(({ site }) => site === (servedAt ?? half));
@@ -59,6 +58,7 @@ export function halfStatus(
     customer: customer.id,
     half,
     servedAt,
+    servedSince: row?.at.toISOString() ?? null,
     point: point ?? null,
     ageMs: age,
     rpoMs,

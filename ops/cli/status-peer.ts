@@ -1,6 +1,7 @@
 import { STALE_MS, type StoredWatch } from '../../activities/probes/watch/stored.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { nextCommand } from '../../workflows/model/watch-news.ts';
+import type { SeenPeer } from './as-planned.ts';
 import type { HalfStatus } from './status-half.ts';
 
 /** What a site's watch says of its peer, as a screen shows it. */
@@ -18,6 +19,13 @@ export const peerStatus = (peer: string, watched: StoredWatch | null): PeerStatu
   stale: watched === null || watched.ageMs > STALE_MS,
 });
 
+/** As whoever decides by it takes it; nothing where nobody looks. */
+export function seenPeer({ peer, watched, stale }: PeerStatus): SeenPeer[] {
+  if (!watched || stale) return [];
+  const { verdict, since, silentSince, observers } = watched;
+  return [{ peer, verdict, since: silentSince ?? since, observers }];
+}
+
 const words = { serving: 'serves', unknown: 'is NOT SEEN TO SERVE', dead: 'is DEAD' } as const;
 
 export function peerLine(site: string, { peer, watched, stale }: PeerStatus): string {
@@ -34,18 +42,30 @@ export function peerLine(site: string, { peer, watched, stale }: PeerStatus): st
 }
 
 /**
- * The command by which somebody takes over from a site that its peer does not see to serve, while users are served there.
- * None when each site says so of the other: nobody declares a failover by a broken line between two that answer.
+ * The commands by which somebody takes over from a site that its peer does not see to serve, one for each half that is served
+ * there, its own users first. None when each site says so of the other: nobody declares a failover by a broken line between two
+ * that answer.
  */
-export function peerNext(halves: readonly HalfStatus[], peers: readonly PeerStatus[]): string | null {
-  const commands = peers.flatMap(({ peer, watched, stale }) => {
-    const half = halves.find(({ servedAt }) => servedAt === null || servedAt === peer);
-    if (!half || !watched || stale) return [];
+export function peerNext(halves: readonly HalfStatus[], peers: readonly PeerStatus[]): string[] {
+  const commands = peers.map(({ peer, watched, stale }) => {
+    if (!watched || stale) return [];
     const { verdict: settled, since, silentSince, observers } = watched;
+    // The verdict takes some looks to follow: one of them that sees it serve is enough to take nothing over.
+    if (observers.some(({ saw }) => saw === 'serving')) return [];
     const watch = { settled, since, silentSince };
-    const of = half.servedAt === null ? peer : half.half;
-    const command = nextCommand({ customer: half.customer, peer, watch, observers, peerServes: true, half: of });
-    return command === null ? [] : [command];
+    return halves
+      .filter(({ servedAt, servedSince }) =>
+        servedAt === null ? true : servedAt === peer && isLater(watched.at, servedSince),
+      )
+      .toSorted((a, b) => Number(b.half === peer) - Number(a.half === peer))
+      .flatMap(({ customer, half, servedAt }) => {
+        const of = servedAt === null ? peer : half;
+        return nextCommand({ customer, peer, watch, observers, peerServes: true, half: of }) ?? [];
+      });
   });
-  return commands.length === 1 ? (commands[0] ?? null) : null;
+  const said = commands.filter((of) => of.length > 0);
+  return said.length === 1 ? [...new Set(said.flat())] : [];
 }
+
+/** What was seen before they were served there says nothing about that: users have just come home to it. */
+const isLater = (at: string, since: string | null): boolean => since === null || Date.parse(at) > Date.parse(since);

@@ -13,13 +13,15 @@ import { connectClient } from '../temporal.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { describeSchedule } from '../schedules.ts';
 import { openUpdates, updateLine } from './external-update.ts';
-import { servingRows } from './serving-rows.ts';
+import { servingRows, type ServingRow } from './serving-rows.ts';
 import { exits, table, type Context } from './print.ts';
 import { tellOperators } from './operators.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
 import { checkLines } from './status-checks.ts';
+import { misfitOf, type Misfit, type Waiting } from './as-planned.ts';
 import { halfStatus, unprotectedLine, type HalfStatus } from './status-half.ts';
 import { nextOf } from './status-next.ts';
+import { seenPeer } from './status-peer.ts';
 import { failoverOf, noFailover, type FailoverLine } from './status-failover.ts';
 import { testAlarms, testLines, testsStatus, type TestsStatus } from './status-test.ts';
 import { differingAnswers, serviceLines, serviceStatus, type ServiceStatus } from './status-service.ts';
@@ -38,6 +40,8 @@ export interface SiteStatus extends FailoverLine {
 interface CustomerStatus {
   halves: HalfStatus[];
   sites: SiteStatus[];
+  /** Planned moves that wait for signatures, and should not be signed: the world is another one by now. */
+  misfits: { waiting: Waiting; misfit: Misfit }[];
   /** What parties outside are still asked for. */
   external: ExternalUpdate[];
   /** Sites whose secrets are on machines of their own: what they see is told there. */
@@ -94,6 +98,7 @@ async function statusOf(
   return {
     halves: customer.sites.map((half) => halfStatus(customer, half, { serving, covered, services: seenServices })),
     sites,
+    misfits: misfitsOf(sites, serving, seenServices),
     elsewhere: customer.sites.filter((site) => !from.includes(site)),
     unseen: seen.flatMap((s, i) =>
       s.status === 'rejected' ? [{ site: from[i] ?? '', because: failureText(s.reason) }] : [],
@@ -109,6 +114,21 @@ async function statusOf(
       lines: lackLines(look.standing, look.lacks),
     },
   };
+}
+
+/** By the same looks as all the rest of the screen. */
+function misfitsOf(
+  sites: readonly SiteStatus[],
+  serving: readonly ServingRow[],
+  services: readonly ServiceStatus[],
+): CustomerStatus['misfits'] {
+  return sites.flatMap(({ site, waiting }) => {
+    if (!waiting) return [];
+    const others = sites.flatMap((s) => (s.site !== site && s.next !== null && s.kind !== null ? [`a ${s.kind}`] : []));
+    const peers = services.flatMap(({ site: by, peer }) => (by === waiting.from ? seenPeer(peer) : []));
+    const misfit = misfitOf(waiting, { serving, peers, others });
+    return misfit ? [{ waiting, misfit }] : [];
+  });
 }
 
 async function directions(
@@ -157,7 +177,8 @@ async function siteStatus(
 }
 
 function show({ out }: Context, status: CustomerStatus): void {
-  const { halves, sites, external, elsewhere, unseen, unsealed, services, directory, tests, customer } = status;
+  const { halves, sites, misfits, external, elsewhere, unseen, unsealed, services, directory, tests, customer } =
+    status;
   const rows = halves.map((h) => [
     h.customer,
     h.half,
@@ -184,6 +205,10 @@ function show({ out }: Context, status: CustomerStatus): void {
     ...external.map((u) => `ASKED OUTSIDE: ${updateLine(u)}`),
     ...sites.flatMap((s) => s.stranded.map((move) => `STANDS STILL, seen at ${s.site}: ${strandedText(move)}`)),
     ...unsealed.map((u) => `NOT SEALED: ${unsealedLine(u)}`),
+    ...misfits.map(
+      ({ waiting: w, misfit }) =>
+        `NOT AS PLANNED: the ${w.kind} from ${w.from} to ${w.to} is not to be signed: ${misfit.because}`,
+    ),
     ...services.flatMap(serviceLines),
     ...(directory === null ? [] : [`DIRECTORY: ${directory}`]),
     ...testAlarms(tests),
@@ -192,10 +217,10 @@ function show({ out }: Context, status: CustomerStatus): void {
     ...testLines(tests),
     ...elsewhere.map((site) => `What ${site} sees is told on its own machine: its secrets are not on this one.`),
   ]);
-  const { exit, next, line } = nextOf(status);
+  const { exit, next, line, after } = nextOf(status);
   if (exit !== exits.done) process.exitCode = exit;
-  if (line !== null) out.answer(null, line);
-  if (next !== null) out.next(next);
+  if (line !== null) out.remark(line);
+  out.next(next, after);
 }
 
 const siteLine = ({ site, temporal, failover, nextTest, cleans }: SiteStatus): string =>

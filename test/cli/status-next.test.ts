@@ -1,35 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import type { HalfStatus } from '../../ops/cli/status-half.ts';
-import type { SiteStatus } from '../../ops/cli/status.ts';
+import type { Waiting } from '../../ops/cli/as-planned.ts';
 import { nextOf } from '../../ops/cli/status-next.ts';
-import type { StoredWatch } from '../../activities/probes/watch/stored.ts';
-import { peerStatus, type PeerStatus } from '../../ops/cli/status-peer.ts';
+import type { PeerStatus } from '../../ops/cli/status-peer.ts';
+import type { SiteStatus } from '../../ops/cli/status.ts';
+import { half, seen, SEEN_AT, site } from './status-world.ts';
 
 /** The one line that an operator reads last. */
 
-const half = (name: string, servedAt: string, state: HalfStatus['state'] = 'protected'): HalfStatus => ({
-  customer: 'x',
-  half: name,
-  servedAt,
-  state,
-  point: null,
-  ageMs: null,
-  rpoMs: 1,
-  unprotectedSince: null,
-  suspect: null,
-  checks: [],
-  quarantined: [],
-});
-const site = (name: string, temporal: SiteStatus['temporal']): SiteStatus => ({
-  site: name,
-  temporal,
-  failover: null,
-  asks: false,
-  next: null,
-  stranded: [],
-  nextTest: null,
-  cleans: true,
-});
 const quiet = [half('east', 'east'), half('west', 'west')];
 const [answers, silent] = [site('west', 'answers'), site('east', 'silent')];
 
@@ -60,20 +37,15 @@ describe('what comes next', () => {
   it('is a snapshot for a half without one, and nothing when all is well', () => {
     const sites = [site('east', 'answers'), answers];
     expect(nextOf({ halves: [half('east', 'east', 'UNPROTECTED')], sites }).next).toBe(
-      'tandem snapshot now --site east',
+      'tandem snapshot now --site east --customer x',
     );
     expect(nextOf({ halves: quiet, sites })).toEqual({ exit: 0, next: null, line: null });
   });
 
-  const seen = (peer: string, verdict: StoredWatch['verdict'], ageMs = 5000): PeerStatus => {
-    const at = '2026-01-01T00:00:00.000Z';
-    const observers = [{ name: 'database', saw: 'unreachable' as const }];
-    return peerStatus(peer, { peer, verdict, since: at, silentSince: null, at, ageMs, observers });
-  };
-  const start = `tandem failover start --customer x --from east --reason TEXT --requested-by ID --disrupted-at 2026-01-01T00:00:00.000Z`;
+  const start = `tandem failover start --customer x --from east --reason TEXT --requested-by ID --disrupted-at ${SEEN_AT}`;
   it.each<[string, PeerStatus[], string | null]>([
     ['the start of one when its peer’s watch found it dead', [seen('east', 'dead')], start],
-    ['none by a watch that has stopped', [seen('east', 'dead', 200_000)], null],
+    ['none by a watch that has stopped', [seen('east', 'dead', { ageMs: 200_000 })], null],
     ['none when each site says so of the other', [seen('east', 'dead'), seen('west', 'dead')], null],
     ['none while it serves', [seen('east', 'serving'), seen('west', 'serving')], null],
   ])('is %s', (_, peers, next) => {
@@ -84,6 +56,52 @@ describe('what comes next', () => {
     // Once its users are served by the other site, nobody has to be taken over.
     const moved = [half('east', 'west'), half('west', 'west')];
     expect(nextOf({ halves: moved, sites, services: services.filter((s) => s.site === 'west') }).next).toBeNull();
+  });
+});
+
+describe('a site that is lost', () => {
+  const peer = (of: PeerStatus) => [{ customer: 'x', closed: null, site: 'west', peer: of }];
+  const sites = [site('east', 'answers'), answers];
+  const waiting: Waiting = { kind: 'relocate', customer: 'x', half: 'west', from: 'west', to: 'east' };
+  const move = (kind: SiteStatus['kind']): SiteStatus => ({
+    ...answers,
+    kind,
+    asks: true,
+    next: `tandem ${kind} watch`,
+    ...(kind === 'relocate' && { waiting }),
+  });
+
+  it('goes before a planned move that waits for signatures, and not before a failover that is under way', () => {
+    const dead = peer(seen('east', 'dead'));
+    expect(nextOf({ halves: quiet, sites: [site('east', 'answers'), move('relocate')], services: dead }).next).toMatch(
+      /^tandem failover start .*--from east/,
+    );
+    expect(nextOf({ halves: quiet, sites: [silent, move('relocate')] }).next).toMatch(/^tandem failover plan/);
+    expect(nextOf({ halves: quiet, sites: [silent, move('failover')], services: dead }).next).toBe(
+      'tandem failover watch',
+    );
+    const serves = peer(seen('east', 'serving', { saw: 'serving' }));
+    expect(nextOf({ halves: quiet, sites: [silent, move('relocate')], services: serves }).next).toBe(
+      'tandem relocate watch',
+    );
+  });
+
+  it('that had users of both homes is taken over from half by half, its own users first', () => {
+    const both = [half('west', 'east'), half('east', 'east')];
+    const { next, after } = nextOf({ halves: both, sites, services: peer(seen('east', 'dead')) });
+    expect(next).not.toContain('--half');
+    expect(after).toContain('--from east --half west ');
+  });
+
+  it('is not one to which users have just come home, whatever was seen of it before', () => {
+    const home = { ...half('east', 'east', 'UNPROTECTED'), servedSince: '2026-01-01T00:00:05.000Z' };
+    const snapshot = 'tandem snapshot now --site east --customer x';
+    for (const saw of ['closed', 'answers'] as const)
+      expect(nextOf({ halves: [home], sites, services: peer(seen('east', 'unknown', { saw })) }).next).toBe(snapshot);
+    // The verdict follows some looks later than the first one that sees it serve.
+    const seenSince = { ...home, servedSince: '2025-12-31T23:59:55.000Z' };
+    const first = peer(seen('east', 'unknown', { saw: 'serving' }));
+    expect(nextOf({ halves: [seenSince], sites, services: first }).next).toBe(snapshot);
   });
 });
 
@@ -101,7 +119,7 @@ describe('an overdue continuity test', () => {
     const next = 'tandem test start --customer x --site west';
     expect(nextOf({ halves: quiet, sites: [answers], tests })).toEqual({ exit: 3, next, line: null });
     const open = [half('east', 'east', 'UNPROTECTED')];
-    expect(nextOf({ halves: open, sites: [answers], tests }).next).toBe('tandem snapshot now --site east');
+    expect(nextOf({ halves: open, sites: [answers], tests }).next).toBe('tandem snapshot now --site east --customer x');
     expect(nextOf({ halves: quiet, sites: [answers], tests: { ...tests, running: [{} as never] } }).next).toBe(
       'tandem test list --customer x',
     );

@@ -19,6 +19,7 @@ const approver = (id: string, ...roles: string[]): unknown => ({ id, key: id, ro
 const shown = {
   customer: 'contoso',
   from: 'east',
+  to: 'west',
   phase: 'approving',
   because: 'the plan stands; two operators read and sign it',
   disruptedAt: lost,
@@ -83,7 +84,7 @@ describe('the page of a move', () => {
     );
     expect(page).toMatch(/^### contoso: east is lost — moving, HELD: contacts\n/);
     expect(page).toContain('Waits for an operator: step contacts is held: no such column');
-    expect(page).toContain('**Next:** `tandem failover retry --customer contoso --step contacts');
+    expect(page).toContain('**Next:** `tandem failover retry --customer contoso --site west --step contacts');
     expect(page).toContain('step contacts can be passed over (skip: the move then ends with gaps)');
     expect(page).toContain('two operators sign either');
     expect(page).toContain('target 2030-01-01 02:30 UTC (30 min 0 s); **promise 2030-01-02 02:00 UTC** (24 h 00 min)');

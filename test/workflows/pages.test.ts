@@ -38,10 +38,14 @@ describe('a move whose operators are paged', () => {
     await expect.poll(pages).toHaveLength(3);
     const [declared, asked, step] = pages();
     expect(declared?.subject).toBe('contoso: site east is declared lost');
-    expect(asked?.text).toContain('Next: tandem failover approve --customer contoso --operator ID --key FILE');
+    expect(asked?.text).toContain(
+      'Next: tandem failover approve --customer contoso --site west --operator ID --key FILE',
+    );
     expect(step).toMatchObject({ severity: 'critical', move: held.move });
     expect(step?.subject).toMatch(/^contoso: step contacts is held/);
-    expect(step?.text).toMatch(/Phase: moving .*\n.*\nNext: tandem failover retry --customer contoso --step contacts/);
+    expect(step?.text).toMatch(
+      /Phase: moving .*\n.*\nNext: tandem failover retry --customer contoso --site west --step contacts/,
+    );
 
     // The dead one is given up while the move is held: a quick move may end before that.
     await reach(handle, (s) => s.unsent.some(({ channel }) => channel === 'dead'));

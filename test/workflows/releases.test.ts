@@ -103,10 +103,10 @@ describe('a move whose build has no worker any more', () => {
     const stranded = { customer: CUSTOMER, workflowId: first.workflowId, build: (await release).buildId };
     expect(await strandedMoves(west, { goneMs: GONE_MS })).toMatchObject([stranded]);
     expect(told.said).toEqual([
-      `ALARM: ${first.workflowId} waits for build ${stranded.build}, which no worker runs any more: it goes on with nothing and answers nobody; \`tandem failover resume --customer ${CUSTOMER} --take-over\` goes on from its journal`,
+      `ALARM: ${first.workflowId} waits for build ${stranded.build}, which no worker runs any more: it goes on with nothing and answers nobody; \`tandem failover resume --customer ${CUSTOMER} --site west --take-over\` goes on from its journal`,
     ]);
     expect(told.pages).toHaveLength(1);
-    expect(told.pages[0]).toMatch(/tandem failover resume --customer contoso --take-over/);
+    expect(told.pages[0]).toMatch(/tandem failover resume --customer contoso --site west --take-over/);
     expect(told.metrics).toMatch(/^tandem_moves_stranded\{site="west",reason="no-worker"\} 1$/m);
 
     const handle = await resumeFailover(west, 'west', CUSTOMER, { replace: true });
@@ -142,7 +142,7 @@ describe('a move whose history its worker cannot replay', () => {
       ),
     ]);
     expect(told.pages).toHaveLength(1);
-    expect(told.pages[0]).toMatch(/tandem failover resume --customer contoso --take-over\n?$/);
+    expect(told.pages[0]).toMatch(/tandem failover resume --customer contoso --site west --take-over\n?$/);
     expect(told.metrics).toMatch(/^tandem_moves_stranded\{site="west",reason="task-fails"\} 1$/m);
 
     await broken.stop();

@@ -34,7 +34,7 @@ export const actsForCustomers: Record<Act, string> = {
   'advance-epoch': 'the lasting note that your service has moved',
   'fence-site': 'the certainty that the lost site serves nobody',
   'open-site': 'the opening of the site',
-  'salvage-contacts': 'the saving of what was changed at the lost site',
+  'salvage-contacts': 'the saving of what was changed at the other site',
   'take-snapshot': 'a fresh copy of your contacts and block lists',
   'restore-contacts': 'bringing back your contacts and block lists',
   'reconcile-contacts': 'bringing the contacts of both sites together',

@@ -1,6 +1,8 @@
 /**
  * Every way in which Tandem says no, or gives up: whether trying the same again can help, and what the operator does
- * next. Activities and workflows throw nothing else, so that one word is found in the history, the log and the metric.
+ * next. Activities and workflows throw nothing else, so that one word is found in the history, the log and the metric. Every
+ * kind of move throws them: a command of one kind stands only where no other kind can fail so; else the verb alone is named, and
+ * the move's own `Next:` has it whole.
  */
 export const failures = {
   'input-invalid': { retry: false, try: 'Correct the input and start again.' },
@@ -31,7 +33,7 @@ export const failures = {
   },
   'request-refused': {
     retry: false,
-    try: 'Read the status at the service that refused; then `tandem failover retry`, or `done` when it was done by hand.',
+    try: 'Read the status at the service that refused; then retry the step, or say `done` when it was done by hand.',
   },
   'command-failed': {
     retry: true,
@@ -39,7 +41,7 @@ export const failures = {
   },
   'command-refused': {
     retry: false,
-    try: 'Read what the command printed; then `tandem failover retry`, or `done` when it was done by hand.',
+    try: 'Read what the command printed; then retry the step, or say `done` when it was done by hand.',
   },
   'journal-broken': {
     retry: false,
@@ -50,18 +52,21 @@ export const failures = {
     try: 'Make room in the folder of reports of this site, or give the worker rights to it.',
   },
   'unknown-customer': { retry: false, try: '`tandem config check` lists the customers of this site.' },
-  'wrong-direction': { retry: false, try: 'Name the site that is lost in `from`; the peer of it must be this site.' },
+  'wrong-direction': {
+    retry: false,
+    try: 'Correct `from` and `to`: a failover runs at the peer of the site that is lost, a planned move at the site where its users are now.',
+  },
   'move-running': {
     retry: false,
-    try: '`tandem failover watch` follows the run that holds the slot of this customer.',
+    try: '`tandem status` shows the move that holds the slot of this customer, and what comes next in it.',
   },
   'move-taken-over': {
     retry: false,
-    try: 'Nothing to do: another run goes on with this move, `tandem failover watch` shows it.',
+    try: 'Nothing to do: another run goes on with this move; `tandem status` shows it.',
   },
-  'move-ended': { retry: false, try: '`tandem failover report` shows how the move ended; start a new one.' },
+  'move-ended': { retry: false, try: 'Read how it ended (`report`); then start a new one.' },
   'source-serves': { retry: false, try: 'A site that answers is moved by a relocate, not by a failover.' },
-  'world-worse': { retry: false, try: 'Read the new plan: `tandem failover watch`, then approve it or abort.' },
+  'world-worse': { retry: false, try: 'Read the new plan (`watch`); then approve it, or abort.' },
   'isolation-unknown': {
     retry: false,
     try: 'Abort, then start again with `isolation`: how the lost site was cut off, by whom, when.',
@@ -73,7 +78,7 @@ export const failures = {
   forked: { retry: false, try: '`tandem status` shows both lines; `tandem site pick` says which of them stands.' },
   'already-served': {
     retry: false,
-    try: 'There is no turning back once users are served: let the failover end, and bring them home by a relocate.',
+    try: 'Nothing is to be moved or turned back any more: `tandem status` shows who is served where. Let a move that runs come to its end; users go home by a planned move.',
   },
   'salvage-due': {
     retry: false,
@@ -138,11 +143,11 @@ export const failures = {
   },
   'service-disobeys': {
     retry: true,
-    try: 'Read the log of the service at this site: what it takes to be true differs from `tandem.serving`; then `tandem failover retry`.',
+    try: 'Read the log of the service at this site: what it takes to be true differs from `tandem.serving`; then retry the step.',
   },
   'site-closed': {
     retry: false,
-    try: '`tandem site status` says why, and what opens it; then `tandem failover retry`.',
+    try: '`tandem site status --site SITE` says why, and what opens it; then retry the step.',
   },
   'handed-over': {
     retry: true,
@@ -169,10 +174,13 @@ export const failures = {
     retry: true,
     try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',
   },
-  'source-unreachable': { retry: true, try: 'Nothing to do: no step waits on a lost site beyond its time limit.' },
+  'source-unreachable': {
+    retry: true,
+    try: 'Nothing to do: no step waits on a site that is silent beyond its time limit.',
+  },
   'verification-failed': {
     retry: true,
-    try: 'Read the differences in the journal, then `tandem failover retry` or stop.',
+    try: 'Read the differences in the journal; then retry the step, or leave it to a second person.',
   },
   'restore-differs': {
     retry: false,

@@ -150,10 +150,10 @@ export function stuckAfterMs(step: Step, forecast: Forecast | undefined): number
 
 /** Where to look when a step of this act does not come to its end. */
 export const whereToLook: Record<Act, string> = {
-  'advance-epoch': 'the survivor’s database and vault, and what observes the lost site',
+  'advance-epoch': 'this site’s database and vault, and what observes the other one',
   'fence-site': 'the ways in which the site is fenced: its database, power, link',
   'open-site': 'the site’s database',
-  'salvage-contacts': 'the returned site’s database, and this vault',
+  'salvage-contacts': 'the other site’s database and vault',
   'take-snapshot': 'this site’s database and vault',
   'restore-contacts': 'the database’s locks and disk, and the vault it is read from',
   'reconcile-contacts': 'the database’s locks and disk, and the vaults',
@@ -172,5 +172,5 @@ export const whereToLook: Record<Act, string> = {
   notify: 'the channel: webhook or mail server',
   'wait-for-operator': 'who is asked',
   'call-http': 'the service that is called',
-  'run-command': 'the command’s process at the survivor',
+  'run-command': 'the command’s process at this site',
 };

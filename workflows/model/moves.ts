@@ -252,6 +252,16 @@ export interface FailoverStatus {
   unsent: { at: Timestamp; subject: string; channel: string; because: string }[];
 }
 
+/** Where its run is: a planned move's is where its users are, a failover's at the survivor; null before that is known. */
+export const siteOfMove = ({ kind, from, to }: Pick<FailoverStatus, 'kind' | 'from' | 'to'>): string | null =>
+  kind === undefined ? to : from;
+
+/** A verb of a move as it is typed: with the site, for both may answer. Its report is in either vault. */
+export function moveCommand(s: Pick<FailoverStatus, 'kind' | 'customer' | 'from' | 'to'>, verb: string): string {
+  const site = verb === 'report' ? null : siteOfMove(s);
+  return `tandem ${s.kind ?? 'failover'} ${verb} --customer ${s.customer}${site === null ? '' : ` --site ${site}`}`;
+}
+
 /** What an update answers; small, because it is kept in the history. */
 export interface VerbAnswer {
   phase: Phase;

@@ -11,6 +11,7 @@ export type PhaseEvent =
   | 'resumed-turning-back'
   | `resumed-${EndPhase}`
   | 'plan-made'
+  | 'plan-blocked'
   | 'look-again'
   | 'approved'
   | 'broke-glass'
@@ -53,7 +54,7 @@ export const transitions: readonly Transition[] = [
     from: 'declared',
     on: 'resumed-verifying',
     to: 'verifying',
-    because: 'this run goes on from the journal; the survivor serves the users',
+    because: 'this run goes on from the journal; the users are served where they were to be',
   },
   {
     from: 'declared',
@@ -68,6 +69,12 @@ export const transitions: readonly Transition[] = [
     because: 'the move had come to this end; what was left to do is to seal its evidence',
   })),
   { from: 'planning', on: 'plan-made', to: 'approving', because: 'the plan stands; two operators read and sign it' },
+  {
+    from: 'planning',
+    on: 'plan-blocked',
+    to: 'approving',
+    because: 'the plan cannot be approved as it is: nobody can sign it before what stands against it is gone',
+  },
   {
     from: 'approving',
     on: 'look-again',
@@ -91,13 +98,13 @@ export const transitions: readonly Transition[] = [
     from: 'moving',
     on: 'served',
     to: 'verifying',
-    because: 'the survivor serves the users; what they find is checked',
+    because: 'the users are served where they were to be; what they find is checked',
   },
   {
     from: 'verifying',
     on: 'verified',
     to: 'closed',
-    because: 'every step is done and the users have what the snapshot held',
+    because: 'every step is done, and what users find was checked',
   },
   {
     from: 'moving',
@@ -122,7 +129,7 @@ export const transitions: readonly Transition[] = [
     from,
     on: 'abort-asked',
     to: 'aborted',
-    because: 'an operator stopped it before the fence; nobody was moved',
+    because: 'an operator stopped it before its epoch was claimed; nobody was moved',
   })),
   {
     from: 'moving',
@@ -134,7 +141,7 @@ export const transitions: readonly Transition[] = [
     from: 'turning-back',
     on: 'turned-back',
     to: 'turned-back',
-    because: 'nobody was moved; the source may serve its users again, under a further epoch',
+    because: 'nobody was moved; the source may serve its users again',
   },
   {
     from: 'turning-back',

@@ -100,9 +100,9 @@ function linkLine({ to, customer }: Decisions, capacity: Capacity): string {
   return `Link to ${to}: carries ${rate(link)}, all of the traffic takes ${rate(traffic)}.`;
 }
 
-/** Until when to sign. */
-export function decideByLines({ decideBy, targetRtoMs, rtoMs }: Plan): string[] {
-  if (!decideBy) return [];
+/** Until when to sign; nothing while nobody can. */
+export function decideByLines({ decideBy, targetRtoMs, rtoMs, blockers }: Plan): string[] {
+  if (!decideBy || blockers.length > 0) return [];
   const { target, promise } = decideBy;
   return [
     `Sign by ${minute(target)} for the target of ${duration(targetRtoMs)}, by ${minute(promise)} at the latest for the promise of ${duration(rtoMs)}.`,
@@ -138,6 +138,15 @@ export const serviceText = ({ service, step, stoppedAt, rtoMs }: ServiceClock): 
   stoppedAt === null || rtoMs === null
     ? `${service}: not back yet (step ${step}).`
     : `${service}: back at ${minute(stoppedAt)}, ${duration(rtoMs)} after the loss (step ${step}).`;
+
+/** What to do about a plan that nobody can sign as it is. */
+export function blockedLines({ kind, phase, plan }: Partial<FailoverStatus>): string[] {
+  if (phase !== 'approving' || !plan || plan.blockers.length === 0) return [];
+  const option = kind === undefined ? '--isolation' : '--rule';
+  return [
+    `NOBODY CAN SIGN IT as it is. Mend what stands against it, and wait: the plan is made anew by itself, every 10 minutes at the latest. Where an option was left out (\`${option}\`), abort it, and start again with that.`,
+  ];
+}
 
 /** What else than another round can be answered to a held step, and by how many; a step that waits for people waits for `done`. */
 export function heldLines({ steps }: Pick<FailoverStatus, 'steps'>): string[] {

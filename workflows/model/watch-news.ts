@@ -41,6 +41,8 @@ export interface Standing {
   because: Readonly<Record<string, string>>;
   /** Whether some half is the peer's to serve, as far as this site knows. */
   peerServes: boolean;
+  /** Which, as far as it is known; left out or empty, its own. */
+  peerHalves?: readonly string[];
   /** Parts of this site, and what else it looks after, by name. */
   health: Readonly<Record<string, Health>>;
   /** The newer epoch under which this site is closed. */
@@ -87,6 +89,17 @@ export function nextCommand({
   return `tandem failover start ${about} ${words} --isolation TEXT${since}`;
 }
 
+/** One command for each half that is lost with the peer, its own users first: each takes a failover of its own, one after the other. */
+function takeOverLines(standing: Standing): string[] {
+  const { customer, peer, peerHalves = [] } = standing;
+  const halves = peerHalves.length > 0 ? peerHalves : [peer];
+  const commands = halves
+    .toSorted((a, b) => Number(b === peer) - Number(a === peer))
+    .flatMap((half) => nextCommand({ ...standing, half }) ?? []);
+  const [next = `tandem status --customer ${customer}`, ...then] = commands;
+  return [`Next: ${next}`, ...then.map((command) => `Then: ${command}`)];
+}
+
 function peerNews(standing: Standing): News[] {
   const { customer, site, peer, watch, peerServes } = standing;
   const { settled, since, because } = watch;
@@ -98,12 +111,11 @@ function peerNews(standing: Standing): News[] {
     unknown: `site ${peer} is not seen to serve`,
     dead: `site ${peer} is DEAD`,
   };
-  const next = nextCommand(standing) ?? `tandem status --customer ${customer}`;
   const lines = [
     `Verdict: ${settled}, since ${since ?? 'an unknown time'}: ${because ?? 'as it was found before'}.`,
     `Seen from ${site}: ${seenText(standing)}.`,
     ...(settled === 'serving' || peerServes ? [] : [nobody]),
-    `Next: ${next}`,
+    ...takeOverLines(standing),
   ];
   return [
     {

@@ -81,11 +81,11 @@ async function ring(run: Run): Promise<void> {
   }
 }
 
-/** Cancel in Temporal UI means abort before the fence; after it, it is refused, and the refusal is shown. */
+/** Cancel in Temporal UI means abort before the epoch is claimed; after that, it is refused, and the refusal is shown. */
 function obeyCancel(run: Run): void {
   CancellationScope.current().cancelRequested.catch(() => {
     if (run.mayAbort) run.abortAsked = 'cancelled in Temporal UI';
-    else run.alarm('a cancel was asked in Temporal UI after the fence: refused');
+    else run.alarm('a cancel was asked in Temporal UI after the epoch was claimed: refused');
     run.show();
   });
 }

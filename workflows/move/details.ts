@@ -1,9 +1,9 @@
-import type { FailoverStatus, StepReport } from '../model/moves.ts';
+import { moveCommand, type FailoverStatus, type StepReport } from '../model/moves.ts';
 import type { Isolation } from '../model/plan.ts';
 import { endPhases } from '../model/phases.ts';
 import { clockWords } from '../model/clock.ts';
 import { whereToLook } from '../model/forecast.ts';
-import { heldLines, paceLines, readout } from '../model/readout.ts';
+import { blockedLines, heldLines, paceLines, readout } from '../model/readout.ts';
 import { duration } from '../model/rto.ts';
 
 type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
@@ -56,10 +56,7 @@ function heldText({ motions }: Shown, step: StepReport): string {
 function approving(s: Shown): string {
   const blockers = s.plan?.blockers ?? [];
   if (blockers.length > 0) {
-    const again = blockers.some((b) => b.kind === 'isolation-unknown')
-      ? ' (abort this one, start again and say it)'
-      : '';
-    return `a plan that can be approved: ${blockers.map((b) => b.text).join('; ')}${again}`;
+    return `a plan that can be approved: ${blockers.map((b) => b.text).join('; ')}`;
   }
   const needed = s.plan?.decisions.approvalsNeeded ?? 2;
   const have = s.approvals.map((a) => `${a.operator} until ${a.expiresAt.slice(11, 16)} UTC`);
@@ -79,28 +76,24 @@ function approving(s: Shown): string {
   return `${needed - have.length} of ${needed} signatures${commander} (${signed}may sign: ${may || 'nobody else'})`;
 }
 
-/** The group of the command line that has the verbs of this move. */
-const commandOf = ({ kind }: Pick<Shown, 'kind'>): string => kind ?? 'failover';
-
 /** The exact command that helps the run on. */
 export function nextCommand(s: Shown): string | null {
   const held = s.steps.find((step) => step.state === 'held');
   if (held) {
     const [half] = s.motions.filter((m) => m.step === held.id);
     const answer = half?.answer ?? (held.act === 'wait-for-operator' ? 'done' : 'retry');
-    return `tandem ${commandOf(s)} ${answer} --customer ${s.customer} --step ${held.id} --operator ID --key FILE --because TEXT`;
+    return `${moveCommand(s, answer)} --step ${held.id} --operator ID --key FILE --because TEXT`;
   }
-  if (s.paused && !endPhases.includes(s.phase))
-    return `tandem ${commandOf(s)} resume --customer ${s.customer} --operator ID --key FILE`;
+  if (s.paused && !endPhases.includes(s.phase)) return `${moveCommand(s, 'resume')} --operator ID --key FILE`;
   if (s.notSealed) return 'tandem doctor';
   if (s.phase !== 'approving') return null;
-  if (s.plan && s.plan.blockers.length > 0)
-    return `tandem ${commandOf(s)} abort --customer ${s.customer} --operator ID --key FILE --because TEXT`;
+  if (s.plan && s.plan.blockers.length > 0) return `${moveCommand(s, 'abort')} --operator ID --key FILE --because TEXT`;
   const accepts = (s.plan?.decisions.acceptances ?? []).map((text) => ` --accept ${JSON.stringify(text)}`).join('');
-  return `tandem ${commandOf(s)} approve --customer ${s.customer} --operator ID --key FILE${accepts}`;
+  return `${moveCommand(s, 'approve')} --operator ID --key FILE${accepts}`;
 }
 
-function glassLines({ breakGlass: glass, customer }: Shown): string[] {
+function glassLines(s: Shown): string[] {
+  const { breakGlass: glass } = s;
   if (!glass) return [];
   const told = `**BREAK-GLASS by ${glass.operator}**: ${glass.because}`;
   if (glass.stoppedBy !== null) return ['', `${told}; stopped by ${glass.stoppedBy}: two must sign.`];
@@ -109,7 +102,7 @@ function glassLines({ breakGlass: glass, customer }: Shown): string[] {
     '',
     `${told}; paged by ${glass.sent.join(', ')}; counts alone from ${glass.countsAt} on.`,
     '',
-    `Stop it: \`tandem failover veto --customer ${customer} --operator ID --key FILE --because TEXT\``,
+    `Stop it: \`${moveCommand(s, 'veto')} --operator ID --key FILE --because TEXT\``,
   ];
 }
 
@@ -125,7 +118,7 @@ export function details(s: FailoverStatus): string {
     `${sentence(s.because)} **Waits for ${s.waitsFor}.**`,
     '',
     ...(s.next ? [`**Next:** \`${s.next}\``, ''] : []),
-    ...heldLines(s).flatMap((line) => [line, '']),
+    ...[...blockedLines(s), ...heldLines(s)].flatMap((line) => [line, '']),
     ...clockLines(s),
     ...glassLines(s),
     ...(s.owner ? ['', `In the hands of ${s.owner}.`] : []),

@@ -3,10 +3,9 @@ import type { Severity } from '../../activities/notify/port.ts';
 import type { PageInput, PageResult } from '../../activities/types.ts';
 import { failureText } from '../model/failures.ts';
 import type { FailoverStatus } from '../model/moves.ts';
-import { endPhases } from '../model/phases.ts';
 import type { Plan } from '../model/plan.ts';
-import { duration } from '../model/rto.ts';
 import { pager } from './activities.ts';
+import { glassText, pageText } from './page-text.ts';
 import type { Run } from './run.ts';
 
 /** A move that closes waits no longer for channels that hang: what it moved is served, and its slot is wanted. */
@@ -53,17 +52,12 @@ export class Pages {
 
   /** That one commander goes on alone, told to all who could stop him. Waited for: without it his word does not count. */
   async brokenGlass(operator: string, because: string, nonce: string): Promise<PageResult> {
-    const { customer } = this.run.input;
     const page = this.pageOf(`break-glass/${nonce}`, `BREAK-GLASS: ${operator} alone approves`, 'critical');
-    const more = [
-      `${operator} approves this failover alone: ${because}`,
-      'In 10 minutes it begins, unless an approver stops it, or at once when another one signs.',
-      `Stop it: tandem failover veto --customer ${customer} --operator ID --key FILE --because TEXT`,
-      `Sign it: tandem failover approve --customer ${customer} --operator ID --key FILE`,
-      '',
-    ].join('\n');
     try {
-      return await pager['page-operators']({ ...page, text: `${more}\n${page.text}` });
+      return await pager['page-operators']({
+        ...page,
+        text: `${glassText(this.run.status(), operator, because)}\n${page.text}`,
+      });
     } catch (error) {
       return { sent: [], failed: [{ channel: 'all', because: failureText(error) }] };
     }
@@ -119,31 +113,4 @@ export class Pages {
     if (!this.closed) this.run.write('note', { text: `page not sent by ${channel}: ${because}`, ...unsent });
     this.run.show();
   }
-}
-
-/** What a page tells: enough to act on without another screen. */
-function pageText(s: FailoverStatus, text: string): string {
-  const { customer, phase, because, waitsFor, next, move, kind = 'failover' } = s;
-  return [
-    `${customer}: ${text}`,
-    '',
-    ...occasion(s),
-    `Phase: ${phase} (${because})`,
-    `Waits for: ${waitsFor}`,
-    `Next: ${next ?? `tandem ${kind} ${endPhases.includes(phase) ? 'report' : 'watch'} --customer ${customer}`}`,
-    '',
-    `Move ${move}`,
-    '',
-  ].join('\n');
-}
-
-function occasion({ kind, half, from, to, disruptedAt, plan }: FailoverStatus): string[] {
-  if (kind)
-    return [`Users of ${half} are served at ${from}, and are to be served at ${to}: as planned, nobody is lost.`];
-  const since = plan?.clock?.from ?? disruptedAt;
-  const ends = plan && new Date(Date.parse(since) + plan.rtoMs).toISOString();
-  return [
-    `Site ${from} is lost since ${since}${to === null ? '' : `; ${to} takes over`}.`,
-    ...(plan ? [`The promised RTO of ${duration(plan.rtoMs)} ends at ${ends}.`] : []),
-  ];
 }

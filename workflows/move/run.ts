@@ -236,7 +236,7 @@ export class Run {
     this.plan = plan;
     this.steps = plan.decisions.steps.map(({ id, act }) => ({ id, act, ...unstarted, facts: {} }));
     this.write('planned', { ...plan });
-    this.enter('plan-made');
+    this.enter(plan.blockers.length > 0 ? 'plan-blocked' : 'plan-made');
     this.pages.planned(plan);
   }
 

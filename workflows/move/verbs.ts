@@ -69,7 +69,7 @@ function notTurnable(run: Run, v: SignedVerb): string | null {
   if (run.phase !== 'moving') return `in phase ${run.phase} it cannot be turned back any more`;
   const serving = run.steps.find((s) => s.act === 'serve-users' && s.state !== 'waiting' && s.state !== 'held');
   if (serving)
-    return `step ${serving.id} is ${serving.state}: users are served at ${run.plan?.decisions.to ?? 'the survivor'}, or about to be`;
+    return `step ${serving.id} is ${serving.state}: users are served at ${run.plan?.decisions.to ?? 'the other site'}, or about to be`;
   const given = run.steps.find((s) => s.facts['handedOver'] === true);
   if (given)
     return `its users are ${run.plan?.decisions.to ?? 'the destination'}'s to serve already: retry step ${given.id}`;

@@ -22,6 +22,8 @@ export interface Self {
   servesAll: boolean;
   /** What its database had lost of a hand-over under this epoch, for people: both sites served them; null when nothing. */
   lostHandOver: string | null;
+  /** Halves that are the peer's to serve, as this site's database knows it, in the order of their names. */
+  ofPeer: string[];
   /** Why a part gave no answer; null where it did, or nobody looks. */
   failed: { database: string | null; 'client port': string | null };
 }
@@ -33,6 +35,7 @@ interface OwnRow {
   at: Date;
   service_closed_at: Date | null;
   halves: string;
+  of_peer: string[];
   open: string;
   lost: string | null;
   fork: { here_site: string; here_move: string; there_site: string; there_move: string; store: string } | null;
@@ -41,6 +44,8 @@ interface OwnRow {
 const SQL = `
   select e.number, e.site, e.move, coalesce(o.at, e.at) as at, o.service_closed_at,
          (select count(*) from tandem.serving s where s.customer = e.customer) as halves,
+         array(select s.half from tandem.serving s
+                where s.customer = e.customer and s.site <> i.site order by s.half) as of_peer,
          (select count(*) from tandem.serving s
            where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as open,
          (select string_agg(g.half, ' and ') from tandem.handed g join tandem.salvage d using (customer, half, epoch)
@@ -78,6 +83,7 @@ export async function lookAtSelf(eyes: Eyes, own: CustomerEyes, signal: AbortSig
         ? { ...epoch, at: closed.at.toISOString(), serviceClosedAt: closed.service_closed_at?.toISOString() ?? null }
         : null,
     fork: row && epoch ? forkIn(row, epoch) : null,
+    ofPeer: row?.of_peer ?? [],
     servesAll: row !== null && Number(row.open) === Number(row.halves) && Number(row.halves) > 0,
     lostHandOver: row?.lost == null ? null : toldLost(row.lost, site, customer.peer),
     failed: { database: why(database), 'client port': why(clients) },
