@@ -70,7 +70,7 @@ async function within<T>(context: Context, o: Where, work: (place: Place) => Pro
 }
 
 async function list(context: Context, o: Where): Promise<void> {
-  await within(context, o, async ({ database }) => {
+  await within(context, o, async ({ customer, database }) => {
     const found = await readQuarantine(database);
     const waiting = found.filter(({ release: word }) => word === null);
     const rows = found.map(({ username, because, since, release: word }) => [
@@ -87,14 +87,16 @@ async function list(context: Context, o: Where): Promise<void> {
     );
     const [first] = waiting;
     if (first) {
-      context.out.next(`tandem quarantine show --site ${o.site} --user ${JSON.stringify(first.username)}`);
+      context.out.next(
+        `tandem quarantine show --site ${o.site} --customer ${customer} --user ${JSON.stringify(first.username)}`,
+      );
       process.exitCode = exits.held;
     }
   });
 }
 
 async function show(context: Context, o: Where & { user: string }): Promise<void> {
-  await within(context, o, async ({ database }) => {
+  await within(context, o, async ({ customer, database }) => {
     const held = await heldUser(database, o.user);
     const rows = (await database.connection((client) => readUsers(client, [o.user]))).get(o.user) ?? noRows();
     const record = encodeRecord(o.user, rows);
@@ -116,8 +118,9 @@ async function show(context: Context, o: Where & { user: string }): Promise<void
         ]),
       ],
     );
+    context.out.remark('Mend it at the site that serves the user; or let him in as he is:');
     context.out.next(
-      `mend it at the site that serves the user, or tandem quarantine release --site ${o.site} --user ${JSON.stringify(o.user)} --operator ID --key FILE --because "…"`,
+      `tandem quarantine release --site ${o.site} --customer ${customer} --user ${JSON.stringify(o.user)} --operator ID --key FILE --because "…"`,
     );
   });
 }

@@ -60,7 +60,8 @@ async function plan(context: Context, o: Where): Promise<void> {
     });
     show(context, found);
     if (!settings.cleaner) context.out.say(`${NO_CLEANER(o.site)}.`);
-    else if (found.totals.expired.generations > 0) context.out.next(`tandem retention run --site ${o.site}`);
+    else if (found.totals.expired.generations > 0)
+      context.out.next(`tandem retention run --site ${o.site} --customer ${customer.id}`);
   } finally {
     cleaner.close();
     vaults.close();

@@ -65,7 +65,7 @@ async function salvage(context: Context, o: Where): Promise<void> {
         : done.map(told)),
       ...(due.length === 0 ? [`${o.site} has nothing that is to be salvaged.`] : []),
     ]);
-    if (o.dryRun && due.length > 0) context.out.next(`tandem site salvage --site ${o.site}`);
+    if (o.dryRun && due.length > 0) context.out.next(`tandem site salvage --site ${o.site} --customer ${id}`);
   } finally {
     vaults.close();
     await database.close();

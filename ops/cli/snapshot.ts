@@ -135,10 +135,11 @@ async function list(context: Context, o: Where): Promise<void> {
     ...faults,
   ]);
   const waiting = found.find((s) => s.suspect !== undefined);
-  if (found.length === 0) context.out.next(`tandem snapshot now --site ${o.site}`);
+  if (found.length === 0) context.out.next(`tandem snapshot now --site ${o.site} --customer ${customer.id}`);
   else if (waiting) {
+    context.out.remark(`Mend ${waiting.site}; or let it count, when you know why:`);
     context.out.next(
-      `tandem snapshot accept --site ${o.site} --seq ${waiting.seq} --operator ID --key FILE --because "…", or mend ${waiting.site}`,
+      `tandem snapshot accept --site ${o.site} --customer ${customer.id} --seq ${waiting.seq} --operator ID --key FILE --because "…"`,
     );
   }
 }

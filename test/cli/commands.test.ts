@@ -145,8 +145,8 @@ describe('a planned move that waits for signatures', () => {
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Commands that a source text names, each value put into it as X. */
-function* named(source: string): Generator<string> {
+/** Commands that a source text names, each value put into it as X; `printed`: as the whole of what comes next. */
+function* named(source: string): Generator<{ line: string; printed: boolean }> {
   const text = source.replaceAll(/^\s*(\/\/|\/?\*).*$/gm, '');
   for (const { index, 1: verb = '' } of text.matchAll(/tandem ([a-z-]+)/g)) {
     // Schema and programs have the same name: a word that is no verb counts where a command is quoted.
@@ -154,6 +154,7 @@ function* named(source: string): Generator<string> {
     let line = '';
     for (let i = index; i < text.length && !/[`'\n;,)]/.test(text[i] ?? '') && text[i] !== '\\'; i += 1) {
       if (text.startsWith('${', i)) {
+        const start = i;
         let depth = 0;
         do {
           if (text[i] === '{') depth += 1;
@@ -161,10 +162,14 @@ function* named(source: string): Generator<string> {
           i += 1;
         } while (depth > 0 || text[i - 1] !== '}');
         i -= 1;
-        line += 'X';
+        line += / \? /.test(text.slice(start, i)) ? '' : 'X';
       } else line += text[i] ?? '';
     }
-    yield line.replace(/[.:?]$/, '');
+    const before = text.slice(0, index);
+    yield {
+      line: line.replace(/[.:?]$/, ''),
+      printed: /out\.next\(\s*(?:[^;`']*\? )?[`']$/.test(before) && !/ X( X|$)/.test(line),
+    };
   }
 }
 
@@ -174,9 +179,9 @@ it('every command that any text names has its verb and its options', async () =>
   for (const folder of ['ops', 'workflows', 'activities'])
     for (const file of await readdir(join(root, folder), { recursive: true }))
       if (file.endsWith('.ts'))
-        for (const line of named(await readFile(join(root, folder, file), 'utf8'))) {
+        for (const { line, printed } of named(await readFile(join(root, folder, file), 'utf8'))) {
           all += 1;
-          const why = await unknownIn(line);
+          const why = (await unknownIn(line)) ?? (printed ? await faultOf(line) : null);
           if (why !== null) wrong.push(`${folder}/${file}: ${line}: ${why}`);
         }
   expect(wrong).toEqual([]);

@@ -59,14 +59,16 @@ function lackOf(command: Command): string | null {
   const has = (name: string): boolean => command.options.some((option) => option.attributeName() === name);
   const verb = command.name();
   const group = command.parent?.name() ?? '';
-  if (has('customer') && o['customer'] === undefined) return 'lacks --customer';
+  const many = command.options.find(({ long }) => long === '--customer')?.description.startsWith('needed') ?? false;
+  if (many && o['customer'] === undefined) return 'lacks --customer';
   if (MOVES.includes(group) && AT_A_SITE.includes(verb) && o['site'] === undefined) return 'lacks --site';
   // A run that is gone is gone on with by nobody's signature.
   const signed =
     has('operator') && has('key') && !(verb === 'resume' && (o['takeOver'] || o['operator'] === undefined));
   if (signed && o['signed'] === undefined && (o['operator'] === undefined || (o['key'] ?? o['print']) === undefined))
     return 'lacks --operator ID --key FILE';
-  if (signed && REASONED.includes(verb) && o['because'] === undefined) return 'lacks --because TEXT';
+  if (signed && MOVES.includes(group) && REASONED.includes(verb) && o['because'] === undefined)
+    return 'lacks --because TEXT';
   return ['retry', 'skip', 'done'].includes(verb) && has('step') && o['step'] === undefined ? 'lacks --step' : null;
 }
 
