@@ -147,28 +147,10 @@ describe('keys', () => {
 });
 
 describe('help and the configuration', () => {
-  it('every verb has help, and a group without its verb shows it', async () => {
-    for (const verb of [
-      'dev',
-      'demo',
-      'worker',
-      'schedules',
-      'config',
-      'keys',
-      'status',
-      'snapshot',
-      'quarantine',
-      'retention',
-      'restore',
-      'doctor',
-      'failover',
-      'test',
-    ]) {
-      const { out, code } = await tandem([verb, '--help']);
-      expect(out).toMatch(/^Usage: tandem /);
-      expect(code).toBe(0);
-    }
-    expect((await tandem(['failover'])).code).toBe(2);
+  it('is shown of a verb, and of a group without its verb', async () => {
+    const [help, group] = await Promise.all([tandem(['failover', '--help']), tandem(['failover'])]);
+    expect(help.out).toMatch(/^Usage: tandem failover /);
+    expect([help.code, group.code]).toEqual([0, 2]);
   });
 
   it('is read whole, with the secrets of a site when asked', async () => {

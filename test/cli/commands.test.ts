@@ -11,7 +11,7 @@ import { moveCommand, type FailoverStatus } from '../../workflows/model/moves.ts
 import { newsOf } from '../../workflows/model/watch-news.ts';
 import { testNews } from '../../workflows/model/test-news.ts';
 import { glassText, pageText } from '../../workflows/move/page-text.ts';
-import { faultOf, unknownIn } from './commands.ts';
+import { faultOf, helpOfAll, unknownIn } from './commands.ts';
 import { kinds, situations, statusAt, watchStanding } from './situations.ts';
 import { half, seen, site } from './status-world.ts';
 
@@ -186,6 +186,15 @@ it('every command that any text names has its verb and its options', async () =>
         }
   expect(wrong).toEqual([]);
   expect(all).toBeGreaterThan(150);
+});
+
+it('every verb says how it is used, and what each of its options means', async () => {
+  const all = await helpOfAll();
+  expect(all.length).toBeGreaterThan(80);
+  for (const [command, help] of all) {
+    expect(help.startsWith(`Usage: ${command} `)).toBe(true);
+    expect([command, /^ {2}--?\S+( <[^>]+>)?$/m.exec(help)?.[0]]).toEqual([command, undefined]);
+  }
 });
 
 it('a verb of a move names its site as soon as that is known, and its report none: either vault has it', () => {

@@ -35,6 +35,15 @@ async function program(called: (command: Command) => void): Promise<Command> {
   return whole;
 }
 
+/** What `--help` shows of each verb and group, by its words. */
+export async function helpOfAll(): Promise<[command: string, help: string][]> {
+  const of = (command: Command, path: string): [string, string][] => [
+    [path, command.helpInformation()],
+    ...command.commands.flatMap((c) => of(c, `${path} ${c.name()}`)),
+  ];
+  return of(await program(() => undefined), 'tandem');
+}
+
 /** As a shell takes it apart: words, and what is quoted. */
 export const wordsOf = (line: string): string[] =>
   [...line.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)].map(([, quoted, word]) => quoted ?? word ?? '');
