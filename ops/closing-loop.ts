@@ -6,6 +6,7 @@ import type { Seen } from '../activities/probes/watch/seen.ts';
 import { sayAlive } from '../activities/services/alive.ts';
 import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activities/services/closed.ts';
 import { endForgottenDrains } from '../activities/services/drained.ts';
+import { adoptCohorts } from '../activities/services/adopt-cohorts.ts';
 import { followPeer } from '../activities/services/gone-to-peer.ts';
 import { takeHandedOver } from '../activities/services/handed-over.ts';
 import { endLostHandOvers } from '../activities/services/lost-hand-over.ts';
@@ -85,6 +86,7 @@ export class SiteGuard {
     const { id } = this.customer;
     const told = { epoch, halves: rows };
     const lost = await endLostHandOvers(this.database, this.customer, told, signal);
+    const learnt = await adoptCohorts(this.database, this.customer, told, signal);
     const taken = await takeHandedOver(this.database, this.customer, told, signal);
     const gone = await followPeer(this.database, this.customer, told);
     return [
@@ -92,6 +94,7 @@ export class SiteGuard {
         (half) =>
           `${id}: SERVED TWICE: this site had handed ${half} over under epoch ${epoch.number}, and its database has lost that: it has let go of it; what was changed here since is salvaged`,
       ),
+      ...learnt.map((home) => `${id}: knows the cohorts of ${home} as its peer does`),
       ...taken.map((half) => `${id}: takes ${half} over, which its peer has given to it under epoch ${epoch.number}`),
       ...gone.map((half) => `${id}: its peer serves ${half} under epoch ${epoch.number}: this site is their copy now`),
     ];

@@ -5,6 +5,14 @@ import { Fault } from './fault.ts';
 
 /** Who is to be in a cohort: by a file, or by a share of all. */
 
+/** Accounts by which services are looked at, and of which half each is to be. */
+export type Probes = ReadonlyMap<string, string>;
+
+const ofProbes = (name: string, half: string, probes: Probes): string | null => {
+  const of = probes.get(name);
+  return of === undefined || of === half ? null : `is an account of the probes of ${of}`;
+};
+
 /** Faults that are told one by one; the rest as a number. */
 const TOLD = 20;
 
@@ -14,7 +22,7 @@ const TOLD = 20;
  */
 export async function usersOfFile(
   database: Database,
-  { file, text, half, domain }: { file: string; text: string; half: string; domain: string },
+  { file, text, half, domain, probes }: { file: string; text: string; half: string; domain: string; probes: Probes },
 ): Promise<string[]> {
   const lines = text
     .split(/\r?\n/)
@@ -30,7 +38,8 @@ export async function usersOfFile(
     const home = homes.get(name);
     const before = seen.get(name);
     seen.set(name, before ?? at);
-    const because = before === undefined ? whyNot(home, half) : `stands in line ${before} already`;
+    const because =
+      before === undefined ? (whyNot(home, half) ?? ofProbes(name, half, probes)) : `stands in line ${before} already`;
     return because === null ? [] : [`${file}:${at}: ${JSON.stringify(name.slice(0, 60))} ${because}`];
   });
   if (lines.length === 0) faults.push(`${file}: names nobody`);
@@ -52,12 +61,16 @@ function whyNot(home: string | undefined, half: string): string | null {
 }
 
 /** A share of the users of a half, the same ones whenever it is asked for: 0 < share <= 100, in percent. At least one. */
-export async function usersOfShare(database: Database, half: string, share: number): Promise<string[]> {
+export async function usersOfShare(
+  database: Database,
+  half: string,
+  { share, probes }: { share: number; probes: Probes },
+): Promise<string[]> {
   const rows = await database.query<{ username: string }>(
-    `select username from tandem.home where site in ($1, $2) and username not like $3
+    `select username from tandem.home where site in ($1, $2) and username not like $3 and username <> all($5)
       order by md5(username), username
       limit (select greatest(1, round(count(*) * $4 / 100.0)) from tandem.home where site in ($1, $2) and username not like $3)`,
-    [half, homeOf(half), MOMENTARY, share],
+    [half, homeOf(half), MOMENTARY, share, [...probes].flatMap(([user, of]) => (of === half ? [] : [user]))],
   );
   return rows.map(({ username }) => username);
 }

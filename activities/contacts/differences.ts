@@ -18,32 +18,32 @@ export interface DifferencesRequest {
   /** Loaded while the database digests its rows. */
   index: () => Promise<SnapshotIndex>;
   keys: Keyring;
-  /** Only users whose home is one of these sites. */
+  /** Only users of these halves. */
   halves: readonly string[];
   /** Only what a snapshot of this site brought is known to be as it stands in this one. */
   from?: string;
   /** Only these of them. */
   filter?: (username: string) => boolean;
-  /** Hears of each user with one of these homes whom the snapshot does not have. */
+  /** Hears of each user of these halves whom the snapshot does not have. */
   unknown?: (username: string) => void;
-  /** Hears of each user with one of these homes: whether the snapshot has him, and whether rows stand here. */
+  /** Hears of each user of these halves: whether the snapshot has him, and whether rows stand here. */
   seen?: (name: Buffer, recorded: boolean, hasRows: boolean) => void;
   signal: AbortSignal;
 }
 
 /** How users stand here, against a snapshot. Users are numbered as in the snapshot's index. */
 export interface Differences {
-  /** Whether a user has one of these homes, and his rows may differ from his record. */
+  /** Whether a user is of these halves, and his rows may differ from his record. */
   mayDiffer: (user: number) => boolean;
-  /** Whether a user of the snapshot has one of these homes. */
+  /** Whether a user of the snapshot is of these halves. */
   isHere: (user: number) => boolean;
   /** What stands here and is known to be as the snapshot has it. */
   equal: SnapshotCounts;
   /** Of these users, those who wait in quarantine. */
   quarantined: number;
-  /** Users of the snapshot who have none of these homes by the directory here. */
+  /** Users of the snapshot who are of none of these halves by the directory here. */
   elsewhere: number;
-  /** Users with one of these homes whom the snapshot does not have. */
+  /** Users of these halves whom the snapshot does not have. */
   withoutRecord: number;
   /** Those of them who have rows here. */
   unrecorded: number;

@@ -75,7 +75,9 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
     // It may be of users of whom nothing was brought here: it is offered again, until this site knows who serves them.
     if (orphans && found.elsewhere > 0) return;
     await database.transaction(async (client) => {
-      await lockRights(client, database.name, snapshot);
+      const now = await lockRights(client, database.name, snapshot);
+      // Somebody came to be of another half meanwhile, and may have been passed over: it is offered again.
+      if (now.halves.toSorted().join() !== halves.toSorted().join()) return;
       await noteApplied(client, snapshot, opened.manifest.database);
       if (proven) await noteProven(client, snapshot);
     });

@@ -1,5 +1,6 @@
 import type { PoolClient } from 'pg';
 import { compareEpoch, type Claim, type Epoch } from '../../workflows/model/epoch.ts';
+import { homeOf } from '../../workflows/model/half.ts';
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { PeerRights } from '../../workflows/model/opening.ts';
@@ -59,7 +60,7 @@ export async function advancePlanned(
   refuseNewerPeer(customer, seen, epoch);
   const byPeer = peer.state === 'says' && peer.epoch.site === customer.peer ? peer.epoch.number : 0;
   // Nothing has been claimed: who is in which half is the same at both sites, or nobody moves.
-  await shareCohorts(site, customer, signal);
+  await shareCohorts(site, customer, homeOf(planned.half), signal);
   const world = { peer, claimedByPeer: Math.max(byPeer, seen.claimed, inWitness) };
   const { claim, claims, kept, before } = await claimAndTake(site, input, planned, world, signal);
   const untold = await tellPeer(customer, claim, signal);

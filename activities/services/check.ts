@@ -6,7 +6,7 @@ import { checkTraffic } from '../traffic/act.ts';
 import { drainStands, drainUndone } from './drained.ts';
 import { isEnabled } from './enable.ts';
 import { sourceServes } from './give-back.ts';
-import { handedOver } from './hand-over.ts';
+import { handedOver } from './handed-home.ts';
 import { checkOutside } from './outside.ts';
 import { parityHolds } from './parity.ts';
 import type { OwnSite } from './site.ts';

@@ -1,10 +1,12 @@
+import { setTimeout } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import { failure, failureText } from '../../workflows/model/failures.ts';
 import { homeOf, isCohort } from '../../workflows/model/half.ts';
 import type { Database } from '../contacts/database.ts';
 import { MOMENTARY } from '../probes/services/momentary.ts';
 import type { CustomerSettings } from '../settings.ts';
-import { cohortsOfPeer, divideAtPeer } from './peer-functions.ts';
+import { askRights, LEASE_MS } from './obeyed.ts';
+import { cohortsOfPeer, divideAtPeer, makeCohortAtPeer } from './peer-functions.ts';
 import type { OwnSite } from './site.ts';
 
 /** Groups of a half's users who can move on their own (`tandem.home`), and move with the half while they are where it is. */
@@ -46,7 +48,7 @@ export async function cohortsHere(client: PoolClient, customer: string): Promise
 }
 
 /** Cohorts of a home that are not the same at both sites; none when nobody has any. */
-export function apart(here: ReadonlyMap<string, Cohort>, there: ReadonlyMap<string, Cohort>, home?: string): string[] {
+export function unlike(here: ReadonlyMap<string, Cohort>, there: ReadonlyMap<string, Cohort>, home?: string): string[] {
   const names = [...new Set([...here.keys(), ...there.keys()])].toSorted();
   return names.filter(
     (half) => (home === undefined || homeOf(half) === home) && here.get(half)?.digest !== there.get(half)?.digest,
@@ -60,13 +62,16 @@ const WHY: Partial<Record<string, string>> = {
   drained: 'a move is about to hand the half over',
   unsalvaged: 'what was changed there is not brought home yet',
   'move-live': 'a move is under way there',
+  'handed-apart':
+    'the half and the cohort were handed over one after the other: they are one again once they have been home',
   'not-of-this-half': 'some of them are not of this half there',
 };
 
 /**
  * Takes these users of a half that this site serves into a cohort, and everybody else of it back, at both sites; nobody in it
- * ends it. The peer's database first: this site's goes along in one transaction that commits after it, so that it never knows a
- * cohort that the peer has refused. `cohorts-differ` tells what stands against it. Answers how many are in it. Safe to repeat.
+ * ends it. A new one is made first, and both services read that, before anybody is put into it. The peer's database goes first: this
+ * site's commits after it, so that it never knows what the peer has refused. `cohorts-differ` tells what stands against it. Answers
+ * how many are in it. Safe to repeat.
  */
 export async function setCohort(
   site: OwnSite,
@@ -76,22 +81,55 @@ export async function setCohort(
 ): Promise<number> {
   const own = site.settings.site;
   const database = site.database(customer.id);
-  return database.transaction(async (client) => {
+  const [strangers] = await database.query<{ n: number }>(
+    `select count(*)::int as n from unnest($1::text[]) n
+      where not exists (select from tandem.home h where h.username = n and h.site in ($2, $3))`,
+    [names, half, homeOf(half)],
+  );
+  // Before anything is made.
+  if (strangers?.n) requireOutcome(`${customer.id}: ${half} at ${own}`, 'not-of-this-half', 'divided');
+  if (names.length > 0 && !(await halvesOfHome(database, customer.id, homeOf(half))).includes(half)) {
+    await database.transaction(async (client) => {
+      const { rows } = await client.query<{ outcome: string }>('select tandem.make_cohort($1, $2, $3) as outcome', [
+        customer.id,
+        half,
+        own,
+      ]);
+      requireOutcome(`${customer.id}: ${half} at ${own}`, rows[0]?.outcome, 'made');
+      const there = await makeCohortAtPeer(customer, { half, own }, signal);
+      requireOutcome(`${customer.id}: ${half} at ${customer.peer}`, there, 'made');
+    });
+    await Promise.all([own, customer.peer].map((one) => serviceReads(site, customer, one, signal)));
+  }
+  const users = await database.transaction(async (client) => {
     const { rows } = await client.query<{ outcome: string; users: string }>(
       'select outcome, users::text from tandem.divide($1, $2, $3, $4)',
       [customer.id, half, names, own],
     );
-    requireDivided(`${customer.id}: ${half} at ${own}`, rows[0]?.outcome);
-    requireDivided(
-      `${customer.id}: ${half} at ${customer.peer}`,
-      await divideAtPeer(customer, { half, names, own }, signal),
-    );
+    requireOutcome(`${customer.id}: ${half} at ${own}`, rows[0]?.outcome, 'divided');
+    const there = await divideAtPeer(customer, { half, names, own }, signal);
+    requireOutcome(`${customer.id}: ${half} at ${customer.peer}`, there, 'divided');
     return Number(rows[0]?.users);
   });
+  // It looks homes up at most every half minute: whoever changes them says so.
+  await Promise.all([own, customer.peer].map((one) => askRights(site.settings, customer, one, signal)));
+  return users;
 }
 
-function requireDivided(what: string, outcome = 'nothing'): void {
-  if (outcome !== 'divided') throw failure('cohorts-differ', `${what}: ${WHY[outcome] ?? outcome}`);
+/** Whoever is put into a half that a service has not read of yet is nobody's to it, for a second or two. */
+async function serviceReads(
+  { settings }: OwnSite,
+  customer: CustomerSettings,
+  at: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (!settings.services.has(at)) return;
+  const { rights } = await askRights(settings, customer, at, signal);
+  if (!rights) await setTimeout(LEASE_MS, undefined, signal && { signal });
+}
+
+function requireOutcome(what: string, outcome: string | undefined, wanted: 'made' | 'divided'): void {
+  if (outcome !== wanted) throw failure('cohorts-differ', `${what}: ${WHY[outcome ?? ''] ?? outcome ?? 'no answer'}`);
 }
 
 export async function namesOf(database: Database, half: string): Promise<string[]> {
@@ -103,25 +141,27 @@ export async function namesOf(database: Database, half: string): Promise<string[
 }
 
 /**
- * Has the peer know the cohorts of every half that this site serves as this site does: whoever were of one half here and of
- * another there would be served by both sites once these halves are. `cohorts-differ` when it cannot be. Safe to repeat.
+ * Has the peer know the cohorts of a home as this site does, which serves it; of every home that it serves, when none is named.
+ * Whoever were of one half here and of another there would be served by both sites once these halves are apart. `cohorts-differ`
+ * when it cannot be. Safe to repeat.
  */
-export async function shareCohorts(site: OwnSite, customer: CustomerSettings, signal?: AbortSignal): Promise<void> {
+export async function shareCohorts(
+  site: OwnSite,
+  customer: CustomerSettings,
+  home?: string,
+  signal?: AbortSignal,
+): Promise<void> {
   const own = site.settings.site;
   const database = site.database(customer.id);
   const mine = await database.connection((client) => cohortsHere(client, customer.id));
-  const theirs = await cohortsOfPeer(customer, signal);
-  const differ = apart(mine, theirs);
-  if (differ.length === 0) return;
-  const served = await database.query<{ half: string }>(
-    'select half from tandem.serving where customer = $1 and site = $2',
-    [customer.id, own],
-  );
-  for (const half of differ) {
-    if (!served.some((row) => row.half === homeOf(half)))
-      throw failure('cohorts-differ', `${customer.id}: ${half} is not the same at ${own} and at ${customer.peer}`);
-    const outcome = await divideAtPeer(customer, { half, names: await namesOf(database, half), own }, signal);
-    requireDivided(`${customer.id}: ${half} at ${customer.peer}`, outcome);
+  for (const half of unlike(mine, await cohortsOfPeer(customer, signal), home)) {
+    const names = await namesOf(database, half);
+    const what = `${customer.id}: ${half} at ${customer.peer}`;
+    if (names.length > 0) {
+      requireOutcome(what, await makeCohortAtPeer(customer, { half, own }, signal), 'made');
+      await serviceReads(site, customer, customer.peer, signal);
+    }
+    requireOutcome(what, await divideAtPeer(customer, { half, names, own }, signal), 'divided');
   }
 }
 
@@ -134,7 +174,7 @@ export async function whyApart(
 ): Promise<string | null> {
   try {
     const here = await site.database(customer.id).connection((client) => cohortsHere(client, customer.id));
-    const differ = apart(here, await cohortsOfPeer(customer, signal), home);
+    const differ = unlike(here, await cohortsOfPeer(customer, signal), home);
     return differ.length === 0
       ? null
       : `users of ${differ.join(' and ')} are not the same at ${site.settings.site} and at ${customer.peer}: \`tandem cohort share\``;

@@ -11,6 +11,7 @@ import type {
   Runbook,
   Step,
 } from '../../workflows/model/plan.ts';
+import { byName } from '../../workflows/model/half.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { sawClosed } from '../../workflows/model/verdict.ts';
 import { unprobed } from '../probes/services/step.ts';
@@ -19,6 +20,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { cannotEnable } from './enable.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
 import { blockedByFork } from './fork.ts';
+import type { LedgerCounts } from './loss.ts';
 import type { OwnSite } from './site.ts';
 
 /** From what was seen to what people sign, and why they could not. */
@@ -41,6 +43,7 @@ export interface World {
   servingSeenBy: string | null;
   servedHere: boolean;
   ownUnserved: number;
+  othersThere: readonly string[];
   capacity: Capacity;
   /** What the survivor could not prove of itself. */
   unproven: readonly string[];
@@ -92,16 +95,40 @@ export function whoSawItServe({ verdict, observers }: Isolation): string | null 
 export function blockersOf(
   site: OwnSite,
   customer: CustomerSettings,
-  { half, isolation, steps, fork }: Pick<Decisions, 'isolation' | 'steps'> & { half: string; fork: ForkLines | null },
+  {
+    half,
+    isolation,
+    steps,
+    fork,
+    ledger,
+  }: Pick<Decisions, 'isolation' | 'steps'> & {
+    half: string;
+    fork: ForkLines | null;
+    ledger: Pick<LedgerCounts, 'servedHere' | 'othersThere'>;
+  },
   servingAccepted: boolean,
 ): Plan['blockers'] {
   return [
     ...blockedByFork(fork),
     ...undecided(customer, isolation, servingAccepted),
+    ...otherHalf(site.settings.site, customer, half, ledger),
     ...unperformed(steps),
     ...unconfigured(site.settings, customer, steps),
     ...unprobed(customer, probedPlace(site, half), steps),
   ];
+}
+
+/** Whoever is served here is not lost, while others are with the lost site: their contacts would be set back for nothing. */
+function otherHalf(
+  own: string,
+  { peer }: CustomerSettings,
+  half: string,
+  { servedHere, othersThere }: Pick<LedgerCounts, 'servedHere' | 'othersThere'>,
+): Plan['blockers'] {
+  const others = byName(othersThere);
+  if (!servedHere || others.length === 0) return [];
+  const named = others.map((other) => `\`--half ${other}\``).join(', then ');
+  return [{ kind: 'already-served', text: `${own} serves users of ${half} itself; those whom ${peer} has: ${named}` }];
 }
 
 /** Where the users of the lost half will be. */

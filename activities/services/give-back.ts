@@ -33,8 +33,7 @@ export async function openSource(site: OwnSite, input: PlannedStep, signal?: Abo
   const done = await doneBefore(database, input);
   if (done) return done;
   const half = halfOf(input.plan.decisions);
-  const halves = halvesOf(input.plan.decisions);
-  const { epoch, missing } = await giveBack(site, input, signal);
+  const { epoch, missing, halves } = await giveBack(site, input, signal);
   for (const one of halves) await handOverAtPeer(customer, one, epoch, { signal, silent });
   const told = await obeyedBy(site, customer, halves, signal);
   const not = missing === '' ? '' : `, not yet in ${missing}`;
@@ -56,7 +55,7 @@ async function giveBack(
   site: OwnSite,
   { key, plan }: PlannedStep,
   signal: AbortSignal | undefined,
-): Promise<{ epoch: Epoch; missing: string }> {
+): Promise<{ epoch: Epoch; missing: string; halves: string[] }> {
   const { customer: id } = key;
   const halves = halvesOf(plan.decisions);
   const own = site.settings.site;
@@ -72,13 +71,17 @@ async function giveBack(
       await takeEpoch(client, id, { own, held, epoch, claimedByPeer: 0 });
     }
     await noteClaims(client, id, epoch, claims);
-    await client.query(
-      `insert into tandem.serving (customer, half, site, epoch) select $1, half, $3, $4 from unnest($2::text[]) half
-       on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()`,
+    // The fence has closed the source for others too, whom the move did not take: nobody else was given them.
+    const { rows } = await client.query<{ half: string }>(
+      `insert into tandem.serving as s (customer, half, site, epoch)
+       select $1, half, $3, $4
+         from (select unnest($2::text[]) union select half from tandem.serving where customer = $1 and site = $3) all_of_it (half)
+       on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()
+       returning s.half`,
       [id, halves, site.customer(id).peer, epoch.number],
     );
     const missing = claims.filter((c) => !c.claimed).map((c) => c.store);
-    return { epoch, missing: missing.join(', ') };
+    return { epoch, missing: missing.join(', '), halves: rows.map((row) => row.half).toSorted() };
   });
 }
 

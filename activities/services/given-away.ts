@@ -83,7 +83,10 @@ export async function asGivenAway(
     notTaken.push({ from: `own snapshot ${snapshot.seq} of ${own}`, because });
     return null;
   };
-  if (!whole) return pass('these users were handed over one half after the other: `--half` takes one alone');
+  if (!whole)
+    return pass(
+      'these users were handed over one half after the other: each cohort is taken on its own first, with `--half`',
+    );
   try {
     const read = (limit: AbortSignal) => readManifest({ vault: site.vault, id: snapshot, publicKeys, signal: limit });
     const found = await within(VAULT_MS, `vault of ${own}`, read, signal);

@@ -1,4 +1,5 @@
 import type { Epoch } from '../../workflows/model/epoch.ts';
+import { isCohort } from '../../workflows/model/half.ts';
 import { goneToPeer, type OwnHalf, type PeerHalf } from '../../workflows/model/opening.ts';
 import type { Database } from '../contacts/database.ts';
 import { unsalvagedHere } from '../contacts/salvaged.ts';
@@ -30,13 +31,15 @@ export async function followPeer(
     const halves = rows.map((row): OwnHalf => ({ ...row, epoch: Number(row.epoch) }));
     const unsalvaged = (await unsalvagedHere(client, id, site)).flatMap((due) => due.halves);
     const gone = goneToPeer({ epoch, halves, unsalvaged }, peer, told);
-    for (const half of gone)
+    // One that has ended here, or is not known yet, is nobody's: who is in it comes with it (`adoptCohorts`).
+    const learnt = gone.filter((half) => !isCohort(half) || halves.some((row) => row.half === half));
+    for (const half of learnt)
       await client.query(
         `insert into tandem.serving as s (customer, half, site, epoch) values ($1, $2, $3, $4)
          on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()
            where s.epoch < excluded.epoch`,
         [id, half, peer, epoch.number],
       );
-    return gone;
+    return learnt;
   });
 }

@@ -3,6 +3,7 @@ import type { PoolClient } from 'pg';
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { Claim } from '../../workflows/model/epoch.ts';
+import { homeOf } from '../../workflows/model/half.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import { whyNotHandOver, type Drain, type Right } from '../../workflows/model/rights.ts';
 import { lockEpoch } from '../contacts/restore.ts';
@@ -14,7 +15,8 @@ import { lookForLostHandOvers } from './lost-hand-over.ts';
 import { nudgeSnapshot } from './nudge.ts';
 import { requireServed } from './obeyed.ts';
 import { readRights } from './own-rights.ts';
-import { appliedAtPeer, followAtPeer, handOverCopied, releaseAtPeer, rightAtPeer } from './peer-functions.ts';
+import { releaseReconciled } from './handed-home.ts';
+import { appliedAtPeer, followAtPeer, handOverCopied, rightAtPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
@@ -71,7 +73,7 @@ async function tellAll(
   await untilTold(input, signal, async () => {
     if (claim) await followAtPeer(customer, claim, signal);
     // Whoever is in none of these halves there would be served by nobody, or by both sites.
-    await shareCohorts(site, customer, signal);
+    await shareCohorts(site, customer, homeOf(halves[0] ?? ''), signal);
     for (const half of halves) await handOverCopied(customer, half, epoch, copiedAt, signal);
   });
   for (const half of halves) {
@@ -80,7 +82,7 @@ async function tellAll(
       throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
   }
   const told = await requireServed(site.settings, customer, halves, signal, to);
-  const kept = await release(site, input, halves, signal);
+  const kept = await releaseReconciled(site, input, halves, signal);
   // A silent one takes its next snapshot by its schedule; until that is covered, this site's own last one stands for them.
   await nudgeSnapshot(site.settings, id);
   return {
@@ -88,33 +90,6 @@ async function tellAll(
     summary: told === '' ? result.summary : `${result.summary}; ${told}`,
     ...(kept !== null && { alarms: [...(result.alarms ?? []), kept] }),
   };
-}
-
-/** Users are home, with what both sites had: the destination's salvage is needed no more. Why it is kept, for people; else null. */
-async function release(
-  site: OwnSite,
-  { key, plan }: PlannedStep,
-  halves: readonly string[],
-  signal: AbortSignal | undefined,
-): Promise<string | null> {
-  const reconcile = plan.decisions.planned?.reconcile;
-  if (!reconcile) return null;
-  const customer = site.customer(key.customer);
-  const told = halves.join(' and ');
-  const merged = await site.database(key.customer).query(
-    `select from tandem.journal where move = $1 and kind = 'step' and key like 'effect/%'
-                                  and body::jsonb ->> 'act' = 'reconcile-contacts' limit 1`,
-    [key.epoch.move],
-  );
-  if (merged.length === 0)
-    return `what ${customer.peer} alone had of ${told} was not brought together: its salvage is kept there`;
-  try {
-    for (const half of halves) await releaseAtPeer(customer, half, reconcile.salvage.epoch, signal);
-    return null;
-  } catch (error) {
-    signal?.throwIfAborted();
-    return `the salvage of ${told} is kept at ${customer.peer}: ${failureText(error)}`;
-  }
 }
 
 /** Whether an earlier attempt or round has let go of them. */
@@ -252,22 +227,4 @@ async function untilTold(
       await setTimeout(AGAIN_MS, undefined, signal && { signal });
     }
   }
-}
-
-/** For `done`, by the destination's own database: whether it serves the halves under this move's epoch. */
-export async function handedOver(
-  site: OwnSite,
-  { key, plan }: PlannedStep,
-  signal: AbortSignal,
-): Promise<{ seen: boolean; summary: string }> {
-  const { to } = plan.decisions;
-  let all = true;
-  const told: string[] = [];
-  for (const half of halvesOf(plan.decisions)) {
-    const right = await rightAtPeer(site.customer(key.customer), half, { signal });
-    all &&= right?.site === to && right.epoch === key.epoch.number && right.open;
-    const may = right ? `${right.site} may serve them under epoch ${right.epoch}` : 'nobody may serve them there';
-    told.push(`users of ${half}: ${may}${right?.open === false ? ', and does not' : ''}`);
-  }
-  return { seen: all, summary: told.join('; ') };
 }

@@ -4,7 +4,7 @@ import type { Database } from '../contacts/database.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { lockRights } from './closed.ts';
 import { homeOf } from '../../workflows/model/half.ts';
-import { apart, cohortsHere } from './cohorts.ts';
+import { cohortsHere, unlike } from './cohorts.ts';
 import { cohortsOfPeer, handedByPeer } from './peer-functions.ts';
 
 /**
@@ -47,7 +47,7 @@ export async function takeHandedOver(
     const mine = await cohortsHere(client, id);
     const given = handedOver(own, peer, told)
       .filter((half) => !isBehind(half))
-      .filter((half) => apart(mine, theirs, homeOf(half)).length === 0);
+      .filter((half) => unlike(mine, theirs, homeOf(half)).length === 0);
     for (const half of given)
       await client.query(
         `insert into tandem.serving as s (customer, half, site, epoch) values ($1, $2, $3, $4)

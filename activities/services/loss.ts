@@ -16,6 +16,8 @@ export interface LedgerCounts {
   servedHere: boolean;
   /** This site's own users, when it does not serve them: they were moved to the lost one. */
   ownUnserved: number;
+  /** Halves that the lost site serves as well, by this database, and that are not among these. */
+  othersThere: string[];
 }
 
 export async function countLedger(
@@ -28,7 +30,8 @@ export async function countLedger(
             (select number::float8 from tandem.epoch where customer = $2) as epoch,
             exists (select from tandem.served where half = any($1)) as "servedHere",
             (select count(*)::int from tandem.home o join tandem.identity i on tandem.home_of(o.site) = i.site
-              where o.site <> all($1) and not exists (select from tandem.served s where s.half = o.site)) as "ownUnserved"
+              where o.site <> all($1) and not exists (select from tandem.served s where s.half = o.site)) as "ownUnserved",
+            array(select s.half from tandem.serving s where s.customer = $2 and s.site = $3 and s.half <> all($1) order by 1) as "othersThere"
        from tandem.home h
        left join tandem.ledger l on l.username = h.username and l.served_by = $3
        left join tandem.quarantine q on q.username = h.username and q.release is null

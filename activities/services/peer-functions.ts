@@ -116,6 +116,25 @@ export async function cohortsOfPeer(
   return new Map(rows.map((row) => [row.half, row]));
 }
 
+/** Has the peer know a cohort of a half that `own` serves, with nobody in it yet; answers what it says. */
+export async function makeCohortAtPeer(
+  customer: CustomerSettings,
+  { half, own }: { half: string; own: string },
+  signal?: AbortSignal,
+): Promise<string> {
+  const sql = 'select tandem.make_cohort($1, $2, $3) as outcome';
+  const call = { signal, silent: planned };
+  const [answer] = await ask<{ outcome: string }>(customer, sql, [customer.id, half, own], call);
+  return answer?.outcome ?? 'nothing';
+}
+
+/** Who is in a cohort, by the peer's database. */
+export async function membersAtPeer(customer: CustomerSettings, half: string, signal?: AbortSignal): Promise<string[]> {
+  const sql = 'select username from tandem.cohort_members($1, $2) username';
+  const rows = await ask<{ username: string }>(customer, sql, [customer.id, half], { signal, silent: planned });
+  return rows.map(({ username }) => username);
+}
+
 /** Has the peer take these users into a cohort of a half that `own` serves; answers what it says. */
 export async function divideAtPeer(
   customer: CustomerSettings,

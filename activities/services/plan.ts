@@ -6,6 +6,7 @@ import { canonicalJson, type Isolation, type Named, type Plan } from '../../work
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
 import { readState, tellState } from '../directory/answer.ts';
+import { byName } from '../../workflows/model/half.ts';
 import { rtoClock } from '../../workflows/model/clock.ts';
 import type { Database } from '../contacts/database.ts';
 import { observeSource } from '../probes/source.ts';
@@ -21,7 +22,7 @@ import { readClosing } from './closed.ts';
 import { blockersOf, decide, whoSawItServe } from './decide.ts';
 import { readFork } from './fork.ts';
 import { checkInput } from './input.ts';
-import { countLedger, lossOf } from './loss.ts';
+import { countLedger, lossOf, type LedgerCounts } from './loss.ts';
 import { measuredTimes, timesInDatabase } from './measured.ts';
 import { readOperators } from './operators.ts';
 import { keepSigned } from './signed-plan.ts';
@@ -81,7 +82,7 @@ export async function makePlan(
     blockers: blockersOf(
       site,
       customer,
-      { half, isolation, steps: decisions.steps, fork: world.fork },
+      { half, isolation, steps: decisions.steps, fork: world.fork, ledger },
       servingAccepted,
     ),
     madeAt: new Date().toISOString(),
@@ -116,6 +117,7 @@ function fromWorld(
     servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
     servedHere: ledger.servedHere,
     ownUnserved: ledger.ownUnserved,
+    othersThere: ledger.othersThere,
     capacity: { ...carries, moves: ledger.all },
     unproven: survivor.filter((proof) => !proof.ok).map(({ name, told }) => `${name}: ${told}`),
     operators: operators.admitted,
@@ -191,6 +193,7 @@ async function silentSinceWhen(database: Database, { id, peer }: CustomerSetting
 }
 
 interface Noted {
+  ledger: Pick<LedgerCounts, 'othersThere'>;
   isolation: Isolation;
   input: FailoverInput;
   directory: string | null;
@@ -201,11 +204,15 @@ interface Noted {
 function notesOf(
   { settings }: OwnSite,
   { peer, selfFenceMs }: CustomerSettings,
-  { isolation: { verdict }, input: { disruptedAt }, directory, closing }: Noted,
+  { isolation: { verdict }, input: { disruptedAt }, directory, closing, ledger }: Noted,
 ): string[] {
   const notes: string[] = directory === null ? [] : [directory];
   if (closing)
     notes.push(`${settings.site} itself is closed since ${closing.since} (${closing.because}): serve-users opens it`);
+  for (const other of byName(ledger.othersThere))
+    notes.push(
+      `${peer} serves users of ${other} too, who do not move: nobody does until \`--half ${other}\` moves them`,
+    );
   if (disruptedAt === undefined)
     notes.push(
       'the clocks count from the declaration, because nobody said when the site was lost (`--disrupted-at TIME`)',

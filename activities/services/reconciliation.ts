@@ -49,7 +49,7 @@ export async function findReconciliation(
     const apart = halves.filter((one) => !newest.halves.includes(one));
     if (apart.some((one) => older.some((salvage) => salvage.halves.includes(one))))
       return stop(
-        `${customer.peer} served ${newest.halves.join(' and ')} under epoch ${newest.epoch}, and ${apart.join(' and ')} under another: each comes home on its own, with \`--half\``,
+        `${customer.peer} served ${newest.halves.join(' and ')} under epoch ${newest.epoch}, and ${apart.join(' and ')} under another: each cohort comes home on its own first, with \`--half\``,
       );
     const manifest = newest.manifest ?? '';
     const access = site.settings.peerVaults.get(customer.peer);
@@ -139,7 +139,13 @@ async function lookInVaults(
     base: null,
     notes: [`${why}: what stands on either side is kept, and what was removed on one alone comes back`],
   });
-  const source = await restoredHere(site, customer, wanted.halves, wanted.epoch);
+  const sources = [];
+  for (const half of wanted.halves) sources.push(await restoredHere(site, customer, half, wanted.epoch));
+  const [source = null] = sources;
+  if (sources.some((other) => other?.manifest !== source?.manifest))
+    throw new Error(
+      `users of ${wanted.halves.join(' and ')} were restored by different moves: each cohort comes home on its own first, with \`--half\``,
+    );
   if (!source) return begun(`no failover here has restored ${wanted.halves.join(' and ')}`);
   const { snapshot, manifest } = source;
   for (const [from, vault] of [
@@ -162,7 +168,7 @@ async function lookInVaults(
 async function restoredHere(
   site: OwnSite,
   { id }: CustomerSettings,
-  halves: readonly string[],
+  half: string,
   after: number,
 ): Promise<RecoverySource | null> {
   const database = site.database(id);
@@ -174,9 +180,9 @@ async function restoredHere(
               order by r.seq desc limit 1) as brought
        from tandem.journal s
       where s.customer = $1 and s.kind = 'step' and s.key like 'effect/%' and s.body::jsonb ->> 'act' = 'serve-users'
-        and (s.body::jsonb #>> '{result,facts,half}' = any($2) or string_to_array(s.body::jsonb #>> '{result,facts,halves}', ' ') && $2) and (s.body::jsonb #>> '{epoch,number}')::bigint > $3
+        and (s.body::jsonb #>> '{result,facts,half}' = $2 or $2 = any(string_to_array(s.body::jsonb #>> '{result,facts,halves}', ' '))) and (s.body::jsonb #>> '{epoch,number}')::bigint > $3
       order by (s.body::jsonb #>> '{epoch,number}')::bigint limit 1`,
-    [id, halves, after],
+    [id, half, after],
   );
   if (!served?.plan || served.brought === null) return null;
   const plan = JSON.parse(served.plan) as Plan;

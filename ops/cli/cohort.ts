@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError, type Command } from 'commander';
-import { apart, cohortsHere, setCohort, shareCohorts } from '../../activities/services/cohorts.ts';
+import { cohortsHere, setCohort, shareCohorts, unlike } from '../../activities/services/cohorts.ts';
 import { cohortsOfPeer } from '../../activities/services/peer-functions.ts';
 import { openSite, type OwnSite } from '../../activities/services/site.ts';
 import type { CustomerSettings } from '../../activities/settings.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { COHORT_NAME, homeOf, isCohort } from '../../workflows/model/half.ts';
-import { usersOfFile, usersOfShare } from '../cohort-users.ts';
+import { usersOfFile, usersOfShare, type Probes } from '../cohort-users.ts';
 import { Fault } from '../fault.ts';
 import { exits, table, type Context } from './print.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
@@ -45,7 +45,7 @@ export function register(program: Command, context: Context): void {
   verb('list', 'cohorts as both sites know them').action((o: Where) => list(context, o));
   verb('share', 'have the other site know the cohorts of the halves that this site serves').action((o: Where) =>
     within(context, o, async (site, customer) => {
-      await shareCohorts(site, customer, context.signal);
+      await shareCohorts(site, customer, undefined, context.signal);
       context.out.answer({ shared: true }, `${customer.peer} knows the cohorts of ${customer.id} as ${o.site} does.`);
     }),
   );
@@ -86,13 +86,15 @@ async function set(context: Context, name: string, o: SetOptions): Promise<void>
   await within(context, o, async (site, customer) => {
     const half = halfNamed(name, o, customer.sites);
     const database = site.database(customer.id);
+    const probes: Probes = new Map(
+      [...(customer.probes?.accounts ?? [])].flatMap(([of, all]) => Object.values(all).map(({ user }) => [user, of])),
+    );
     const named =
       o.share === undefined
-        ? await usersOfFile(database, { ...(await read(o.users ?? '')), half, domain: customer.domain })
-        : await usersOfShare(database, half, o.share);
+        ? await usersOfFile(database, { ...(await read(o.users ?? '')), half, domain: customer.domain, probes })
+        : await usersOfShare(database, half, { share: o.share, probes });
     // Whoever looks at a service for this cohort is one of it.
-    const probes = Object.values(customer.probes?.accounts.get(half) ?? {}).map(({ user }) => user);
-    const also = probes.filter((user) => !named.includes(user));
+    const also = [...probes].flatMap(([user, of]) => (of === half && !named.includes(user) ? [user] : []));
     const users = await setCohort(site, customer, { half, names: [...named, ...also] }, context.signal);
     const told = also.length > 0 ? `, ${also.length} of them accounts of its probes` : '';
     context.out.answer(
@@ -133,7 +135,7 @@ async function list(context: Context, o: Where): Promise<void> {
       ]),
     ]);
     const silent = typeof there === 'string';
-    const differ = silent ? [] : apart(here, there);
+    const differ = silent ? [] : unlike(here, there);
     const all = [...new Set([...here.keys(), ...(silent ? [] : there.keys())])].toSorted();
     const rows = all.map((half) => ({
       half,

@@ -1,5 +1,6 @@
 import type { VaultCheck } from '../../workflows/model/checks.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
+import { homeOf } from '../../workflows/model/half.ts';
 import type { CustomerConfiguration } from '../config/configuration.ts';
 import type { Direction } from '../coverage.ts';
 import { newestRow, type ServingRow } from './serving-rows.ts';
@@ -8,7 +9,7 @@ import type { ServiceStatus } from './status-service.ts';
 
 export interface HalfStatus {
   customer: string;
-  /** The users whose home is this site. */
+  /** The users whose home is this site, or a cohort of them. */
   half: string;
   /** Where they are served, by the newest epoch that any site knows; null when no database answers. */
   servedAt: string | null;
@@ -45,7 +46,7 @@ export function halfStatus(
   const row = newestRow(serving, half);
   const servedAt = row?.site ?? null;
   const since = row?.at.getTime() ?? 0;
-  const directions = covered.filter(({ site }) => site === (servedAt ?? half));
+  const directions = covered.filter(({ site }) => site === (servedAt ?? homeOf(half)));
   const point = directions
     .flatMap((d) => d.covered?.point ?? [])
     .filter((at) => Date.parse(at) >= since)
@@ -79,5 +80,5 @@ function sinceWhen(row: ServingRow, seen: readonly Direction[], services: Seen['
 
 export const unprotectedLine = ({ half, servedAt, state, unprotectedSince }: HalfStatus): string[] =>
   state === 'UNPROTECTED' && unprotectedSince !== null
-    ? [`UNPROTECTED since ${unprotectedSince}: what the users of ${half} have is at ${servedAt ?? half} alone`]
+    ? [`UNPROTECTED since ${unprotectedSince}: what the users of ${half} have is at ${servedAt ?? homeOf(half)} alone`]
     : [];

@@ -1,5 +1,6 @@
 import { STALE_MS, type StoredWatch } from '../../activities/probes/watch/stored.ts';
 import { duration } from '../../workflows/model/rto.ts';
+import { byName } from '../../workflows/model/half.ts';
 import { nextCommand } from '../../workflows/model/watch-news.ts';
 import type { SeenPeer } from './as-planned.ts';
 import type { HalfStatus } from './status-half.ts';
@@ -53,7 +54,9 @@ export function peerNext(halves: readonly HalfStatus[], peers: readonly PeerStat
     // The verdict takes some looks to follow: one of them that sees it serve is enough to take nothing over.
     if (observers.some(({ saw }) => saw === 'serving')) return [];
     const watch = { settled, since, silentSince };
+    const alone = byName(halves.filter(({ servedAt }) => servedAt === peer).map(({ half }) => half));
     return halves
+      .filter(({ half, servedAt }) => servedAt === null || alone.includes(half))
       .filter(({ servedAt, servedSince }) =>
         servedAt === null ? true : servedAt === peer && isLater(watched.at, servedSince),
       )

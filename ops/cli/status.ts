@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Client } from '@temporalio/client';
 import { isOpen, type ExternalUpdate } from '../../workflows/model/external.ts';
+import { isCohort } from '../../workflows/model/half.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
@@ -96,7 +97,9 @@ async function statusOf(
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
   const serving = rows.flatMap((r) => (r.status === 'fulfilled' ? r.value.filter(({ open }) => open) : []));
   return {
-    halves: customer.sites.map((half) => halfStatus(customer, half, { serving, covered, services: seenServices })),
+    halves: halvesIn(customer, serving).map((half) =>
+      halfStatus(customer, half, { serving, covered, services: seenServices }),
+    ),
     sites,
     misfits: misfitsOf(sites, serving, seenServices),
     elsewhere: customer.sites.filter((site) => !from.includes(site)),
@@ -225,3 +228,9 @@ function show({ out }: Context, status: CustomerStatus): void {
 
 const siteLine = ({ site, temporal, failover, nextTest, cleans }: SiteStatus): string =>
   `${site}: Temporal ${temporal}; ${failover === null ? 'no move' : failover}; next continuity test ${nextTest?.slice(0, 10) ?? '-'}${cleans ? '' : '; NO CLEANER: its vault grows for ever'}`;
+
+/** The customer's homes, and cohorts of them that any database knows. */
+const halvesIn = ({ sites }: CustomerConfiguration, serving: readonly ServingRow[]): string[] => [
+  ...sites,
+  ...[...new Set(serving.map(({ half }) => half))].filter(isCohort).toSorted(),
+];

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { adoptCohorts } from '../../activities/services/adopt-cohorts.ts';
 import { cohortsAt, setCohort, whyApart } from '../../activities/services/cohorts.ts';
 import { drainSessions } from '../../activities/services/drain.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
@@ -115,7 +116,9 @@ describe('a cohort', () => {
 
 describe('sites that do not agree who is in a cohort', () => {
   it('hand nobody over: nothing is claimed before both know the same', async () => {
-    await world.westDb.query("select tandem.divide('contoso', 'west/pilot', '{w2}', 'west')");
+    await world.westDb.query(
+      "select tandem.make_cohort('contoso', 'west/pilot', 'west'), tandem.divide('contoso', 'west/pilot', '{w2}', 'west')",
+    );
     expect(await whyApart(west, west.customer(CUSTOMER), 'west')).toMatch(
       /west\/pilot are not the same at west and at east/,
     );
@@ -138,7 +141,8 @@ describe('sites that do not agree who is in a cohort', () => {
     await world.eastDb.query(`
       update tandem.home set site = 'west' where site = 'west/pilot';
       delete from tandem.serving where half = 'west/pilot';
-      update tandem.serving set site = 'west', epoch = 1 where half = 'west'`);
+      update tandem.serving set site = 'west', epoch = 1 where half = 'west';
+      delete from tandem.salvage`);
     const east = eastSite(world).customer(CUSTOMER);
     const [epoch] = await world.westDb.query<{ number: number; site: string; move: string }>(
       'select number::int, site, move from tandem.epoch',
@@ -147,9 +151,16 @@ describe('sites that do not agree who is in a cohort', () => {
     const told = { epoch, halves: [{ half: 'west', site: 'east', epoch: 2, open: false }] };
     expect(await takeHandedOver(world.eastDb, east, told)).toEqual([]);
     expect(await servedTwice(world)).toEqual([]);
-    await world.eastDb.query(
-      "insert into tandem.serving values ('contoso', 'west/pilot', 'west', 2); update tandem.home set site = 'west/pilot' where username = 'w2'",
-    );
+    const halves = [...told.halves, { half: PILOT, site: 'west', epoch: 2, open: true }];
+    await world.eastDb.query("update tandem.serving set site = 'east', epoch = 2 where half = 'west'");
+    // While it serves anybody of that home, its own list is what it serves by.
+    expect(await adoptCohorts(world.eastDb, east, { halves })).toEqual([]);
+    await world.eastDb.query("update tandem.serving set site = 'west', epoch = 1 where half = 'west'");
+    // What was changed here lies nowhere else, and is read by the old list.
+    expect(await adoptCohorts(world.eastDb, east, { halves })).toEqual([]);
+    await world.eastDb.query('delete from tandem.salvage');
+    expect(await adoptCohorts(world.eastDb, east, { halves })).toEqual(['west']);
+    expect(await both()).toEqual([EAST, ['w2']]);
     expect(await takeHandedOver(world.eastDb, east, told)).toEqual(['west']);
     expect(await both()).toEqual([[...EAST, 'w1'], ['w2']]);
   });
@@ -157,8 +168,10 @@ describe('sites that do not agree who is in a cohort', () => {
 
 describe('a failover', () => {
   it('takes the cohorts that are at the lost site along, and gives them back when it is turned back', async () => {
-    await world.eastDb.query("select tandem.divide('contoso', 'east/pilot', '{e2}', 'east')");
-    await world.westDb.query("select tandem.divide('contoso', 'east/pilot', '{e2}', 'east')");
+    for (const database of [world.eastDb, world.westDb])
+      await database.query(
+        "select tandem.make_cohort('contoso', 'east/pilot', 'east'), tandem.divide('contoso', 'east/pilot', '{e2}', 'east')",
+      );
     expect(await cohortsAt(world.westDb, CUSTOMER, 'east', 'east')).toEqual(['east/pilot']);
     const move = await startMove(world);
     const of = (act: Act) => {
@@ -190,6 +203,7 @@ describe('a failover', () => {
     await openSource(world.west, of('open-site'));
     expect(await servedTwice(world)).toEqual([]);
     expect(await rowsAt(world, 'west')).toContain('west: east under 3');
-    expect(await servedAt(world, 'east')).toEqual(['w1', 'w2']);
+    // The fence had closed it for its own users, too.
+    expect(await servedAt(world, 'east')).toEqual([...EAST, 'w1', 'w2']);
   });
 });

@@ -38,7 +38,7 @@ async function looks(number: number): Promise<string[]> {
   const [ending, said] = [new AbortController(), [] as string[]];
   const settings = { ...eastSite(world).settings, peerVaults: new Map() };
   const looking = guarded(settings, new SiteMetrics(), ending.signal, (line) => said.push(line));
-  await expect.poll(epochAtEast).toEqual({ number });
+  await expect.poll(epochAtEast, { timeout: 30_000 }).toEqual({ number });
   await takes();
   ending.abort();
   await looking;

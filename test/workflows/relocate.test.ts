@@ -155,7 +155,11 @@ describe('a planned move', { timeout: 240_000 }, () => {
     const who = await someoneOf('west');
     await addContact('east', who, 'later@contoso.example');
     for (const site of ['west', 'east'] as const)
-      await ask(region, site, `select tandem.divide('${CUSTOMER}', 'west/pilot', '{${who}}', 'east')`);
+      await ask(
+        region,
+        site,
+        `select tandem.make_cohort('${CUSTOMER}', 'west/pilot', 'east'), tandem.divide('${CUSTOMER}', 'west/pilot', '{${who}}', 'east')`,
+      );
     const { report } = await (await agreed(planned('west', 'west'))).result();
     expect(report).toMatchObject({ kind: 'failback', outcome: 'closed' });
     expect(report.steps.find(({ id }) => id === 'serve')?.summary).toMatch(/users of west\/pilot and west under epoch/);

@@ -1,3 +1,4 @@
+import { byName, homeOf } from './half.ts';
 import { canonicalJson, type Capacity, type Decisions, type Isolation, type Named } from './plan.ts';
 import { duration } from './rto.ts';
 
@@ -28,6 +29,8 @@ export interface World {
   servedHere: boolean;
   /** Of the survivor's own users, those whom it does not serve: they were moved to the source, and are lost with it. */
   ownUnserved: number;
+  /** Halves that the source serves as well, and that do not move. */
+  othersThere?: readonly string[];
   capacity: Capacity;
   /** What the survivor could not prove of itself. */
   unproven: readonly string[];
@@ -35,6 +38,7 @@ export interface World {
 
 export function acceptancesOf(world: World): Named[] {
   const { from, to, half, acceptedLossMs, rpoMs, servingSeenBy, servedHere, ownUnserved, capacity, unproven } = world;
+  const ofThem = byName(world.othersThere ?? []).filter((other) => homeOf(other) === to);
   const accepted: Named[] = [];
   if (acceptedLossMs !== null)
     accepted.push({
@@ -54,7 +58,7 @@ export function acceptancesOf(world: World): Named[] {
   if (ownUnserved > 0)
     accepted.push({
       name: 'own-users-unserved',
-      because: `${ownUnserved} users of ${to} itself were moved to ${from} before, and this move does not bring them back: nobody serves them until another failover does (\`--half ${to}\`)`,
+      because: `${ownUnserved} users of ${to} itself were moved to ${from} before, and this move does not bring them back: nobody serves them until another failover does (${(ofThem.length > 0 ? ofThem : [to]).map((other) => `\`--half ${other}\``).join(', ')})`,
     });
   const { served, moves, users, trafficBytesPerSecond: traffic, linkBytesPerSecond: link } = capacity;
   if (served !== null && users !== null && served + moves > users)

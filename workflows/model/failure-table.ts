@@ -166,10 +166,7 @@ export const failures = {
     retry: true,
     try: 'Look at the worker of the destination, which is to obey, and at its newest run of `standby`, in Temporal’s UI there: it says what keeps the copy. Then retry the step.',
   },
-  'cohorts-differ': {
-    retry: true,
-    try: '`tandem cohort list` shows who is in which cohort at both sites; `tandem cohort share` has the other site know it as the one that serves the half.',
-  },
+  'cohorts-differ': { retry: true, try: '`tandem cohort list` shows both sites; `tandem cohort share` mends it.' },
   'clock-wrong': {
     retry: true,
     try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',

@@ -14,4 +14,8 @@ export const isCohort = (half: string): boolean => COHORT.test(half);
 export const isHalf = (half: string, sites: readonly string[]): boolean =>
   sites.includes(half) || (isCohort(half) && sites.includes(homeOf(half)));
 
+/** Halves that are moved by a name of their own: a cohort that is where its half is moves with that. */
+export const byName = (halves: readonly string[]): string[] =>
+  halves.filter((half) => !isCohort(half) || !halves.includes(homeOf(half)));
+
 export const COHORT_NAME = 'a name of small letters, digits and dashes, a letter first, at most 31 characters';

@@ -211,7 +211,14 @@ export interface Plan {
   notes?: string[];
   /** Reasons for which this plan cannot be approved; empty when it can. */
   blockers: {
-    kind: 'source-serves' | 'isolation-unknown' | 'act-missing' | 'not-configured' | 'destination-unready' | 'forked';
+    kind:
+      | 'source-serves'
+      | 'isolation-unknown'
+      | 'act-missing'
+      | 'not-configured'
+      | 'destination-unready'
+      | 'already-served'
+      | 'forked';
     text: string;
   }[];
   madeAt: Timestamp;

@@ -1,4 +1,5 @@
-import type { Plan } from './plan.ts';
+import { halvesOf, type Plan } from './plan.ts';
+import { homeOf } from './half.ts';
 import type { ConflictRule, PlannedMove, Reconciliation } from './planned-move.ts';
 import { forecastLine, undeliveredLines, users } from './plan-lines.ts';
 import { duration } from './rto.ts';
@@ -11,13 +12,14 @@ const rules: Record<ConflictRule, (from: string, half: string) => string> = {
 
 /** A planned move as people read it: who moves, what becomes of both sides' changes, and how long nobody serves them. */
 export function plannedReadout(plan: Plan, { half, keeps, reconcile }: PlannedMove): string[] {
+  const halves = halvesOf(plan.decisions).join(' and ');
   const { decisions, source, forecast } = plan;
   const { from, to, steps } = decisions;
   const leftOut = decisions.leftOut ?? [];
   return [
     `Nothing is lost: the last copy of ${users(decisions.users)} is taken after the last change that they can make at ${from}.`,
     ...(source.applied ? [`${to} holds snapshot ${source.snapshot.seq} of ${from}, of ${source.point}.`] : []),
-    ...reconcileLines(from, half, reconcile),
+    ...reconcileLines(from, { half, halves }, reconcile),
     ...(keeps.length > 0 ? [`${to} goes on serving users of ${keeps.join(', ')}.`] : []),
     unreachableLine(plan),
     ...(forecast ? [forecastLine(forecast)] : []),
@@ -31,11 +33,15 @@ export function plannedReadout(plan: Plan, { half, keeps, reconcile }: PlannedMo
   ];
 }
 
-function reconcileLines(from: string, half: string, reconcile: Reconciliation | null): string[] {
+function reconcileLines(
+  from: string,
+  { half, halves }: { half: string; halves: string },
+  reconcile: Reconciliation | null,
+): string[] {
   if (!reconcile) return [];
   const { rule, salvage } = reconcile;
   return [
-    `Unsent changes of ${half}, under epoch ${salvage.epoch}, are brought together with those of ${from}: where both changed the same, ${rules[rule](from, half)}; who is blocked on either side stays blocked.`,
+    `Unsent changes of ${halves}, under epoch ${salvage.epoch}, are brought together with those of ${from}: where both changed the same, ${rules[rule](from, homeOf(half))}; who is blocked on either side stays blocked.`,
   ];
 }
 

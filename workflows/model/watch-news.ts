@@ -1,3 +1,4 @@
+import { byName } from './half.ts';
 import type { Severity } from '../../activities/notify/port.ts';
 import type { Epoch } from './epoch.ts';
 import type { ForkLines, Line } from './fork.ts';
@@ -73,7 +74,7 @@ export function nextCommand({
   peerServes,
   half = peer,
 }: Pick<Standing, 'customer' | 'peer' | 'observers' | 'peerServes'> & {
-  /** The home of the users whom it serves; left out, its own. */
+  /** The half whose users it serves; left out, its own. */
   half?: string;
   watch: Pick<Watch, 'settled' | 'since' | 'silentSince'>;
 }): string | null {
@@ -93,7 +94,7 @@ export function nextCommand({
 function takeOverLines(standing: Standing): string[] {
   const { customer, peer, peerHalves = [] } = standing;
   const halves = peerHalves.length > 0 ? peerHalves : [peer];
-  const commands = halves
+  const commands = byName(halves)
     .toSorted((a, b) => Number(b === peer) - Number(a === peer))
     .flatMap((half) => nextCommand({ ...standing, half }) ?? []);
   const [next = `tandem status --customer ${customer}`, ...then] = commands;

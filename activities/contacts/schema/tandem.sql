@@ -642,56 +642,89 @@ returns setof record language sql stable security definer set search_path = pg_c
    group by s.customer, s.half
 $$;
 
--- Takes these users of a half, all whose home it is, into one cohort, and everybody else of it back; nobody in it ends it. Whoever
--- may serve the half may serve the cohort then, so that nobody gains a right or loses one: that is why both must be the same site's,
--- `asked_by`'s, under one epoch, and none of them drained. Answers `divided`, or what stands against it. Safe to repeat.
-create or replace function tandem.divide(for_customer text, cohort text, names text[], asked_by text, out outcome text, out users bigint)
-language plpgsql security definer set search_path = pg_catalog as $$
-declare base tandem.serving%rowtype; part tandem.serving%rowtype; held bigint;
+-- What stands against a change of a cohort here; null when nothing does. Locks what it looks at: nobody begins to move meanwhile.
+create or replace function tandem.cohort_obstacle(for_customer text, cohort text, asked_by text)
+returns text language plpgsql set search_path = pg_catalog as $$
+declare own text; held bigint; base tandem.serving%rowtype; part tandem.serving%rowtype;
 begin
-  users := 0;
-  -- Nobody begins to move meanwhile.
   lock table tandem.move in share mode;
   select number into held from tandem.epoch e where e.customer = for_customer for update;
+  select i.site into own from tandem.identity i where i.customer = for_customer;
   select * into base from tandem.serving s where s.customer = for_customer and s.half = tandem.home_of(cohort) for update;
   select * into part from tandem.serving s where s.customer = for_customer and s.half = cohort for update;
-  if held is null or base.half is null or cohort = base.half then
-    outcome := 'unknown-half';
-  elsif base.site <> asked_by or base.epoch <> held then
-    outcome := 'not-served-there';
-  elsif part.half is not null and (part.site <> base.site or part.epoch <> base.epoch) then
-    outcome := 'apart';
-  elsif exists (select from tandem.move m where m.customer = for_customer and m.ended_at is null) then
-    outcome := 'move-live';
-  elsif exists (select from tandem.drained d where d.customer = for_customer and d.half in (base.half, cohort) and d.epoch = held) then
-    outcome := 'drained';
-  elsif exists (select from tandem.salvage s where s.customer = for_customer and s.half in (base.half, cohort) and s.released_at is null) then
-    outcome := 'unsalvaged';
-  else
-    select count(*) into users from unnest(names) n where not exists (select from tandem.home h where h.username = n and h.site in (base.half, cohort));
-    if users > 0 then
-      outcome := 'not-of-this-half';
-      return;
-    end if;
-    if cardinality(names) > 0 then
-      insert into tandem.serving (customer, half, site, epoch, at) values (for_customer, cohort, base.site, base.epoch, base.at)
-        on conflict (customer, half) do nothing;
-      insert into tandem.handed as d (customer, half, epoch, copied_at, gen, seq, manifest, at)
-        select g.customer, cohort, g.epoch, g.copied_at, g.gen, g.seq, g.manifest, g.at from tandem.handed g where g.customer = for_customer and g.half = base.half
-        on conflict (customer, half) do nothing;
-    end if;
-    update tandem.home h set site = base.half where h.site = cohort and h.username not like 'tandem-probe-%'
-      and not exists (select from unnest(names) n where n = h.username);
-    update tandem.home h set site = cohort from unnest(names) n where h.username = n and h.site = base.half;
-    if cardinality(names) = 0 then
-      update tandem.home h set site = base.half where h.site = cohort;
-      delete from tandem.serving s where s.customer = for_customer and s.half = cohort;
-      delete from tandem.handed d where d.customer = for_customer and d.half = cohort;
-    end if;
-    outcome := 'divided';
-    select count(*) into users from tandem.home h where h.site = cohort;
-  end if;
+  return case
+    when held is null or own is null or base.half is null or cohort = base.half then 'unknown-half'
+    when base.site <> asked_by or base.epoch <> held then 'not-served-there'
+    when part.half is not null and (part.site <> base.site or part.epoch <> base.epoch) then 'apart'
+    when exists (select from tandem.move m where m.customer = for_customer and m.ended_at is null) then 'move-live'
+    when exists (select from tandem.drained d where d.customer = for_customer and d.half in (base.half, cohort) and d.epoch = held) then 'drained'
+    when exists (select from tandem.salvage s where s.customer = for_customer and s.half in (base.half, cohort) and s.released_at is null) then 'unsalvaged'
+    -- What this site has handed over at different times is in different snapshots of its own.
+    when base.site <> own and exists (
+      select from tandem.handed g join tandem.handed h on h.customer = g.customer
+       where g.customer = for_customer and g.half = base.half and h.half = cohort and (g.epoch, g.manifest) is distinct from (h.epoch, h.manifest)) then 'handed-apart'
+  end;
 end $$;
+
+-- Makes a cohort that nobody is in yet: whoever may serve its half may serve it. Answers `made`, or what stands against it. Safe to
+-- repeat. The service has read that before users are put into it: to a service that does not know their half they are nobody's.
+create or replace function tandem.make_cohort(for_customer text, cohort text, asked_by text)
+returns text language plpgsql security definer set search_path = pg_catalog as $$
+declare obstacle text;
+begin
+  obstacle := tandem.cohort_obstacle(for_customer, cohort, asked_by);
+  if obstacle is not null then
+    return obstacle;
+  end if;
+  insert into tandem.serving (customer, half, site, epoch, at)
+    select s.customer, cohort, s.site, s.epoch, s.at from tandem.serving s where s.customer = for_customer and s.half = tandem.home_of(cohort)
+    on conflict (customer, half) do nothing;
+  insert into tandem.handed (customer, half, epoch, copied_at, gen, seq, manifest, at)
+    select g.customer, cohort, g.epoch, g.copied_at, g.gen, g.seq, g.manifest, g.at from tandem.handed g
+     where g.customer = for_customer and g.half = tandem.home_of(cohort)
+    on conflict (customer, half) do nothing;
+  return 'made';
+end $$;
+
+-- Takes these users of a half into a cohort that was made, and everybody else of it back; nobody in it ends it. Both are the same
+-- site's, `asked_by`'s, under one epoch: nobody gains a right by it, or loses one. Answers `divided`, or what stands against it. Safe
+-- to repeat.
+create or replace function tandem.divide(for_customer text, cohort text, names text[], asked_by text, out outcome text, out users bigint)
+language plpgsql security definer set search_path = pg_catalog as $$
+declare home text := tandem.home_of(cohort);
+begin
+  users := 0;
+  outcome := tandem.cohort_obstacle(for_customer, cohort, asked_by);
+  if outcome is not null then
+    return;
+  elsif cardinality(names) > 0 and not exists (select from tandem.serving s where s.customer = for_customer and s.half = cohort) then
+    outcome := 'not-made';
+    return;
+  end if;
+  select count(*) into users from unnest(names) n where not exists (select from tandem.home h where h.username = n and h.site in (home, cohort));
+  if users > 0 then
+    outcome := 'not-of-this-half';
+    return;
+  end if;
+  update tandem.home h set site = home where h.site = cohort and (cardinality(names) = 0 or h.username not like 'tandem-probe-%')
+    and not exists (select from unnest(names) n where n = h.username);
+  update tandem.home h set site = cohort from unnest(names) n where h.username = n and h.site = home;
+  if cardinality(names) = 0 then
+    delete from tandem.serving s where s.customer = for_customer and s.half = cohort;
+    delete from tandem.handed d where d.customer = for_customer and d.half = cohort;
+    -- A trigger of an older version takes that for a right that was given away.
+    delete from tandem.salvage s where s.customer = for_customer and s.half = cohort and s.released_at is null;
+  end if;
+  outcome := 'divided';
+  select count(*) into users from tandem.home h where h.site = cohort;
+end $$;
+
+-- Who is in one: for the other site's own list of them.
+create or replace function tandem.cohort_members(for_customer text, cohort text)
+returns setof text language sql stable security definer set search_path = pg_catalog as $$
+  select h.username from tandem.identity i join tandem.home h on h.site = cohort
+   where i.customer = for_customer and cohort <> tandem.home_of(cohort) and h.username not like 'tandem-probe-%'
+$$;
 
 -- The fork that stands here; none when there is none.
 create or replace function tandem.observe_fork(out customer text, out number bigint, out here_site text, out here_move text, out there_site text, out there_move text)
@@ -836,7 +869,10 @@ revoke all on function tandem.observe_applied() from public;
 revoke all on function tandem.observe_salvage() from public;
 revoke all on function tandem.observe_fork() from public;
 revoke all on function tandem.observe_cohorts() from public;
+revoke all on function tandem.cohort_obstacle(text, text, text) from public;
+revoke all on function tandem.make_cohort(text, text, text) from public;
 revoke all on function tandem.divide(text, text, text[], text) from public;
+revoke all on function tandem.cohort_members(text, text) from public;
 revoke all on function tandem.observe_picks() from public;
 revoke all on function tandem.fence(text, bigint, text, text) from public;
 do $$ begin
@@ -849,7 +885,9 @@ do $$ begin
     grant execute on function tandem.observe_salvage() to tandem_peer;
     grant execute on function tandem.observe_fork() to tandem_peer;
     grant execute on function tandem.observe_cohorts() to tandem_peer;
+    grant execute on function tandem.make_cohort(text, text, text) to tandem_peer;
     grant execute on function tandem.divide(text, text, text[], text) to tandem_peer;
+    grant execute on function tandem.cohort_members(text, text) to tandem_peer;
     grant execute on function tandem.observe_picks() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.follow(text, bigint, text, text, bigint, text[]) to tandem_peer;
