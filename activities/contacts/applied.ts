@@ -43,21 +43,35 @@ export async function appliedSnapshot(
   };
 }
 
-/** Notes that the standby copy holds a snapshot whole, unless it holds a newer one. `database`: whose rows these were. */
-export async function noteApplied(client: PoolClient, snapshot: SnapshotSummary, database: string): Promise<void> {
+/** Users to whom a snapshot was not applied, by half; '': who have none of the homes that its site serves, by what is known here. */
+export type Held = ReadonlyMap<string, number>;
+
+/**
+ * Notes that the standby copy holds a snapshot, but for those users, unless it holds a newer one. `database`: whose rows these were.
+ */
+export async function noteApplied(
+  client: PoolClient,
+  snapshot: SnapshotSummary,
+  database: string,
+  held: Held,
+): Promise<void> {
   const { customer, site, gen, seq, manifest, point, counts, epoch } = snapshot;
   await client.query(
-    `insert into tandem.applied as a (customer, site, gen, seq, manifest, database, point, counts, epoch)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    `insert into tandem.applied as a (customer, site, gen, seq, manifest, database, point, counts, epoch, held)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
      on conflict (customer, site) do update
        set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, database = excluded.database,
-           point = excluded.point, counts = excluded.counts, epoch = excluded.epoch, at = now()
+           point = excluded.point, counts = excluded.counts, epoch = excluded.epoch, held = excluded.held, at = now()
        where excluded.seq > a.seq`,
-    [customer, site, gen, seq, manifest, database, point, counts, epoch],
+    [customer, site, gen, seq, manifest, database, point, counts, epoch, Object.fromEntries(held)],
   );
 }
 
-/** Notes that every row of the standby copy was compared with what the ledger says, just now. */
-export async function noteProven(client: PoolClient, { customer, site }: SnapshotId): Promise<void> {
-  await client.query('update tandem.applied set proven_at = now() where customer = $1 and site = $2', [customer, site]);
+/** Notes that every row of the standby copy was compared with what the ledger says, just now, and who was left out of it then. */
+export async function noteProven(client: PoolClient, { customer, site, seq }: SnapshotId, held: Held): Promise<void> {
+  await client.query(
+    `update tandem.applied set proven_at = now(), held = case when seq = $3 then $4 else held end
+      where customer = $1 and site = $2`,
+    [customer, site, seq, Object.fromEntries(held)],
+  );
 }

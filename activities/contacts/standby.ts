@@ -66,9 +66,10 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
     addCounts(into, found.equal);
     into.quarantined = found.quarantined;
     into.held = found.elsewhere;
+    const held = new Map(found.elsewhere > 0 ? [['', found.elsewhere]] : []);
     for await (const batch of batches(opened.records(found.mayDiffer))) {
       signal.throwIfAborted();
-      await applyBatch(request, batch, into);
+      for (const half of await applyBatch(request, batch, into)) held.set(half, (held.get(half) ?? 0) + 1);
       request.heartbeat({ users: into.users, written: into.written });
     }
     await removeGone(request, await opened.index(), into);
@@ -78,8 +79,8 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
       const now = await lockRights(client, database.name, snapshot);
       // Somebody came to be of another half meanwhile, and may have been passed over: it is offered again.
       if (now.halves.toSorted().join() !== halves.toSorted().join()) return;
-      await noteApplied(client, snapshot, opened.manifest.database);
-      if (proven) await noteProven(client, snapshot);
+      await noteApplied(client, snapshot, opened.manifest.database, held);
+      if (proven) await noteProven(client, snapshot, held);
     });
   };
   // Users may be waiting for it, served nowhere: what the ledger tells comes first, and every row is compared after it.
@@ -91,7 +92,8 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   return counts;
 }
 
-async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: ApplyCounts): Promise<void> {
+/** Answers the half of each user who was held, '' where it is not known. */
+async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: ApplyCounts): Promise<string[]> {
   const { database, keys } = request;
   const snapshot = request.snapshot.summary;
   const ring = ringKeys(keys);
@@ -111,7 +113,7 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
       const half = served.get(record.username);
       const here = { local, brought, kept: half !== undefined && salvaged.includes(half) };
       const verdict = half === undefined ? 'held' : judge(record, here, entry, snapshot, ring);
-      return { record, local, verdict };
+      return { record, local, verdict, half: half ?? '' };
     });
     const conflicts = judged.filter(({ verdict }) => verdict === 'write-over-conflict').map(({ local }) => local);
     await saveConflicts(client, request, conflicts);
@@ -130,12 +132,14 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
       written: written.length - refused.size,
       conflicts: conflicts.length,
       quarantined,
+      held: judged.filter(({ verdict }) => verdict === 'held').map(({ half }) => half),
     };
   });
   addRecords(counts, verdicts.settled, verdicts.written);
   counts.held += batch.length - verdicts.settled.length - verdicts.refused;
   counts.conflicts += verdicts.conflicts;
   counts.quarantined += verdicts.quarantined;
+  return verdicts.held;
 }
 
 function judge(

@@ -1,5 +1,6 @@
 import { setTimeout } from 'node:timers/promises';
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { Receipt, SnapshotSummary, Timestamp } from '../../workflows/model/snapshots.ts';
 import { peerQuery, within, withPeerVault } from '../probes/peer.ts';
@@ -7,6 +8,7 @@ import type { CustomerSettings } from '../settings.ts';
 import { readReceipt } from '../vault/catalog.ts';
 import { readManifest } from '../vault/open.ts';
 import { takeSnapshot } from '../vault/snapshot.ts';
+import { refuseHeld } from './peer-functions.ts';
 import { doneBefore, noteEffect, refuseOvertaken } from './effects.ts';
 import type { PlannedStep } from './planned.ts';
 import type { LongWork } from './restore.ts';
@@ -30,7 +32,7 @@ export type Nudge = (again: boolean) => Promise<{ nudged: boolean; because: stri
 
 /**
  * Takes a snapshot of what has changed here, and waits until the destination's standby copy holds it, or a newer one: by what
- * its database says. `destination-behind` tells how far it has come. The next attempt takes another one; only what changed
+ * its database says, and that for every user of the half. `destination-behind` tells how far it has come. The next attempt takes another one; only what changed
  * since the last is read and sent.
  */
 export async function copyAhead(
@@ -50,7 +52,7 @@ export async function copyAhead(
   const until = begun + Math.max(timeoutMs - TELL_MS, timeoutMs / 2);
   const taken = await takeInTurn(site, customer, until, work);
   const takenMs = Math.round(performance.now() - begun);
-  const nudges = await waitApplied(site, customer, taken, { until, nudge, ...work });
+  const nudges = await waitApplied(site, customer, taken, { until, nudge, halves: halvesOf(plan.decisions), ...work });
   const waitedMs = Math.round(performance.now() - begun) - takenMs;
   const { seq, gen, point, counts } = taken;
   return database.connection((client) =>
@@ -96,6 +98,7 @@ async function takeInTurn(
 interface Waiting extends LongWork {
   until: number;
   nudge: Nudge;
+  halves: readonly string[];
 }
 
 /** Answers how often the destination had to be told. */
@@ -103,7 +106,7 @@ async function waitApplied(
   site: OwnSite,
   customer: CustomerSettings,
   taken: SnapshotSummary,
-  { until, nudge, heartbeat, signal }: Waiting,
+  { until, nudge, halves, heartbeat, signal }: Waiting,
 ): Promise<number> {
   let [nudges, next] = [0, 0];
   let silent = '';
@@ -123,7 +126,10 @@ async function waitApplied(
     try {
       const point = await appliedPoint(customer, site.settings.site, signal);
       silent = '';
-      if (point !== null && Date.parse(point) >= Date.parse(taken.point)) return nudges;
+      if (point !== null && Date.parse(point) >= Date.parse(taken.point)) {
+        await refuseHeld(customer, site.settings.site, halves, signal);
+        return nudges;
+      }
       if (asks && nudges > 1) await refuseSuspect(site, customer, taken, signal);
     } catch (error) {
       signal.throwIfAborted();

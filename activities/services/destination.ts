@@ -5,6 +5,7 @@ import { isCohort } from '../../workflows/model/half.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
+import { heldAtPeer, heldText } from './peer-functions.ts';
 import type { OwnSite } from './site.ts';
 
 const ASK_LIMIT_MS = 5000;
@@ -20,6 +21,8 @@ export interface Destination {
   takesServedBy: { half: string; site: string | null }[];
   /** The newest snapshot of this site that it holds applied; null when it holds none. */
   holds: RecoverySource | null;
+  /** Users of the half who were left out of that; null where it is not told. */
+  held: number | null;
 }
 
 interface ObservedRow {
@@ -56,15 +59,16 @@ export async function destinationAsItIs(
 
 async function askDestination(
   site: OwnSite,
-  { id, peer, peerDatabaseUrl }: CustomerSettings,
+  customer: CustomerSettings,
   halves: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<Destination> {
+  const { id, peer, peerDatabaseUrl } = customer;
   const what = `database of ${peer}`;
   const ask = <Row extends object>(sql: string, values: unknown[]): Promise<Row[]> =>
     within(ASK_LIMIT_MS, what, (limit) => peerQuery<Row>(peerDatabaseUrl, ASK_LIMIT_MS, sql, values, limit), signal);
   const own = site.settings.site;
-  const [rows, [applied]] = await Promise.all([
+  const [rows, [applied], held] = await Promise.all([
     ask<ObservedRow>(
       'select half, site, epoch::text, open, newest::text, claimed_by, move from tandem.observe() where customer = $1',
       [id],
@@ -73,6 +77,7 @@ async function askDestination(
       'select gen::text, seq::text, manifest, point from tandem.observe_applied() where customer = $1 and site = $2',
       [id, own],
     ),
+    heldAtPeer(customer, own, halves, signal),
   ]);
   const [first] = rows;
   if (!first) throw failure('database-wrong', `${what}: it knows nothing of ${id}`);
@@ -92,6 +97,7 @@ async function askDestination(
           applied: true,
         }
       : null,
+    held,
   };
 }
 
@@ -103,8 +109,8 @@ async function usersOf(site: OwnSite, id: string): Promise<number> {
 /** Why users cannot be moved there yet. */
 export function unready(
   to: string,
-  { epoch, rpoMs, own }: { epoch: number; rpoMs: number; own: string },
-  { epoch: theirs, closedFor, takesServedBy, holds }: Omit<Destination, 'owns'>,
+  { halves, epoch, rpoMs, own }: { halves: readonly string[]; epoch: number; rpoMs: number; own: string },
+  { epoch: theirs, closedFor, takesServedBy, holds, held }: Omit<Destination, 'owns'>,
   now: number = Date.now(),
 ): string[] {
   const age = holds && ageMs(holds.point, now);
@@ -122,6 +128,7 @@ export function unready(
         ({ half, site }) =>
           `${to} takes users of ${half} to be served by ${site ?? 'nobody'}, and gets no copies of them: a site that came back is salvaged first`,
       ),
+    ...(holds && held !== null && held > 0 ? [heldText(to, halves, held)] : []),
     ...(age === null ? [`${to} holds no copy of the users of ${own} yet`] : []),
     ...(age !== null && age > rpoMs
       ? [`the copy at ${to} is ${duration(age)} old, ${duration(rpoMs)} at most are allowed`]

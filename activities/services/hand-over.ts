@@ -16,7 +16,7 @@ import { nudgeSnapshot } from './nudge.ts';
 import { requireServed } from './obeyed.ts';
 import { readRights } from './own-rights.ts';
 import { releaseReconciled } from './handed-home.ts';
-import { appliedAtPeer, followAtPeer, handOverCopied, rightAtPeer } from './peer-functions.ts';
+import { appliedAtPeer, followAtPeer, handOverCopied, refuseHeld, rightAtPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
@@ -45,6 +45,7 @@ export async function handOver(site: OwnSite, input: PlannedStep, signal?: Abort
   const claim = await database.connection((client) => plannedClaim(client, id, epoch));
   if (!given && claim) await followAtPeer(customer, claim, signal);
   const found = given ? null : await appliedAtPeer(customer, site.settings.site, signal);
+  if (!given) await refuseHeld(customer, site.settings.site, halves, signal);
   const result = await letGo(site, input, halves, found);
   try {
     return await tellAll(site, input, result, { halves, claim }, signal);

@@ -169,6 +169,47 @@ export async function appliedAtPeer(
   return rows[0]?.point?.toISOString() ?? null;
 }
 
+/**
+ * To how many users of these halves the peer has not applied the newest snapshot of `site` that it holds: what stands there of them, or nothing,
+ * is what they would be served with. Null where it does not tell: one of an older version, or which applied it as such.
+ */
+export async function heldAtPeer(
+  customer: CustomerSettings,
+  site: string,
+  halves: readonly string[],
+  signal?: AbortSignal,
+): Promise<number | null> {
+  const call = { signal, silent: planned };
+  const version = `select to_regprocedure('tandem.observe_held(text, text[])') is not null as tells`;
+  const [peer] = await ask<{ tells: boolean }>(customer, version, [], call);
+  if (peer?.tells !== true) return null;
+  const sql = 'select held from tandem.observe_held($2, $3) where customer = $1';
+  const [row] = await ask<{ held: number | null }>(customer, sql, [customer.id, site, halves], call);
+  return row?.held ?? null;
+}
+
+/** `destination-behind` while some users of these halves would be served with older rows than they have here. */
+export async function refuseHeld(
+  customer: CustomerSettings,
+  site: string,
+  halves: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const held = await heldAtPeer(customer, site, halves, signal);
+  if (held === 0) return;
+  const { peer } = customer;
+  throw failure(
+    'destination-behind',
+    held === null
+      ? `${peer}: it does not tell whether its copy has all users of ${halves.join(' and ')}: it is to be brought to this version`
+      : heldText(peer, halves, held),
+    { stage: 'held', held },
+  );
+}
+
+export const heldText = (peer: string, halves: readonly string[], held: number): string =>
+  `${peer}: its copy lacks ${held} users of ${halves.join(' and ')}: they are not at home there by its directory, or have rows there that no snapshot brought`;
+
 /** How the peer's own database has a half; null when it says nothing of it. */
 export async function rightAtPeer(
   customer: CustomerSettings,

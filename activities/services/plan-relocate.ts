@@ -168,7 +168,7 @@ function blockersOf(
     ...silent.map(({ name }) => blocked(`${to}: its ${name} does not answer (${seenPeer.because[name] ?? 'silent'})`)),
     ...('silent' in there
       ? [blocked(`${to}: its database does not answer (${there.silent})`)]
-      : unready(to, { epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked)),
+      : unready(to, { halves, epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked)),
     ...(found.why === null ? [] : [blocked(found.why)]),
     ...(found.reconcile && rule === undefined ? [blocked(noRule(to, half))] : []),
     ...(found.reconcile && !steps.some((s) => s.act === 'reconcile-contacts') ? [blocked(noMerge(to))] : []),

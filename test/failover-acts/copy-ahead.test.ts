@@ -2,6 +2,10 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { applyStandby } from '../../activities/contacts/standby.ts';
 import { checkEffect } from '../../activities/services/check.ts';
 import { copyAhead, howFar } from '../../activities/services/copy-ahead.ts';
+import { destinationAsItIs, unready } from '../../activities/services/destination.ts';
+import { drainSessions } from '../../activities/services/drain.ts';
+import { handOver } from '../../activities/services/hand-over.ts';
+import { heldAtPeer } from '../../activities/services/peer-functions.ts';
 import { openSnapshot } from '../../activities/vault/open.ts';
 import { pullSnapshots } from '../../activities/vault/pull.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
@@ -91,6 +95,35 @@ it('does not wait for a copy that is suspect there: nobody but a person helps it
   step.plan.decisions.steps = [{ id: 'take-snapshot', timeoutMs: 600_000 }] as typeof step.plan.decisions.steps;
   const copied = copyAhead(here.west, step, work, () => told('suspect'));
   await expect(copied).rejects.toThrow(/it is suspect there: half of it is gone; `tandem snapshot accept`/);
+});
+
+it('is not there, nor handed over by, while the destination has left users of the half out of it', async () => {
+  const { westDb, eastDb } = here.world;
+  // She is at home in west's directory only; of w1 rows stand at east that no snapshot brought.
+  await westDb.query("insert into tandem.home values ('e4', 'east')");
+  await westDb.query(contact('e4', 'friend@x.example'));
+  await eastDb.query(contact('w1', 'nobody-brought@x.example'));
+  await westDb.query(contact('w1', 'friend@x.example'));
+  const copy = (round: number) =>
+    copyAhead(here.west, here.step('take-snapshot', null, round), work, () => told('apply'));
+  await expect(copy(0)).rejects.toThrow(/its copy lacks 1 users of east/);
+  const held = (half: string) => heldAtPeer(here.world.customer, 'west', [half]);
+  expect([await held('east'), await held('west')]).toEqual([1, 2]);
+  const there = await destinationAsItIs(here.west, here.world.customer, ['east']);
+  if ('silent' in there) throw new Error(there.silent);
+  const plan = { halves: ['east'], epoch: 3, rpoMs: 3_600_000, own: 'west' };
+  expect(unready('east', plan, there)).toContainEqual(expect.stringContaining('lacks 1 users'));
+
+  const quiet = here.world.westWith({ site: { peerTemporals: new Map() } });
+  await drainSessions(quiet, here.step('drain-sessions', null));
+  await expect(copy(1)).rejects.toThrow(/lacks 1 users/);
+  const serve = () => handOver(quiet, here.step('serve-users', null));
+  await expect(serve()).rejects.toThrow(/lacks 1 users/);
+  await eastDb.query("insert into tandem.home values ('e4', 'east')");
+  await copy(2);
+  expect([await held('east'), await held('west')]).toEqual([0, 1]);
+  expect((await serve()).facts).toMatchObject({ half: 'east', users: 4 });
+  expect(await eastDb.query("select from rosterusers where username = 'e4'")).toHaveLength(1);
 });
 
 it('takes nothing for a move that another has overtaken', async () => {

@@ -68,7 +68,7 @@ export async function servedTwice(world: World): Promise<string[]> {
 export async function copyNow({ eastDb, westDb }: World): Promise<void> {
   const [now] = await westDb.query<{ at: Date }>("select clock_timestamp() + interval '1 ms' as at");
   await eastDb.query(
-    `insert into tandem.applied as a (customer, site, gen, seq, manifest, point) values ('contoso', 'west', 1, 1, 'm', $1)
+    `insert into tandem.applied as a (customer, site, gen, seq, manifest, point, held) values ('contoso', 'west', 1, 1, 'm', $1, '{}')
      on conflict (customer, site) do update set seq = a.seq + 1, point = excluded.point`,
     [now?.at],
   );

@@ -34,7 +34,6 @@ export function reads(ground: Ground, s: SiteIndex): void {
   const site = ground.w.sites[s];
   if (site.service === 0 || site.database === 0) return;
   site.belief = mayBelieve(ground, s);
-  if (site.lost === Loss.heard) site.lost = Loss.listed;
   if (site.belief === 0) site.byWord = 0; // What came of the word is over.
   if (site.alive === 1) site.lapsed = 0;
 }
@@ -54,7 +53,6 @@ export function gains(ground: Ground, s: SiteIndex): void {
 export function lapse({ w, rules }: Ground, s: SiteIndex, { starts }: { starts: boolean }): void {
   const site = w.sites[s];
   site.belief = 0;
-  if (site.lost === Loss.heard) site.lost = Loss.listed;
   if (rules.startsClosed && (starts || rules.wantsLifeAfterLapse)) site.lapsed = 1;
 }
 
@@ -67,7 +65,11 @@ export function leasePasses(ground: Ground): void {
     if (site.database === 1) reads(ground, s);
     else if (rules.beliefRunsOut) lapse(ground, s, { starts: false });
   }
-  for (const site of w.sites) if (site.confirmed !== 0) site.ripe = 1;
+  for (const site of w.sites) {
+    if (site.confirmed !== 0) site.ripe = 1;
+    if (site.lost === Loss['let go']) site.lost = Loss.listed;
+    if (site.lost === Loss.heard) site.lost = Loss.nothing;
+  }
   for (const move of w.moves) if (move.phase === Phase.closing) move.phase = Phase.closed;
 }
 
@@ -157,7 +159,7 @@ function hearsOfLoss(ground: Ground, s: SiteIndex): void {
   const site = w.sites[s];
   if (endsLostHandOvers(ground, s)) return;
   // While the peer has yet to obey a further claim of this site's, it says nothing of this one.
-  if (site.lost === Loss.unheard && w.sites[otherOf(s)].epoch === site.epoch) site.lost = Loss.nothing;
+  if (site.lost === Loss.unheard && w.sites[otherOf(s)].epoch === site.epoch) site.lost = Loss.heard;
 }
 
 /** What the peer's database says of what this site may open. Acted upon later: the worker may stand still in between. */

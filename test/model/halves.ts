@@ -29,7 +29,7 @@ export function endsLostHandOvers(ground: Ground, s: SiteIndex): boolean {
   const lost = rules.lostHandOvers(own, siteName(otherOf(s)), toldBy(ground, otherOf(s)));
   if (lost.includes(siteName(s))) Object.assign(site, { ownHere: 0, drained: site.drained & ~OWN });
   if (lost.includes(siteName(otherOf(s)))) Object.assign(site, { otherHere: 0, drained: site.drained & ~OTHER });
-  if (lost.length > 0) site.lost = Loss.heard;
+  if (lost.length > 0) site.lost = Loss['let go'];
   return lost.length > 0;
 }
 

@@ -45,7 +45,7 @@ export type Held = keyof typeof held;
 /** By which site looks first. */
 const newlyHealed = (): readonly [States, States] => [new States(SIZE), new States(SIZE)];
 
-const isLost = ({ lost }: SiteView): boolean => lost === Loss.unheard || lost === Loss.heard;
+const isLost = ({ lost }: SiteView): boolean => lost !== Loss.nothing && lost !== Loss.listed;
 
 export class Invariants {
   private readonly ground: Ground;

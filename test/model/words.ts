@@ -1,5 +1,5 @@
 import { gains } from './by-itself.ts';
-import { endsFork, type Ground, OTHER, OWN, rowsGive } from './ground.ts';
+import { endsFork, type Ground, OTHER, OWN } from './ground.ts';
 import { turnsBackPlanned } from './planned.ts';
 import { able, freeMove, nextNumber, reaches, superseded } from './planning.ts';
 import { claimInStores, closesPeer, endsWithout, takeEpoch } from './steps.ts';
@@ -18,8 +18,8 @@ export function turnsBack(ground: Ground, m: MoveIndex): boolean {
   if (!able(ground, s) || move.kind !== Kind.failover || move.phase < Phase['in stores'] || move.phase > last)
     return false;
   if (site.fork === 1 || superseded(ground, m)) return false;
-  // It may have been handed the half meanwhile, by a planned move of the source.
-  if (rules.turnsBackBeforeServing && (rowsGive(ground, s) & OTHER) !== 0) return false;
+  // It may have been handed the half meanwhile, by a planned move of the source; or still have it, under an older number.
+  if (rules.turnsBackBeforeServing && site.otherHere === 1) return false;
   const slot = freeMove(ground, s);
   if (slot === null) return false;
   if (!rules.turnsBackUnderNewEpoch && site.epoch !== m) return false;

@@ -110,8 +110,11 @@ export const phases = [
   'served',
   'over',
 ] as const;
-/** Its peer was not heard since; it was, and the service has not read since; it has let go, and what was changed is listed. */
-export const losses = ['nothing', 'unheard', 'heard', 'listed'] as const;
+/**
+ * Its peer was not heard since; it was, and this site has let go, or nothing was to be let go of, and services may believe what they
+ * read before; what was changed is listed.
+ */
+export const losses = ['nothing', 'unheard', 'let go', 'heard', 'listed'] as const;
 export const ways = ['nothing', 'database', 'statement', 'observers'] as const;
 
 const codes = <T extends string>(names: readonly T[]): Record<T, number> =>

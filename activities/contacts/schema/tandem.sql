@@ -213,6 +213,9 @@ create trigger doubt_copies after insert or update or delete on tandem.serving
 
 -- Under which epoch its site served whom the snapshot holds; null when an older version applied it.
 alter table tandem.applied add column if not exists epoch bigint;
+-- How many of its users it was not applied to, by half ('': who have no home here among those that its site serves): rows of theirs stand
+-- here that nothing explains. Null when an older version applied it.
+alter table tandem.applied add column if not exists held jsonb;
 
 -- Local versions that stood in the way of a snapshot's, sealed as records: nothing is dropped in silence.
 create table if not exists tandem.conflict (
@@ -602,6 +605,14 @@ returns setof record language sql stable security definer set search_path = pg_c
   select a.customer, a.site, a.gen, a.seq, a.manifest, a.point from tandem.identity i join tandem.applied a on a.customer = i.customer
 $$;
 
+-- To how many users of these halves the newest snapshot of that site was not applied; null while that is not known.
+create or replace function tandem.observe_held(for_site text, for_halves text[], out customer text, out seq bigint, out held integer)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select a.customer, a.seq, case when a.held is not null then coalesce((select sum(n::integer) from jsonb_each_text(a.held) one (half, n) where half = any(for_halves)), 0)::integer
+         + coalesce((a.held ->> '')::integer, 0) end
+    from tandem.identity i join tandem.applied a on a.customer = i.customer and a.site = for_site
+$$;
+
 -- What this site has handed over, and what whoever takes it must hold.
 create or replace function tandem.observe_handed(out customer text, out half text, out epoch bigint, out copied_at timestamptz)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
@@ -856,6 +867,7 @@ begin
 end $$;
 
 revoke all on function tandem.hand_over(text, text, bigint, text, text, timestamptz) from public;
+revoke all on function tandem.observe_held(text, text[]) from public;
 revoke all on function tandem.observe_handed() from public;
 revoke all on function tandem.observe_claim() from public;
 revoke all on function tandem.take_along(text, bigint, bigint, text, bigint, text[]) from public;
@@ -893,6 +905,7 @@ do $$ begin
     grant execute on function tandem.follow(text, bigint, text, text, bigint, text[]) to tandem_peer;
     grant execute on function tandem.hand_over(text, text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.hand_over(text, text, bigint, text, text, timestamptz) to tandem_peer;
+    grant execute on function tandem.observe_held(text, text[]) to tandem_peer;
     grant execute on function tandem.observe_handed() to tandem_peer;
     grant execute on function tandem.observe_claim() to tandem_peer;
     grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
