@@ -91,6 +91,25 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
     }
   });
 
+  it('ends a session at its first presence, or change of a list, that comes before anybody has ended it', async () => {
+    const [anna, aron] = [await signIn('anna', 'east'), await signIn('aron', 'east')];
+    // As in the moment between a drain and the end of all its sessions: whom it may not serve is known, and ended is nobody yet.
+    for (const user of ['anna', 'aron'])
+      await at('east', `insert into tandem.quarantine (username, record_id, because) values ('${user}', '', 'a test')`);
+    try {
+      await service.inErlang('east', 'mod_tandem_rights', 'look_again', DOMAIN);
+      expect([anna.ended, aron.ended]).toEqual([null, null]);
+      anna.send(`<iq type='set' id='late'><query xmlns='jabber:iq:roster'><item jid='late@${DOMAIN}'/></query></iq>`);
+      aron.send('<presence><status>still here</status></presence>');
+      await expect.poll(() => [anna.ended, aron.ended]).toEqual([expect.any(String), expect.any(String)]);
+      // What is changed after the copy is in no copy.
+      expect(await at('east', `select from rosterusers where jid = 'late@${DOMAIN}'`)).toEqual([]);
+    } finally {
+      await at('east', 'delete from tandem.quarantine');
+      await service.inErlang('east', 'mod_tandem_rights', 'look_again', DOMAIN);
+    }
+  });
+
   it.each([
     ['a row that is missing', `delete from tandem.serving where half = 'east'`],
     ['a row older than the newest epoch', `update tandem.epoch set number = 2, site = 'west'`],
