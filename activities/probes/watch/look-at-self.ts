@@ -14,6 +14,8 @@ export interface Self {
   vault: Answer;
   /** Null when its database is silent, or not that of this customer at this site. */
   epoch: Epoch | null;
+  /** Its peer was once seen to hold the very claim that it holds. */
+  followed: boolean;
   /** The peer's epoch under which it is closed; null when it is not, or does not say. */
   closedBy: ObeyedEpoch | null;
   /** The fork that it has noted; null when none stands, or its database is silent. */
@@ -34,6 +36,7 @@ interface OwnRow {
   move: string;
   at: Date;
   service_closed_at: Date | null;
+  followed: boolean;
   halves: string;
   of_peer: string[];
   open: string;
@@ -42,7 +45,7 @@ interface OwnRow {
 }
 
 const SQL = `
-  select e.number, e.site, e.move, coalesce(o.at, e.at) as at, o.service_closed_at,
+  select e.number, e.site, e.move, coalesce(e.followed = e.number, false) as followed, coalesce(o.at, e.at) as at, o.service_closed_at,
          (select count(*) from tandem.serving s where s.customer = e.customer) as halves,
          array(select s.half from tandem.serving s
                 where s.customer = e.customer and s.site <> i.site order by s.half) as of_peer,
@@ -78,6 +81,7 @@ export async function lookAtSelf(eyes: Eyes, own: CustomerEyes, signal: AbortSig
     clients: clients ? answerOf(clients.observer) : 'none',
     vault: answerOf(vault.observer),
     epoch,
+    followed: row?.followed === true,
     closedBy:
       epoch && closed
         ? { ...epoch, at: closed.at.toISOString(), serviceClosedAt: closed.service_closed_at?.toISOString() ?? null }

@@ -35,10 +35,11 @@ export async function lookAround(eyes: Eyes, own: CustomerEyes, manner: Manner, 
   const { database, rows, epoch, witness, zone } = peer;
   const inDatabase = epoch && { ...epoch, store: 'database of the peer' };
   const inZone = zone && { ...zone, store: 'zone' };
-  // What its database holds now is what a site answers with; its vault may have an older claim of the same number.
-  const seenFork = forkOf(self.epoch, [inDatabase, ...peer.claims]);
-  // A peer that holds this site's own claim has no other line, whatever was claimed there once.
+  // A peer that holds this site's own claim, or was seen to, has no other line: what was claimed elsewhere of that number came to
+  // nothing, stays there for good, and is no news. What its database holds now is another matter.
   const follows = epoch !== null && self.epoch !== null && compareEpoch(self.epoch, epoch) === 'same';
+  const elsewhere = follows || self.followed ? [] : peer.claims;
+  const seenFork = forkOf(self.epoch, [inDatabase, ...elsewhere]);
   return {
     seen: {
       peer: {
@@ -51,7 +52,7 @@ export async function lookAround(eyes: Eyes, own: CustomerEyes, manner: Manner, 
       },
       witness,
       own: { database: self.database, epoch: self.epoch, clients: self.clients, vault: self.vault },
-      fork: follows ? null : seenFork,
+      fork: seenFork,
     },
     peer,
     self,
