@@ -103,7 +103,7 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
       await expect.poll(() => wendy.heard, { timeout: 3000 }).toContain('error: amid');
       await service.at(
         'west',
-        `insert into tandem.applied (customer, site, gen, seq, manifest, point) values ('acme', 'east', 1, 1, 'm', clock_timestamp())`,
+        `insert into tandem.applied (customer, site, gen, seq, manifest, point, held) values ('acme', 'east', 1, 1, 'm', clock_timestamp(), '{}')`,
       );
       expect((await serveUsers(here, step('serve-users'))).summary).toContain('west serves the 1 users of east');
       await expect
