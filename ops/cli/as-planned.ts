@@ -39,6 +39,8 @@ export interface SeenPeer {
   /** ISO 8601; null where it was looked at only once. */
   since: string | null;
   observers: Isolation['observers'];
+  /** One look of just now, by which a plan would be made: whatever part is silent stands against it. Else what a watch has settled. */
+  fresh?: boolean;
 }
 
 export interface World {
@@ -67,6 +69,12 @@ export function misfitOf(waiting: Waiting, { serving, peers, others }: World): M
     const because = `${to} ${seen.verdict === 'dead' ? 'is DEAD' : 'answers nobody'}${since}`;
     return { because, next: takeOver(customer, serving, seen) ?? abort };
   }
+  const silent = seen?.fresh ? seen.observers.filter(({ saw }) => saw === 'unreachable') : [];
+  if (silent.length > 0)
+    return {
+      because: `of ${to} these do not answer: ${silent.map(({ name }) => name).join(', ')}`,
+      next: `tandem status --customer ${customer}`,
+    };
   const [other] = others;
   return other === undefined
     ? null
@@ -117,7 +125,7 @@ async function observed(
   const own = settings.customers.get(customer);
   if (!own) return [];
   const { verdict, observers } = await observeSource(settings, own, signal);
-  return [{ peer: to, verdict, since: null, observers }];
+  return [{ peer: to, verdict, since: null, observers, fresh: true }];
 }
 
 const PEER_LIMIT_MS = 3000;
@@ -173,6 +181,6 @@ export async function requireFit(
   if (misfit)
     throw new Fault(
       `${status.kind} of ${customer.id}: not to be signed, the world is another one than that of its plan: ${misfit.because}`,
-      `\`${misfit.next}\``,
+      `\`${misfit.next}\`.`,
     );
 }

@@ -28,6 +28,11 @@ export async function showPlan(context: Context, o: PlanOptions): Promise<void> 
   const { out } = context;
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
+  if (!customer.sites.includes(o.from))
+    throw new Fault(
+      `--from ${o.from}: ${customer.id} is at ${customer.sites.join(' and ')}`,
+      'Name the site that would be lost.',
+    );
   const survivor = o.site ?? customer.sites.find((s) => s !== o.from) ?? '';
   const site = openSite(await siteOf(configuration, survivor).settings());
   const declaredAt = new Date().toISOString();

@@ -6,7 +6,7 @@ import { showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
 import { registerReports } from './failover-report.ts';
 import { pageOf, registerMoveVerbs, verbOf, watch, type Where } from './move-verbs.ts';
 import type { Context } from './print.ts';
-import { answeringSite, customerOf, openConfiguration } from './site.ts';
+import { answeringSite, customerOf, openConfiguration, requireDeclarer } from './site.ts';
 
 interface Declared extends Where {
   from: string;
@@ -56,6 +56,7 @@ export function register(program: Command, context: Context): void {
 async function start(context: Context, o: Declared): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
+  requireDeclarer(configuration, o.requestedBy);
   const survivor = o.site ?? customer.sites.find((s) => s !== o.from);
   if (!customer.sites.includes(o.from) || survivor === undefined || survivor === o.from) {
     throw new Fault(

@@ -114,7 +114,7 @@ async function resume(context: Context, name: MoveName, o: Partial<Signing> & { 
     );
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
-  const { name: site, client } = await answeringSite(configuration, customer, o.site, workflowOf(name));
+  const { name: site, client } = await answeringSite(configuration, customer, o.site, name);
   try {
     const handle = await resumeMove(
       client,
@@ -139,7 +139,7 @@ async function atRun(
 ): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, where.customer);
-  const { name: site, client } = await answeringSite(configuration, customer, where.site, workflowOf(name));
+  const { name: site, client } = await answeringSite(configuration, customer, where.site, name);
   try {
     const begun = await lastBegun(client, workflowOf(name), customer.id);
     // Whoever signs hears first what is wrong with his key or his file.

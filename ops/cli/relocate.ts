@@ -13,7 +13,7 @@ import { registerReports } from './failover-report.ts';
 import { pageOf, registerMoveVerbs, verbOf, watch, type Where } from './move-verbs.ts';
 import { exits, type Context } from './print.ts';
 import { namingOptions, preview, registerReconciled, type Naming } from './reconciled.ts';
-import { customerOf, openConfiguration, siteOf } from './site.ts';
+import { customerOf, openConfiguration, requireDeclarer, siteOf } from './site.ts';
 
 /** Planned moves: `relocate` to the other site, `failback` home. One workflow, and one set of verbs. */
 
@@ -110,6 +110,7 @@ const inputOf = (
 async function start(context: Context, name: Planned, o: Asked): Promise<void> {
   const configuration = await openConfiguration(context);
   const way = direction(configuration, name, o);
+  requireDeclarer(configuration, o.requestedBy);
   await refuseBeside(configuration, name, way);
   const client = await siteOf(configuration, way.from).client();
   try {

@@ -1,7 +1,7 @@
 import { dirname, join } from 'node:path';
 import type { Client } from '@temporalio/client';
 import type { SiteSettings } from '../../activities/settings.ts';
-import type { MoveWorkflow } from '../../workflows/model/moves.ts';
+import type { MoveName, MoveWorkflow } from '../../workflows/model/moves.ts';
 import {
   readConfiguration,
   type Configuration,
@@ -10,7 +10,7 @@ import {
 } from '../config/configuration.ts';
 import { settingsFor } from '../config/settings.ts';
 import { Fault } from '../fault.ts';
-import { lastBegun } from '../moves.ts';
+import { lastBegun, noMove, workflowOf } from '../moves.ts';
 import { connectClient } from '../temporal.ts';
 import type { Context } from './print.ts';
 
@@ -59,6 +59,16 @@ export function customerOf(configuration: Configuration, name: string | undefine
   throw new Fault(text, `Known customers: ${known.join(', ')}.`);
 }
 
+/** Whoever is not one of those would leave a run that has failed. The site looks again: its own file counts. */
+export function requireDeclarer({ operators, file }: Configuration, name: string): void {
+  const may = operators.filter(({ roles }) => roles.includes('declare')).map(({ id }) => id);
+  if (may.includes(name)) return;
+  throw new Fault(
+    `--requested-by ${JSON.stringify(name)}: is not an operator of ${file} who may declare a move`,
+    `Those with the role declare: ${may.join(', ') || 'nobody'}.`,
+  );
+}
+
 /**
  * The site whose Temporal service runs a customer's move: the one named, else the only one of the pair that answers
  * (a lost site answers nobody), else the only one where such a move runs, else the one where the last of them ran.
@@ -67,8 +77,9 @@ export async function answeringSite(
   configuration: Configuration,
   customer: CustomerConfiguration,
   named: string | undefined,
-  workflow: MoveWorkflow = 'failover',
+  name: MoveName = 'failover',
 ): Promise<{ name: string; client: Client }> {
+  const workflow = workflowOf(name);
   if (named !== undefined) {
     if (!customer.sites.includes(named))
       throw new Fault(
@@ -78,7 +89,7 @@ export async function answeringSite(
     return { name: named, client: await siteOf(configuration, named).client() };
   }
   const answers = await Promise.allSettled(
-    customer.sites.map(async (name) => ({ name, client: await siteOf(configuration, name).client() })),
+    customer.sites.map(async (site) => ({ name: site, client: await siteOf(configuration, site).client() })),
   );
   const found = answers.flatMap((a) => (a.status === 'fulfilled' ? [a.value] : []));
   const running = found.length > 1 ? await whereItRuns(found, workflow, customer.id) : found;
@@ -88,10 +99,9 @@ export async function answeringSite(
     return first;
   }
   await Promise.all(found.map(({ client }) => client.connection.close()));
-  const which =
-    found.length === 0
-      ? 'neither site answers'
-      : `both sites answer, and a ${workflow} runs at ${running.length === 0 ? 'none of them' : 'each of them'}`;
+  if (found.length > 1 && running.length === 0)
+    throw noMove(name, customer.id, `the Temporal service of ${customer.sites.join(' or ')}`);
+  const which = found.length === 0 ? 'neither site answers' : `both sites answer, and have a ${workflow} that runs`;
   throw new Fault(
     `Temporal of ${customer.sites.join(' and ')}: ${which}`,
     found.length === 0

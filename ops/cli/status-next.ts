@@ -89,7 +89,9 @@ function silentOne(sites: readonly SiteStatus[]): string | null {
   return silent.length === 1 ? (silent[0]?.site ?? null) : null;
 }
 
-const serves = ({ watched, stale }: PeerStatus): boolean => !stale && watched?.verdict === 'serving';
+/** By the newest look: the verdict follows some looks later. */
+const serves = ({ watched, stale }: PeerStatus): boolean =>
+  !stale && (watched?.observers.some(({ saw }) => saw === 'serving') ?? false);
 
 function misfit({ misfits = [] }: Seen): Next | null {
   const [first] = misfits;

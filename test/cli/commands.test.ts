@@ -112,6 +112,7 @@ describe('a planned move that waits for signatures', () => {
     since: '2030-01-01T00:00:00.000Z',
     observers: [{ name: 'database', saw }],
   });
+  const { observers } = peer('serving', 'serving');
   const world = (change: Partial<World>): World => ({
     serving,
     peers: [peer('serving', 'serving')],
@@ -132,6 +133,14 @@ describe('a planned move that waits for signatures', () => {
       [{ others: ['a failback'] }, /at east a failback is live/, /^tandem relocate abort/],
       [{ serving: [row('west', 'west')], peers: [peer('dead', 'unreachable')] }, /DEAD/, /^tandem relocate abort/],
     ];
+    const part = {
+      ...peer('serving', 'serving'),
+      observers: [...observers, { name: 'vault', saw: 'unreachable' as const }],
+    };
+    expect(misfitOf(waiting, world({ peers: [part] }))).toBeNull();
+    expect(misfitOf(waiting, world({ peers: [{ ...part, fresh: true }] }))?.because).toBe(
+      'of east these do not answer: vault',
+    );
     for (const [change, because, next] of cases) {
       const misfit = misfitOf(waiting, world(change));
       expect(misfit?.because).toMatch(because);

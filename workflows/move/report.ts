@@ -1,6 +1,7 @@
 import type { FailoverReport, ServiceClock, StepReport } from '../model/moves.ts';
 import type { ApplyCounts } from '../model/snapshots.ts';
 import { agreed } from '../model/approvals.ts';
+import type { Plan } from '../model/plan.ts';
 import type { BreakGlass, BrokenGlass } from '../model/break-glass.ts';
 import { serviceClocks } from '../model/service-clocks.ts';
 import { undeliveredLines } from '../model/plan-lines.ts';
@@ -70,9 +71,12 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     mismatches: typeof mismatches === 'number' ? mismatches : null,
     notes: run.notes,
     alarms: run.alarms,
-    notTested: [...(lost ? notTested(clients, from) : STAYS_BEHIND), ...(run.plan ? undeliveredLines(run.plan) : [])],
+    notTested: [...(lost ? notTested(clients, from) : STAYS_BEHIND), ...(run.plan ? waiting(run.plan) : [])],
   };
 }
+
+/** Messages that nobody has got; that there are none is nothing that is left open. */
+const waiting = (plan: Plan): string[] => (plan.undelivered?.messages === 0 ? [] : undeliveredLines(plan));
 
 const notTested = (clients: boolean, from: FailoverReport['source']): string[] => [
   ...(clients ? [] : [NO_CLIENT]),
