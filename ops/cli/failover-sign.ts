@@ -1,6 +1,7 @@
 import { InvalidArgumentError, type Command } from 'commander';
 import type { SignedVerb, Verb } from '../../workflows/model/approvals.ts';
 import { moveCommand, type FailoverStatus, type MoveName } from '../../workflows/model/moves.ts';
+import { endPhases } from '../../workflows/model/phases.ts';
 import { isAnswer } from '../../workflows/model/motions.ts';
 import { failoverStatus, type FailoverHandle } from '../moves.ts';
 import { draftVerb, sendVerb, type VerbDraft } from '../verbs.ts';
@@ -134,7 +135,7 @@ async function sendSigned({ out }: Context, handle: FailoverHandle, v: SignedVer
   const answer = await sendVerb(handle, v);
   out.answer(answer, `Accepted: ${v.verb} by ${v.operator}. ${answer.phase}: waits for ${answer.waitsFor}`);
   const after = await failoverStatus(handle);
-  out.next(after.next ?? moveCommand(after, 'watch'));
+  out.next(after.next ?? moveCommand(after, endPhases.includes(after.phase) ? 'report' : 'watch'));
 }
 
 /** The same, to be pasted: whoever has the page open need not have a command line. */

@@ -36,6 +36,9 @@ export function peerLine(site: string, { peer, watched, stale }: PeerStatus): st
   const says = verdict === null ? 'nothing is settled yet' : `${words[verdict]}, since ${since ?? '-'}`;
   if (stale) return `${seenAt}: NOBODY WATCHES ${peer}: last looked at ${duration(ageMs)} ago; then: ${says}`;
   const silent = silentSince === null ? '' : `; its client port is silent since ${silentSince}`;
+  // Users have just come home to it, mostly.
+  if (verdict !== null && verdict !== 'serving' && observers.some(({ saw }) => saw === 'serving'))
+    return `${seenAt}: ${peer} serves, by the newest look; it was not seen to since ${since ?? '-'}${silent}`;
   // Its own database says so: it is there, and whether it should serve somebody is not for this line to say.
   if (verdict !== 'serving' && observers.some(({ name, saw }) => name === 'database' && saw === 'closed'))
     return `${seenAt}: ${peer} answers, and serves nobody${silent}`;

@@ -88,7 +88,7 @@ it('everybody is unprotected since the other site is away, which has the copy; w
 });
 
 it('a site that came back is told as one that serves nobody, not as one that is lost', () => {
-  const told = (saw: 'closed' | 'unreachable'): string =>
+  const told = (saw: 'closed' | 'unreachable' | 'serving'): string =>
     peerLine(
       'west',
       peerStatus('east', {
@@ -101,6 +101,7 @@ it('a site that came back is told as one that serves nobody, not as one that is 
         observers: [{ name: 'database', saw }],
       }),
     );
+  expect(told('serving')).toContain('east serves, by the newest look');
   expect(told('closed')).toBe('PEER, seen at west: east answers, and serves nobody');
   expect(told('unreachable')).toBe(`PEER, seen at west: east is NOT SEEN TO SERVE, since ${at('12:00:00')}`);
 });

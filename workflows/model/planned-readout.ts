@@ -19,7 +19,7 @@ export function plannedReadout(plan: Plan, { half, keeps, reconcile }: PlannedMo
   return [
     `Nothing is lost: the last copy of ${users(decisions.users)} is taken after the last change that they can make at ${from}.`,
     ...(source.applied ? [`${to} holds snapshot ${source.snapshot.seq} of ${from}, of ${source.point}.`] : []),
-    ...reconcileLines(from, { half, halves }, reconcile),
+    ...reconcileLines(from, { half, halves }, reconcile, plan.blockers),
     ...(keeps.length > 0 ? [`${to} goes on serving users of ${keeps.join(', ')}.`] : []),
     unreachableLine(plan),
     ...(forecast ? [forecastLine(forecast)] : []),
@@ -37,11 +37,15 @@ function reconcileLines(
   from: string,
   { half, halves }: { half: string; halves: string },
   reconcile: Reconciliation | null,
+  blockers: Plan['blockers'],
 ): string[] {
   if (!reconcile) return [];
   const { rule, salvage } = reconcile;
+  // A plan that is made without a rule has one all the same, and cannot be approved.
+  const said = !blockers.some(({ text }) => text.includes('`--rule'));
+  const counts = said ? rules[rule](from, homeOf(half)) : 'nobody has said yet whose change counts';
   return [
-    `Unsent changes of ${halves}, under epoch ${salvage.epoch}, are brought together with those of ${from}: where both changed the same, ${rules[rule](from, homeOf(half))}; who is blocked on either side stays blocked.`,
+    `Unsent changes of ${halves}, under epoch ${salvage.epoch}, are brought together with those of ${from}: where both changed the same, ${counts}; who is blocked on either side stays blocked.`,
   ];
 }
 
