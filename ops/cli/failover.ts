@@ -56,7 +56,6 @@ export function register(program: Command, context: Context): void {
 async function start(context: Context, o: Declared): Promise<void> {
   const configuration = await openConfiguration(context);
   const customer = customerOf(configuration, o.customer);
-  requireDeclarer(configuration, o.requestedBy);
   const survivor = o.site ?? customer.sites.find((s) => s !== o.from);
   if (!customer.sites.includes(o.from) || survivor === undefined || survivor === o.from) {
     throw new Fault(
@@ -64,6 +63,18 @@ async function start(context: Context, o: Declared): Promise<void> {
       'Name the site that is lost.',
     );
   }
+  const input: FailoverInput = {
+    customer: customer.id,
+    from: o.from,
+    ...(o.half !== undefined && { half: o.half }),
+    reason: o.reason,
+    requestedBy: o.requestedBy,
+    ...(o.disruptedAt !== undefined && { disruptedAt: timeOf('--disrupted-at', o.disruptedAt) }),
+    ...(o.recoveryPoint !== undefined && { recoveryPoint: timeOf('--recovery-point', o.recoveryPoint) }),
+    ...(o.isolation !== undefined && { isolation: o.isolation }),
+    ...(o.sourceIsServing && { sourceIsServing: true }),
+  };
+  requireDeclarer(configuration, o.requestedBy);
   const { name, client } = await answeringSite(configuration, customer, survivor, 'failover').catch(
     (error: unknown) => {
       if (!(error instanceof Fault)) throw error;
@@ -74,17 +85,6 @@ async function start(context: Context, o: Declared): Promise<void> {
     },
   );
   try {
-    const input: FailoverInput = {
-      customer: customer.id,
-      from: o.from,
-      ...(o.half !== undefined && { half: o.half }),
-      reason: o.reason,
-      requestedBy: o.requestedBy,
-      ...(o.disruptedAt !== undefined && { disruptedAt: timeOf('--disrupted-at', o.disruptedAt) }),
-      ...(o.recoveryPoint !== undefined && { recoveryPoint: timeOf('--recovery-point', o.recoveryPoint) }),
-      ...(o.isolation !== undefined && { isolation: o.isolation }),
-      ...(o.sourceIsServing && { sourceIsServing: true }),
-    };
     const handle = await startMove(client, name, 'failover', input);
     context.out.say(
       `Declared: ${handle.workflowId} at ${name}. Its page: ${await pageOf(configuration, name, handle)}`,

@@ -43,6 +43,12 @@ describe('wrong words', () => {
       1,
       /"night": is no time/,
     ],
+    [
+      'somebody who may not declare',
+      ['failover', 'start', '--from', 'east', '--reason', 'x', '--requested-by', 'y'],
+      1,
+      /"y": is not an operator of .* who may declare a move/,
+    ],
     ['a configuration that is not there', ['--config', 'nowhere.yaml', 'status'], 1, /nowhere\.yaml: does not exist/],
     [
       'a test of a kind nobody knows',

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { failoverStatus, startFailover, type FailoverHandle } from '../../ops/moves.ts';
+import { failoverOf } from '../../ops/cli/status-failover.ts';
+import { failoverStatus, lastBegun, startFailover, type FailoverHandle } from '../../ops/moves.ts';
 import { sendVerb, signVerb } from '../../ops/verbs.ts';
 import { rawHex } from '../../ops/keys.ts';
 import { prepareSite } from '../../ops/prepare.ts';
@@ -152,6 +153,15 @@ describe('two approvals', () => {
     expect(await servable(region, 'west', 'east')).toBe(20);
     expect(await servable(region, 'west', 'west')).toBe(20);
     await expect(reach(again, (s) => s.phase === 'closed')).resolves.toMatchObject({ phase: 'closed', next: null });
+  });
+
+  it('are still what is shown of the customer after a start that was refused', async () => {
+    const { west } = region.clients;
+    const unwanted = await startFailover(west, 'west', declaration({ reason: '' }));
+    await expect(unwanted.result()).rejects.toThrow();
+    await expect.poll(async () => (await failoverOf(west, CUSTOMER)).failover).toBe('failover: closed');
+    const begun = await lastBegun(west, 'failover', CUSTOMER);
+    expect(begun && (await failoverStatus(begun))).toMatchObject({ phase: 'closed', next: null });
   });
 });
 
