@@ -19,6 +19,8 @@ export interface Scene {
   site: string;
   /** What is mended after it; the site of the move alone when it is left out. */
   sites?: string[];
+  /** Before the move goes on; where its database was lost, as soon as that is back. */
+  ahead?: (() => Promise<void>) | undefined;
 }
 
 /**
@@ -36,12 +38,14 @@ export async function happen(scene: Scene, accident: Accident, moment: Moment): 
     await world.kill(site, 'postgres');
     if (moment === 'after') await world.signal(site, 'temporal', 'SIGCONT');
     await world.mend(sites);
-    return gate.reopen();
+    await gate.reopen();
+    return scene.ahead?.();
   }
   if (accident !== 'temporal') await world.kill(site, 'worker');
   if (accident !== 'worker') await world.kill(site, 'temporal');
   if (moment === 'before') await gate.letGo();
   if (accident === 'worker' && moment === 'after') await world.signal(site, 'temporal', 'SIGCONT');
   if (accident === 'databases') await world.dropTemporal(site);
+  await scene.ahead?.();
   await world.mend(sites);
 }

@@ -71,7 +71,7 @@ interface Try {
 
 function accidentsAt(walk: RunbookWalk, course: Course, of: RunbookWalkName): Try[] {
   const lines = of === 'service' ? course.lines.filter((line) => SERVICE_LINES.has(line)) : course.lines;
-  return pointsOf(lines).map((point) => ({ name: `${of}/${nameOf(point)}`, work: () => walk.try(course, point) }));
+  return pointsOf(lines).map((point) => ({ name: `${of}/${nameOf(point)}`, work: () => walk.try(course.end, point) }));
 }
 
 const lateIn = (walk: RunbookWalk, course: Course): Try[] =>

@@ -8,7 +8,7 @@ import type { World } from './world.ts';
 
 /** A question that was handed to a dead worker is asked again. */
 const ANSWER_MS = 3000;
-const LOOK_MS = 50;
+const LOOK_MS = 100;
 
 /** A move as it is asked for, and the site where it runs. */
 export interface Declaration {
@@ -23,8 +23,8 @@ export interface Declaration {
  */
 export class Operators {
   private readonly signed = new Map<string, number>();
-  /** How often those had signed whose word stood in the journal when the accident happened. */
-  private kept = new Map<string, number>();
+  /** How often those had signed whose word stood in the journal when an accident happened first. */
+  private readonly kept = new Map<string, number>();
   private readonly world: World;
   private readonly client: Client;
   private readonly declaration: Declaration;
@@ -71,13 +71,14 @@ export class Operators {
     }
   }
 
-  /** Remembers whose word stands in the journal: it counts, whatever is lost now. */
+  /** Remembers whose word stands in the journal: it counts, whatever is lost now, and whatever is lost later. */
   async noteKept(): Promise<void> {
     const rows = await sql<{ operator: string }>(
       this.url,
       `select body::jsonb->>'operator' as operator from tandem.journal where move = '${this.move}' and kind = 'signed'`,
     );
-    this.kept = new Map(rows.map(({ operator }) => [operator, this.signed.get(operator) ?? 0]));
+    for (const { operator } of rows)
+      if (!this.kept.has(operator)) this.kept.set(operator, this.signed.get(operator) ?? 0);
   }
 
   /** Those who were asked for what the journal had, and those who were never asked. */

@@ -52,18 +52,22 @@ export class RunbookWalk {
     return { lines: ['slot', ...(await linesOf(this.world.url, move))], end };
   }
 
-  /** Throws with what is not as it is in peace. */
-  async try(course: Course, point: Point): Promise<void> {
+  /** Throws with what is not as it is in peace. Points of one move come in the order in which it does. */
+  async try(inPeace: End, ...points: readonly Point[]): Promise<void> {
     const { world, gate } = this;
-    await gate.arm(point.line);
+    await gate.arm(points[0]?.line ?? 'slot');
     const { end, wrongly } = await this.move(async (operators) => {
-      await gate.untilHeld();
-      await operators.without(async () => {
-        await happen({ world, gate, operators, site: SURVIVOR }, point.accident, point.moment);
-        if (point.accident === 'databases') await operators.goOn();
-      });
+      for (const [i, { accident, moment }] of points.entries()) {
+        await gate.untilHeld();
+        const next = points[i + 1];
+        const ahead = next && (() => gate.arm(next.line));
+        await operators.without(async () => {
+          await happen({ world, gate, operators, site: SURVIVOR, ahead }, accident, moment);
+          if (accident === 'databases') await operators.goOn();
+        });
+      }
     });
-    requireSame(end, course.end);
+    requireSame(end, inPeace);
     if (wrongly.length > 0) throw new Error(wrongly.join('; '));
   }
 

@@ -27,6 +27,8 @@ export class Writer {
   private readonly twice: string[] = [];
   private readonly urls: Place;
   private readonly contacts: Contact[];
+  /** To each database, for looking. */
+  private readonly asked = new Map<string, Client>();
   private stopped = false;
   private readonly ended: Promise<void>;
 
@@ -43,6 +45,7 @@ export class Writer {
   async stop(): Promise<void> {
     this.stopped = true;
     await this.ended;
+    for (const url of this.asked.keys()) await this.forget(url);
   }
 
   /** Names that the site which serves these users now does not have, though the other one had said that it keeps them. */
@@ -64,8 +67,27 @@ export class Writer {
   /** A right that was given away in between does not come back within a move: it stood all the time. */
   async look(): Promise<void> {
     const { from, to } = this.urls;
-    for (const url of [from, to, from]) if (!(await served(url, this.contacts[0]?.username ?? ''))) return;
+    for (const url of [from, to, from]) if (!(await this.served(url, this.contacts[0]?.username ?? ''))) return;
     this.twice.push(new Date().toISOString());
+  }
+
+  /** Nobody whose database does not answer. */
+  private async served(url: string, username: string): Promise<boolean> {
+    try {
+      const client = this.asked.get(url) ?? (await connected(url));
+      this.asked.set(url, client);
+      const { rows } = await client.query<{ may: boolean }>('select tandem.may_serve($1) as may', [username]);
+      return rows[0]?.may ?? false;
+    } catch {
+      await this.forget(url);
+      return false;
+    }
+  }
+
+  private async forget(url: string): Promise<void> {
+    const client = this.asked.get(url);
+    this.asked.delete(url);
+    await client?.end().catch(() => undefined); // It may be dead.
   }
 
   private async write(): Promise<void> {
@@ -102,11 +124,6 @@ export class Writer {
 const contactsOf = (half: string): string => `
   select distinct on (username) username, jid from rosterusers join tandem.home using (username)
    where site = '${half}' order by username, jid`;
-
-async function served(url: string, username: string): Promise<boolean> {
-  const may = await sql<{ may: boolean }>(url, `select tandem.may_serve('${username}') as may`).catch(() => []);
-  return may[0]?.may ?? false;
-}
 
 async function connected(url: string): Promise<Client> {
   const client = new Client({ connectionString: url, connectionTimeoutMillis: ANSWER_MS, query_timeout: ANSWER_MS });
