@@ -20,13 +20,17 @@ const silent: Logger = { log: quiet, trace: quiet, debug: quiet, info: quiet, wa
  * Bundles the workflows. The checkout's own path is taken out first, so that it is no part of the build's identity. What
  * was bundled before from the same files is taken from there: it saves a worker that starts again some seconds.
  */
-export async function buildWorkflows(kept = KEPT): Promise<WorkflowBuild> {
+export async function buildWorkflows(kept = KEPT, bundle = bundled): Promise<WorkflowBuild> {
   const sources = await digestOfSources(root);
   const before = await readKept(kept, sources);
   if (before !== null) return buildOf(before);
-  const { code } = await bundleWorkflowCode({ workflowsPath: `${root}workflows/index.ts`, logger: silent });
+  const code = await bundle();
   await keep(kept, sources, code).catch(quiet); // A checkout that may only be read is bundled at each start.
   return buildOf(code);
+}
+
+async function bundled(): Promise<string> {
+  return (await bundleWorkflowCode({ workflowsPath: `${root}workflows/index.ts`, logger: silent })).code;
 }
 
 export function buildOf(code: string): WorkflowBuild {

@@ -15,11 +15,16 @@ describe('workflows that were bundled before', () => {
     const kept = join(folder, 'workflows');
     const built = await buildWorkflows(kept);
     const stands = await readFile(kept, 'utf8');
-    expect(await buildWorkflows(kept)).toEqual(built);
+    let times = 0;
+    const again = (): Promise<string> => {
+      times += 1;
+      return Promise.resolve(built.workflowBundle.code);
+    };
+    expect([await buildWorkflows(kept, again), times]).toEqual([built, 0]);
     const other = stands.replace(/^\w/, (digit) => (digit === '0' ? '1' : '0'));
-    for (const bad of ['', stands.slice(0, -100), stands.replace('declare', 'DECLARE'), other]) {
+    for (const [i, bad] of ['', stands.slice(0, -100), stands.replace('declare', 'DECLARE'), other].entries()) {
       await writeFile(kept, bad);
-      expect(await buildWorkflows(kept)).toEqual(built);
+      expect([await buildWorkflows(kept, again), times]).toEqual([built, i + 1]);
       expect(await readFile(kept, 'utf8')).toBe(stands); // Mended, for the next start.
     }
   });
