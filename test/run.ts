@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** All that `npm test` checks, cheapest first. Arguments name test files or folders: then only those run. */
+/** All that `npm test` checks. Arguments name test files or folders: then only those run. */
 const root = fileURLToPath(new URL('..', import.meta.url));
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
 const only = process.argv.slice(2);
@@ -19,21 +19,25 @@ const checks: { name: string; command: string; args: string[] }[] = [
 let passed = 0;
 let failed = 0;
 
-for (const { name, command, args } of only.length > 0 ? [] : checks) {
-  process.stdout.write(`${name} …\n`);
-  if ((await run(command, args)) === 0) passed += 1;
-  else {
-    failed += 1;
-    process.stdout.write(`${name}: FAILED\n`);
-  }
-}
+// In turn, while the servers of the tests start: what each says is told when it has ended.
+const checked = only.length > 0 ? Promise.resolve() : check();
 await tests();
+await checked;
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;
 
+async function check(): Promise<void> {
+  for (const { name, command, args } of checks) {
+    const { code, said } = await run(command, args, 'pipe');
+    if (code === 0) passed += 1;
+    else failed += 1;
+    process.stdout.write(code === 0 ? `${name}: good\n` : `${said}\n${name}: FAILED\n`);
+  }
+}
+
 async function tests(): Promise<void> {
   const results = join(tmpdir(), `tandem-tests-${process.pid}.json`);
-  const code = await run(bin('vitest'), [
+  const { code } = await run(bin('vitest'), [
     'run',
     '--config',
     'test/vitest.config.ts',
@@ -56,10 +60,17 @@ async function tests(): Promise<void> {
   }
 }
 
-function run(command: string, args: string[]): Promise<number> {
+function run(
+  command: string,
+  args: string[],
+  stdio: 'inherit' | 'pipe' = 'inherit',
+): Promise<{ code: number; said: string }> {
   return new Promise((resolve) => {
-    const child = spawn(command, args, { cwd: root, stdio: 'inherit' });
-    child.once('error', () => resolve(1));
-    child.once('close', (code) => resolve(code ?? 1));
+    let said = '';
+    const child = spawn(command, args, { cwd: root, stdio: ['inherit', stdio, stdio] });
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => (said += chunk.toString()));
+    child.once('error', (error) => resolve({ code: 1, said: error.message }));
+    child.once('close', (code) => resolve({ code: code ?? 1, said }));
   });
 }

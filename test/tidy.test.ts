@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
+import { first } from './rig/order.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const git = (...args: string[]): string[] =>
@@ -131,5 +132,7 @@ describe('habits', () => {
       .filter((f) => f.endsWith('.test.ts') && f !== 'test/tidy.test.ts')
       .filter((f) => /\b(it|test|describe)\.(skip|only|todo|fails)\b/.test(read(f)));
     expect(skipped).toEqual([]);
+    // What begins first is there.
+    expect(first.filter((f) => !files.includes(f))).toEqual([]);
   });
 });

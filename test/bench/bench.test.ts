@@ -42,7 +42,7 @@ describe('bench vault', () => {
   beforeAll(async () => {
     tools = await findTools();
     const result = await benchVault({
-      users: 500,
+      users: 100,
       runs: 1,
       chain: 2,
       only: [],

@@ -51,7 +51,7 @@ export async function declare(region: Region, change: Partial<FailoverInput> = {
 }
 
 export async function reach(handle: FailoverHandle, point: (s: FailoverStatus) => boolean): Promise<FailoverStatus> {
-  return followFailover(handle, () => undefined, { enough: point, everyMs: 30, signal: AbortSignal.timeout(50_000) });
+  return followFailover(handle, () => undefined, { enough: point, everyMs: 100, signal: AbortSignal.timeout(50_000) });
 }
 
 export async function approve(

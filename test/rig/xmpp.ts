@@ -1,5 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
+import { moverEnvironment } from '../../activities/mover/mover.ts';
 export { scramRow } from '../../ops/embedded/people/accounts.ts';
 
 /** A user at his client, for tests of the reference service. */
@@ -54,7 +55,7 @@ export class Session {
 
   /** Signs in, following one redirect as clients do. Rejects with the condition that the server gives. */
   static async open(where: Where): Promise<Session> {
-    const child = fork(PROGRAM, [], { env: { PATH: process.env['PATH'], NODE_EXTRA_CA_CERTS: where.authority } });
+    const child = fork(PROGRAM, [], { env: { ...moverEnvironment(), NODE_EXTRA_CA_CERTS: where.authority } });
     const session = new Session(child);
     child.send(where);
     try {
