@@ -70,6 +70,9 @@ export async function startTemporal(
   const dynamic = {
     // Operators pause a move by an update of ours; a run paused by the server would refuse every update.
     'frontend.WorkflowPauseEnabled': [{ value: false }],
+    // Each part of a queue has readers of its own, and rows; the default of four is for thousands of tasks a second.
+    'matching.numTaskqueueReadPartitions': [{ value: 1 }],
+    'matching.numTaskqueueWritePartitions': [{ value: 1 }],
     // A namespace just made is usable at once. In production its attributes are known seconds later, and the worker waits.
     'system.forceSearchAttributesCacheRefreshOnRead': [{ value: true }],
     ...(timeSkipping && {
