@@ -13,11 +13,16 @@ export function withParties(steps: readonly Step[], { parties }: Pick<CustomerSe
   });
 }
 
-/** What of the parts that a step's `when` may name the configuration of this site has for a customer. */
+/**
+ * What of the parts that a step's `when` may name the configuration of this site has for a customer; of users of `half`, where
+ * that matters: nobody looks at a service for a cohort without accounts that are in it.
+ */
 export function partsOf(
   { site, proxy, services }: Pick<SiteSettings, 'site' | 'proxy' | 'services'>,
-  { dns, backends, directory, probes }: Pick<CustomerSettings, 'dns' | 'backends' | 'directory' | 'probes'>,
+  { dns, backends, directory, probes: all }: Pick<CustomerSettings, 'dns' | 'backends' | 'directory' | 'probes'>,
+  half?: string,
 ): Condition[] {
+  const probes = half === undefined || all?.accounts.has(half) ? all : undefined;
   const has: [Condition, boolean][] = [
     ['dns', Boolean(dns)],
     ['proxy', Boolean(proxy && backends)],
@@ -29,6 +34,12 @@ export function partsOf(
   ];
   return has.flatMap(([part, there]) => (there ? [part] : []));
 }
+
+/** Of a cohort without accounts in it: its users move all the same, and whoever signs knows. */
+export const unseen = ({ probes }: CustomerSettings, half: string): string[] =>
+  probes && !probes.accounts.has(half)
+    ? [`no service is looked at as users of ${half} find it: no accounts of it are configured (\`probes.accounts\`)`]
+    : [];
 
 /**
  * What a step would need of this site's configuration, and would not find in the middle of the move: it is said before

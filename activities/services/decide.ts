@@ -71,7 +71,10 @@ export function decide(
     epoch,
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
-    ...applicable(withParties(runbook.steps, customer), [...customer.options, ...partsOf(site.settings, customer)]),
+    ...applicable(withParties(runbook.steps, customer), [
+      ...customer.options,
+      ...partsOf(site.settings, customer, world.half),
+    ]),
     isolation,
     recoveryPoint: oldest,
     acceptedLossMs,

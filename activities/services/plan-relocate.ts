@@ -16,7 +16,7 @@ import { sha256 } from '../vault/signed.ts';
 import { claimsInReach } from './claims.ts';
 import { cohortsAt, whyApart } from './cohorts.ts';
 import { readClosing } from './closed.ts';
-import { partsOf, unconfigured, withParties } from './configured.ts';
+import { partsOf, unconfigured, unseen, withParties } from './configured.ts';
 import { APPROVALS_NEEDED, approvers, unperformed } from './decide.ts';
 import { destinationAsItIs, unready } from './destination.ts';
 import { blockedByFork, readFork } from './fork.ts';
@@ -52,7 +52,7 @@ export async function makeRelocatePlan(
     servedAt: [...new Set([to, ...(here.serves.some((h) => !halves.includes(h)) ? [from] : [])])].toSorted(),
     reconcile: found.reconcile,
   };
-  const parts = [...customer.options, ...partsOf(site.settings, customer)];
+  const parts = [...customer.options, ...partsOf(site.settings, customer, half)];
   const decisions = await keepSigned(site, move, {
     format: 1,
     kind: homeOf(half) === to ? 'failback' : 'relocate',
@@ -85,7 +85,7 @@ export async function makeRelocatePlan(
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
     observed: seenPeer.because,
-    notes: [...found.notes, ...elsewhere(here.cohorts, halves, to)],
+    notes: [...found.notes, ...elsewhere(here.cohorts, halves, to), ...unseen(customer, half)],
     blockers: blockersOf(site, customer, { ...input, halves }, decisions, seen),
     madeAt: new Date().toISOString(),
   };

@@ -19,6 +19,7 @@ import { capacityOf } from './capacity.ts';
 import { claimsInReach } from './claims.ts';
 import { cohortsAt } from './cohorts.ts';
 import { readClosing } from './closed.ts';
+import { unseen } from './configured.ts';
 import { blockersOf, decide, whoSawItServe } from './decide.ts';
 import { readFork } from './fork.ts';
 import { checkInput } from './input.ts';
@@ -78,7 +79,7 @@ export async function makePlan(
     targetRtoMs,
     observed: seen.because,
     survivor,
-    notes: notesOf(site, customer, { isolation, input, ...world }),
+    notes: [...notesOf(site, customer, { isolation, input, ...world }), ...unseen(customer, half)],
     blockers: blockersOf(
       site,
       customer,
