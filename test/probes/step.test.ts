@@ -86,7 +86,7 @@ describe('a plan', () => {
     ]);
     expect(told({ probes, options: ['content-archiving'] }, 'archiving')).toEqual([]);
     expect(told({ probes: { ...probes, accounts: new Map() } }, 'mobile')).toEqual([
-      'step look: contoso has no probes configured',
+      'step look: contoso has no probe accounts configured that are users of east',
     ]);
   });
 });
