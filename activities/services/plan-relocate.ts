@@ -2,7 +2,7 @@ import { loadRunbook } from '../../runbooks/load.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { makeForecast } from '../../workflows/model/forecast.ts';
 import { failure } from '../../workflows/model/failures.ts';
-import { homeOf } from '../../workflows/model/half.ts';
+import { homeOf, isCohort } from '../../workflows/model/half.ts';
 import { moveName, type MoveInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Decisions, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
 import type { PlannedMove } from '../../workflows/model/planned-move.ts';
@@ -52,7 +52,7 @@ export async function makeRelocatePlan(
     servedAt: [...new Set([to, ...(here.serves.some((h) => !halves.includes(h)) ? [from] : [])])].toSorted(),
     reconcile: found.reconcile,
   };
-  const parts = [...customer.options, ...partsOf(site.settings, customer, half)];
+  const parts = [...optionsFor(customer, half), ...partsOf(site.settings, customer, half)];
   const decisions = await keepSigned(site, move, {
     format: 1,
     kind: homeOf(half) === to ? 'failback' : 'relocate',
@@ -190,6 +190,10 @@ const nothingThere = (customer: string, site: string, point: Timestamp): Recover
 
 const noMerge = (to: string): string =>
   `${to} has unsent changes of these users, and the runbook has no step reconcile-contacts: they would be lost`;
+
+/** Whoever is asked outside is asked about all users of a home: most of a cohort's stay where they are. */
+const optionsFor = ({ options }: CustomerSettings, half: string): CustomerSettings['options'] =>
+  options.filter((option) => !isCohort(half) || (option !== 'third-party-federation' && option !== 'public-im'));
 
 /** Who of that home is not here: nobody is to be missed. */
 const elsewhere = (cohorts: readonly string[], halves: readonly string[], to: string): string[] =>

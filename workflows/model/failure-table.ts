@@ -35,10 +35,7 @@ export const failures = {
     retry: false,
     try: 'Read the status at the service that refused; then retry the step, or say `done` when it was done by hand.',
   },
-  'command-failed': {
-    retry: true,
-    try: 'Look at what the command needs; each attempt is given the same key.',
-  },
+  'command-failed': { retry: true, try: 'Look at what the command needs; each attempt is given the same key.' },
   'command-refused': {
     retry: false,
     try: 'Read what the command printed; then retry the step, or say `done` when it was done by hand.',
@@ -166,7 +163,10 @@ export const failures = {
     retry: true,
     try: 'Look at the worker of the destination, which is to obey, and at its newest run of `standby`, in Temporal’s UI there: it says what keeps the copy. Then retry the step.',
   },
-  'cohorts-differ': { retry: true, try: '`tandem cohort list` shows both sites; `tandem cohort share` mends it.' },
+  'cohorts-differ': {
+    retry: true,
+    try: '`tandem cohort list`, at the site that serves the half, shows what is not the same.',
+  },
   'clock-wrong': {
     retry: true,
     try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',
