@@ -12,6 +12,7 @@ import { takeHandedOver } from '../activities/services/handed-over.ts';
 import { endLostHandOvers } from '../activities/services/lost-hand-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
+import { leadBack } from '../activities/traffic/lead-back.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { beginLookout, lookOut, whyCutOff, type Closing, type Lookout } from '../workflows/model/closing.ts';
 import { ForkGuard } from './fork-loop.ts';
@@ -76,7 +77,8 @@ export class SiteGuard {
     const freed = (await endForgottenDrains(this.database, id)).map(
       (half) => `${id}: serves ${half} again: the move that drained it has ended without handing it over`,
     );
-    const lines = [...forked, ...taken, ...freed, ...(await this.open(signal))];
+    const led = await leadBack(this.settings, this.customer, this.database);
+    const lines = [...forked, ...taken, ...freed, ...(await this.open(signal)), ...led];
     if (lines.length > 0) await this.tellService(signal);
     return lines;
   }

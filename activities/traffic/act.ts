@@ -7,6 +7,7 @@ import type { PlannedStep } from '../services/planned.ts';
 import type { OwnSite } from '../services/site.ts';
 import { dnsSwitch } from './dns.ts';
 import { haproxySwitch } from './haproxy.ts';
+import { noteLed } from './lead-back.ts';
 import type { Shift, TrafficSwitch } from './port.ts';
 
 /** Acts that lead users elsewhere. */
@@ -37,7 +38,10 @@ export async function shiftTraffic(
     if (before) return before;
     const limit = AbortSignal.timeout(limitMs);
     try {
-      return await noteEffect(client, input, await traffic.shift(shiftOf(input), AbortSignal.any([ended, limit])));
+      const shift = shiftOf(input);
+      const result = await traffic.shift(shift, AbortSignal.any([ended, limit]));
+      if (act === 'shift-proxy') await noteLed(client, { ...shift, epoch: shift.epoch.number });
+      return await noteEffect(client, input, result);
     } catch (error) {
       if (limit.aborted && error === limit.reason)
         throw failure(

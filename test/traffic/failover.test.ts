@@ -1,13 +1,16 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Database } from '../../activities/contacts/database.ts';
 import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
+import { haproxySwitch } from '../../activities/traffic/haproxy.ts';
+import { leadBack } from '../../activities/traffic/lead-back.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
 import { findBind } from '../../ops/reference-service/bind.ts';
 import { findHaproxy } from '../../ops/reference-service/haproxy.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
-import { approve, cover, declaration, declare, reach, servable } from '../rig/failovers.ts';
+import { approve, ask, cover, declaration, declare, reach, servable } from '../rig/failovers.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 import { nameServer, proxyBefore, removeFolder, scratchFolder, type NameServer, type Proxy } from './ends.ts';
 import { relayTo, type Relay } from './relay.ts';
@@ -130,4 +133,34 @@ describe.skipIf(findBind() === null || findHaproxy() === null)('a failover that 
     expect(report.claims).toContainEqual({ store: 'dns', claimed: true, because: null });
     expect(report.alarms.map(({ text }) => text).join()).toContain('the dns does not hold the claim');
   }, 60_000);
+
+  it('is led back where a move has led away, once users are there again, and never over what people have done', async () => {
+    const settings = west(true);
+    const customer = settings.customers.get(CUSTOMER);
+    if (!customer) throw new Error('no customer');
+    const database = new Database('west', region.urls.west, { connections: 2, connectMs: 5000, statementMs: 10_000 });
+    const back = () => leadBack(settings, customer, database);
+    const led = (sites: string, epoch: number) =>
+      ask(region, 'west', `update tandem.led set sites = '${sites}', epoch = ${epoch}`);
+    const to = async (site: string) => {
+      const { backends } = customer;
+      if (!settings.proxy || !backends) throw new Error('no proxy');
+      const shift = { customer: CUSTOMER, epoch: { number: 1, site: 'west', move: 'm' }, to: [site] };
+      await haproxySwitch({ proxy: settings.proxy, backends }).shift(shift, AbortSignal.timeout(5000));
+    };
+    try {
+      await to('east');
+      // By people: the last that a move did was to lead here.
+      expect(await back()).toEqual([]);
+      // By the newest epoch: its own move is not at its end.
+      await led('{east}', 99);
+      expect(await back()).toEqual([]);
+      await led('{east}', 1);
+      expect(await back()).toEqual([expect.stringMatching(/leads users to west again, who serve under epoch \d/)]);
+      expect(await ask(region, 'west', 'select sites from tandem.led')).toEqual([{ sites: ['west'] }]);
+      expect(await back()).toEqual([]);
+    } finally {
+      await database.close();
+    }
+  });
 });

@@ -158,6 +158,14 @@ create table if not exists tandem.handed (
   primary key (customer, half)
 );
 
+-- Where a move of this site has last led whoever comes through its own proxy, and under which epoch.
+create table if not exists tandem.led (
+  customer text primary key,
+  epoch bigint not null,
+  sites text[] not null,
+  at timestamptz not null default now()
+);
+
 -- Which snapshot a user's rows here come from. Written in the transaction that writes the rows.
 create table if not exists tandem.ledger (
   username text primary key,
