@@ -1,6 +1,6 @@
 import type {
   ContinuityTestInput,
-  HeldKind,
+  TestKind,
   LiveWalk,
   PaperWalk,
   TestReceipt,
@@ -43,7 +43,7 @@ export interface ContinuityActivities {
    * Takes the place of the customer's one test here, removes what runs that died have left and is surely theirs, and looks what
    * is there. Safe to repeat. `test-running`, `move-running`.
    */
-  'begin-test'(input: HeldTest & { kind: HeldKind }): Promise<{ before: Inventory; removed: string[] }>;
+  'begin-test'(input: HeldTest & { kind: TestKind }): Promise<{ before: Inventory; removed: string[] }>;
   /** Ends with the reason once a move begins at this site, or it is closed or gives its users away. Heartbeats. */
   'guard-test'(input: HeldTest): Promise<{ because: string }>;
   /** What is there when it is over, and why it would have had to end; null when nothing was in its way. */

@@ -5,7 +5,7 @@ import { goOnAsBefore } from './continuity/before.ts';
 import { bringHere, bringHome } from './continuity/live.ts';
 import { TestRun } from './continuity/run.ts';
 import { judge, notTested, nothingFound, type Found } from './model/test-verdict.ts';
-import { isHeld, type ContinuityTestInput, type TestReceipt, type TestTimes } from './model/continuity.ts';
+import { isTestKind, type ContinuityTestInput, type TestReceipt, type TestTimes } from './model/continuity.ts';
 import { failure, failureText } from './model/failures.ts';
 import type { SnapshotId } from './model/snapshots.ts';
 import { leftBy, type Inventory } from './model/test-inventory.ts';
@@ -36,7 +36,7 @@ export async function continuityTest(test: ContinuityTestInput): Promise<Continu
     throw failure('no-recovery-point', `${customer}: ${plan.site} holds no covered snapshot of its peer`);
   if (!patched('whole-test') && snapshot)
     return goOnAsBefore(test, { ...plan, snapshot }, { run: run.run, at: run.startedAt });
-  if (!isHeld(kind)) throw failure('input-invalid', `${JSON.stringify(kind)} test of ${customer}: no such kind`);
+  if (!isTestKind(kind)) throw failure('input-invalid', `${JSON.stringify(kind)} test of ${customer}: no such kind`);
 
   run.show('beginning', plan.turn.because);
   // Whoever cancels now leaves nothing behind: what has begun is closed.
@@ -118,7 +118,7 @@ async function close(run: TestRun, { plan, begun, found }: Held): Promise<Contin
     counts: found.counts,
     mismatches: found.mismatches,
     because: judged.because || plan.turn.because,
-    notTested: isHeld(kind)
+    notTested: isTestKind(kind)
       ? notTested(kind, { ...(accounts !== undefined && { accounts }), ...(found.live && { live: found.live }) })
       : [],
     residue: { left, removed: begun.removed },

@@ -41,14 +41,14 @@ export async function askRights(
 export async function requireServed(
   settings: SiteSettings,
   customer: CustomerSettings,
-  halves: string | readonly string[],
+  halves: readonly string[],
   signal?: AbortSignal,
   site = settings.site,
 ): Promise<string> {
   const obeyed = await askRights(settings, customer, site, signal);
   if (!obeyed.rights) return obeyed.asked ? `its service was not seen to obey yet: ${obeyed.because}` : '';
   const { rights } = obeyed;
-  const half = [halves].flat().find((one) => rights.get(one) !== site);
+  const half = halves.find((one) => rights.get(one) !== site);
   if (half === undefined) return 'its service obeys';
   const taken = rights.get(half);
   throw failure(

@@ -1,4 +1,4 @@
-import { isHeld, whoseTurn, type ContinuityTestInput } from '../../workflows/model/continuity.ts';
+import { isTestKind, whoseTurn, type ContinuityTestInput } from '../../workflows/model/continuity.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { Approver } from '../../workflows/model/plan.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
@@ -29,7 +29,7 @@ export async function planTest(
   const customer = settings.customers.get(test.customer);
   if (!customer)
     throw failure('unknown-customer', `customer ${JSON.stringify(test.customer)}: not at ${settings.site}`);
-  if (!isHeld(test.kind))
+  if (!isTestKind(test.kind))
     throw failure(
       'input-invalid',
       `${JSON.stringify(test.kind)} test of ${customer.id}: tabletop, isolated and live are allowed`,

@@ -1,6 +1,6 @@
 import type { PoolClient } from 'pg';
 import { setTimeout } from 'node:timers/promises';
-import type { HeldKind } from '../../workflows/model/continuity.ts';
+import type { TestKind } from '../../workflows/model/continuity.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import { readClosing } from './closed.ts';
 import { requireStaying } from './leaving.ts';
@@ -49,7 +49,7 @@ export const runningTest = (customer: string, { run, kind, began_at: began }: Sl
   failure('test-running', `${customer}: ${kind} test ${run} is held here since ${began.toISOString()}`);
 
 /** Takes the place; that of a run which is seen no more is taken over. Repeated, it finds its own. */
-export async function takePlace(site: OwnSite, { customer, run, kind }: HeldTest & { kind: HeldKind }): Promise<void> {
+export async function takePlace(site: OwnSite, { customer, run, kind }: HeldTest & { kind: TestKind }): Promise<void> {
   await site.database(customer).transaction(async (client) => {
     const move = await liveMove(client, customer);
     if (move !== null) throw failure('move-running', `continuity test of ${customer}: ${move}`);

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { ContinuityTestResult } from '../../workflows/continuity-test.ts';
-import { isHeld, type TestPhase, type TestStatus } from '../../workflows/model/continuity.ts';
+import { isTestKind, type TestPhase, type TestStatus } from '../../workflows/model/continuity.ts';
 import { Fault } from '../fault.ts';
 import { pause } from '../temporal.ts';
 import { beginTest, endOfTest, type TestHandle, type TestOptions } from '../tests.ts';
@@ -42,7 +42,7 @@ interface Start {
 }
 
 function optionsOf({ kind, cohort, despiteBlackout, page, confirmWithin }: Start, peer: string): TestOptions {
-  if (!isHeld(kind))
+  if (!isTestKind(kind))
     throw new Fault(`--kind ${kind}: isolated, tabletop and live are known`, 'Leave it out, or name one of these.');
   if ((kind === 'live') !== (cohort !== undefined))
     throw new Fault(

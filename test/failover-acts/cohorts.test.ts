@@ -7,6 +7,7 @@ import { openSource } from '../../activities/services/give-back.ts';
 import { takeHandedOver } from '../../activities/services/handed-over.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
+import { usersOfFile, usersOfShare } from '../../ops/cohort-users.ts';
 import type { Act } from '../../workflows/model/acts.ts';
 import type { PlannedMove } from '../../workflows/model/planned-move.ts';
 import { copyNow, eastSite, plannedStep, quietWest, rowsAt, servedAt, servedTwice } from './planned-world.ts';
@@ -111,6 +112,36 @@ describe('a cohort', () => {
     expect((await handOver(ofWest, { cohorts })).facts).toMatchObject({ users: 2 });
     expect(await both()).toEqual([[...EAST, 'w1', 'w2'], []]);
     expect(await rowsAt(world, 'east')).toEqual(await rowsAt(world, 'west'));
+  });
+});
+
+describe('who is to be in a cohort', () => {
+  const none = new Map<string, string>();
+  const named = (text: string, probes: ReadonlyMap<string, string> = none) =>
+    usersOfFile(world.westDb, { file: 'pilot.txt', text, half: PILOT, domain: 'contoso.example', probes });
+
+  it('is nobody while a line names somebody else: every fault at once, each with its line', async () => {
+    const file = '# the first\nw1\nnobody\ne1\n\nw1@contoso.example\nw2@elsewhere.example\n';
+    const said = await named(file).catch((error: unknown) => (error instanceof Error ? error.message : ''));
+    expect(String(said).split('\n')).toEqual([
+      '4 faults; nothing was changed',
+      'pilot.txt:3: "nobody" is nobody that this site knows',
+      'pilot.txt:4: "e1" is at home at east',
+      'pilot.txt:6: "w1" stands in line 2 already',
+      'pilot.txt:7: "w2@elsewhere.example" is nobody that this site knows',
+    ]);
+    await expect(named('# nobody\n')).rejects.toThrow(/pilot\.txt: names nobody/);
+    await expect(named('w1', new Map([['w1', 'west']]))).rejects.toThrow(/is an account of the probes of west/);
+  });
+
+  it('is read by name or address, or is the same share of all whenever it is asked for', async () => {
+    expect(await named('w2@contoso.example\r\nw1\r\n')).toEqual(['w2', 'w1']);
+    const share = (percent: number, probes: ReadonlyMap<string, string> = none) =>
+      usersOfShare(world.westDb, PILOT, { share: percent, probes });
+    expect(await share(1)).toHaveLength(1);
+    expect(await share(1)).toEqual(await share(1));
+    expect((await share(100)).toSorted()).toEqual(['w1', 'w2']);
+    expect(await share(100, new Map([['w1', 'west']]))).toEqual(['w2']);
   });
 });
 

@@ -85,7 +85,7 @@ describe.skipIf(ejabberd === null)('a certificate of a site', () => {
   it('that has expired makes the API one that is not believed: `serve-users` and doctor say since when', async () => {
     const { site, customer } = settingsOf(sites.expired);
     const told = `a certificate that expired on ${text(EXPIRED)}`;
-    expect(await requireServed(site, customer, 'east')).toBe(
+    expect(await requireServed(site, customer, ['east'])).toBe(
       `its service was not seen to obey yet: tandem_look_again: ${told}`,
     );
     const management = site.services.get('east')?.management;

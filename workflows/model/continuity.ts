@@ -6,13 +6,11 @@ import type { SnapshotCounts, SnapshotId, Timestamp } from './snapshots.ts';
 export const testKinds = ['tabletop', 'isolated', 'live'] as const;
 export type TestKind = (typeof testKinds)[number];
 
-export type HeldKind = TestKind;
-
 /** Kinds that a customer may agree to count for the yearly test: a tabletop never does (DESIGN 5). */
 export const countedKinds = ['isolated', 'live'] as const satisfies readonly TestKind[];
 export type CountedKind = (typeof countedKinds)[number];
 
-export const isHeld = (kind: unknown): kind is HeldKind => (testKinds as readonly unknown[]).includes(kind);
+export const isTestKind = (kind: unknown): kind is TestKind => (testKinds as readonly unknown[]).includes(kind);
 
 /** Whether a test of one kind counts where another was agreed: one that proves more does. */
 export const countsFor = (kind: TestKind, agreed: CountedKind): boolean =>

@@ -1,4 +1,4 @@
-import type { HeldKind, LiveWalk, PaperWalk, TestOutcome, TestReceipt, TestTimes } from './continuity.ts';
+import type { TestKind, LiveWalk, PaperWalk, TestOutcome, TestReceipt, TestTimes } from './continuity.ts';
 import type { FailureKind } from './failures.ts';
 import { duration } from './rto.ts';
 import type { SnapshotCounts } from './snapshots.ts';
@@ -97,7 +97,7 @@ function wrong({ cohort, went, back, users, unserved, services }: LiveWalk): Aga
 }
 
 /** Of every test of a kind, whatever it found. */
-export function notTested(kind: HeldKind, { accounts, live }: Pick<TestReceipt, 'accounts' | 'live'> = {}): string[] {
+export function notTested(kind: TestKind, { accounts, live }: Pick<TestReceipt, 'accounts' | 'live'> = {}): string[] {
   if (kind === 'tabletop')
     return [
       'everything that a machine does: nothing was restored, moved or steered',
