@@ -55,6 +55,8 @@ function dataCost({ recoveryPoint, recoveryPointAgeMs, servedAt, steps: all }: F
   if (servedAt === null) return 'None by this move: nobody was moved.';
   if (all.some((s) => s.act === 'restore-contacts' && s.state === 'skipped'))
     return 'Not known: contacts and block lists are what the survivor held; this move restored none.';
+  if (all.some((s) => s.act === 'restore-contacts' && s.facts['from'] === null))
+    return 'None by this move: its users were served before it, and stay as they stood.';
   if (recoveryPoint === null || recoveryPointAgeMs === null) return 'Not known: no copy of the data was used.';
   return `The changes of the last ${duration(recoveryPointAgeMs)} before the loss: the copy used is of ${moment(recoveryPoint)}.`;
 }
@@ -66,10 +68,12 @@ function compared({ mismatches }: FailoverReport): string {
     : `${count(mismatches, 'rows')} DIFFER from the copy.`;
 }
 
-const restored = ({ restored: r }: FailoverReport): string =>
+const restored = ({ restored: r, steps }: FailoverReport): string =>
   r === null
     ? 'Nothing was restored.'
-    : `${count(r.users, 'users')}, ${count(r.contacts, 'contacts')}, ${count(r.aclItems, 'entries of block lists')}.`;
+    : 'sessionsEnded' in r
+      ? `${steps.find((s) => s.act === 'restore-contacts')?.summary ?? ''}.`
+      : `${count(r.users, 'users')}, ${count(r.contacts, 'contacts')}, ${count(r.aclItems, 'entries of block lists')}.`;
 
 /** Whether contact lists were brought to what the other side of each contact says; nothing where nobody looked. */
 export function subscriptions({ steps: all }: FailoverReport): [string, string][] {

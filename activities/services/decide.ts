@@ -1,3 +1,4 @@
+import type { Again } from '../../workflows/model/again.ts';
 import { acceptancesOf } from '../../workflows/model/acceptances.ts';
 import { applicable } from '../../workflows/model/applicable.ts';
 import { canPerform } from '../../workflows/model/acts.ts';
@@ -17,6 +18,7 @@ import { sawClosed } from '../../workflows/model/verdict.ts';
 import { unprobed } from '../probes/services/step.ts';
 import type { ForkLines } from '../../workflows/model/fork.ts';
 import type { CustomerSettings } from '../settings.ts';
+import { blockedAgain, type FoundAgain } from './again.ts';
 import { cannotEnable } from './enable.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
 import { blockedByFork } from './fork.ts';
@@ -41,7 +43,8 @@ export interface World {
   oldest: Timestamp;
   users: number;
   servingSeenBy: string | null;
-  servedHere: boolean;
+  /** Set when this site serves them already. */
+  again: Again | null;
   ownUnserved: number;
   othersThere: readonly string[];
   capacity: Capacity;
@@ -59,7 +62,8 @@ export function decide(
   const { disruptedAt, epoch, runbook, isolation, oldest, users } = world;
   const { rpoMs } = customer.objectives;
   const [from, to] = [customer.peer, site.settings.site];
-  const lossMs = ageMs(oldest, Date.parse(disruptedAt));
+  // Where nothing is restored, nothing is lost by it.
+  const lossMs = world.again?.base === null ? 0 : ageMs(oldest, Date.parse(disruptedAt));
   const acceptedLossMs = lossMs > rpoMs ? lossMs : null;
   const accepted = acceptancesOf({ ...world, from, to, acceptedLossMs, rpoMs });
   const looked: Decisions = {
@@ -82,6 +86,7 @@ export function decide(
     users,
     ...(world.half !== from && { half: world.half }),
     ...(world.cohorts.length > 0 && { cohorts: world.cohorts }),
+    ...(world.again && { again: world.again }),
     approvers: approvers(world.operators),
     approvalsNeeded: APPROVALS_NEEDED,
   };
@@ -104,10 +109,12 @@ export function blockersOf(
     steps,
     fork,
     ledger,
+    again,
   }: Pick<Decisions, 'isolation' | 'steps'> & {
     half: string;
     fork: ForkLines | null;
     ledger: Pick<LedgerCounts, 'servedHere' | 'othersThere'>;
+    again: FoundAgain | null;
   },
   servingAccepted: boolean,
 ): Plan['blockers'] {
@@ -115,6 +122,7 @@ export function blockersOf(
     ...blockedByFork(fork),
     ...undecided(customer, isolation, servingAccepted),
     ...otherHalf(site.settings.site, customer, half, ledger),
+    ...blockedAgain(again),
     ...unperformed(steps),
     ...unconfigured(site.settings, customer, steps),
     ...unprobed(customer, probedPlace(site, half), steps),

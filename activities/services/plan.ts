@@ -1,10 +1,11 @@
+import type { Again } from '../../workflows/model/again.ts';
 import { loadRunbook } from '../../runbooks/load.ts';
 import { makeForecast } from '../../workflows/model/forecast.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Isolation, type Named, type Plan } from '../../workflows/model/plan.ts';
 import { duration } from '../../workflows/model/rto.ts';
-import { ageMs, type Timestamp } from '../../workflows/model/snapshots.ts';
+import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { readState, tellState } from '../directory/answer.ts';
 import { byName } from '../../workflows/model/half.ts';
 import { rtoClock } from '../../workflows/model/clock.ts';
@@ -15,6 +16,7 @@ import { closedProof, proveSurvivor } from '../probes/survivor.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { nextEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
+import { againNotes, findAgain, whereServed } from './again.ts';
 import { capacityOf } from './capacity.ts';
 import { claimsInReach } from './claims.ts';
 import { cohortsAt } from './cohorts.ts';
@@ -23,12 +25,12 @@ import { unseen } from './configured.ts';
 import { blockersOf, decide, whoSawItServe } from './decide.ts';
 import { readFork } from './fork.ts';
 import { checkInput } from './input.ts';
-import { countLedger, lossOf, type LedgerCounts } from './loss.ts';
+import { countLedger, lossOf, oldestAcceptable, type LedgerCounts } from './loss.ts';
 import { measuredTimes, timesInDatabase } from './measured.ts';
 import { readOperators } from './operators.ts';
 import { keepSigned } from './signed-plan.ts';
 import type { OwnSite } from './site.ts';
-import { chooseSource, type Chosen } from './sources.ts';
+import { chooseSource } from './sources.ts';
 
 /**
  * Looks at the world and binds the runbook to it. What the lost site is asked has limits, and so has this site's vault, so
@@ -42,10 +44,14 @@ export async function makePlan(
 ): Promise<Plan> {
   const { input, customer } = checkInput(site, typed, Date.parse(declaredAt));
   const { half = input.from } = input;
-  const cohorts = await cohortsAt(site.database(customer.id), customer.id, half, customer.peer);
+  const at = await whereServed(site, customer, half);
+  const cohorts = await cohortsAt(site.database(customer.id), customer.id, half, at);
   const disruptedAt = new Date(input.disruptedAt ?? declaredAt).toISOString();
   const wanted = { halves: [...cohorts, half], disruptedAt, recoveryPoint: input.recoveryPoint ?? null };
   const world = await look(site, customer, wanted, signal);
+  const { source } = world.chosen;
+  const found = at === customer.peer ? null : await findAgain(site, customer, { ...wanted, source }, signal);
+  const again = found?.again ?? null;
   const { seen, survivor, ledger, carries, operators, silentSince } = world;
   const { rpoMs, rtoMs } = customer.objectives;
   const isolation: Isolation = {
@@ -53,9 +59,9 @@ export async function makePlan(
     observers: seen.observers,
     statement: input.isolation?.trim() ?? null,
   };
-  const { oldest, ...sources } = oldestAcceptable(world.chosen, { disruptedAt, rpoMs });
+  const { oldest, ...sources } = oldestAcceptable(world.chosen, { disruptedAt, rpoMs, again });
   const users = ledger.all;
-  const asked = { input, half, cohorts, disruptedAt, isolation, oldest };
+  const asked = { input, half, cohorts, disruptedAt, isolation, oldest, again };
   const { looked, accepted } = fromWorld(site, customer, asked, world);
   const decisions = await keepSigned(site, move, looked);
   const clock = rtoClock({ declaredAt, disruptedAt: input.disruptedAt ? disruptedAt : null, silentSince });
@@ -68,7 +74,7 @@ export async function makePlan(
     ...sources,
     ...(operators.notAdmitted.length > 0 && { notAdmitted: operators.notAdmitted }),
     acceptances: named(decisions.acceptances ?? [], accepted),
-    loss: lossOf(ledger, sources.source, disruptedAt),
+    ...((!again || again.base) && { loss: lossOf(ledger, sources.source, disruptedAt) }),
     undelivered: seen.undelivered,
     capacity: { ...carries, moves: users },
     forecast,
@@ -79,11 +85,11 @@ export async function makePlan(
     targetRtoMs,
     observed: seen.because,
     survivor,
-    notes: [...notesOf(site, customer, { isolation, input, ...world }), ...unseen(customer, half)],
+    notes: [...notesOf(site, customer, { isolation, input, half, again, ...world }), ...unseen(customer, half)],
     blockers: blockersOf(
       site,
       customer,
-      { half, isolation, steps: decisions.steps, fork: world.fork, ledger },
+      { half, isolation, steps: decisions.steps, fork: world.fork, ledger, again: found },
       servingAccepted,
     ),
     madeAt: new Date().toISOString(),
@@ -97,13 +103,14 @@ interface Asked {
   disruptedAt: Timestamp;
   isolation: Isolation;
   oldest: Timestamp;
+  again: Again | null;
 }
 
 /** What people decide by, of all that was seen. */
 function fromWorld(
   site: OwnSite,
   customer: CustomerSettings,
-  { input, half, cohorts, disruptedAt, isolation, oldest }: Asked,
+  { input, half, cohorts, disruptedAt, isolation, oldest, again }: Asked,
   { runbook, seen, survivor, claimed, ledger, carries, operators }: Awaited<ReturnType<typeof look>>,
 ): ReturnType<typeof decide> {
   return decide(site, customer, {
@@ -116,7 +123,7 @@ function fromWorld(
     oldest,
     users: ledger.all,
     servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
-    servedHere: ledger.servedHere,
+    again,
     ownUnserved: ledger.ownUnserved,
     othersThere: ledger.othersThere,
     capacity: { ...carries, moves: ledger.all },
@@ -197,6 +204,8 @@ interface Noted {
   ledger: Pick<LedgerCounts, 'othersThere'>;
   isolation: Isolation;
   input: FailoverInput;
+  half: string;
+  again: Again | null;
   directory: string | null;
   closing: Closing | null;
 }
@@ -205,9 +214,9 @@ interface Noted {
 function notesOf(
   { settings }: OwnSite,
   { peer, selfFenceMs }: CustomerSettings,
-  { isolation: { verdict }, input: { disruptedAt }, directory, closing, ledger }: Noted,
+  { isolation: { verdict }, input: { disruptedAt }, half, again, directory, closing, ledger }: Noted,
 ): string[] {
-  const notes: string[] = directory === null ? [] : [directory];
+  const notes: string[] = [...(directory === null ? [] : [directory]), ...againNotes(settings.site, half, again)];
   if (closing)
     notes.push(`${settings.site} itself is closed since ${closing.since} (${closing.because}): serve-users opens it`);
   for (const other of byName(ledger.othersThere))
@@ -242,17 +251,4 @@ function decideBy(
 ): NonNullable<Plan['decideBy']> {
   const by = (limitMs: number): Timestamp => new Date(Date.parse(disruptedAt) + limitMs - walkMs).toISOString();
   return { target: by(target), promise: by(promise) };
-}
-
-/**
- * What people sign is the oldest point they may get. A source that may fail in the middle, as a lost site's vault may, is
- * replaced by the next one without asking anybody again as long as that keeps the RPO; beyond it nobody has agreed to it.
- */
-function oldestAcceptable(
-  { source, fallback, notTaken }: Chosen,
-  { disruptedAt, rpoMs }: { disruptedAt: Timestamp; rpoMs: number },
-): Chosen & { oldest: Timestamp } {
-  if (fallback && ageMs(fallback.point, Date.parse(disruptedAt)) <= rpoMs)
-    return { source, fallback, notTaken, oldest: fallback.point };
-  return { source, notTaken, oldest: source.point };
 }

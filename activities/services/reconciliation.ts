@@ -1,5 +1,4 @@
 import { failureText } from '../../workflows/model/failures.ts';
-import type { Plan, RecoverySource } from '../../workflows/model/plan.ts';
 import type { ConflictRule, Reconciliation } from '../../workflows/model/planned-move.ts';
 import { peerQuery, within, withPeerVault } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
@@ -7,6 +6,7 @@ import { readManifest } from '../vault/open.ts';
 import type { Vault } from '../vault/port.ts';
 import { readSalvage, type Salvage } from '../vault/salvage.ts';
 import { sha256 } from '../vault/signed.ts';
+import { restoredHere } from './restored-here.ts';
 import type { OwnSite } from './site.ts';
 
 /** What a question to the peer's database, and to its vault, may take. */
@@ -159,32 +159,4 @@ async function lookInVaults(
   return begun(
     `neither vault holds snapshot ${snapshot.seq} of ${snapshot.site} any more, from which both sides began`,
   );
-}
-
-/**
- * What the failover restored by which this site took the half over from the peer: of the moves that served it here after
- * that epoch, the first one. Later ones went on from its rows.
- */
-async function restoredHere(
-  site: OwnSite,
-  { id }: CustomerSettings,
-  half: string,
-  after: number,
-): Promise<RecoverySource | null> {
-  const database = site.database(id);
-  const [served] = await database.query<{ move: string; plan: string | null; brought: string | null }>(
-    `select s.move,
-            (select p.body from tandem.journal p where p.move = s.move and p.kind = 'planned' and p.seq < s.seq order by p.seq desc limit 1) as plan,
-            (select r.body::jsonb #>> '{result,facts,from}' from tandem.journal r
-              where r.move = s.move and r.kind = 'step' and r.key like 'effect/%' and r.body::jsonb ->> 'act' = 'restore-contacts'
-              order by r.seq desc limit 1) as brought
-       from tandem.journal s
-      where s.customer = $1 and s.kind = 'step' and s.key like 'effect/%' and s.body::jsonb ->> 'act' = 'serve-users'
-        and (s.body::jsonb #>> '{result,facts,half}' = $2 or $2 = any(string_to_array(s.body::jsonb #>> '{result,facts,halves}', ' '))) and (s.body::jsonb #>> '{epoch,number}')::bigint > $3
-      order by (s.body::jsonb #>> '{epoch,number}')::bigint limit 1`,
-    [id, half, after],
-  );
-  if (!served?.plan || served.brought === null) return null;
-  const plan = JSON.parse(served.plan) as Plan;
-  return [plan.source, plan.fallback].find((source) => source?.from === served.brought) ?? null;
 }

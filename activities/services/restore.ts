@@ -11,6 +11,7 @@ import { doneBefore, noteEffect } from './effects.ts';
 import type { OwnSite } from './site.ts';
 import { withPlannedSnapshot } from './snapshot.ts';
 import type { PlannedStep } from './planned.ts';
+import { restoreAgain } from './restore-again.ts';
 import { restoreFromStandby } from './standby.ts';
 
 export interface LongWork {
@@ -28,7 +29,8 @@ export async function restoreContacts(
   input: PlannedStep,
   { heartbeat, signal }: LongWork,
 ): Promise<StepResult> {
-  const { key } = input;
+  const { key, plan } = input;
+  if (plan.decisions.again) return restoreAgain(site, input, plan.decisions.again, { heartbeat, signal });
   const database = site.database(key.customer);
   const done = await doneBefore(database, input);
   if (done) return done;

@@ -34,7 +34,8 @@ async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal 
     await lockEpoch(client, database.name, id, key.epoch);
     const done = await readEffect(client, key);
     if (done) return done;
-    const mended = await mendAgain(client, site, input, signal);
+    // Who is served already changes things himself, and nothing of that may be undone.
+    const mended = plan.decisions.again ? { told: '', alarm: '' } : await mendAgain(client, site, input, signal);
     const { rowCount } = await client.query(
       `insert into tandem.serving as s (customer, half, site, epoch) select $1, half, $3, $4 from unnest($2::text[]) half
        on conflict (customer, half) do update set site = excluded.site, epoch = excluded.epoch, at = now()

@@ -3,6 +3,7 @@ import type { FailoverInput } from '../../workflows/model/moves.ts';
 import { Fault } from '../fault.ts';
 import { startMove } from '../moves.ts';
 import { showPlan, timeOf, type PlanOptions } from './failover-plan.ts';
+import { registerReconciled } from './reconciled.ts';
 import { registerReports } from './failover-report.ts';
 import { pageOf, registerMoveVerbs, verbOf, watch, type Where } from './move-verbs.ts';
 import type { Context } from './print.ts';
@@ -51,6 +52,7 @@ export function register(program: Command, context: Context): void {
 
   registerMoveVerbs(context, 'failover', verb);
   registerReports(group, context, 'failover');
+  registerReconciled(group, context);
 }
 
 async function start(context: Context, o: Declared): Promise<void> {

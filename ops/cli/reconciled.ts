@@ -93,8 +93,8 @@ export function registerReconciled(group: Command, context: Context): void {
   namingOptions(
     group
       .command('reconciled')
-      .description('who was brought together, and what differed; by the database of the site from which they moved')
-      .option('--site <site>', 'the site from which they moved (default: whichever has somebody)')
+      .description('who was brought together, and what differed; by the database of the site where that was done')
+      .option('--site <site>', 'the site where that was done (default: whichever has somebody)')
       .option('--customer <id>', 'needed when there is more than one')
       .option('--move <id>', 'of this move only')
       .option('--user <name>', 'of this user only, with all that differed'),

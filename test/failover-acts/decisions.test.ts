@@ -60,17 +60,17 @@ describe('a plan', () => {
     expect((await plan({}, world.westWith({ site: { capacityUsers: 5 } }))).decisions.acceptances).toHaveLength(1);
   });
 
-  it('never takes users who are served here for lost ones: whoever signs accepts that their changes are overwritten', async () => {
+  it('never takes users who are served here for lost ones: nobody’s contacts are touched', async () => {
     await cover(1, '2026-03-01T11:00:00.000Z');
     await closeEast();
-    expect((await plan()).decisions.acceptances).toBeUndefined();
+    expect((await plan()).decisions.again).toBeUndefined();
     await world.westDb.query("update tandem.serving set site = 'west' where half = 'east'");
-    const { decisions, acceptances } = await plan();
-    expect(decisions.acceptances).toEqual(['overwrite-served']);
-    expect(acceptances?.[0]?.because).toMatch(/west serves the users of east now: .* what they changed since is gone/);
+    const { decisions, notes } = await plan();
+    expect([decisions.again?.base, decisions.acceptances]).toEqual([null, undefined]);
+    expect(notes?.join()).toMatch(/west serves the users of east since .* stay as they stand/);
     // Under an epoch that is past nobody is served here.
     await world.westDb.query("update tandem.serving set epoch = 0 where half = 'east'");
-    expect((await plan()).decisions.acceptances).toBeUndefined();
+    expect((await plan()).decisions.again).toBeUndefined();
   });
 
   it('never forgets users of its own site who were moved to the one that is lost now', async () => {

@@ -18,7 +18,7 @@ const world = (change: Partial<World> = {}): World => ({
   acceptedLossMs: null,
   rpoMs: 8 * HOUR,
   servingSeenBy: null,
-  servedHere: false,
+  again: null,
   ownUnserved: 0,
   capacity: nothing,
   unproven: [],
@@ -38,7 +38,11 @@ describe('what must be accepted by name', () => {
     expect(names({ acceptedLossMs: 20 * HOUR + 11 * 60_000 + 1 })).toEqual(['data-loss 20h12m']);
     expect(names({ acceptedLossMs: 59.5 * 60_000 })).toEqual(['data-loss 1h0m']);
     expect(names({ servingSeenBy: 'database' })).toEqual(['source-is-serving']);
-    expect(names({ servedHere: true })).toEqual(['overwrite-served']);
+    const since = '2026-03-01T12:00:00.000Z';
+    const snapshot = { customer: 'contoso', site: 'east', gen: 1, seq: 7 };
+    const again = { since, base: { snapshot, manifest: 'f', from: 'own-vault' as const } };
+    expect(names({ again })).toEqual(['another-recovery-point']);
+    expect(names({ again: { since, base: null } })).toEqual([]);
     expect(names({ ownUnserved: 2 })).toEqual(['own-users-unserved']);
     expect(names({ unproven: ['client port: refused'] })).toEqual(['survivor-unproven']);
     const full = { ...nothing, served: 10_001, users: 20_000, trafficBytesPerSecond: 3e8, linkBytesPerSecond: 2e8 };

@@ -101,7 +101,14 @@ describe('a partition in which both sites have claimed one epoch heals', () => {
       expect(await kindOf(advanceEpoch(site, forkStep(site, 'advance-epoch', 'another', 3)))).toBe('forked');
     }
     const fork = await forkHere(world.westDb, CUSTOMER);
-    const what = { half: 'east', isolation: isolated, steps: [], fork, ledger: { servedHere: false, othersThere: [] } };
+    const what = {
+      half: 'east',
+      isolation: isolated,
+      steps: [],
+      fork,
+      ledger: { servedHere: false, othersThere: [] },
+      again: null,
+    };
     expect(blockersOf(west, world.customer, what, false).map(({ kind }) => kind)).toEqual(['forked']);
   });
 

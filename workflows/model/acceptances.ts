@@ -1,3 +1,4 @@
+import { againText, type Again } from './again.ts';
 import { byName, homeOf } from './half.ts';
 import { canonicalJson, type Capacity, type Decisions, type Isolation, type Named } from './plan.ts';
 import { duration } from './rto.ts';
@@ -25,8 +26,8 @@ export interface World {
   rpoMs: number;
   /** Set when the source was seen to serve, and the declarer asks to fail over all the same: who saw it. */
   servingSeenBy: string | null;
-  /** Whether the survivor serves the users of the source by now, as after a move that has ended. */
-  servedHere: boolean;
+  /** Of users whom the survivor serves by now: set when they are to be brought to another recovery point. */
+  again: Again | null;
   /** Of the survivor's own users, those whom it does not serve: they were moved to the source, and are lost with it. */
   ownUnserved: number;
   /** Halves that the source serves as well, and that do not move. */
@@ -37,7 +38,7 @@ export interface World {
 }
 
 export function acceptancesOf(world: World): Named[] {
-  const { from, to, half, acceptedLossMs, rpoMs, servingSeenBy, servedHere, ownUnserved, capacity, unproven } = world;
+  const { from, to, half, acceptedLossMs, rpoMs, servingSeenBy, again, ownUnserved, capacity, unproven } = world;
   const ofThem = byName(world.othersThere ?? []).filter((other) => homeOf(other) === to);
   const accepted: Named[] = [];
   if (acceptedLossMs !== null)
@@ -50,11 +51,7 @@ export function acceptancesOf(world: World): Named[] {
       name: 'source-is-serving',
       because: `${from} serves its users now, seen by its ${servingSeenBy}: they are cut off, and what they change from here on is not brought over`,
     });
-  if (servedHere)
-    accepted.push({
-      name: 'overwrite-served',
-      because: `${to} serves the users of ${half} now: their contacts and block lists are set back to the recovery point, and what they changed since is gone`,
-    });
+  if (again?.base) accepted.push({ name: 'another-recovery-point', because: againText(to, half, again) });
   if (ownUnserved > 0)
     accepted.push({
       name: 'own-users-unserved',

@@ -1,3 +1,4 @@
+import type { Again } from './again.ts';
 import type { Act, MoveKind, Service, StepArgument } from './acts.ts';
 import type { RtoClock } from './clock.ts';
 import type { Condition } from './conditions.ts';
@@ -108,6 +109,8 @@ export interface Decisions {
   cohorts?: string[];
   /** Of a relocate and a failback; a failover has none. */
   planned?: PlannedMove;
+  /** Of a failover whose users this site serves already. */
+  again?: Again;
   approvers: Approver[];
   approvalsNeeded: number;
 }

@@ -35,6 +35,8 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
   // What the restore took, which is not the plan's first choice when that failed.
   const from = told === 'source-vault' || told === 'own-vault' || told === 'standby-copy' ? told : null;
   const lost = run.workflow === 'failover';
+  // Of users who were served before, nobody may have been restored.
+  const restores = lost && decisions?.again?.base !== null;
   const services = decisions && lost ? serviceClocks(decisions.steps, run.steps, clockFrom(run)) : [];
   const mismatches = run.steps.find((s) => s.act === 'probe' && 'mismatches' in s.facts)?.facts['mismatches'];
   const clients = services.some(({ service, stoppedAt }) => service !== 'contacts' && stoppedAt !== null);
@@ -58,8 +60,8 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     planDigest: digest,
     approvals: run.approvals.map((a) => ({ operator: a.operator, at: new Date(a.receivedAt).toISOString() })),
     ...(run.breakGlass && { breakGlass: brokenGlass(run, run.breakGlass) }),
-    recoveryPoint: lost ? (source?.point ?? null) : null,
-    recoveryPointAgeMs: source && lost ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
+    recoveryPoint: restores ? (source?.point ?? null) : null,
+    recoveryPointAgeMs: source && restores ? Math.max(0, disruptedAt - Date.parse(source.point)) : null,
     rtoMs: slowest(
       services.filter(({ step }) => !run.plan?.decisions.steps.some((s) => s.id === step && s.outsideRto)),
     ),
@@ -67,7 +69,7 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     services,
     source: from,
     steps: run.steps,
-    restored: (done('restore-contacts')?.facts as ApplyCounts | undefined) ?? null,
+    restored: restores ? ((done('restore-contacts')?.facts as ApplyCounts | undefined) ?? null) : null,
     mismatches: typeof mismatches === 'number' ? mismatches : null,
     notes: run.notes,
     alarms: run.alarms,

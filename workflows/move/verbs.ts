@@ -66,6 +66,8 @@ function notApprovable(run: Run, v: SignedVerb): string | null {
 
 function notTurnable(run: Run, v: SignedVerb): string | null {
   if (run.mayAbort) return 'no epoch is claimed yet: abort it';
+  if (run.plan?.decisions.again)
+    return `its users are served at ${run.plan.decisions.to} since ${run.plan.decisions.again.since}: there is nothing to turn back`;
   if (run.phase !== 'moving') return `in phase ${run.phase} it cannot be turned back any more`;
   const serving = run.steps.find((s) => s.act === 'serve-users' && s.state !== 'waiting' && s.state !== 'held');
   if (serving)

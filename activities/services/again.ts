@@ -1,0 +1,125 @@
+import { AGAIN_MS, asTheyStand, type Again } from '../../workflows/model/again.ts';
+import { failureText } from '../../workflows/model/failures.ts';
+import type { Plan, RecoverySource } from '../../workflows/model/plan.ts';
+import { duration } from '../../workflows/model/rto.ts';
+import type { Timestamp } from '../../workflows/model/snapshots.ts';
+import { within, withPeerVault } from '../probes/peer.ts';
+import type { CustomerSettings } from '../settings.ts';
+import { readManifest } from '../vault/open.ts';
+import type { Vault } from '../vault/port.ts';
+import { takenOver, type ServedBy } from './restored-here.ts';
+import type { OwnSite } from './site.ts';
+
+/** A failover of users whom this site serves already: the data step again, or none. */
+
+const VAULT_MS = 10_000;
+
+/** Where the users of a half are as this site's database has it: here, or with the peer. */
+export async function whereServed(site: OwnSite, { id, peer }: CustomerSettings, half: string): Promise<string> {
+  const own = site.settings.site;
+  const here = await site.database(id).query(
+    `select from tandem.serving s join tandem.epoch e on e.customer = s.customer and e.number = s.epoch
+      where s.customer = $1 and s.half = $2 and s.site = $3`,
+    [id, half, own],
+  );
+  return here.length > 0 ? own : peer;
+}
+
+export interface FoundAgain {
+  again: Again;
+  /** Why the recovery point that was asked for cannot be brought; null when it can, or none was asked for. */
+  why: string | null;
+}
+
+export interface AskedAgain {
+  /** Whose users move; this site serves all of them. */
+  halves: readonly string[];
+  /** What the declarer asks for; null when he leaves it to the plan. */
+  recoveryPoint: Timestamp | null;
+  /** What the plan would restore. */
+  source: RecoverySource;
+}
+
+/** What becomes of users who are served here: nobody is ever set back for a failover that was only declared once more. */
+export async function findAgain(
+  site: OwnSite,
+  customer: CustomerSettings,
+  { halves, recoveryPoint, source }: AskedAgain,
+  signal?: AbortSignal,
+): Promise<FoundAgain> {
+  const database = site.database(customer.id);
+  const moves: ServedBy[][] = [];
+  for (const half of halves) moves.push(await takenOver(database, customer.id, half));
+  const since = sinceOf(moves) ?? (await rightSince(site, customer, halves));
+  if (recoveryPoint === null) return { again: { since, base: null }, why: null };
+  const stop = (why: string): FoundAgain => ({ again: { since, base: null }, why });
+  const whose = `users of ${halves.join(' and ')}`;
+  const brought = moves.map((of) => of.findLast(({ source: from }) => from !== null)?.source ?? null);
+  const [base] = brought;
+  if (!base || brought.includes(null)) return stop(`no failover has restored ${whose} here`);
+  if (brought.some((other) => other?.manifest !== base.manifest))
+    return stop(`${whose} were restored by different moves: each on its own, with \`--half\``);
+  if (Date.now() - Date.parse(since) > AGAIN_MS)
+    return stop(
+      `${whose} are served here since ${since}, and another recovery point can be brought within ${duration(AGAIN_MS)} after that only: without \`--recovery-point\` nobody's contacts are touched`,
+    );
+  if (source.from === 'standby-copy')
+    return stop(`no vault gives a snapshot of before that time, and the standby copy is what they were restored from`);
+  if (source.manifest === base.manifest)
+    return stop(`${whose} stand as of snapshot ${base.snapshot.seq}, of ${base.point}, already: ask for another time`);
+  try {
+    const from = await vaultThatHolds(site, customer, base, signal);
+    if (from) return { again: { since, base: { snapshot: base.snapshot, manifest: base.manifest, from } }, why: null };
+    return stop(
+      `no vault holds snapshot ${base.snapshot.seq} of ${base.snapshot.site} any more, as of which they were restored`,
+    );
+  } catch (error) {
+    signal?.throwIfAborted();
+    return stop(
+      `snapshot ${base.snapshot.seq}, as of which they were restored, cannot be looked up: ${failureText(error)}`,
+    );
+  }
+}
+
+/** The first of them, for who was served first has changed most. Null when one was not taken over, or does not tell. */
+function sinceOf(moves: readonly ServedBy[][]): Timestamp | null {
+  const times = moves.map(([first]) => Date.parse(first?.servedAt ?? ''));
+  const first = Math.min(...times);
+  return Number.isNaN(first) ? null : new Date(first).toISOString();
+}
+
+async function rightSince(site: OwnSite, { id }: CustomerSettings, halves: readonly string[]): Promise<Timestamp> {
+  const [row] = await site
+    .database(id)
+    .query<{ at: Date }>('select min(at) as at from tandem.serving where customer = $1 and half = any($2)', [
+      id,
+      halves,
+    ]);
+  return (row?.at ?? new Date(0)).toISOString();
+}
+
+/** Its own vault first. The peer's may hang: it is asked within a limit, and only when the own one does not have it. */
+async function vaultThatHolds(
+  site: OwnSite,
+  { peer }: CustomerSettings,
+  { snapshot, manifest }: RecoverySource,
+  signal: AbortSignal | undefined,
+): Promise<'own-vault' | 'peer-vault' | null> {
+  const { publicKeys, peerVaults } = site.settings;
+  const holds = async (vault: Vault, limit: AbortSignal): Promise<boolean> =>
+    (await readManifest({ vault, id: snapshot, publicKeys, signal: limit }))?.summary.manifest === manifest;
+  const own = (limit: AbortSignal): Promise<boolean> => holds(site.vault, limit);
+  if (await within(VAULT_MS, `vault of ${site.settings.site}`, own, signal)) return 'own-vault';
+  const access = peerVaults.get(peer);
+  if (!access) return null;
+  const theirs = (limit: AbortSignal): Promise<boolean> => withPeerVault(access, (vault) => holds(vault, limit));
+  return (await within(VAULT_MS, `vault of ${peer}`, theirs, signal)) ? 'peer-vault' : null;
+}
+
+/** Why nobody can sign for the recovery point that was asked for. */
+export const blockedAgain = (found: FoundAgain | null): Plan['blockers'] =>
+  found?.why == null ? [] : [{ kind: 'already-served', text: found.why }];
+
+/** For whoever signs, beside what is to be accepted by name. */
+export const againNotes = (own: string, half: string, again: Again | null): string[] =>
+  again && !again.base ? [asTheyStand(own, half, again)] : [];

@@ -1,0 +1,213 @@
+import type { Again } from '../../workflows/model/again.ts';
+import { failure, failureText } from '../../workflows/model/failures.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
+import { halvesOf } from '../../workflows/model/plan.ts';
+import { mendTouched } from '../contacts/mend.ts';
+import { lockRows, READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
+import { lockEpoch, noApplyCounts } from '../contacts/restore.ts';
+import { liveSurvivor } from '../contacts/survivors.ts';
+import { diffThreeWays } from '../contacts/three-way.ts';
+import { lockWrites } from '../contacts/writer.ts';
+import { withPeerVault } from '../probes/peer.ts';
+import { openSnapshot, type OpenSnapshot } from '../vault/open.ts';
+import type { Vault } from '../vault/port.ts';
+import { sha256 } from '../vault/signed.ts';
+import { doneBefore, noteEffect } from './effects.ts';
+import { askService } from './management.ts';
+import type { PlannedStep } from './planned.ts';
+import type { LongWork } from './restore.ts';
+import type { OwnSite } from './site.ts';
+import { withPlannedSnapshot } from './snapshot.ts';
+
+/**
+ * The act `restore-contacts` where its users are served by now: against the snapshot that was restored before, each of them is
+ * brought to what the plan's snapshot has, but for what has changed here since, which stays and is listed (DESIGN 4, point of no
+ * return). A denial that stands on either side stays. Without a base nobody is touched.
+ */
+export async function restoreAgain(
+  site: OwnSite,
+  input: PlannedStep,
+  { since, base }: Again,
+  work: LongWork,
+): Promise<StepResult> {
+  const { key, plan } = input;
+  const { id, domain, limits } = site.customer(key.customer);
+  const database = site.database(id);
+  const done = await doneBefore(database, input);
+  if (done) return done;
+  const guard = (client: Parameters<typeof lockEpoch>[0]): Promise<void> =>
+    lockEpoch(client, database.name, id, key.epoch);
+  await database.transaction(guard);
+  const halves = halvesOf(plan.decisions);
+  if (!base) {
+    const [row] = await database.query<{ n: number }>(
+      'select count(*)::int as n from tandem.home where site = any($1)',
+      [halves],
+    );
+    return database.transaction(async (client) => {
+      await guard(client);
+      const users = row?.n ?? 0;
+      return noteEffect(client, input, {
+        summary: `${users} users of ${halves.join(' and ')} are served here since ${since}, and stay as they stand`,
+        facts: { ...noApplyCounts(), users, from: null },
+      });
+    });
+  }
+  const brought = broughtBy(input);
+  const { counts, point } = await merge(site, input, base, brought, work);
+  const pairs = await database.transaction(async (client) => {
+    await guard(client);
+    await lockWrites(client, id); // Before the tables, as everywhere: whoever waits for them may hold it.
+    await lockRows(client);
+    const mended = await mendTouched(
+      client,
+      { customer: id, domain, lost: halves, limit: limits.contacts, ...work },
+      brought,
+    );
+    await client.query('update tandem.reconciled set mended_at = now() where salvage = $1 and mended_at is null', [
+      brought,
+    ]);
+    return mended;
+  }, READ_COMMITTED);
+  const sessions = await endSessions(site, id, brought, work);
+  return database.transaction(async (client) => {
+    await guard(client);
+    return noteEffect(client, input, resultOf(counts, { point, pairs, sessions, from: plan.source.from }));
+  });
+}
+
+/** By what those whom this move has written are known: once for a move and its snapshot, however often it is tried. */
+const broughtBy = ({ key, plan }: PlannedStep): string => sha256(`${key.epoch.move}/${plan.source.manifest}`);
+
+async function merge(
+  site: OwnSite,
+  { key, plan }: PlannedStep,
+  base: NonNullable<Again['base']>,
+  brought: string,
+  work: LongWork,
+): Promise<{ counts: ReconcileCounts; point: string }> {
+  const { id, peer, keys, limits } = site.customer(key.customer);
+  const { publicKeys, peerVaults } = site.settings;
+  const database = site.database(id);
+  const halves = halvesOf(plan.decisions);
+  return withPlannedSnapshot(site, plan, work.signal, async ({ opened, signal }) => {
+    const from = (vault: Vault): Promise<OpenSnapshot> =>
+      openSnapshot({ vault, keys, publicKeys, id: base.snapshot, expectManifest: base.manifest, signal });
+    const reconcile = async (before: OpenSnapshot) => ({
+      counts: await reconcileUsers({
+        ...work,
+        database,
+        customer: id,
+        halves,
+        epoch: key.epoch,
+        salvage: brought,
+        keys,
+        limit: limits.contacts,
+        merges: diffThreeWays({
+          base: before,
+          salvage: opened,
+          survivor: (index) => liveSurvivor({ database, keys, halves, signal }, index),
+          rule: 'survivor',
+          heartbeat: work.heartbeat,
+          signal,
+        }),
+      }),
+      point: opened.manifest.point,
+    });
+    if (base.from === 'own-vault') return reconcile(await from(site.vault));
+    const access = peerVaults.get(peer);
+    if (!access) throw failure('input-invalid', `vault of ${peer}: no credentials for it are configured`);
+    return withPeerVault(access, async (vault) => reconcile(await from(vault)));
+  });
+}
+
+const SESSION_MS = 2000;
+const SESSIONS_LIMIT_MS = 60_000;
+const AT_ONCE = 8;
+
+interface EndedSessions {
+  ended: number;
+  /** Why some of them may go on with what their clients have shown before; null when none does. */
+  untold: string | null;
+}
+
+/** A client that is signed in goes by the list that it has read: it is told to come back, and reads what stands. */
+async function endSessions(
+  site: OwnSite,
+  id: string,
+  brought: string,
+  { heartbeat, signal }: LongWork,
+): Promise<EndedSessions> {
+  const { settings } = site;
+  const management = settings.services.get(settings.site)?.management;
+  const { domain } = site.customer(id);
+  const rows = await site
+    .database(id)
+    .query<{ username: string }>(
+      "select username from tandem.reconciled where salvage = $1 and (document ->> 'written')::boolean",
+      [brought],
+    );
+  if (!management || rows.length === 0) return { ended: 0, untold: null };
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(SESSIONS_LIMIT_MS)]);
+  let [ended, users] = [0, 0];
+  let untold: string | null = null;
+  const left = rows.values();
+  const tell = async (): Promise<void> => {
+    for (const { username } of left) {
+      if (untold !== null) return;
+      try {
+        const args = { user: username, host: domain };
+        const sessions = await askService(management, 'kick_user', args, { limitMs: SESSION_MS, signal: limit });
+        ended += typeof sessions === 'number' ? sessions : 0;
+      } catch (error) {
+        signal.throwIfAborted();
+        untold = failureText(error);
+        return;
+      }
+      users += 1;
+      heartbeat({ users });
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, tell));
+  return { ended, untold };
+}
+
+interface Told {
+  point: string;
+  pairs: Awaited<ReturnType<typeof mendTouched>>;
+  sessions: EndedSessions;
+  from: string;
+}
+
+function resultOf(counts: ReconcileCounts, { point, pairs, sessions, from }: Told): StepResult {
+  const { users, written, conflicts, denyKept, refused, overLimit, quarantined, already, notHere } = counts;
+  const told: [number, string][] = [
+    [already, 'were brought there before, and stay as they stand'],
+    [conflicts, 'had changed the same themselves, which stays'],
+    [denyKept, 'still deny somebody whom that point does not'],
+    [overLimit, 'have more contacts than are allowed; none was cut off'],
+    [notHere, 'are not of these halves here any more, and were passed over'],
+    [pairs.mended, 'contacts were brought to what the other side says'],
+    [sessions.ended, 'sessions were ended, so that their clients read it'],
+  ];
+  const alarms = [
+    ...(refused === 0 ? [] : [`the database refuses the rows of ${refused} users: they keep those they had`]),
+    ...(quarantined === 0 ? [] : [`${quarantined} users are in quarantine: their lists cannot be read`]),
+    ...(sessions.untold === null
+      ? []
+      : [
+          `not all sessions of those who were written could be ended (${sessions.untold}): they show it when they sign in next`,
+        ]),
+  ];
+  return {
+    summary: `${users} users are other at ${point} than they were restored; ${written} were brought there${told.flatMap(([n, text]) => (n > 0 ? [`; ${n} ${text}`] : [])).join('')}`,
+    facts: {
+      ...noApplyCounts(),
+      ...counts,
+      pairsMended: pairs.mended,
+      sessionsEnded: sessions.ended,
+      from,
+    },
+    ...(alarms.length > 0 && { alarms }),
+  };
+}
