@@ -14,6 +14,8 @@ import { tupleFields } from './tuples.ts';
  * else of it.
  */
 const TRUST_S = 3600;
+/** Below the period of the schedule's runs, each of which compares: those of one planned move need not. */
+const RECENT_S = 240;
 const LIMIT_MS = 60_000;
 
 export interface LedgerRequest {
@@ -30,11 +32,7 @@ export interface LedgerRequest {
  */
 export async function differencesByLedger(request: LedgerRequest): Promise<Differences | null> {
   const { database, snapshot, halves, signal } = request;
-  const proven = await database.query(
-    `select from tandem.applied where customer = $1 and site = $2 and proven_at > now() - make_interval(secs => $3)`,
-    [snapshot.customer, snapshot.site, TRUST_S],
-  );
-  if (proven.length === 0) return null;
+  if (!(await wasProven(database, snapshot, TRUST_S))) return null;
   const index = await request.index();
   const here = new Uint8Array(index.capacity);
   const differs = new Uint8Array(index.capacity);
@@ -76,4 +74,16 @@ export async function differencesByLedger(request: LedgerRequest): Promise<Diffe
     withoutRecord,
     unrecorded: 0,
   };
+}
+
+/** Whether every row of the copy was compared so lately that it need not be done once more; people may be waiting for the next copy. */
+export const provenLately = (database: Database, snapshot: SnapshotSummary): Promise<boolean> =>
+  wasProven(database, snapshot, RECENT_S);
+
+async function wasProven(database: Database, { customer, site }: SnapshotSummary, seconds: number): Promise<boolean> {
+  const proven = await database.query(
+    `select from tandem.applied where customer = $1 and site = $2 and proven_at > now() - make_interval(secs => $3)`,
+    [customer, site, seconds],
+  );
+  return proven.length > 0;
 }

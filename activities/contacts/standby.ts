@@ -11,7 +11,7 @@ import { noteApplied, noteProven } from './applied.ts';
 import { batches } from './batches.ts';
 import type { Database } from './database.ts';
 import { findDifferences, type Differences } from './differences.ts';
-import { differencesByLedger } from './ledger-differences.ts';
+import { differencesByLedger, provenLately } from './ledger-differences.ts';
 import { asBrought, forgetMended, readMended } from './mended.ts';
 import { requireIdentity } from './prepare.ts';
 import { holdRefused, judgeUsers } from './quarantine.ts';
@@ -46,7 +46,7 @@ type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
  * snapshot is newer than what the ledger says. Rows without a ledger entry are held, unless this site served them before and
  * has salvaged them. A local version that the ledger does not explain is saved as a conflict first. Repeatable: what was
  * applied is found equal. Within the hour after every row was compared it counts as applied by the ledger's word, before they
- * are compared again. It is the newest one applied only when the copy holds all of it.
+ * are compared again; within four minutes they are not. It is the newest one applied only when the copy holds all of it.
  *
  * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's, and with `salvage-due` while rows that
  * this site changed under an older epoch lie nowhere else.
@@ -85,7 +85,11 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
   };
   // Users may be waiting for it, served nowhere: what the ledger tells comes first, and every row is compared after it.
   const byLedger = await differencesByLedger({ ...by, snapshot });
-  if (byLedger) await apply(byLedger, late, false);
+  if (byLedger) {
+    const lately = await provenLately(database, snapshot);
+    await apply(byLedger, lately ? counts : late, false);
+    if (lately) return counts;
+  }
   // Who came here from elsewhere is looked at once: from now on the ledger has him from there.
   await apply(await findDifferences({ ...by, keys, from: snapshot.site }), counts, true);
   for (const done of ['written', 'conflicts', 'removed'] as const) counts[done] += late[done];

@@ -8,7 +8,7 @@ import type { Plan } from '../../../workflows/model/plan.ts';
 import { CUSTOMER } from '../../embedded/configuration.ts';
 import { editPeople } from '../../embedded/people/edit.ts';
 import { Fault } from '../../fault.ts';
-import { standbyNow } from '../../snapshots.ts';
+import { snapshotNow, standbyNow } from '../../snapshots.ts';
 import { below, makeFigure, type Figure } from '../report.ts';
 import { LOST, openScene, SURVIVOR, type Scene } from './scene.ts';
 import { plain, startTalking, TALK_EVERY_MS, TALKERS, type Heard, type Letters } from './talk.ts';
@@ -89,7 +89,7 @@ async function once(scene: Scene, o: HomeBenchOptions): Promise<Seen> {
 const change = (scene: Scene, at: string, users: number): Promise<number> =>
   editPeople({ seed: `bench, ${at}`, url: scene.stack.sites[at]?.databaseUrl ?? '', site: LOST, users });
 
-/** The returned site obeys, salvages, and holds a copy of everybody. */
+/** The returned site obeys, salvages, and holds a copy of everybody as they were served meanwhile: until then nobody is protected. */
 async function untilReady(scene: Scene, site: OwnSite, signal: AbortSignal): Promise<Plan> {
   const input = {
     customer: CUSTOMER,
@@ -101,6 +101,8 @@ async function untilReady(scene: Scene, site: OwnSite, signal: AbortSignal): Pro
     requestedBy: 'nobody',
   };
   const customer = (await scene.settings(LOST)).customers.get(CUSTOMER);
+  const here = (await scene.settings(SURVIVOR)).customers.get(CUSTOMER);
+  const point = here ? (await snapshotNow(scene.client(SURVIVOR), SURVIVOR, here)).point : '';
   let because = '';
   for (
     const deadline = Date.now() + READY_MS;
@@ -110,8 +112,8 @@ async function untilReady(scene: Scene, site: OwnSite, signal: AbortSignal): Pro
     if (customer) await standbyNow(scene.client(LOST), LOST, customer).catch(() => undefined);
     try {
       const plan = await makeRelocatePlan(site, { input, declaredAt: new Date().toISOString() }, { signal });
-      if (plan.blockers.length === 0) return plan;
-      because = plan.blockers.map(({ text }) => text).join('; ');
+      if (plan.blockers.length === 0 && Date.parse(plan.source.point) >= Date.parse(point)) return plan;
+      because = plan.blockers.map(({ text }) => text).join('; ') || `the copy at ${LOST} is of ${plan.source.point}`;
     } catch (error) {
       signal.throwIfAborted();
       because = error instanceof Error ? error.message : String(error);
