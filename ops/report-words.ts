@@ -71,7 +71,7 @@ function compared({ mismatches }: FailoverReport): string {
 const restored = ({ restored: r, steps }: FailoverReport): string =>
   r === null
     ? 'Nothing was restored.'
-    : 'sessionsEnded' in r
+    : 'again' in r
       ? `${steps.find((s) => s.act === 'restore-contacts')?.summary ?? ''}.`
       : `${count(r.users, 'users')}, ${count(r.contacts, 'contacts')}, ${count(r.aclItems, 'entries of block lists')}.`;
 

@@ -1,5 +1,5 @@
 import type { Again } from '../../workflows/model/again.ts';
-import { failure, failureText } from '../../workflows/model/failures.ts';
+import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import { mendTouched } from '../contacts/mend.ts';
@@ -13,7 +13,6 @@ import { openSnapshot, type OpenSnapshot } from '../vault/open.ts';
 import type { Vault } from '../vault/port.ts';
 import { sha256 } from '../vault/signed.ts';
 import { doneBefore, noteEffect } from './effects.ts';
-import { askService } from './management.ts';
 import type { PlannedStep } from './planned.ts';
 import type { LongWork } from './restore.ts';
 import type { OwnSite } from './site.ts';
@@ -69,10 +68,9 @@ export async function restoreAgain(
     ]);
     return mended;
   }, READ_COMMITTED);
-  const sessions = await endSessions(site, id, brought, work);
   return database.transaction(async (client) => {
     await guard(client);
-    return noteEffect(client, input, resultOf(counts, { point, pairs, sessions, from: plan.source.from }));
+    return noteEffect(client, input, resultOf(counts, { point, pairs, from: plan.source.from }));
   });
 }
 
@@ -121,65 +119,13 @@ async function merge(
   });
 }
 
-const SESSION_MS = 2000;
-const SESSIONS_LIMIT_MS = 60_000;
-const AT_ONCE = 8;
-
-interface EndedSessions {
-  ended: number;
-  /** Why some of them may go on with what their clients have shown before; null when none does. */
-  untold: string | null;
-}
-
-/** A client that is signed in goes by the list that it has read: it is told to come back, and reads what stands. */
-async function endSessions(
-  site: OwnSite,
-  id: string,
-  brought: string,
-  { heartbeat, signal }: LongWork,
-): Promise<EndedSessions> {
-  const { settings } = site;
-  const management = settings.services.get(settings.site)?.management;
-  const { domain } = site.customer(id);
-  const rows = await site
-    .database(id)
-    .query<{ username: string }>(
-      "select username from tandem.reconciled where salvage = $1 and (document ->> 'written')::boolean",
-      [brought],
-    );
-  if (!management || rows.length === 0) return { ended: 0, untold: null };
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(SESSIONS_LIMIT_MS)]);
-  let [ended, users] = [0, 0];
-  let untold: string | null = null;
-  const left = rows.values();
-  const tell = async (): Promise<void> => {
-    for (const { username } of left) {
-      if (untold !== null) return;
-      try {
-        const args = { user: username, host: domain };
-        const sessions = await askService(management, 'kick_user', args, { limitMs: SESSION_MS, signal: limit });
-        ended += typeof sessions === 'number' ? sessions : 0;
-      } catch (error) {
-        signal.throwIfAborted();
-        untold = failureText(error);
-        return;
-      }
-      users += 1;
-      heartbeat({ users });
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, tell));
-  return { ended, untold };
-}
-
 interface Told {
   point: string;
   pairs: Awaited<ReturnType<typeof mendTouched>>;
-  sessions: EndedSessions;
   from: string;
 }
 
-function resultOf(counts: ReconcileCounts, { point, pairs, sessions, from }: Told): StepResult {
+function resultOf(counts: ReconcileCounts, { point, pairs, from }: Told): StepResult {
   const { users, written, conflicts, denyKept, refused, overLimit, quarantined, already, notHere } = counts;
   const told: [number, string][] = [
     [already, 'were brought there before, and stay as they stand'],
@@ -188,16 +134,10 @@ function resultOf(counts: ReconcileCounts, { point, pairs, sessions, from }: Tol
     [overLimit, 'have more contacts than are allowed; none was cut off'],
     [notHere, 'are not of these halves here any more, and were passed over'],
     [pairs.mended, 'contacts were brought to what the other side says'],
-    [sessions.ended, 'sessions were ended, so that their clients read it'],
   ];
   const alarms = [
     ...(refused === 0 ? [] : [`the database refuses the rows of ${refused} users: they keep those they had`]),
     ...(quarantined === 0 ? [] : [`${quarantined} users are in quarantine: their lists cannot be read`]),
-    ...(sessions.untold === null
-      ? []
-      : [
-          `not all sessions of those who were written could be ended (${sessions.untold}): they show it when they sign in next`,
-        ]),
   ];
   return {
     summary: `${users} users are other at ${point} than they were restored; ${written} were brought there${told.flatMap(([n, text]) => (n > 0 ? [`; ${n} ${text}`] : [])).join('')}`,
@@ -205,7 +145,7 @@ function resultOf(counts: ReconcileCounts, { point, pairs, sessions, from }: Tol
       ...noApplyCounts(),
       ...counts,
       pairsMended: pairs.mended,
-      sessionsEnded: sessions.ended,
+      again: true,
       from,
     },
     ...(alarms.length > 0 && { alarms }),

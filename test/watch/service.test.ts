@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { drainSessions } from '../../activities/services/drain.ts';
+import { endSessions } from '../../activities/services/end-sessions.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
 import type { PlannedStep } from '../../activities/services/planned.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
@@ -50,6 +51,29 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
       customers: new Map([['acme', acme]]),
     };
   }
+
+  it('is not needed to end those of users whose contacts a move has written: theirs alone', async () => {
+    const [anna, wendy] = [await service.signIn('anna', 'east'), await service.signIn('wendy', 'west')];
+    for (const [name, written] of [
+      ['anna', true],
+      ['wendy', false],
+    ] as const)
+      await service.at(
+        'east',
+        `insert into tandem.reconciled (salvage, username, move, document) values ('s', '${name}', 'again', '{"written": ${written}}')`,
+      );
+    const here = openSite(east());
+    try {
+      const told = await endSessions(here, { customer: 'acme', move: 'again' });
+      expect(told).toEqual({ ended: 1, untold: null });
+      await expect.poll(() => anna.ended).not.toBeNull();
+      expect(wendy.ended).toBeNull();
+    } finally {
+      wendy.leave();
+      await here.close();
+      await service.at('east', "delete from tandem.reconciled where move = 'again'");
+    }
+  });
 
   it('ends their sessions, and when that was seen is noted beside when the epoch was raised', async () => {
     const anna = await service.signIn('anna', 'east');
@@ -103,17 +127,15 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
       await expect.poll(() => anna.ended, { timeout: 5000 }).not.toBeNull();
       await expect(service.signIn('anna', 'east')).rejects.toThrow('system-shutdown');
       wendy.say(annas, 'amid');
-      await expect.poll(() => wendy.heard, { timeout: 3000 }).toContain('error: amid');
+      await expect.poll(() => wendy.heard).toContain('error: amid');
       await service.at(
         'west',
         `insert into tandem.applied (customer, site, gen, seq, manifest, point, held) values ('acme', 'east', 1, 1, 'm', clock_timestamp(), '{}')`,
       );
       expect((await serveUsers(here, step('serve-users'))).summary).toContain('west serves the 1 users of east');
-      await expect
-        .poll(() => service.signIn('anna', 'east').then(({ at }) => at, String), { timeout: 6000 })
-        .toBe('127.0.0.3');
+      await expect.poll(() => service.signIn('anna', 'east').then(({ at }) => at, String)).toBe('127.0.0.3');
       wendy.say(annas, 'welcome');
-      await expect.poll(() => service.sessions()[0]?.heard, { timeout: 3000 }).toContain(`${wendys}: welcome`);
+      await expect.poll(() => service.sessions()[0]?.heard).toContain(`${wendys}: welcome`);
       expect([wendy.ended, anna.ended]).toEqual([null, 'system-shutdown']);
     } finally {
       await here.close();

@@ -33,16 +33,25 @@ export function readout(plan: Plan, phase?: Phase): string[] {
 }
 
 function failoverReadout(plan: Plan, phase?: Phase): string[] {
-  const { decisions, source, fallback, notTaken, capacity, forecast } = plan;
+  const { decisions, capacity, forecast } = plan;
+  const from = decisions.again?.base === null ? [] : sourceLines(plan);
   return [
     ...lossLines(plan),
+    ...from,
+    ...notBack(plan),
+    ...(capacity ? [capacityLine(decisions, capacity), linkLine(decisions, capacity)] : []),
+    ...(undecided(phase) ? [...(forecast ? [forecastLine(forecast)] : []), ...decideByLines(plan)] : []),
+  ];
+}
+
+/** Where the data comes from. */
+function sourceLines(plan: Plan): string[] {
+  const { source, fallback, notTaken } = plan;
+  return [
     ...atWorst(plan),
     `Source: ${sourceText(source)}${source.applied && source.from !== 'standby-copy' ? ', already in the standby copy' : ''}.`,
     ...(fallback ? [`Should it fail: ${sourceText(fallback)}.`] : []),
     ...notTaken.map(({ from, because }) => `Not taken: ${from}: ${because}.`),
-    ...notBack(plan),
-    ...(capacity ? [capacityLine(decisions, capacity), linkLine(decisions, capacity)] : []),
-    ...(undecided(phase) ? [...(forecast ? [forecastLine(forecast)] : []), ...decideByLines(plan)] : []),
   ];
 }
 
