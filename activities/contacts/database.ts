@@ -11,6 +11,10 @@ const refusals: Record<string, FailureKind> = {
   '3D': 'database-refused', // no such database
   '3F': 'database-refused', // no such schema
   '53100': 'disk-full',
+  '58030': 'database-damaged', // a file cannot be read
+  '58P01': 'database-damaged', // a file is not there
+  XX001: 'database-damaged', // a page is not what was written
+  XX002: 'database-damaged', // an index
 };
 
 /** Turns an error of the driver into a failure that says which database, and whether to try again. */

@@ -7,6 +7,7 @@ import { kinds } from '../vault/record-rows.ts';
 import { noCounts } from '../vault/record.ts';
 import { OneThread } from './collect.ts';
 import { copyOut } from './copy.ts';
+import { fromReadable, type Readable } from './damaged-pages.ts';
 import { DIGEST_BYTES, digestSql, emptyDigest } from './digests.ts';
 import { partingOf } from './gather.ts';
 import { readGone } from './ledger.ts';
@@ -62,7 +63,8 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
     const some = users.length < MOSTLY * homes;
     gatherer.begin({ users, parting: partingOf(users.length, some ? (bytes * users.length) / homes : bytes), key });
 
-    await inLanes(context, gatherer, planParts(tables, some ? readFrom(client, request) : null));
+    const only = some ? readFrom(client, request) : null;
+    await inLanes(context, gatherer, request.readable ? partsLeft(request.readable, only) : planParts(tables, only));
 
     const counts = { ...noCounts(), users: users.length };
     for (const [kind, rows] of (await gatherer.end()).entries()) counts[kinds[kind]?.count ?? 'contacts'] = rows;
@@ -70,7 +72,7 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
     const gone = await readGone(client, request.site);
     // The server has nothing else to do while the rows are put into packs here.
     const digests = new Column(DIGEST_BYTES);
-    const digesting = readDigests(context, users, digests);
+    const digesting = request.readable ? Promise.resolve() : readDigests(context, users, digests);
     digesting.catch(() => undefined); // It is awaited when the records end.
     return {
       users,
@@ -159,6 +161,14 @@ function planParts(tables: readonly Table[], only: string | null): Part[] {
   return parts.toSorted((a, b) => b.size - a.size);
 }
 
+/** What of the tables can be read, a piece each. */
+function partsLeft(readable: Readable, only: string | null): Part[] {
+  return rowQueries.map(({ user, columns, from }, kind) => {
+    const served = only === null ? '' : ` where exists (select from ${only} s where s.username = ${user})`;
+    return { kind, sql: `select ${user}, ${columns} from ${fromReadable(from, readable)}${served}` };
+  });
+}
+
 /** Works through the parts on this connection and on others, which see the same point in time. */
 async function inLanes({ client, request, signal }: ReadContext, gatherer: Gatherer, parts: Part[]): Promise<void> {
   const other = new AbortController();
@@ -177,7 +187,7 @@ async function inLanes({ client, request, signal }: ReadContext, gatherer: Gathe
   const others = Array.from({ length: gatherer.lanes - 1 }, (_, i) =>
     request.database.transaction(async (on) => {
       await on.query(`set transaction snapshot ${on.escapeLiteral(rows[0]?.snapshot ?? '')}`);
-      await limitReading(on, request.maxAgeMs);
+      await limitReading(on, request.maxAgeMs, request.readable !== undefined);
       await lane(i + 1, on);
     }, READ_ONLY),
   );

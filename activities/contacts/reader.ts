@@ -3,6 +3,7 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { SnapshotCounts, Timestamp } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import type { PackRecord } from '../vault/frames.ts';
+import { AROUND_DAMAGE, fromReadable, type Readable } from './damaged-pages.ts';
 import type { Database } from './database.ts';
 import { digestsOf, type Digests } from './digests.ts';
 import { readHead, type LedgerHead } from './ledger.ts';
@@ -32,6 +33,8 @@ export interface ReadRequest {
   keys: Keyring;
   /** Users with a home in one of these, whoever serves them; when left out, the users served here. */
   halves?: readonly string[];
+  /** Of a disk that was damaged: nothing else of the tables is read, and no digest is made. */
+  readable?: Readable;
   /** The reading is ended after this time, so that it never holds back vacuum. ms. */
   maxAgeMs: number;
   signal: AbortSignal;
@@ -82,7 +85,7 @@ const CLOCK_TOLERANCE_MS = 120_000;
  * ends when its time is over. One reading per customer at a time.
  *
  * Fails with `snapshot-running`, `snapshot-too-slow`, `serves-nobody`, `database-wrong`, `database-refused`,
- * `database-unreachable`, `clock-wrong`.
+ * `database-unreachable`, `database-damaged`, `clock-wrong`.
  */
 export async function readServed<T>(request: ReadRequest, use: (reading: Reading) => Promise<T>): Promise<T> {
   const { database, customer, maxAgeMs, keys } = request;
@@ -90,7 +93,7 @@ export async function readServed<T>(request: ReadRequest, use: (reading: Reading
   const signal = AbortSignal.any([age, request.signal]);
   try {
     return await database.transaction(async (client) => {
-      await limitReading(client, maxAgeMs);
+      await limitReading(client, maxAgeMs, request.readable !== undefined);
       const point = await openReading(client, request);
       const digests = digestsOf(keys, point.postgres);
       const context: ReadContext = { request, client, digests, signal };
@@ -112,13 +115,14 @@ export async function readServed<T>(request: ReadRequest, use: (reading: Reading
 export const READ_ONLY = 'isolation level repeatable read read only';
 
 /** Limits that hold also without us: a worker that vanished must not leave a transaction open. */
-export async function limitReading(client: PoolClient, maxAgeMs: number): Promise<void> {
+export async function limitReading(client: PoolClient, maxAgeMs: number, aroundDamage = false): Promise<void> {
   for (const limit of ['idle_in_transaction_session_timeout', 'statement_timeout']) {
     await client.query(`set local ${limit} = ${Math.ceil(maxAgeMs)}`);
   }
   // A customer's rows lie all over the tables: reading them one by one, by index, is ten times slower than all at once.
   await client.query('set local enable_nestloop = off');
   await client.query('set local jit = off');
+  if (aroundDamage) await client.query(AROUND_DAMAGE);
 }
 
 async function openReading(client: PoolClient, request: ReadRequest): Promise<ReadPoint> {
@@ -142,7 +146,7 @@ async function openReading(client: PoolClient, request: ReadRequest): Promise<Re
             case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_lsn() end::text as wal,
             (select id from tandem.identity)::text as database,
             (select number from tandem.epoch where customer = $1)::text as epoch,
-            (select count(*) from privacy_list_data where id is null)::text as ownerless,
+            (select count(*) from ${fromReadable('privacy_list_data d', request.readable)} where d.id is null)::text as ownerless,
             exists (select from tandem.home) and not exists (select from tandem.served) as closed`,
     [customer],
   );

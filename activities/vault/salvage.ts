@@ -6,6 +6,7 @@ import {
   type SnapshotCounts,
   type Timestamp,
 } from '../../workflows/model/snapshots.ts';
+import { findReadable, type Readable } from '../contacts/damaged-pages.ts';
 import type { Database } from '../contacts/database.ts';
 import { readServed } from '../contacts/reader.ts';
 import { noteSalvaged, readUnsalvaged, type Unsalvaged } from '../contacts/salvaged.ts';
@@ -121,10 +122,43 @@ function summarise({ salvage, bytes }: Signed): SalvageSummary {
   };
 }
 
-async function storeSalvage(request: SalvageRequest, { epoch, halves }: Unsalvaged): Promise<Signed> {
+async function storeSalvage(request: SalvageRequest, due: Unsalvaged): Promise<Signed> {
   const { customer, site, vault, signingKey, signal } = request;
+  const { epoch } = due;
+  const salvage = await readDisk(request, due);
+  const key = salvageKey(customer, site, epoch);
+  const bytes = seal('salvage', site, signingKey, salvage);
+  const options = { lockUntil: new Date(Date.now() + LOCK_MS), signal };
+  const result = await vault.put(key, bytes, options);
+  // What no signature vouches for stands in nobody's way.
+  if (result === 'taken' && !(await standing(request, epoch))) await vault.mend(key, bytes, options);
+  // Another run may have been first: then its word stands, and what was stored here is nobody's.
+  const stands = await standing(request, epoch);
+  if (!stands) throw failure('vault-unreachable', `vault ${vault.site}: ${key} was stored, and is not there`);
+  return stands;
+}
+
+/**
+ * Of a disk that was damaged what can still be read: nobody has removed what cannot, so that it is suspect. A database that
+ * cannot even tell whose users these are is `database-damaged`, and they stay due.
+ */
+async function readDisk(request: SalvageRequest, due: Unsalvaged): Promise<Salvage> {
+  try {
+    return await readHalves(request, due);
+  } catch (error) {
+    if (failureKind(error) !== 'database-damaged') throw error;
+    return readHalves(request, due, await findReadable(request.database, request.signal));
+  }
+}
+
+async function readHalves(
+  request: SalvageRequest,
+  { epoch, halves }: Unsalvaged,
+  readable?: Readable,
+): Promise<Salvage> {
+  const { customer, site } = request;
   const maxAgeMs = Math.min(request.maxAgeMs, MAX_AGE_MS);
-  const salvage = await readServed({ ...request, halves, maxAgeMs }, async (reading): Promise<Salvage> => {
+  return readServed({ ...request, halves, maxAgeMs, ...(readable && { readable }) }, async (reading) => {
     const clock = new Date().toISOString();
     const read = await reading.all();
     const set = new SetHash();
@@ -139,19 +173,9 @@ async function storeSalvage(request: SalvageRequest, { epoch, halves }: Unsalvag
     const { epoch: closedBy, point, database, wal, schema, postgres, ownerless } = reading.point;
     const { counts } = read;
     const world = { closedBy, point, clock, database, wal, schema, postgres, ownerless };
-    const suspect = await whySuspect(request, { database, counts, halves });
+    const suspect = readable?.missing ?? (await whySuspect(request, { database, counts, halves }));
     return { format: 1, customer, site, epoch, halves, ...world, setHash: set.toString(), counts, suspect, packs };
   });
-  const key = salvageKey(customer, site, epoch);
-  const bytes = seal('salvage', site, signingKey, salvage);
-  const options = { lockUntil: new Date(Date.now() + LOCK_MS), signal };
-  const result = await vault.put(key, bytes, options);
-  // What no signature vouches for stands in nobody's way.
-  if (result === 'taken' && !(await standing(request, epoch))) await vault.mend(key, bytes, options);
-  // Another run may have been first: then its word stands, and what was stored here is nobody's.
-  const stands = await standing(request, epoch);
-  if (!stands) throw failure('vault-unreachable', `vault ${vault.site}: ${key} was stored, and is not there`);
-  return stands;
 }
 
 async function* hashed(records: AsyncIterable<{ record: PackRecord }>, set: SetHash): AsyncGenerator<PackRecord> {

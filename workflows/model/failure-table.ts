@@ -134,6 +134,10 @@ export const failures = {
     retry: false,
     try: 'Look at the role, the password and the database in this address, and at the rights of that role there.',
   },
+  'database-damaged': {
+    retry: false,
+    try: 'Read the log of this database server, and look at its disk and memory; `select pg_filenode_relation(0, N)` names the table of a file `base/…/N`. Put the database back to its own backup or replica; never have it zero damaged pages: rows would be gone as if people had removed them.',
+  },
   'database-wrong': {
     retry: false,
     try: 'This database belongs to another site or customer: correct its address in the configuration.',
@@ -163,10 +167,7 @@ export const failures = {
     retry: true,
     try: 'Look at the worker of the destination, which is to obey, and at its newest run of `standby`, in Temporal’s UI there: it says what keeps the copy. Then retry the step.',
   },
-  'cohorts-differ': {
-    retry: true,
-    try: '`tandem cohort list`, at the site that serves the half, shows what is not the same.',
-  },
+  'cohorts-differ': { retry: true, try: '`tandem cohort list`, where the half is served, shows what is not the same.' },
   'clock-wrong': {
     retry: true,
     try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',
