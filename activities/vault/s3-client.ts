@@ -2,11 +2,12 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { VaultAccess } from '../settings.ts';
+import { isSkewed } from './s3-errors.ts';
 
 /** A client of one bucket's server: bounded in time and connections, and in nothing else different from any other. */
 export function openClient(access: VaultAccess, limits: Partial<VaultLimits> = {}): S3Client {
   const { connectMs, requestMs, attempts } = { ...LIMITS, ...limits };
-  return new S3Client({
+  const s3 = new S3Client({
     endpoint: access.endpoint,
     region: access.region,
     forcePathStyle: true,
@@ -24,6 +25,27 @@ export function openClient(access: VaultAccess, limits: Partial<VaultLimits> = {
       httpsAgent: new HttpsAgent({ keepAlive: true, maxSockets: SOCKETS }),
     },
   });
+  signAgain(s3);
+  return s3;
+}
+
+/**
+ * A machine whose clock is off is refused once, and signs by the clock of the refusal then. Of several requests that are refused
+ * at once the client tries only the first again: the others find its clock set right, and are given up. All of them are.
+ */
+function signAgain(s3: S3Client): void {
+  s3.middlewareStack.add(
+    (next) => async (args) => {
+      try {
+        return await next(args);
+      } catch (error) {
+        if (isSkewed(error) && '$metadata' in error)
+          Object.assign(error.$metadata as object, { clockSkewCorrected: true });
+        throw error;
+      }
+    },
+    { step: 'finalizeRequest', priority: 'low', name: 'tandemSignAgain' },
+  );
 }
 
 export interface VaultLimits {

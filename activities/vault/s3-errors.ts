@@ -33,12 +33,13 @@ const passing = new Set([
 ]);
 /** 403, but nothing of rights: a signature is good for 15 minutes by the server's clock. */
 const skewed = new Set(['RequestTimeTooSkewed', 'RequestExpired', 'RequestInTheFuture']);
+export const isSkewed = (error: unknown): error is Error => error instanceof Error && skewed.has(error.name);
 const full = /QuotaExceeded|StorageFull|InsufficientStorage|InsufficientCapacity|ENOSPC|no space left|quota exceeded/i;
 
 function kindOf(error: unknown): FailureKind {
   const code = status(error);
   if (code === 507 || (error instanceof Error && full.test(`${error.name} ${error.message}`))) return 'disk-full';
-  if (skewed.has(name(error))) return 'clock-wrong';
+  if (isSkewed(error)) return 'clock-wrong';
   // Without an answer, or with one that says "not now".
   if (code === undefined || code >= 500 || code === 429 || passing.has(name(error))) return 'vault-unreachable';
   return 'vault-refused';

@@ -10,7 +10,8 @@ import { Kept, keptDatabase } from './kept.ts';
 const LIMITS = {
   connectMs: OBSERVER_LIMIT_MS,
   requestMs: OBSERVER_LIMIT_MS,
-  attempts: 1,
+  // The first tells a machine whose clock is off by much how it is to sign; what hangs has no time for a second.
+  attempts: 2,
   callMs: OBSERVER_LIMIT_MS,
 } as const;
 
