@@ -13,6 +13,7 @@ import type { VaultAccess } from '../settings.ts';
 import { watchClock } from '../vault/bucket.ts';
 import { openClient } from '../vault/s3-client.ts';
 import { isMissing, vaultFailure } from '../vault/s3-errors.ts';
+import { listing } from '../vault/s3-listing.ts';
 import { seal, sha256, unseal } from '../vault/signed.ts';
 
 /** Sites beat in the witness: a small signed object each, put again every few seconds, so that their silence can be heard. */
@@ -92,6 +93,23 @@ export async function hearBeat(
   });
 }
 
+/** The newest beat of a site that this process has sent, by bucket. */
+const sent = new Map<string, number>();
+const sentAs = ({ bucket }: VaultAccess, site: string): string => `${bucket} ${site}`;
+
+/** Whether the witness does not show what this process has put there: then what it shows of others is as old. */
+export async function lags(
+  access: VaultAccess,
+  site: string,
+  publicKeys: ReadonlyMap<string, KeyObject>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const newest = sent.get(sentAs(access, site));
+  if (newest === undefined) return false;
+  const heard = await hearBeat(access, site, publicKeys, signal);
+  return heard === null || heard === 'unsigned' || heard.beat.sequence < newest;
+}
+
 /**
  * Puts one beat, and clears away those before it as far as this account may. Two processes of a site may beat at once.
  * Fails as a vault does.
@@ -115,6 +133,7 @@ export async function sendBeat(
     const ChecksumSHA256 = Buffer.from(sha256(Body), 'hex').toString('base64');
     const of = { Bucket: access.bucket, Key: beatKey(site) };
     await ask((s3, limit) => s3.send(new PutObjectCommand({ ...of, Body, ChecksumSHA256 }), limit));
+    sent.set(sentAs(access, site), beat.sequence);
     for (const { id } of versions) {
       const gone = await ask((s3, limit) => s3.send(new DeleteObjectCommand({ ...of, VersionId: id }), limit)).catch(
         () => null,
@@ -133,8 +152,8 @@ async function look(
   ask: Ask,
 ): Promise<{ versions: Version[]; newest: { beat: Beat; cameAt: number } | null }> {
   const [Bucket, Key] = [bucket, beatKey(site)];
-  const page = await ask((s3, limit) =>
-    s3.send(new ListObjectVersionsCommand({ Bucket, Prefix: Key, MaxKeys: LOOK_AT }), limit),
+  const page = await ask(async (s3, limit) =>
+    listing(await s3.send(new ListObjectVersionsCommand({ Bucket, Prefix: Key, MaxKeys: LOOK_AT }), limit)),
   );
   const versions = (page.Versions ?? [])
     .filter((v) => v.Key === Key)

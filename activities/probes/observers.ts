@@ -1,7 +1,7 @@
 import { failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { Isolation } from '../../workflows/model/plan.ts';
 import type { CustomerSettings, SiteSettings, VaultAccess } from '../settings.ts';
-import { BEAT_FRESH_MS, hearBeat, type Beat } from './beats.ts';
+import { BEAT_FRESH_MS, hearBeat, lags, type Beat } from './beats.ts';
 import { isServersAnswer, within } from './peer.ts';
 import { greetsClients, httpStatus } from './service.ts';
 
@@ -78,10 +78,11 @@ export interface Beats {
 
 /**
  * The observer at neither site: a site that beat there within a minute, by the clock of the witness, is alive, whatever we
- * can reach. A witness that cannot be reached, and one that a site never beat in, say nothing.
+ * can reach. A witness that cannot be reached, one that a site never beat in, and one that does not show what this site itself
+ * has put there, say nothing.
  */
 export async function lookForBeats(
-  { publicKeys }: Pick<SiteSettings, 'publicKeys'>,
+  { site: own, publicKeys }: Pick<SiteSettings, 'site' | 'publicKeys'>,
   access: VaultAccess,
   site: string,
   signal?: AbortSignal,
@@ -94,6 +95,14 @@ export async function lookForBeats(
     if (heard === 'unsigned')
       return { ...nothing, because: `what lies there as the beat of ${site} was not signed by it` };
     const { beat } = heard;
+    if (heard.ageMs >= BEAT_FRESH_MS) {
+      const behind = (limit: AbortSignal): Promise<boolean> => lags(access, own, publicKeys, limit);
+      if (await within(OBSERVER_LIMIT_MS, 'witness', behind, signal))
+        return {
+          ...nothing,
+          because: `it shows no beat since ${heard.cameAt}, nor the newest of ${own} itself: it lags`,
+        };
+    }
     return heard.ageMs < BEAT_FRESH_MS
       ? { saw: 'answers', because: `beat ${beat.sequence} came at ${heard.cameAt}`, answers: true, beat }
       : { saw: 'unreachable', because: `no beat since ${heard.cameAt}`, answers: true, beat };

@@ -14,6 +14,7 @@ import { SKEW_LIMIT_MS, watchClock } from './bucket.ts';
 import type { Version } from './retention.ts';
 import { LIMITS, openClient, SOCKETS, Turns, type VaultLimits } from './s3-client.ts';
 import { isMissing, status, vaultFailure } from './s3-errors.ts';
+import { listing } from './s3-listing.ts';
 
 /** What holds a version against deleting; `until` null for a legal hold, which has no end. */
 export interface Lock {
@@ -52,7 +53,7 @@ export class Cleaner {
         ...from,
       });
       const page: ListObjectVersionsCommandOutput = await this.call('list', Prefix, signal, (limit) =>
-        this.client.send(command, limit),
+        this.client.send(command, limit).then(listing),
       );
       yield [
         ...(page.Versions ?? []).flatMap((entry) => listed(entry, entry.Size ?? 0, false)),

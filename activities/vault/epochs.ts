@@ -1,6 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import type { Claim, Epoch } from '../../workflows/model/epoch.ts';
-import { failureKind } from '../../workflows/model/failures.ts';
+import { failure, failureKind } from '../../workflows/model/failures.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { Vault } from './port.ts';
 import { seal, unseal } from './signed.ts';
@@ -144,5 +144,8 @@ export async function claimEpoch(
     const held = (await claimAt(vault, customer, number, reader)) ?? { number, site: '?', move: '?' };
     if (held.site !== site || held.move !== move) return held;
   }
+  // Nobody obeys what nobody can read.
+  else if (!(await claimAt(vault, customer, number, reader)))
+    throw failure('vault-unsafe', `vault ${vault.site}: the claim of epoch ${number} was taken, and is not there`);
   return higher();
 }

@@ -40,8 +40,9 @@ function kindOf(error: unknown): FailureKind {
   const code = status(error);
   if (code === 507 || (error instanceof Error && full.test(`${error.name} ${error.message}`))) return 'disk-full';
   if (isSkewed(error)) return 'clock-wrong';
-  // Without an answer, or with one that says "not now".
-  if (code === undefined || code >= 500 || code === 429 || passing.has(name(error))) return 'vault-unreachable';
+  // Without an answer, or with one that says "not now"; or that says yes, and cannot be read: whoever gave it refuses nothing.
+  if (code === undefined || code >= 500 || code < 300 || code === 429 || passing.has(name(error)))
+    return 'vault-unreachable';
   return 'vault-refused';
 }
 

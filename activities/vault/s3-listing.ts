@@ -22,6 +22,12 @@ type Page = Pick<
   'Versions' | 'DeleteMarkers' | 'IsTruncated' | 'NextKeyMarker' | 'NextVersionIdMarker'
 >;
 
+/** To the client any document is a listing of nothing, a page that asks people to sign in as well. */
+export function listing<T extends Page>(page: T): T {
+  if (page.IsTruncated === undefined) throw new Error('what answers there is no bucket: it gives no listing');
+  return page;
+}
+
 /** Versions and delete markers of all pages. Those of one key stand together; the versions among them newest first. */
 export async function* eachEntry(
   after: string | undefined,

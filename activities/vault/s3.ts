@@ -11,7 +11,7 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { VaultAccess } from '../settings.ts';
 import type { Vault } from './port.ts';
 import { LIMITS, openClient, SOCKETS, Turns, type VaultLimits } from './s3-client.ts';
-import { countVersions, eachEntry, type Version, type VersionCount } from './s3-listing.ts';
+import { countVersions, eachEntry, listing, type Version, type VersionCount } from './s3-listing.ts';
 import { isConflict, isMissing, isReset, isTaken, status, vaultFailure } from './s3-errors.ts';
 
 /** Conditional writes that met in the same moment: S3 answers 409 and asks to try again. */
@@ -134,19 +134,16 @@ export class S3Vault implements Vault {
   }
 
   private allEntries(prefix: string, options: { after?: string; signal?: AbortSignal }): ReturnType<typeof eachEntry> {
-    return eachEntry(options.after, ({ key, version }) =>
-      this.call('list', prefix, options, (limit) =>
-        this.client.send(
-          new ListObjectVersionsCommand({
-            Bucket: this.bucket,
-            Prefix: prefix,
-            KeyMarker: key,
-            VersionIdMarker: version,
-          }),
-          limit,
-        ),
-      ),
-    );
+    return eachEntry(options.after, ({ key, version }) => {
+      const Bucket = this.bucket;
+      const command = new ListObjectVersionsCommand({
+        Bucket,
+        Prefix: prefix,
+        KeyMarker: key,
+        VersionIdMarker: version,
+      });
+      return this.call('list', prefix, options, async (limit) => listing(await this.client.send(command, limit)));
+    });
   }
 
   /** Null when the version has been deleted since it was listed. */
