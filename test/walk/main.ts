@@ -3,8 +3,9 @@ import { runbookWalks, walkRunbook, type Tally } from './failover/main.ts';
 import { jobs } from './jobs.ts';
 import { walkJobs } from './mover.ts';
 import { plannedWalks, walkPlanned } from './relocate/main.ts';
+import { walkWeek } from './week.ts';
 
-const names = [...jobs.map(({ name }) => name), ...runbookWalks, ...plannedWalks];
+const names = [...jobs.map(({ name }) => name), ...runbookWalks, ...plannedWalks, 'week'];
 
 const HELP = `Ends with -9 what moves people's data, on real servers, at every point of its course: the same end, each effect once.
 
@@ -16,10 +17,11 @@ const HELP = `Ends with -9 what moves people's data, on real servers, at every p
                            PostgreSQL where the users are, at every line of the journal; and what the move does in the
                            destination's database, with the worker, the destination's worker and its PostgreSQL
   failback                 the same of the way home, at what it alone does
+  week                     no kill: a week of changes at both sites, of many people, then home by each rule
 
   npm run walk                                 all of it, some hours
   npm run walk -- --only snapshot,failover     what begins like this: ${names.join(', ')}
-  npm run walk -- --from 120                   jobs: from the 120th call of each kind on
+  npm run walk -- --from 120                   jobs: from the 120th call of each kind on; week: the seed
   npm run walk -- --lanes 4                    jobs: how many worlds side by side (default 3)
   npm run walk -- --point restore/database/17/after
   npm run walk -- --point failover/effect-serve/temporal/after
@@ -47,6 +49,7 @@ async function main(): Promise<boolean> {
   if (walked.length > 0) tallies.push(await walkJobs(walked, { point, from: Number(from), lanes: Number(lanes), say }));
   for (const walk of runbookWalks) if (chosen(walk)) tallies.push(await walkRunbook({ walk, point, say }));
   for (const way of plannedWalks) if (chosen(way)) tallies.push(await walkPlanned({ way, point, say }));
+  if (chosen('week')) tallies.push(await walkWeek({ say, ...(from !== '1' && { seed: Number(from) }) }));
   const passed = tallies.reduce((sum, t) => sum + t.passed, 0);
   const failed = tallies.reduce((sum, t) => sum + t.failed, 0);
   if (passed + failed === 0) say('There is no such point: `npm run walk -- --help` names what there is.');
