@@ -125,12 +125,9 @@ export async function claimEpoch(
 ): Promise<Epoch | null> {
   const reader = { publicKeys: settings.publicKeys, signal };
   const { number, site, move } = claim;
-  const higher = async (): Promise<Epoch | null> => {
-    const { newest } = await readClaims(vault, customer, reader);
-    return newest && newest.number > number ? newest : null;
-  };
-  const before = await higher();
-  if (before) return before;
+  const newest = async (): Promise<Epoch | null> => (await readClaims(vault, customer, reader)).newest;
+  const before = await newest();
+  if (before && before.number > number) return before;
   const body = seal('epoch', settings.site, settings.signingKey, {
     customer,
     number,
@@ -144,8 +141,10 @@ export async function claimEpoch(
     const held = (await claimAt(vault, customer, number, reader)) ?? { number, site: '?', move: '?' };
     if (held.site !== site || held.move !== move) return held;
   }
+  const after = await newest();
+  if (after && after.number > number) return after;
   // Nobody obeys what nobody can read.
-  else if (!(await claimAt(vault, customer, number, reader)))
+  if (after?.number !== number)
     throw failure('vault-unsafe', `vault ${vault.site}: the claim of epoch ${number} was taken, and is not there`);
-  return higher();
+  return null;
 }
