@@ -48,6 +48,9 @@ describe('after a week at the other site', () => {
       for (const [jid, row] of survivor.contacts)
         if (person.contacts.get(jid) !== row && !isListed(`contact ${jid}`))
           lost.push(`${who}: ${jid} of the survivor`);
+      for (const group of [...survivor.groups, ...(there?.groups ?? [])])
+        if (!person.groups.has(group) && from?.groups.has(group) !== true && !isListed(`group ${group}`))
+          if (!isListed(`contact ${group.split(' ')[0]}`)) lost.push(`${who}: ${group}`);
       for (const [jid, row] of there?.contacts ?? [])
         if (from?.contacts.get(jid) !== row && person.contacts.get(jid) !== row && !isListed(`contact ${jid}`))
           lost.push(`${who}: ${jid} of the disk`);
