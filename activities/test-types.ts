@@ -10,6 +10,7 @@ import type {
 import type { Approver } from '../workflows/model/plan.ts';
 import type { ApplyCounts, SnapshotCounts, SnapshotId, Timestamp } from '../workflows/model/snapshots.ts';
 import type { Inventory } from '../workflows/model/test-inventory.ts';
+import type { CohortStand } from '../workflows/model/test-live.ts';
 
 /** Whose turn it is, what is to be proved, and what stands in the way. What older builds did not answer is left out. */
 export interface TestPlan {
@@ -33,6 +34,9 @@ export interface HeldTest {
   cohort?: string;
 }
 
+/** `move`: they are where they are to be, by this one. `because`: the test must end. Older builds answer no `stand` beside a `move`. */
+export type CohortNews = { move: string; stand?: CohortStand } | { stand: CohortStand } | { because: string };
+
 export interface ContinuityActivities {
   /**
    * Whose turn it is by the receipts of both sites, and the snapshot to prove. For an operator what stands in the way is a
@@ -53,12 +57,11 @@ export interface ContinuityActivities {
   /** Plans the failover in which this site would survive, and reads out who does what in it. No effect. */
   'read-paper'(input: { customer: string; at: Timestamp }): Promise<Omit<PaperWalk, 'paged'>>;
   /**
-   * Waits until the cohort is served at this site (`here`), or at its home again, and answers the move that brought it there; or
-   * why the test must end before. Heartbeats.
+   * Waits until the cohort is served at this site (`here`), or is home again and no move is under way that could take it away, and
+   * answers the move that brought it there; until how it stands is another than what was `told`; or until the test must end.
+   * Heartbeats.
    */
-  'await-cohort'(
-    input: HeldTest & { cohort: string; at: 'here' | 'home' },
-  ): Promise<{ move: string } | { because: string }>;
+  'await-cohort'(input: HeldTest & { cohort: string; at: 'here' | 'home'; told?: CohortStand }): Promise<CohortNews>;
   /** Whether the cohort's users are served here, and each service does what it promises for them. No effect. Heartbeats. */
   'look-at-cohort'(input: {
     customer: string;

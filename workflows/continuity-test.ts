@@ -42,7 +42,7 @@ export async function continuityTest(test: ContinuityTestInput): Promise<Continu
   // Whoever cancels now leaves nothing behind: what has begun is closed.
   const begun = await CancellationScope.nonCancellable(() => acts['begin-test']({ ...run.key, kind }));
   const found = await run.hold(() =>
-    snapshot ? restoreBeside(run, snapshot) : kind === 'live' ? bringHere(run, plan.site) : walkOnPaper(run),
+    snapshot ? restoreBeside(run, snapshot) : kind === 'live' ? bringHere(run) : walkOnPaper(run),
   );
   return CancellationScope.nonCancellable(async () => close(run, { plan, begun, found: await bringHome(run, found) }));
 }
@@ -70,7 +70,7 @@ async function walkOnPaper(run: TestRun): Promise<Found> {
   run.soFar = () => ({ ...nothingFound, paper: { ...walk, people: run.people, paged } });
   if (page) paged = await pageForTabletop(run);
   const everybody = (): boolean => run.people.every(({ confirmedBy }) => confirmedBy !== null);
-  run.show('on-paper', `until everybody has confirmed: \`tandem test confirm --customer ${customer}\``);
+  run.show('on-paper', 'until everybody has confirmed');
   if (confirmWithinMs > 0)
     await condition(() => run.finished || everybody(), confirmWithinMs, { summary: 'people confirm their steps' });
   return run.soFar();

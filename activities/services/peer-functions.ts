@@ -1,5 +1,6 @@
 import { failure, failureText, type FailureKind } from '../../workflows/model/failures.ts';
 import type { Claim, Epoch } from '../../workflows/model/epoch.ts';
+import type { MoveUnderWay } from '../../workflows/model/test-live.ts';
 import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings } from '../settings.ts';
 
@@ -209,6 +210,20 @@ export async function refuseHeld(
 
 export const heldText = (peer: string, halves: readonly string[], held: number): string =>
   `${peer}: its copy lacks ${held} users of ${halves.join(' and ')}: they are not at home there by its directory, or have rows there that no snapshot brought`;
+
+/** The move that is under way at the peer; null when none is, or a peer of an older version does not tell. */
+export async function moveAtPeer(customer: CustomerSettings, signal?: AbortSignal): Promise<MoveUnderWay | null> {
+  const call = { signal, silent: planned };
+  const version = `select to_regprocedure('tandem.observe_move()') is not null as tells`;
+  const [peer] = await ask<{ tells: boolean }>(customer, version, [], call);
+  if (peer?.tells !== true) return null;
+  const [row] = await ask<MoveUnderWay & Record<string, unknown>>(customer, MOVE_UNDER_WAY, [customer.id], call);
+  return row ?? null;
+}
+
+/** In either site's database. */
+export const MOVE_UNDER_WAY =
+  'select move, kind, half, to_site as to, phase, claimed, handed from tandem.observe_move() where customer = $1';
 
 /** How the peer's own database has a half; null when it says nothing of it. */
 export async function rightAtPeer(

@@ -1,5 +1,5 @@
 import type { Misfit, Waiting } from './as-planned.ts';
-import { LIVE_BY_HAND } from '../../workflows/model/test-due.ts';
+import { testCommand } from '../../workflows/model/test-due.ts';
 import { takeOverCommand } from '../stranded.ts';
 import { pickCommand } from './closed-lines.ts';
 import { exits } from './print.ts';
@@ -26,7 +26,7 @@ interface Seen {
   halves: HalfStatus[];
   sites: SiteStatus[];
   services?: (Pick<ServiceStatus, 'site' | 'customer' | 'closed' | 'peer'> & Partial<Pick<ServiceStatus, 'fork'>>)[];
-  tests?: Pick<TestsStatus, 'standing' | 'running' | 'at'>;
+  tests?: Pick<TestsStatus, 'standing' | 'running' | 'at' | 'cohort'>;
   /** Planned moves that wait for signatures nobody should give. */
   misfits?: { waiting: Waiting; misfit: Misfit }[];
 }
@@ -41,11 +41,13 @@ export function nextOf(seen: Seen): Next {
     moves(sites, 'failover') ??
     closed(services) ??
     lost(seen) ??
+    overtaken(tests) ??
     misfit(seen) ??
     moves(sites, 'planned') ??
     damage(halves) ??
     protection(halves, sites) ??
     heldUsers(halves) ??
+    askedBy(tests) ??
     overdue(halves, tests) ??
     nothing
   );
@@ -133,11 +135,29 @@ function heldUsers(halves: HalfStatus[]): Next | null {
   return { ...nothing, exit: first.now ? exits.held : exits.done, next };
 }
 
+const nextOfTest = (tests: Seen['tests']): string | null => tests?.running.find((t) => t.next)?.next ?? null;
+
+/** A live test was aborted, and the move that would take its users away goes on: nobody should sign that now. */
+function overtaken(tests: Seen['tests']): Next | null {
+  const next = nextOfTest(tests);
+  return next !== null && / (abort|turn-back) /.test(next) ? held(next) : null;
+}
+
+/** What a live test waits for: people who move its users, or a move that says itself what it waits for. */
+function askedBy(tests: Seen['tests']): Next | null {
+  const next = nextOfTest(tests);
+  if (next === null) return null;
+  return / watch /.test(next) ? { ...nothing, next } : held(next);
+}
+
 /** The last of all: nobody is worse off today because it was not proved yet. */
 function overdue(halves: HalfStatus[], tests: Seen['tests']): Next | null {
-  if (tests?.standing?.state !== 'overdue') return null;
-  if (tests.standing.counts === 'live') return { ...nothing, exit: exits.held, line: `${LIVE_BY_HAND}.` };
-  const about = `--customer ${halves[0]?.customer ?? ''}`;
-  const next = tests.running.length > 0 ? `tandem test list ${about}` : `tandem test start ${about} --site ${tests.at}`;
-  return { ...nothing, exit: exits.held, next };
+  const { standing, running = [], at = '', cohort } = tests ?? {};
+  if (standing?.state !== 'overdue' && standing?.state !== 'soon') return null;
+  const customer = halves[0]?.customer ?? '';
+  const next =
+    running.length > 0
+      ? `tandem test list --customer ${customer}`
+      : testCommand(customer, at, standing.counts, cohort ?? undefined);
+  return { ...nothing, exit: standing.state === 'overdue' ? exits.held : exits.done, next };
 }

@@ -1,5 +1,6 @@
 import { Database } from '../../activities/contacts/database.ts';
 import type { TestStatus } from '../../workflows/model/continuity.ts';
+import { homeOf, isCohort } from '../../workflows/model/half.ts';
 import { putOff, testStanding, type TestStanding } from '../../workflows/model/test-due.ts';
 import type { Configuration, CustomerConfiguration } from '../config/configuration.ts';
 import { findReceipts, foundedAt } from '../test-receipts.ts';
@@ -19,6 +20,8 @@ export interface TestsStatus {
   blackout: string | null;
   /** Where one is to be held, when it is overdue: the other direction than the last. */
   at: string;
+  /** A cohort by which a live test there can look at services, as it is typed; null when none is configured. */
+  cohort: string | null;
 }
 
 export async function testsStatus(
@@ -36,9 +39,11 @@ export async function testsStatus(
   const first = founded.flatMap((at) => at ?? []).toSorted()[0] ?? null;
   const receipts = found?.receipts.map(({ sealed }) => sealed.document);
   const standing = receipts ? testStanding(receipts, customer.continuityTest, { founded: first, now }) : null;
-  const other = customer.sites.find((site) => site !== standing?.passed?.site);
+  const at = customer.sites.find((site) => site !== standing?.passed?.site) ?? customer.sites[0];
   const blackout = putOff(customer.continuityTest.blackouts, now)?.because ?? null;
-  return { standing, running, blackout, at: other ?? customer.sites[0] };
+  const half = [...(customer.probes?.accounts.keys() ?? [])].find((of) => isCohort(of) && homeOf(of) !== at);
+  const cohort = half?.slice(homeOf(half).length + 1) ?? null;
+  return { standing, running, blackout, at, cohort };
 }
 
 async function foundedOf(configuration: Configuration, customer: string, site: string): Promise<string | null> {
@@ -53,13 +58,17 @@ async function foundedOf(configuration: Configuration, customer: string, site: s
   }
 }
 
-const words = { overdue: 'CONTINUITY TEST OVERDUE', late: 'CONTINUITY TEST WILL BE LATE' } as const;
+const words = {
+  overdue: 'CONTINUITY TEST OVERDUE',
+  late: 'CONTINUITY TEST WILL BE LATE',
+  soon: 'CONTINUITY TEST DUE, operators hold it',
+} as const;
 
 /** What somebody has to look at. */
 export function testAlarms({ standing, running }: TestsStatus): string[] {
   const state = standing?.state;
   return [
-    ...(standing && (state === 'overdue' || state === 'late') ? [`${words[state]}: ${standing.because}`] : []),
+    ...(standing && state && state in words ? [`${words[state as keyof typeof words]}: ${standing.because}`] : []),
     ...running.map(
       (t) => `CONTINUITY TEST at ${t.site}: ${t.kind}, ${t.phase}${t.because === '' ? '' : `, ${t.because}`}`,
     ),

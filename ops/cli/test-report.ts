@@ -60,7 +60,9 @@ async function list(context: Context, o: Report): Promise<void> {
     ...asked.map(({ id, what }) => plain(`  waits for ${id}: ${what}`)),
   ]);
   const [first] = asked;
+  const next = running.find((s) => s.next)?.next;
   if (first) out.next(`tandem test confirm --customer ${first.of} --step ${first.id} --operator ID --key FILE`);
+  else out.next(next ?? null);
 }
 
 async function report(context: Context, o: Report): Promise<void> {

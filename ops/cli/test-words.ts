@@ -92,16 +92,27 @@ async function tell(context: Context, verb: TestVerb, o: Word): Promise<void> {
     const open = verb === 'abort' ? [] : after.people.filter(({ confirmedBy }) => confirmedBy === null);
     context.out.answer(after, [
       plain(`Accepted: ${verb} by ${operator}.`),
-      ...(verb === 'abort' ? ['It ends as soon as what it is at has let go, and removes what it has made.'] : []),
+      ...(verb === 'abort' ? abortLines(after) : []),
       ...open.map(({ id, what }) => plain(`  ${id}: ${what}`)),
     ]);
     const [next] = open;
     context.out.next(
       next && verb === 'confirm'
         ? `tandem test confirm --customer ${customer.id} --step ${next.id} --operator ID --key FILE`
-        : `tandem test report --customer ${customer.id}`,
+        : verb === 'abort' && after.next
+          ? after.next
+          : `tandem test report --customer ${customer.id}`,
     );
   } finally {
     await client.connection.close();
   }
 }
+
+/** Of a live test the users go home first, whoever brings them. */
+const abortLines = ({ kind, because, next, customer }: TestStatus): string[] =>
+  kind === 'live' && next
+    ? [
+        plain(`It ends as soon as its users are home, and no move of theirs is under way: ${because}.`),
+        `\`tandem test list --customer ${customer}\` always names the next command.`,
+      ]
+    : ['It ends as soon as what it is at has let go, and removes what it has made.'];

@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { ContinuityTestResult } from '../../workflows/continuity-test.ts';
-import { isTestKind, type TestPhase, type TestStatus } from '../../workflows/model/continuity.ts';
+import { isTestKind, type TestStatus } from '../../workflows/model/continuity.ts';
 import { Fault } from '../fault.ts';
 import { pause } from '../temporal.ts';
 import { beginTest, endOfTest, type TestHandle, type TestOptions } from '../tests.ts';
@@ -66,13 +66,17 @@ async function start(context: Context, o: Start): Promise<void> {
   try {
     context.out.say(`Continuity test of ${customer.id} at ${o.site}, ${options.kind} …`);
     const handle = await beginTest(client, o.site, customer.id, options);
-    const going = options.kind === 'live' ? await until(handle, 'going') : null;
+    // Where its users are has been looked at then.
+    const going =
+      options.kind === 'live' ? await until(handle, ({ phase, next }) => phase === 'going' && Boolean(next)) : null;
     if (going) {
       askToMove(context, going, options.cohort ?? '');
       return;
     }
     const reading =
-      options.kind === 'tabletop' && (options.confirmWithinMs ?? 0) > 0 ? await until(handle, 'on-paper') : null;
+      options.kind === 'tabletop' && (options.confirmWithinMs ?? 0) > 0
+        ? await until(handle, ({ phase }) => phase === 'on-paper')
+        : null;
     if (reading) askForWords(context, reading);
     else tell(context, await endOfTest(handle, customer.id));
   } finally {
@@ -83,10 +87,10 @@ async function start(context: Context, o: Start): Promise<void> {
 const READ_EVERY_MS = 200;
 
 /** Once people are waited for; null when it has ended before. */
-async function until(handle: TestHandle, phase: TestPhase): Promise<TestStatus | null> {
+async function until(handle: TestHandle, waits: (status: TestStatus) => boolean): Promise<TestStatus | null> {
   for (;;) {
     const status = await handle.query<TestStatus>('status').catch(() => null);
-    if (status?.phase === phase) return status;
+    if (status && waits(status)) return status;
     if ((await handle.describe()).status.name !== 'RUNNING') return null;
     await pause(READ_EVERY_MS);
   }
@@ -104,13 +108,12 @@ function askForWords({ out }: Context, status: TestStatus): void {
 
 /** People move the users, with a plan and signatures; the run waits for them. */
 function askToMove({ out }: Context, status: TestStatus, cohort: string): void {
-  const { customer, run, site } = status;
+  const { customer, run, site, because, next } = status;
   out.answer(status, [
     `Test ${run} waits until users of ${cohort} are at ${site}, looks at them, and waits until they are home.`,
+    plain(`Now: ${because}. \`tandem test list --customer ${customer}\` always names the next command.`),
   ]);
-  out.next(
-    `tandem relocate start --customer ${customer} --half ${cohort} --to ${site} --reason "live test" --requested-by ID`,
-  );
+  out.next(next ?? null);
   process.exitCode = exits.held;
 }
 

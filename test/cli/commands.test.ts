@@ -8,6 +8,7 @@ import { nextOf } from '../../ops/cli/status-next.ts';
 import { verbs } from '../../ops/cli/program.ts';
 import { takeOverCommand, type StrandedMove } from '../../ops/stranded.ts';
 import { moveCommand, type FailoverStatus } from '../../workflows/model/moves.ts';
+import { askedOf } from '../../workflows/model/test-live.ts';
 import { newsOf } from '../../workflows/model/watch-news.ts';
 import { testNews } from '../../workflows/model/test-news.ts';
 import { glassText, pageText } from '../../workflows/move/page-text.ts';
@@ -19,6 +20,19 @@ import { half, seen, site } from './status-world.ts';
 
 const commandsIn = (text: string): string[] =>
   [...text.matchAll(/^(?:Next|Then|Stop it|Sign it): (tandem .*)$/gm)].map(([, c]) => c ?? '');
+
+/** Of a live test, wherever its users are. */
+function liveTestCommands(): string[] {
+  const [cohort, customer] = ['east/pilot', 'x'];
+  const stand = { site: 'east', between: false, move: 'm', silent: null };
+  const moving = { move: 'r', kind: 'relocate', half: cohort, to: 'west', phase: 'moving', handed: false, at: 'east' };
+  const moves = [null, ...[true, false].map((claimed) => ({ ...moving, claimed }))];
+  return ['east', 'west'].flatMap((to) =>
+    [{ ...stand, moving: null, site: 'west' }, ...moves.map((m) => ({ ...stand, moving: m }))].flatMap(
+      (one) => askedOf({ customer, cohort, to }, one).next ?? [],
+    ),
+  );
+}
 
 describe('the next command', () => {
   it('of a move is one, whatever it waits for, on each screen and page', async () => {
@@ -58,8 +72,13 @@ describe('the next command', () => {
       { halves: [half('east', 'east', 'UNPROTECTED')], sites },
       { halves: [half('east', 'east', 'UNPROTECTED')], sites: [site('east', 'silent'), site('west', 'silent')] },
       { halves: [{ ...half('east', 'east'), quarantined: [{ site: 'west', users: 2 }] }], sites },
-      { halves: quiet, sites, tests: { standing, running: [], at: 'west' } },
-      { halves: quiet, sites, tests: { standing, running: [{} as never], at: 'west' } },
+      { halves: quiet, sites, tests: { standing, running: [], at: 'west', cohort: null } },
+      { halves: quiet, sites, tests: { standing, running: [{} as never], at: 'west', cohort: null } },
+      {
+        halves: quiet,
+        sites,
+        tests: { standing: { ...standing, counts: 'live' }, running: [], at: 'west', cohort: null },
+      },
     ];
     for (const one of situationsOfStatus) {
       const { next, after } = nextOf(one);
@@ -73,9 +92,12 @@ describe('the next command', () => {
       ...(['serving', 'unknown', 'dead'] as const).flatMap((settled) =>
         newsOf(watchStanding({ settled })).flatMap(({ text }) => commandsIn(text)),
       ),
-      ...(['overdue', 'in-time'] as const).flatMap((state) =>
-        commandsIn(testNews('x', 'west', { state, due: null, because: 'b', counts: 'isolated' }).text),
+      ...(['overdue', 'in-time', 'soon'] as const).flatMap((state) =>
+        (['isolated', 'live'] as const).flatMap((counts) =>
+          commandsIn(testNews('x', 'west', { state, due: null, because: 'b', counts }).text),
+        ),
       ),
+      ...liveTestCommands(),
       pickCommand('x'),
       openCommand('east', 'x', { kind: 'witness' } as never),
       takeOverCommand({ customer: 'x', workflowId: 'failover/x' } as StrandedMove, 'west'),

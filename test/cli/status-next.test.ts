@@ -115,7 +115,7 @@ describe('an overdue continuity test', () => {
   } as const;
 
   it('is held next when nothing else is to be done; one that runs is looked at', () => {
-    const tests = { standing, running: [], at: 'west' };
+    const tests = { standing, running: [], at: 'west', cohort: null };
     const next = 'tandem test start --customer x --site west';
     expect(nextOf({ halves: quiet, sites: [answers], tests })).toEqual({ exit: 3, next, line: null });
     const open = [half('east', 'east', 'UNPROTECTED')];
@@ -125,8 +125,28 @@ describe('an overdue continuity test', () => {
     );
   });
 
-  it('is no command where the customer counts live ones only: none can be held yet', () => {
-    const tests = { standing: { ...standing, counts: 'live' as const }, running: [], at: 'west' };
-    expect(nextOf({ halves: quiet, sites: [answers], tests })).toMatchObject({ exit: 3, next: null });
+  it('is a live one where those are what counts, told a month before, with a cohort by which services are looked at', () => {
+    const live = { ...standing, counts: 'live' as const };
+    const tests = { standing: live, running: [], at: 'west', cohort: 'pilot' };
+    const next = 'tandem test start --customer x --site west --kind live --cohort pilot';
+    expect(nextOf({ halves: quiet, sites: [answers], tests })).toMatchObject({ exit: 3, next });
+    const soon = { ...tests, standing: { ...live, state: 'soon' as const } };
+    expect(nextOf({ halves: quiet, sites: [answers], tests: soon })).toMatchObject({ exit: 0, next });
+  });
+});
+
+describe('a live test', () => {
+  const of = (next: string) => ({ standing: null, running: [{ next } as never], at: 'west', cohort: null });
+  const approve = 'tandem relocate approve --customer x';
+  const moving = { ...answers, kind: 'relocate' as const, next: approve, asks: true };
+
+  it('says what its users wait for; of a move under way that has its own word, and none that is to be ended is signed', () => {
+    const start = 'tandem relocate start --customer x --half east/pilot --to west';
+    expect(nextOf({ halves: quiet, sites: [answers], tests: of(start) })).toMatchObject({ exit: 3, next: start });
+    const watch = 'tandem relocate watch --customer x --site east';
+    expect(nextOf({ halves: quiet, sites: [answers], tests: of(watch) })).toMatchObject({ exit: 0, next: watch });
+    expect(nextOf({ halves: quiet, sites: [moving], tests: of(watch) }).next).toBe(approve);
+    const abort = 'tandem relocate abort --customer x --site east';
+    expect(nextOf({ halves: quiet, sites: [moving], tests: of(abort) })).toMatchObject({ exit: 3, next: abort });
   });
 });

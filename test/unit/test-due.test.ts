@@ -59,6 +59,19 @@ describe('the yearly test', () => {
     expect(testStanding([], {}, { founded: null, now: 0 })).toMatchObject({ state: 'unknown', due: null });
   });
 
+  it('is told a month before where live ones count, for no schedule starts one', () => {
+    const last = receipt({ kind: 'live' });
+    const [before, then] = ['2028-02-10T02:03:59Z', '2028-02-10T02:04:00Z'];
+    expect(standing([last], before, { counts: 'live' }).state).toBe('in-time');
+    const soon = standing([last], then, { counts: 'live' });
+    expect(soon).toMatchObject({ state: 'soon', due: '2028-03-10T02:04:00.000Z' });
+    expect(standing([last], then).state).toBe('in-time');
+    expect(testNews('contoso', 'west', soon)).toMatchObject({
+      severity: 'info',
+      text: expect.stringContaining('Next: tandem test start --customer contoso --site west --kind live') as string,
+    });
+  });
+
   it('is said to be late while a blackout holds until after it is due', () => {
     const last = receipt({ endedAt: '2026-12-28T00:00:00.000Z' });
     const blackouts = [december];

@@ -1,4 +1,3 @@
-import { sign } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,13 +5,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareSite } from '../../ops/prepare.ts';
 import { snapshotNow, standbyNow } from '../../ops/snapshots.ts';
 import { failoverStatus, startFailover, startMove, type FailoverHandle } from '../../ops/moves.ts';
-import { beginTest, signTest, tellTest, type TestHandle } from '../../ops/tests.ts';
-import type { TestStatus } from '../../workflows/model/continuity.ts';
 import { sendVerb, signVerb, type VerbRequest } from '../../ops/verbs.ts';
 import type { ClosedMove, MoveInput } from '../../workflows/model/moves.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { approve, ask, cover, declaration, reach, servable } from '../rig/failovers.ts';
 import type { Site } from '../rig/databases.ts';
+import { abortTest, asks, beginLive, dueDate, looksOn, PILOT } from '../rig/live-tests.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 
 /** Users move while both sites are there: to the other one, home again, and not at all. */
@@ -56,19 +54,6 @@ async function say(handle: FailoverHandle, by: number, verb: Omit<VerbRequest, '
     handle,
     signVerb(await failoverStatus(handle), { operator: operator.id, key: operator.key, ...verb }),
   );
-}
-
-async function phaseOf(test: TestHandle, phase: TestStatus['phase']): Promise<void> {
-  await expect.poll(async () => (await test.query<TestStatus>('status')).phase, { timeout: 60_000 }).toBe(phase);
-}
-
-async function abort(test: TestHandle): Promise<void> {
-  const [operator] = region.operators;
-  if (!operator) throw new Error('no operator');
-  const signed = (text: string) => Promise.resolve(sign(null, Buffer.from(text), operator.key).toString('hex'));
-  const status = await test.query<TestStatus>('status');
-  const draft = { verb: 'abort' as const, operator: operator.id, because: 'the probes of another service are red' };
-  await tellTest(test, await signTest(status, draft, signed));
 }
 
 const rights = async () =>
@@ -184,33 +169,69 @@ describe('a planned move', { timeout: 240_000 }, () => {
   });
 
   it('of a cohort stands in a live test, which ends with everybody home, also when it is aborted in its middle', async () => {
-    const pilot = 'west/pilot' as Site;
     const before = await rights();
-    const begin = () => beginTest(region.clients.east, 'east', CUSTOMER, { kind: 'live', cohort: pilot });
-    const there = { half: pilot, from: 'west', to: 'east' };
+    const there = { half: PILOT, from: 'west', to: 'east' };
 
-    const test = await begin();
-    await phaseOf(test, 'going');
+    const test = await beginLive(region);
     expect((await (await agreed(planned('west', 'east', there))).result()).report.outcome).toBe('closed');
-    await phaseOf(test, 'returning');
+    await asks(test, /^tandem failback start --customer contoso --half west\/pilot --to west --reason /);
     expect(await sites()).toEqual({ east: 'east', west: 'east and west' });
-    expect((await (await agreed(planned(pilot, 'west'))).result()).report).toMatchObject({ kind: 'failback' });
+    expect((await (await agreed(planned(PILOT, 'west'))).result()).report).toMatchObject({ kind: 'failback' });
     const end = await test.result();
     expect(end).toMatchObject({
       held: true,
-      receipt: { outcome: 'passed', residue: { left: [] }, live: { cohort: pilot, users: 1, unserved: 0 } },
+      receipt: { outcome: 'passed', residue: { left: [] }, live: { cohort: PILOT, users: 1, unserved: 0 } },
     });
     expect(await rights()).toEqual(before);
 
-    const second = await begin();
-    await phaseOf(second, 'going');
+    const second = await beginLive(region);
     await (await agreed(planned('west', 'east', there))).result();
-    await phaseOf(second, 'returning');
-    await abort(second);
-    expect((await second.query<TestStatus>('status')).phase).toBe('returning');
-    await (await agreed(planned(pilot, 'west'))).result();
+    await asks(second, /^tandem failback start /);
+    await abortTest(region, second);
+    await (await agreed(planned(PILOT, 'west'))).result();
     expect(await second.result()).toMatchObject({ receipt: { outcome: 'aborted', residue: { left: [] } } });
     expect(await rights()).toEqual(before);
+  });
+
+  it('of a cohort is ended by what the test names when that is aborted before anybody was moved; the due date stays', async () => {
+    const [before, due] = [await rights(), await dueDate(region)];
+    const there = { half: PILOT, from: 'west', to: 'east' };
+    const aborted = {
+      held: true,
+      receipt: { outcome: 'aborted', residue: { left: [] }, live: { went: null, back: null } },
+    };
+    const site = '--customer contoso --site west';
+
+    const first = await beginLive(region);
+    await abortTest(region, first);
+    const end = await first.result();
+    expect(end).toMatchObject(aborted);
+    expect(end.held && end.receipt.because).toMatch(
+      /^operator-1 ended it in phase going \(users of west\/pilot are at west, and nobody has asked for their move to east yet\): the probes/,
+    );
+
+    const second = await beginLive(region);
+    const asked = await startMove(region.clients.west, 'west', 'relocate', planned('west', 'east', there));
+    await reach(asked, (s) => s.phase === 'approving');
+    await asks(second, `tandem relocate watch ${site}`);
+    await abortTest(region, second);
+    await asks(second, `tandem relocate abort ${site} --operator ID --key FILE --because TEXT`);
+    await looksOn(second);
+    await say(asked, 0, { verb: 'abort', because: 'the test was aborted' });
+    expect(await second.result()).toMatchObject(aborted);
+    expect((await asked.result()).report.outcome).toBe('aborted');
+
+    const third = await beginLive(region);
+    const held = await withRunbook('relocate', waiting, () => agreed(planned('west', 'east', there)));
+    await reach(held, (s) => s.steps.some(({ id, state }) => id === 'look' && state === 'held'));
+    await abortTest(region, third);
+    await asks(third, `tandem relocate turn-back ${site} --operator ID --key FILE --because TEXT`);
+    for (const by of [0, 1]) await say(held, by, { verb: 'turn-back', because: 'the test was aborted' });
+    expect(await third.result()).toMatchObject(aborted);
+    expect((await held.result()).report.outcome).toBe('turned-back');
+
+    expect(await rights()).toEqual(before);
+    expect(await dueDate(region)).toBe(due);
   });
 
   it('is turned back by two while nobody was handed over, and its site serves them again', async () => {

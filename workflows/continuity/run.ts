@@ -12,7 +12,9 @@ import {
 import type { HeldTest, TestPlan } from '../../activities/test-types.ts';
 import type { ContinuityTestInput, LiveWalk, TestOutcome, TestPhase, TestStatus } from '../model/continuity.ts';
 import { failureText } from '../model/failures.ts';
+import { homeOf } from '../model/half.ts';
 import type { Approver } from '../model/plan.ts';
+import { askedOf, type CohortStand } from '../model/test-live.ts';
 import type { HumanStep } from '../model/test-paper.ts';
 import { confirmed, refuseTestVerb, testVerbs, type SignedTestVerb, type TestVerb } from '../model/test-words.ts';
 import { acts, guard } from './activities.ts';
@@ -36,15 +38,18 @@ export class TestRun {
   finished = false;
   /** Of a live test, once it has begun. */
   live: LiveWalk | null = null;
+  /** Of a live test, as it was seen last. */
+  stand: CohortStand | null = null;
   ended: Ended | null = null;
   /** In Temporal UI, not by an operator's word. */
   cancelled = false;
   /** What the part that is held has found, should it be ended now. */
   soFar: () => Found = () => nothingFound;
   private approvers: readonly Approver[] = [];
-  private site = '';
+  site = '';
   private phase: TestPhase = 'planning';
   private because = '';
+  private next: string | null = null;
   private outcome: TestOutcome | null = null;
   private readonly usedNonces = new Set<string>();
   private scope: CancellationScope | null = null;
@@ -54,6 +59,7 @@ export class TestRun {
     setHandler(status, () => this.status());
     for (const verb of testVerbs)
       setHandler(verbs[verb], (v) => this.obey(v), { validator: (v: SignedTestVerb) => this.validate(verb, v) });
+    CancellationScope.current().cancelRequested.catch(() => this.cancel());
   }
 
   get key(): HeldTest {
@@ -61,17 +67,37 @@ export class TestRun {
     return { customer, run: this.run, ...(cohort !== undefined && { cohort }) };
   }
 
-  show(phase: TestPhase, because = ''): void {
+  /** `next`: the exact command that helps it on. */
+  show(phase: TestPhase, because = '', next: string | null = null): void {
     this.phase = phase;
     this.because = because;
+    this.next = next;
     const open = this.people
       .filter(({ confirmedBy }) => confirmedBy === null)
       .map(({ id, what }) => `- ${id}: ${what}`);
     setCurrentDetails(
-      [`**${phase}**${because === '' ? '' : `: ${because}`}`, ...(open.length > 0 ? [open.join('\n')] : [])].join(
-        '\n\n',
-      ),
+      [
+        `**${phase}**${because === '' ? '' : `: ${because}`}`,
+        ...(next === null ? [] : [`**Next:** \`${next}\``]),
+        ...(open.length > 0 ? [open.join('\n')] : []),
+      ].join('\n\n'),
     );
+  }
+
+  /** What brings the cohort here, or home; whether the test goes on or was ended is said with it. */
+  tellWayHere(): void {
+    this.tellWay('going', this.site);
+  }
+
+  tellWayHome(): void {
+    this.tellWay('returning', homeOf(this.live?.cohort ?? ''));
+  }
+
+  private tellWay(phase: TestPhase, to: string): void {
+    const { customer } = this.test;
+    const ended = this.ended ? `${this.ended.outcome}; ` : '';
+    const asked = this.stand && askedOf({ customer, cohort: this.live?.cohort ?? '', to }, this.stand);
+    this.show(phase, `${ended}${asked?.because ?? 'where its users are is looked at'}`, asked?.next);
   }
 
   close(outcome: TestOutcome, because: string): void {
@@ -112,8 +138,7 @@ export class TestRun {
     } catch (error) {
       if (this.ended) return this.soFar();
       if (!isCancellation(error)) return { ...this.soFar(), failed: failureText(error) };
-      this.cancelled = true;
-      this.ended = { outcome: 'aborted', because: 'its run was cancelled' };
+      this.cancel();
       return this.soFar();
     } finally {
       scope.cancel();
@@ -125,9 +150,26 @@ export class TestRun {
     this.scope?.cancel();
   }
 
+  /** In Temporal UI: the same as an operator's abort, once anything is held. */
+  private cancel(): void {
+    if (this.over || !this.scope) return;
+    this.cancelled = true;
+    this.abort(`its run was cancelled${this.where}`);
+  }
+
+  /** Of a live test the users go home first, from wherever they are. */
+  private abort(because: string): void {
+    this.end({ outcome: 'aborted', because });
+    if (this.live) this.tellWayHome();
+  }
+
+  private get where(): string {
+    return ` in phase ${this.phase}${this.because === '' ? '' : ` (${this.because})`}`;
+  }
+
   private status(): TestStatus {
-    const { test, site, run, phase, startedAt, because, people, outcome } = this;
-    return { customer: test.customer, site, run, kind: test.kind, phase, startedAt, because, people, outcome };
+    const { test, site, run, phase, startedAt, because, next, people, outcome } = this;
+    return { customer: test.customer, site, run, kind: test.kind, phase, startedAt, because, next, people, outcome };
   }
 
   private validate(verb: TestVerb, v: SignedTestVerb): void {
@@ -149,11 +191,11 @@ export class TestRun {
 
   private obey(v: SignedTestVerb): TestStatus {
     this.usedNonces.add(v.nonce);
-    if (v.verb === 'abort') this.end({ outcome: 'aborted', because: `${v.operator} ended it: ${v.because ?? ''}` });
+    if (v.verb === 'abort') this.abort(`${v.operator} ended it${this.where}: ${v.because ?? ''}`);
     if (v.verb === 'finish') this.finished = true;
     if (v.verb === 'confirm') {
       this.people = confirmed(this.people, v, Date.now());
-      this.show(this.phase, this.because);
+      this.show(this.phase, this.because, this.next);
     }
     return this.status();
   }

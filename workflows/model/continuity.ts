@@ -138,6 +138,8 @@ export interface TestStatus {
   startedAt: Timestamp;
   /** Why it is in this phase; empty when nothing is to be said. */
   because: string;
+  /** The exact command that helps it on; null when nothing but time does. Older builds did not say. */
+  next?: string | null;
   /** Steps of a tabletop. */
   people: HumanStep[];
   outcome: TestOutcome | null;

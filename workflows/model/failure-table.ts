@@ -188,6 +188,7 @@ export const failures = {
   'customer-refused': { retry: false, try: 'Correct `customers` in tandem.yaml: `tandem config check`.' },
   'test-blackout': { retry: false, try: 'Wait, or give your reason: `tandem test start --despite-blackout BECAUSE`.' },
   'test-running': { retry: false, try: '`tandem test list` shows the test that runs; `tandem test abort` ends it.' },
+  'cohort-unfit': { retry: false, try: '`tandem cohort list` shows what there is; mend what is named, start again.' },
   'test-failed': { retry: false, try: '`tandem test report` says what was found: mend it, and hold the test again.' },
   'verb-refused': { retry: false, try: 'Read how it stands now, then sign again.' },
   'channel-unreachable': {

@@ -93,8 +93,11 @@ export interface TestStanding {
   passed: Passed | null;
   /** Twelve months after the last one that passed, or after the customer was first prepared; null when neither is known. */
   due: Timestamp | null;
-  /** `late`: it is in time still, and a blackout holds until after it is due. */
-  state: 'in-time' | 'late' | 'overdue' | 'unknown';
+  /**
+   * `late`: it is in time still, and a blackout holds until after it is due. `soon`: it is due within a month, and no schedule will
+   * start it, for live tests are what counts.
+   */
+  state: 'in-time' | 'soon' | 'late' | 'overdue' | 'unknown';
   because: string;
 }
 
@@ -115,10 +118,13 @@ export function testStanding(
   if (now >= Date.parse(due)) return { counts, passed, due, state: 'overdue', because: `${since}; ${on}` };
   if (free && Date.parse(free.until) > Date.parse(due))
     return { counts, passed, due, state: 'late', because: `${since}; ${on}; ${free.because}` };
+  if (counts === 'live' && now >= Date.parse(monthsAfter(from, SAME_SITE_MONTHS)))
+    return { counts, passed, due, state: 'soon', because: `${since}; ${on}` };
   return { counts, passed, due, state: 'in-time', because: `${since}; ${on}` };
 }
 
-/** Where live tests are what counts: people move its users, so that no schedule starts one. */
-export const LIVE_BY_HAND = 'operators hold a live test: `tandem test start --kind live --site SITE --cohort NAME`';
+/** Where live tests are what counts, operators hold them: people move their users, so that no schedule starts one. */
+export const testCommand = (customer: string, site: string, counts: CountedKind, cohort = 'NAME'): string =>
+  `tandem test start --customer ${customer} --site ${site}${counts === 'live' ? ` --kind live --cohort ${cohort}` : ''}`;
 
 const day = (at: Timestamp): string => at.slice(0, 10);

@@ -575,7 +575,7 @@ create or replace view tandem.served as
     join tandem.epoch e on e.customer = i.customer and e.number = s.epoch
     join tandem.home h on h.site = s.half;
 
--- What the peer may do here: see who serves, what is filtered, by which answer of the directory, and what was applied; close this site under a
+-- What the peer may do here: see who serves, what moves, what is filtered, by which answer of the directory, and what was applied; close this site under a
 -- newer epoch, have it follow one, and give it a half to serve under one. Nothing else.
 -- Its columns stay as they are: a function cannot be replaced by one of another type, and workers of two builds may start in turn.
 -- A site that has the right, and is not open, is closed, or about to hand it over.
@@ -625,6 +625,16 @@ $$;
 create or replace function tandem.observe_handed(out customer text, out half text, out epoch bigint, out copied_at timestamptz)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
   select h.customer, h.half, h.epoch, h.copied_at from tandem.identity i join tandem.handed h on h.customer = i.customer
+$$;
+
+-- The move that is under way here: whose users go where, and how far it has come: its epoch is claimed, the users are let go of.
+create or replace function tandem.observe_move(out customer text, out move text, out kind text, out half text, out to_site text, out phase text, out claimed boolean, out handed boolean)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select m.customer, m.move, m.kind, m.input ->> 'half', m.input ->> 'to', m.phase,
+         exists (select from tandem.epoch e where e.customer = m.customer and e.move = m.move),
+         exists (select from tandem.serving s join tandem.epoch e on e.customer = s.customer and e.number = s.epoch and e.move = m.move
+                  where s.customer = m.customer and s.half = m.input ->> 'half' and s.site = m.input ->> 'to')
+    from tandem.identity i join tandem.move m on m.customer = i.customer and m.ended_at is null
 $$;
 
 -- The terms of its newest claim, where it is one of this site's own that leaves something to its peer: for a peer that reads it here alone.
@@ -878,6 +888,7 @@ revoke all on function tandem.hand_over(text, text, bigint, text, text, timestam
 revoke all on function tandem.observe_held(text, text[]) from public;
 revoke all on function tandem.observe_handed() from public;
 revoke all on function tandem.observe_claim() from public;
+revoke all on function tandem.observe_move() from public;
 revoke all on function tandem.take_along(text, bigint, bigint, text, bigint, text[]) from public;
 revoke all on function tandem.follow(text, bigint, text, text, bigint, text[]) from public;
 revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
@@ -916,6 +927,7 @@ do $$ begin
     grant execute on function tandem.observe_held(text, text[]) to tandem_peer;
     grant execute on function tandem.observe_handed() to tandem_peer;
     grant execute on function tandem.observe_claim() to tandem_peer;
+    grant execute on function tandem.observe_move() to tandem_peer;
     grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.
