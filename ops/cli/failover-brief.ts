@@ -9,6 +9,7 @@ import {
   heldLines,
   lossLines,
   paceLines,
+  whoMoves,
 } from '../../workflows/model/readout.ts';
 import { endPhases } from '../../workflows/model/phases.ts';
 import { duration } from '../../workflows/model/rto.ts';
@@ -104,7 +105,7 @@ const paragraph = (title: string, steps: readonly StepReport[]): string[] =>
 const occasion = (s: FailoverStatus, sinceLost: number): string[] =>
   s.kind
     ? [
-        `${s.customer}: ${s.kind}, users of ${s.half} from ${s.from} to ${s.to}; ${s.phase}: ${s.because}`,
+        `${s.customer}: ${s.kind}, users of ${whoMoves(s)} from ${s.from} to ${s.to}; ${s.phase}: ${s.because}`,
         `Asked for at ${s.declaredAt}; move ${s.move}.`,
       ]
     : [

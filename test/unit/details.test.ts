@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
 import { details, nextCommand, waitsFor } from '../../workflows/move/details.ts';
+import { pageText } from '../../workflows/move/page-text.ts';
 
 const HOUR = 3_600_000;
 const lost = '2030-01-01T02:00:00.000Z';
@@ -69,6 +70,18 @@ describe('the page of a move', () => {
     expect(waitsFor(shown)).toBe('2 of 2 signatures, one of them a commander (may sign: al; bo, a commander)');
     const half = waitsFor({ ...shown, approvals: [{ operator: 'bo', expiresAt: '2030-01-01T03:00:00.000Z' }] });
     expect(half).toBe('1 of 2 signatures (signed: bo until 03:00 UTC; may sign: al)');
+  });
+
+  it('of a planned move names the cohorts that go along, as its pages do', () => {
+    const { plan } = shown;
+    const decisions = {
+      ...plan?.decisions,
+      cohorts: ['east/pilot'],
+      planned: { half: 'east', keeps: [], reconcile: null },
+    };
+    const s = at({ kind: 'relocate', half: 'east', plan: { ...plan, decisions } as unknown as FailoverStatus['plan'] });
+    expect(first(s)).toMatch(/^### contoso: relocate: users of east and east\/pilot, from east to west/);
+    expect(pageText(s, 'x')).toContain('Users of east and east/pilot are served at east');
   });
 
   it('tells phase, clock, what is held and what to do before all else, however much was noted', () => {

@@ -13,6 +13,10 @@ import { duration } from './rto.ts';
 /** What is in no snapshot, whatever the plan. */
 const NEVER_BACK = 'message archives and uploaded files of the lost site, shared rosters, private storage, vCards';
 
+/** Whose users a planned move takes, with the cohorts that go along. */
+export const whoMoves = ({ half, plan }: Pick<FailoverStatus, 'half' | 'plan'>): string =>
+  [half, ...(plan?.decisions.cohorts ?? [])].join(' and ');
+
 /** Whether people have still to decide: what helps them to is left out afterwards. */
 const undecided = (phase?: Phase): boolean =>
   phase === undefined || phase === 'declared' || phase === 'planning' || phase === 'approving';

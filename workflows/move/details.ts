@@ -3,7 +3,7 @@ import type { Isolation } from '../model/plan.ts';
 import { endPhases } from '../model/phases.ts';
 import { clockWords } from '../model/clock.ts';
 import { whereToLook } from '../model/forecast.ts';
-import { blockedLines, heldLines, paceLines, readout } from '../model/readout.ts';
+import { blockedLines, heldLines, paceLines, readout, whoMoves } from '../model/readout.ts';
 import { duration } from '../model/rto.ts';
 
 type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
@@ -144,8 +144,8 @@ export function details(s: FailoverStatus): string {
   return lines.join('\n');
 }
 
-const occasion = ({ kind, half, from, to }: Shown): string =>
-  kind ? `${kind}: users of ${half}, from ${from} to ${to}` : `${from} is lost`;
+const occasion = (s: Shown): string =>
+  s.kind ? `${s.kind}: users of ${whoMoves(s)}, from ${s.from} to ${s.to}` : `${s.from} is lost`;
 
 const isolationLine = ({ statement, observers }: Isolation): string =>
   `- Isolation: ${statement ?? 'not stated'} (${observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`;

@@ -1,5 +1,6 @@
 import { moveCommand, type FailoverStatus } from '../model/moves.ts';
 import { endPhases } from '../model/phases.ts';
+import { whoMoves } from '../model/readout.ts';
 import { duration } from '../model/rto.ts';
 
 /** What a page tells: enough to act on without another screen. */
@@ -18,9 +19,12 @@ export function pageText(s: FailoverStatus, text: string): string {
   ].join('\n');
 }
 
-function occasion({ kind, half, from, to, disruptedAt, plan }: FailoverStatus): string[] {
+function occasion(s: FailoverStatus): string[] {
+  const { kind, from, to, disruptedAt, plan } = s;
   if (kind)
-    return [`Users of ${half} are served at ${from}, and are to be served at ${to}: as planned, no site is lost.`];
+    return [
+      `Users of ${whoMoves(s)} are served at ${from}, and are to be served at ${to}: as planned, no site is lost.`,
+    ];
   const since = plan?.clock?.from ?? disruptedAt;
   const ends = plan && new Date(Date.parse(since) + plan.rtoMs).toISOString();
   return [
