@@ -1,5 +1,5 @@
 import { partnerEntry, hasPartner } from './partner.ts';
-import { syntheticName } from './people/synthetic.ts';
+import { PILOT, syntheticName } from './people/synthetic.ts';
 import { peoplePassword, type Service } from './service.ts';
 import { clientsPort, hasNameServer } from './traffic.ts';
 
@@ -8,7 +8,9 @@ export async function probesEntry(folder: string, service: Service): Promise<Rec
   await peoplePassword(folder);
   const { addresses, domain, ports } = service;
   const password = { file: 'secrets/people-password' };
-  const account = (site: string, n: number) => ({ user: syntheticName(site, n), password });
+  const account = (half: string, n: number) => ({ user: syntheticName(half, n), password });
+  const three = (half: string) => ({ first: account(half, 1), second: account(half, 2), third: account(half, 3) });
+  const pilots = Object.keys(addresses).map((site) => `${site}/${PILOT}`);
   const of = <T>(entry: (site: string, address: string) => T): Record<string, T> =>
     Object.fromEntries(Object.entries(addresses).map(([site, address]) => [site, entry(site, address)]));
   return {
@@ -17,7 +19,7 @@ export async function probesEntry(folder: string, service: Service): Promise<Rec
       web: `https://${domain}:${ports.web}`,
       address,
     })),
-    accounts: of((site) => ({ first: account(site, 1), second: account(site, 2), third: account(site, 3) })),
+    accounts: { ...of(three), ...Object.fromEntries(pilots.map((half) => [half, three(half)])) },
     ...(hasPartner() && partnerEntry(service, password)),
     ...(hasNameServer() && { resolver: `127.0.0.1:${ports.dns}` }),
     ca: 'tls/ca.pem',

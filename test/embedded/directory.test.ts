@@ -20,7 +20,7 @@ import { atBoth, CUSTOMER, openDirectoryStack, SITES, type DirectoryStack } from
 
 /** From an attribute in the customer's own directory to his users' sessions at two sites, as `dev up` starts them all. */
 
-/** At home at east: u000000, u000002 …; at west the others; the last six are those by which probes look. */
+/** At home at east: u000000, u000002 …; at west the others; the last twelve are those by which probes look. */
 const USERS = 60;
 const never = new AbortController().signal;
 

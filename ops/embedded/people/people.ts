@@ -36,11 +36,14 @@ export interface PeopleCounts {
 
 const BATCH = 1000;
 /** With the synthetic ones among them. */
-const FEWEST = 12;
+const FEWEST = 24;
 
 export function requireEnough(users: number): void {
   if (users < FEWEST)
-    throw new Fault(`users: ${users}; at least ${FEWEST} are allowed`, 'Six of them are those by which probes look.');
+    throw new Fault(
+      `users: ${users}; at least ${FEWEST} are allowed`,
+      'Twelve of them are those by which probes look.',
+    );
 }
 
 const columns = {

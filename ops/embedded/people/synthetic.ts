@@ -1,14 +1,22 @@
 import type { Cell, Person } from './life.ts';
 
-/** Accounts by which probes look at the service: three in each half, of whom two are contacts, and one is blocked by the other. */
+/**
+ * Accounts by which probes look at the service: three in each half, and three who are put into its cohort `pilot` when there is one. Two
+ * of three are contacts, and one is blocked by the other.
+ */
 
 const BLOCKED_CONTACTS = 'Blocked contacts';
 
-export const syntheticName = (site: string, n: number): string => `probe-${site}-${n}`;
+/** The cohort for which the stack is ready: those who test with it make it. */
+export const PILOT = 'pilot';
+
+/** Of a half, `SITE` or `SITE/NAME`. */
+export const syntheticName = (half: string, n: number): string => `probe-${half.replace('/', '-')}-${n}`;
 
 export function syntheticPeople(domain: string, sites: readonly string[]): Person[] {
-  return sites.flatMap((site, home) => {
-    const [first, second, third] = [1, 2, 3].map((n) => syntheticName(site, n));
+  const groups = sites.flatMap((site, home) => [site, `${site}/${PILOT}`].map((half) => ({ half, home })));
+  return groups.flatMap(({ half, home }) => {
+    const [first, second, third] = [1, 2, 3].map((n) => syntheticName(half, n));
     const at = (name = ''): string => `${name}@${domain}`;
     const contact = (of = '', to = ''): Cell[] => [of, at(to), '', 'B', 'N', '', 'N', '', 'item'];
     const none = (username = ''): Person => ({
