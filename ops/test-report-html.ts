@@ -49,12 +49,12 @@ ${rows([['Test', r.run]])}`,
   });
 }
 
-function moved({ cohort, went, back, users, unserved, services }: LiveWalk): string {
+function moved({ cohort, went, back, hereMs, users, unserved, services }: LiveWalk): string {
   return `<h2>Who was moved</h2>
 ${rows([
-  ['Cohort', `${cohort}, ${count(users, 'users')}`],
+  ['Cohort', hereMs === null ? cohort : `${cohort}, ${count(users, 'users')}`],
   ['Came by', went === null ? 'nobody came' : `move ${went}`],
-  ['Not served', String(unserved)],
+  ['Not served', hereMs === null ? 'nobody has looked' : String(unserved)],
   ['Went home by', back === null ? (went === null ? 'nobody was away' : 'NOT home again') : `move ${back}`],
   ...services.map(({ service, ok, ms, because }): [string, string] => [
     service,

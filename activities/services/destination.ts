@@ -129,7 +129,9 @@ export function unready(
           `${to} takes users of ${half} to be served by ${site ?? 'nobody'}, and gets no copies of them: a site that came back is salvaged first`,
       ),
     ...(holds && held !== null && held > 0 ? [heldText(to, halves, held)] : []),
-    ...(age === null ? [`${to} holds no copy of the users of ${own} yet`] : []),
+    ...(age === null
+      ? [`${to} holds no copy of the users of ${own} yet: \`tandem snapshot now --site ${own}\` has one taken`]
+      : []),
     ...(age !== null && age > rpoMs
       ? [`the copy at ${to} is ${duration(age)} old, ${duration(rpoMs)} at most are allowed`]
       : []),

@@ -39,9 +39,10 @@ export function receiptLines(r: TestReceipt): string[] {
 
 function liveLines({ cohort, went, back, hereMs, users, unserved, services }: LiveWalk): string[] {
   if (went === null) return [`  users of ${cohort} did not come`];
-  const here = hereMs === null ? '' : `, looked at for ${duration(hereMs)}`;
   return [
-    `  ${users} users of ${cohort} came by move ${went}${here}; ${unserved === 0 ? 'all were served' : `${unserved} were NOT served`}`,
+    hereMs === null
+      ? `  users of ${cohort} came by move ${went}; the test was ended before they were looked at`
+      : `  ${users} users of ${cohort} came by move ${went}, looked at for ${duration(hereMs)}; ${unserved === 0 ? 'all were served' : `${unserved} were NOT served`}`,
     ...services.map((s) => `  ${s.service}: ${s.ok ? `works, ${s.ms} ms` : `does NOT work: ${s.because ?? ''}`}`),
     back === null ? '  they are NOT home again' : `  they went home by move ${back}`,
   ];

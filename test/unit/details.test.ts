@@ -26,6 +26,7 @@ const shown = {
   disruptedAt: lost,
   owner: null,
   paused: null,
+  turnBack: null,
   breakGlass: null,
   motions: [],
   approvals: [],
@@ -70,6 +71,20 @@ describe('the page of a move', () => {
     expect(waitsFor(shown)).toBe('2 of 2 signatures, one of them a commander (may sign: al; bo, a commander)');
     const half = waitsFor({ ...shown, approvals: [{ operator: 'bo', expiresAt: '2030-01-01T03:00:00.000Z' }] });
     expect(half).toBe('1 of 2 signatures (signed: bo until 03:00 UTC; may sign: al)');
+  });
+
+  it('asks for the second word of a turn-back, for as long as it can be given', () => {
+    const turnBack = { operators: ['al'], because: 'the work is put off' };
+    const moving = { kind: 'relocate', phase: 'moving', turnBack } as const;
+    const steps = (state: StepReport['state']) => [
+      step('drain', 'drain-sessions', 'running'),
+      step('serve', 'serve-users', state),
+    ];
+    expect(at({ ...moving, steps: steps('waiting') }).next).toMatch(
+      /^tandem relocate turn-back .*--operator ID --key FILE --because TEXT$/,
+    );
+    expect(at({ ...moving, steps: steps('running') }).next).toBeNull();
+    expect(at({ ...moving, turnBack: null, steps: steps('waiting') }).next).toBeNull();
   });
 
   it('of a planned move names the cohorts that go along, as its pages do', () => {

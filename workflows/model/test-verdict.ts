@@ -106,7 +106,10 @@ export function notTested(kind: TestKind, { accounts, live }: Pick<TestReceipt, 
   if (kind === 'live')
     return [
       'a lost site: both were there, and nothing was restored',
-      ...(live?.services.length === 0 ? ['the services: none is looked at for this cohort'] : []),
+      ...(live && live.hereMs === null ? ['how the cohort is served here: nobody has looked'] : []),
+      ...(live && live.hereMs !== null && live.services.length === 0
+        ? ['the services: none is looked at for this cohort']
+        : []),
       'users who are not in the cohort',
       'archives and uploaded files',
     ];

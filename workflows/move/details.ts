@@ -86,11 +86,18 @@ export function nextCommand(s: Shown): string | null {
   }
   if (s.paused && !endPhases.includes(s.phase)) return `${moveCommand(s, 'resume')} --operator ID --key FILE`;
   if (s.notSealed) return 'tandem doctor';
+  if (turnsBack(s)) return `${moveCommand(s, 'turn-back')} --operator ID --key FILE --because TEXT`;
   if (s.phase !== 'approving') return null;
   if (s.plan && s.plan.blockers.length > 0) return `${moveCommand(s, 'abort')} --operator ID --key FILE --because TEXT`;
   const accepts = (s.plan?.decisions.acceptances ?? []).map((text) => ` --accept ${JSON.stringify(text)}`).join('');
   return `${moveCommand(s, 'approve')} --operator ID --key FILE${accepts}`;
 }
+
+/** One has signed that, and a second can still. */
+const turnsBack = ({ phase, turnBack, steps }: Shown): boolean =>
+  phase === 'moving' &&
+  (turnBack?.operators.length ?? 0) > 0 &&
+  steps.every((s) => s.act !== 'serve-users' || s.state === 'waiting');
 
 function glassLines(s: Shown): string[] {
   const { breakGlass: glass } = s;
