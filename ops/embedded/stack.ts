@@ -197,8 +197,12 @@ async function startSite(
   say(`${site}: Temporal UI at http://127.0.0.1:${ports.ui}`);
 }
 
-/** Starts a site's worker; `up` waits for it to be ready, this does not. */
-export async function startWorker(folder: string, site: string): Promise<ProcessRecord> {
+/** Starts a site's worker; `up` waits for it to be ready, this does not. `configuration`: the stack's own, unless it is told. */
+export async function startWorker(
+  folder: string,
+  site: string,
+  configuration = configurationPath(folder),
+): Promise<ProcessRecord> {
   return startProcess(folder, {
     site,
     name: 'worker',
@@ -211,7 +215,7 @@ export async function startWorker(folder: string, site: string): Promise<Process
       '--site',
       site,
       '--config',
-      configurationPath(folder),
+      configuration,
     ],
     env: { MALLOC_ARENA_MAX: '2' },
   });

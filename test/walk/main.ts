@@ -2,10 +2,11 @@ import { optionsOf } from '../rig/options.ts';
 import { runbookWalks, walkRunbook, type Tally } from './failover/main.ts';
 import { jobs } from './jobs.ts';
 import { walkJobs } from './mover.ts';
+import { PARTITIONS, walkPartitions } from './partitions/main.ts';
 import { plannedWalks, walkPlanned } from './relocate/main.ts';
 import { walkWeek } from './week.ts';
 
-const names = [...jobs.map(({ name }) => name), ...runbookWalks, ...plannedWalks, 'week'];
+const names = [...jobs.map(({ name }) => name), ...runbookWalks, ...plannedWalks, PARTITIONS, 'week'];
 
 const HELP = `Ends with -9 what moves people's data, on real servers, at every point of its course: the same end, each effect once.
 
@@ -17,6 +18,11 @@ const HELP = `Ends with -9 what moves people's data, on real servers, at every p
                            PostgreSQL where the users are, at every line of the journal; and what the move does in the
                            destination's database, with the worker, the destination's worker and its PostgreSQL
   failback                 the same of the way home, at what it alone does
+  cohort, cohort-rest      a cohort goes first, then the rest of its half: at what hands them over
+  partitions               two whole sites part while users are moved, planned or not: lines to the peer, its parts, the
+                           witness and the own vault are dropped or refused, processes stand still, a site comes back in
+                           the middle, later and twice, both control rooms act at once, both sites start in the dark;
+                           users write all the time, and what ejabberd asks is looked at all the time at both sites
   week                     no kill: a week of changes at both sites, of many people, then home by each rule
 
   npm run walk                                 all of it, some hours
@@ -25,7 +31,7 @@ const HELP = `Ends with -9 what moves people's data, on real servers, at every p
   npm run walk -- --lanes 4                    jobs: how many worlds side by side (default 3)
   npm run walk -- --point restore/database/17/after
   npm run walk -- --point failover/effect-serve/temporal/after
-  npm run walk -- --point relocate/slot,relocate/effect-serve   relocate, failback: all that begin like this
+  npm run walk -- --point relocate/slot,relocate/effect-serve   relocate, failback, cohort, partitions: all that begin like this
 `;
 
 const values = optionsOf('walk', {
@@ -49,6 +55,7 @@ async function main(): Promise<boolean> {
   if (walked.length > 0) tallies.push(await walkJobs(walked, { point, from: Number(from), lanes: Number(lanes), say }));
   for (const walk of runbookWalks) if (chosen(walk)) tallies.push(await walkRunbook({ walk, point, say }));
   for (const way of plannedWalks) if (chosen(way)) tallies.push(await walkPlanned({ way, point, say }));
+  if (chosen(PARTITIONS)) tallies.push(await walkPartitions({ point, say }));
   if (chosen('week')) tallies.push(await walkWeek({ say, ...(from !== '1' && { seed: Number(from) }) }));
   const passed = tallies.reduce((sum, t) => sum + t.passed, 0);
   const failed = tallies.reduce((sum, t) => sum + t.failed, 0);

@@ -100,10 +100,7 @@ export const failures = {
     retry: false,
     try: 'Nothing to do while the users are served elsewhere: that site protects them. `tandem status` shows where.',
   },
-  'mover-died': {
-    retry: true,
-    try: 'Look at the memory and the log of this machine: the process that moves the data was ended from outside, or ran out.',
-  },
+  'mover-died': { retry: true, try: 'Look at memory and log of this machine: the data mover was ended, or ran out.' },
   'probe-died': {
     retry: true,
     try: 'Look at the memory and the log of this machine: the process of the clients was ended from outside, or ran out.',

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { WorkflowNotFoundError, type Client } from '@temporalio/client';
 import { failoverStatus, moveHandle, resumeMove, startMove, type FailoverHandle } from '../../../ops/moves.ts';
 import { sendVerb, signVerb } from '../../../ops/verbs.ts';
-import type { MoveInput, MoveWorkflow } from '../../../workflows/model/moves.ts';
+import type { FailoverStatus, MoveInput, MoveWorkflow } from '../../../workflows/model/moves.ts';
 import { sql } from '../../rig/sql.ts';
 import type { World } from './world.ts';
 
@@ -31,6 +31,8 @@ export class Operators {
   private busy = false;
   private waitsFor = '';
   move = '';
+  /** Whether what is held is tried again as soon as it is. */
+  retries = false;
 
   constructor(world: World, client: Client, declaration: Declaration) {
     this.world = world;
@@ -60,7 +62,7 @@ export class Operators {
 
   private async sign(signal: AbortSignal): Promise<void> {
     const handle = this.handle();
-    while (!(await this.hasEnded())) {
+    while (!(await this.hasEnded()) && !(await this.wasRefused(handle))) {
       if (signal.aborted) throw new Error(`move ${this.move} does not end: it waits for ${this.waitsFor}`);
       if (!this.busy) await this.signWhatIsAsked(handle);
       await pause(LOOK_MS);
@@ -108,6 +110,22 @@ export class Operators {
     await sendVerb(handle, signVerb(await failoverStatus(handle), { verb, operator, key, because: 'to be seen' }));
   }
 
+  /** Both of them, one after the other. */
+  async turnBack(): Promise<void> {
+    const handle = this.handle();
+    for (const [operator, key] of this.world.operators) {
+      const status = await failoverStatus(handle);
+      if (status.turnBack?.operators.includes(operator)) continue;
+      await sendVerb(handle, signVerb(status, { verb: 'turn-back', operator, key, because: 'it takes too long' }));
+    }
+  }
+
+  /** What the move's own run says of it; null while nobody answers. */
+  async status(): Promise<FailoverStatus | null> {
+    const handle = this.handle();
+    return this.client.withDeadline(Date.now() + ANSWER_MS, () => failoverStatus(handle)).catch(() => null);
+  }
+
   private handle(): FailoverHandle {
     return moveHandle(this.client, this.declaration.workflow, this.world.customer);
   }
@@ -126,6 +144,13 @@ export class Operators {
     } catch (error) {
       return !(error instanceof WorkflowNotFoundError);
     }
+  }
+
+  /** Its start was: it never had the slot. */
+  private async wasRefused(handle: FailoverHandle): Promise<boolean> {
+    if (this.busy) return false;
+    const describe = (): Promise<string> => handle.describe().then(({ status }) => status.name);
+    return (await this.client.withDeadline(Date.now() + ANSWER_MS, describe).catch(() => '')) === 'FAILED';
   }
 
   /** Nobody begins to sign while `work` is done to the service. */
@@ -159,16 +184,29 @@ export class Operators {
       await this.client.withDeadline(Date.now() + ANSWER_MS, async () => {
         const status = await failoverStatus(handle);
         this.waitsFor = status.waitsFor;
+        if (this.retries) await this.retryHeld(handle, status);
         if (status.phase !== 'approving') return;
         for (const [operator, key] of this.world.operators) {
           if (status.approvals.some((a) => a.operator === operator)) continue;
           this.signed.set(operator, (this.signed.get(operator) ?? 0) + 1);
-          await sendVerb(handle, signVerb(status, { verb: 'approve', operator, key }));
+          const accepts = status.plan?.decisions.acceptances ?? [];
+          await sendVerb(handle, signVerb(status, { verb: 'approve', operator, key, accepts }));
           return;
         }
       });
     } catch {
       // The service is away, or the run has ended: the journal tells.
+    }
+  }
+
+  private async retryHeld(handle: FailoverHandle, status: FailoverStatus): Promise<void> {
+    const [[operator, key] = []] = this.world.operators;
+    for (const { id, state } of status.steps) {
+      if (state !== 'held' || !operator || !key) continue;
+      await sendVerb(
+        handle,
+        signVerb(status, { verb: 'retry', step: id, operator, key, because: 'it is whole again' }),
+      );
     }
   }
 }

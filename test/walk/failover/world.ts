@@ -13,12 +13,14 @@ import { down, killSite, livingProcesses, type ProcessName } from '../../../ops/
 import { compareWitness, makeWitness } from '../../../ops/embedded/demo/witness.ts';
 import { populate } from '../../../ops/embedded/people/populate.ts';
 import { stopProcess, type ProcessRecord } from '../../../ops/embedded/processes.ts';
-import { up, type Stack } from '../../../ops/embedded/stack.ts';
+import { startWorker, up, type Stack } from '../../../ops/embedded/stack.ts';
+import { answersHttp } from '../../../ops/embedded/temporal.ts';
 import { loadPrivateKey } from '../../../ops/keys.ts';
 import { snapshotNow, standbyNow } from '../../../ops/snapshots.ts';
 import { connectClient } from '../../../ops/temporal.ts';
 import type { Epoch } from '../../../workflows/model/epoch.ts';
 import { sql, spareDisk } from '../../rig/sql.ts';
+import { Lines } from '../partitions/lines.ts';
 import { familyOf, signalAll } from './family.ts';
 
 export const LOST = 'east';
@@ -31,6 +33,8 @@ export interface WorldOptions {
   users: number;
   /** Whether users are served by real servers, with a proxy and a name server before them. */
   service: boolean;
+  /** Whether each worker reaches what is not its own by lines that can be cut. */
+  lines?: boolean;
 }
 
 /** Two real sites with people; for a failover one of them is lost, its snapshot covered by the other, again and again. */
@@ -38,26 +42,43 @@ export class World {
   readonly stack: Stack;
   readonly operators: ReadonlyMap<string, KeyObject>;
   private readonly options: WorldOptions;
+  private readonly own: Lines | null;
   private filled = false;
 
-  private constructor(stack: Stack, operators: ReadonlyMap<string, KeyObject>, options: WorldOptions) {
+  private constructor(
+    stack: Stack,
+    operators: ReadonlyMap<string, KeyObject>,
+    options: WorldOptions,
+    lines: Lines | null,
+  ) {
     this.stack = stack;
     this.operators = operators;
     this.options = options;
+    this.own = lines;
   }
 
   static async open(options: WorldOptions): Promise<World> {
     const folder = await mkdtemp(join(tmpdir(), 'tandem-walk-'));
+    let lines: Lines | null = null;
     try {
-      const stack = await up({ folder, workers: true, service: options.service });
+      const stack = await up({ folder, workers: !options.lines, service: options.service });
+      if (options.lines) lines = await Lines.open(stack);
       for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
       const keys = OPERATORS.map(async (id) => [id, await loadPrivateKey(operatorKeyPath(folder, id))] as const);
-      return new World(stack, new Map(await Promise.all(keys)), options);
+      const world = new World(stack, new Map(await Promise.all(keys)), options, lines);
+      if (lines) await world.mend(Object.keys(stack.sites));
+      return world;
     } catch (error) {
       await down(folder);
+      await lines?.close();
       await rm(folder, { recursive: true, force: true });
       throw error;
     }
+  }
+
+  get lines(): Lines {
+    if (!this.own) throw new Error('this world has no lines');
+    return this.own;
   }
 
   get customer(): string {
@@ -156,7 +177,20 @@ export class World {
 
   /** Starts what is not running. */
   async mend(sites = [SURVIVOR]): Promise<void> {
-    await up({ folder: this.stack.folder, sites, workers: true, service: this.options.service });
+    await this.mendServers(sites);
+    if (this.own) await Promise.all(sites.map((site) => this.mendWorker(site)));
+  }
+
+  /** All but workers, where those go by lines. */
+  async mendServers(sites: string[]): Promise<void> {
+    await up({ folder: this.stack.folder, sites, workers: this.own === null, service: this.options.service });
+  }
+
+  /** That of a site that goes by lines; waits until it is ready. */
+  async mendWorker(site: string): Promise<void> {
+    const { folder } = this.stack;
+    if (!(await this.process(site, 'worker'))) await startWorker(folder, site, this.lines.configurationOf(site));
+    await answersHttp(folder, site, 'worker', `${this.stack.sites[site]?.workerUrl}/ready`);
   }
 
   /** With -9. What a worker had under way has to end by itself; a database is not started beside what is left of it. */
@@ -189,6 +223,7 @@ export class World {
 
   async close(): Promise<void> {
     await down(this.stack.folder);
+    await this.own?.close();
     await rm(this.stack.folder, { recursive: true, force: true });
   }
 

@@ -5,7 +5,7 @@ import { nameOf, PlannedWalk, pointsOf, type Way } from './walk.ts';
 
 const USERS = 200;
 
-export const plannedWalks = ['relocate', 'failback'] as const satisfies Way[];
+export const plannedWalks = ['relocate', 'failback', 'cohort', 'cohort-rest'] as const satisfies Way[];
 
 /** Walks over a stack of its own: all of it, or the points whose names begin like this. */
 export async function walkPlanned({
@@ -17,6 +17,7 @@ export async function walkPlanned({
   point: string | undefined;
   say: (line: string) => void;
 }): Promise<Tally> {
+  if (only?.split(',').every((one) => one.split('/')[0] !== way)) return { passed: 0, failed: 0 };
   const world = await World.open({ users: USERS, service: false });
   return orderly(
     () => world.close(),

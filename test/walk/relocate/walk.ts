@@ -1,3 +1,8 @@
+import { setCohort } from '../../../activities/services/cohorts.ts';
+import { openSite } from '../../../activities/services/site.ts';
+import { usersOfShare } from '../../../ops/cohort-users.ts';
+import { readConfiguration } from '../../../ops/config/configuration.ts';
+import { settingsFor } from '../../../ops/config/settings.ts';
 import { moveHandle } from '../../../ops/moves.ts';
 import { sql } from '../../rig/sql.ts';
 import { accidents, happen, moments, type Accident, type Moment } from '../failover/accidents.ts';
@@ -11,14 +16,21 @@ import { Writer } from './writer.ts';
 
 /** Of one move, with everything that happens to it. */
 const MOVE_LIMIT_MS = 240_000;
+const PILOT_PERCENT = 20;
 
-/** Whose users move. */
+const nothing = (): Promise<void> => Promise.resolve();
+
 const HALF = SURVIVOR;
-export type Way = 'relocate' | 'failback';
+const PILOT = `${HALF}/pilot`;
+
+/** Whose users move, and where the other group of that home is meanwhile. */
 const ways = {
-  relocate: { from: SURVIVOR, to: LOST },
-  failback: { from: LOST, to: SURVIVOR },
+  relocate: { half: HALF, from: SURVIVOR, to: LOST, pilot: null },
+  failback: { half: HALF, from: LOST, to: SURVIVOR, pilot: null },
+  cohort: { half: PILOT, from: SURVIVOR, to: LOST, pilot: SURVIVOR },
+  'cohort-rest': { half: HALF, from: SURVIVOR, to: LOST, pilot: LOST },
 } as const;
+export type Way = keyof typeof ways;
 
 /** What the move does in the destination's database, each with the line of the journal that comes before it. */
 export const told = {
@@ -42,8 +54,9 @@ export interface Course {
   end: End;
 }
 
-/** Those of the way home are what it alone writes, and the hand-over. */
+/** Those of the way home are what it alone writes, and the hand-over; those of a cohort, what tells it from a half. */
 export function pointsOf(way: Way, lines: readonly string[]): Point[] {
+  if (ways[way].pilot !== null) return cohortPoints;
   const own =
     way === 'relocate' ? lines : lines.filter((line) => /^effect-(salvage|contacts|merged|serve)$/.test(line));
   const all = [...accidents, 'postgres'] as const;
@@ -55,10 +68,21 @@ export function pointsOf(way: Way, lines: readonly string[]): Point[] {
   ];
 }
 
+const cohortPoints: Point[] = [
+  { line: 'effect-epoch', accident: 'worker', moment: 'before' },
+  { line: 'effect-drain', accident: 'postgres', moment: 'after' },
+  { line: 'effect-serve', accident: 'worker', moment: 'before' },
+  { line: 'effect-serve', accident: 'databases', moment: 'after' },
+  { told: 'destination-follow', loss: 'worker', moment: 'after' },
+  { told: 'destination-given', loss: 'destination-worker', moment: 'before' },
+  { told: 'destination-given', loss: 'destination-postgres', moment: 'after' },
+];
+
 /** Users of one half go to the other site and home again, on two sites that are both there. */
 export class PlannedWalk {
   private readonly world: World;
   private readonly gates: Record<string, Gate>;
+  private divided = false;
 
   private constructor(world: World, gates: Record<string, Gate>) {
     this.world = world;
@@ -76,15 +100,15 @@ export class PlannedWalk {
 
   /** One move in peace; throws when even then something is lost, or served twice. */
   async course(way: Way): Promise<Course> {
-    await this.bring(ways[way].from);
-    const { move, end, wrongly } = await this.move(way, null, async () => undefined);
+    await this.bring(way);
+    const { move, end, wrongly } = await this.move(way, null, nothing);
     if (wrongly.length > 0) throw new Error(`in peace: ${wrongly.join('; ')}`);
     return { lines: ['slot', ...(await linesOf(this.world.urlOf(ways[way].from), move))], end };
   }
 
   /** Throws with what is not as it is in peace. Points come in the order in which the move does. */
   async try(way: Way, inPeace: End, ...points: readonly Point[]): Promise<void> {
-    await this.bring(ways[way].from);
+    await this.bring(way);
     const [first] = points;
     if (first) await this.arm(way, first);
     const { end, wrongly } = await this.move(way, inPeace, async (operators, look) => {
@@ -149,11 +173,35 @@ export class PlannedWalk {
     await look();
   }
 
-  /** In peace, when they are not there. */
-  private async bring(site: string): Promise<void> {
-    const here = `select from tandem.serving where half = '${HALF}' and site = '${site}'`;
-    if ((await sql(this.world.urlOf(site), here)).length > 0) return;
-    await this.move(site === HALF ? 'failback' : 'relocate', null, async () => undefined);
+  /** In peace, when they are not where the way begins. */
+  private async bring(way: Way): Promise<void> {
+    const { from, pilot } = ways[way];
+    if (pilot !== null && !this.divided) await this.divide();
+    if (!(await this.areAt(HALF, from))) await this.move(from === HALF ? 'failback' : 'relocate', null, nothing);
+    if (pilot === LOST && !(await this.areAt(PILOT, LOST))) await this.move('cohort', null, nothing);
+    // It goes home alone, or has come home with its half.
+    if (pilot === SURVIVOR && !(await this.areAt(PILOT, SURVIVOR))) await this.move('cohort', null, nothing, true);
+  }
+
+  private async areAt(half: string, site: string): Promise<boolean> {
+    const here = `select from tandem.serving where half = '${half}' and site = '${site}'`;
+    return (await sql(this.world.urlOf(site), here)).length > 0;
+  }
+
+  /** Takes a part of the half into a cohort, at home. */
+  private async divide(): Promise<void> {
+    const { customer, stack } = this.world;
+    if (!(await this.areAt(HALF, HALF))) await this.move('failback', null, nothing);
+    const configuration = await readConfiguration(stack.configuration);
+    const site = openSite(await settingsFor(configuration, HALF, { reportsFolder: stack.folder }));
+    try {
+      const of = { share: PILOT_PERCENT, probes: new Map<string, string>() };
+      const names = await usersOfShare(site.database(customer), PILOT, of);
+      await setCohort(site, site.customer(customer), { half: PILOT, names });
+    } finally {
+      await site.close();
+    }
+    this.divided = true;
   }
 
   /** Asks for a move and brings it to its end, while `meanwhile` does what it does. */
@@ -161,21 +209,23 @@ export class PlannedWalk {
     way: Way,
     wanted: End | null,
     meanwhile: (operators: Operators, look: () => Promise<void>) => Promise<void>,
+    back = false,
   ): Promise<{ move: string; end: End; wrongly: string[] }> {
     const { world } = this;
-    const { from, to } = ways[way];
+    const { half } = ways[way];
+    const { from, to } = back ? { from: ways[way].to, to: ways[way].from } : ways[way];
     const signal = AbortSignal.timeout(MOVE_LIMIT_MS);
     const client = await world.client(from);
-    const writer = await Writer.start({ from: world.urlOf(from), to: world.urlOf(to) }, HALF);
+    const writer = await Writer.start({ from: world.urlOf(from), to: world.urlOf(to) }, half);
     try {
       const { customer } = world;
-      const input = { customer, half: HALF, from, to, reason: 'a walk', requestedBy: 'operator-1' };
+      const input = { customer, half, from, to, reason: 'a walk', requestedBy: 'operator-1' };
       const operators = new Operators(world, client, { site: from, workflow: 'relocate', input });
       await operators.declare();
       await operators.bringToEnd(signal, () => meanwhile(operators, () => writer.look()));
       await writer.stop();
       const { move } = operators;
-      const end = await endOf(world, { move, half: HALF, from, to }, wanted, signal);
+      const end = await endOf(world, { move, half, from, to }, wanted, signal);
       const lost = await writer.lostAt(world.urlOf(to));
       return { move, end, wrongly: [...operators.askedWrongly(), ...writer.servedTwice(), ...lost] };
     } finally {
