@@ -31,7 +31,7 @@ export interface Moved {
 export class Scene {
   readonly world: World;
   readonly eyes: Eyes;
-  private readonly users: Users;
+  readonly users: Users;
   private readonly gates: Record<string, Gate>;
 
   private constructor(world: World, eyes: Eyes, users: Users, gates: Record<string, Gate>) {
@@ -198,13 +198,13 @@ export class Scene {
   }
 }
 
-/** By one database: the epoch, whose each half is under it, and what keeps somebody from being served. */
+/** By one database: the epoch; whose each half is, this site's own under that epoch alone; and what keeps somebody from being served. */
 async function stateAt(url: string): Promise<{ epoch: string; rights: string[]; held: string }> {
   const [row] = await sql<{ epoch: string; rights: string[]; held: string }>(
     url,
     `select (select concat_ws(' ', number, site, move) from tandem.epoch) as epoch,
-            (select coalesce(array_agg(s.half || ' at ' || s.site || case when s.epoch = e.number then '' else ', old' end order by s.half), '{}')
-               from tandem.serving s join tandem.epoch e using (customer)) as rights,
+            (select coalesce(array_agg(s.half || ' at ' || s.site || case when s.epoch = e.number or s.site <> i.site then '' else ', old' end order by s.half), '{}')
+               from tandem.serving s join tandem.epoch e using (customer) join tandem.identity i using (customer)) as rights,
             concat_ws(', ', (select 'closed: ' || kind || ': ' || waits_for from tandem.closed), (select string_agg('drained: ' || half, ' ') from tandem.drained d join tandem.epoch e using (customer) where d.epoch = e.number),
                       (select 'a fork' from tandem.fork f join tandem.epoch e using (customer, number) where f.ended_at is null)) as held`,
   );

@@ -26,6 +26,7 @@ const contactsOf = (nth: number): string => `
 export class Users {
   private readonly sites: { url: string; contacts: Contact[]; kept: Map<string, number> }[];
   private stopped = false;
+  private paused: string | null = null;
   private readonly ended: Promise<unknown>;
 
   private constructor(sites: Users['sites']) {
@@ -49,6 +50,8 @@ export class Users {
 
   /** What was said to be kept, and is not where its user is served now. */
   async lost(servedAt: (user: string) => string | undefined): Promise<string[]> {
+    // Before it is looked what is there: they go on.
+    const sites = this.sites.map((site) => ({ ...site, kept: new Map(site.kept) }));
     const names = await Promise.all(
       this.sites.map(async ({ url }) => {
         const rows = await sql<Contact & { nick: string }>(url, 'select username, jid, nick from rosterusers');
@@ -56,7 +59,7 @@ export class Users {
       }),
     );
     const there = new Map(names);
-    return this.sites.flatMap(({ url, contacts, kept }, i) => {
+    return sites.flatMap(({ url, contacts, kept }, i) => {
       if (kept.size === 0) return [`nothing was written at site ${i + 1}`];
       const gone = contacts.filter(({ username, jid }) => {
         const name = kept.get(username);
@@ -65,6 +68,11 @@ export class Users {
       });
       return gone.length > 0 ? [`the last word of ${gone.length} of ${kept.size} users at site ${i + 1} is lost`] : [];
     });
+  }
+
+  /** Nobody writes in this database until another is named, or none. */
+  pauseAt(url: string | null): void {
+    this.paused = url;
   }
 
   /** From now on only what is written from now on is asked for. */
@@ -77,6 +85,7 @@ export class Users {
     const first = Date.now();
     for (let n = 0; !this.stopped; n += 1, await pause(EVERY_MS)) {
       const contact = contacts[n % contacts.length];
+      if (this.paused === url) continue;
       try {
         client ??= await connected(url);
         if (contact && (await rename(client, contact, first + n))) kept.set(contact.username, first + n);
