@@ -17,6 +17,7 @@ export const first = [
   'test/reference-service/filter.test.ts',
   'test/faults/kill-walk.test.ts',
   'test/workflows/rto.test.ts',
+  'test/week/week.test.ts',
   'test/workflows/relocate.test.ts',
   'test/failover-acts/claims.test.ts',
   'test/cli/cli.test.ts',
