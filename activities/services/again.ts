@@ -13,6 +13,8 @@ import type { OwnSite } from './site.ts';
 /** A failover of users whom this site serves already: the data step again, or none. */
 
 const VAULT_MS = 10_000;
+/** Between the clocks of two sites, at most. */
+const CLOCKS_MS = 900_000;
 
 /** Where the users of a half are as this site's database has it: here, or with the peer. */
 export async function whereServed(site: OwnSite, { id, peer }: CustomerSettings, half: string): Promise<string> {
@@ -51,8 +53,12 @@ export async function findAgain(
   const moves: ServedBy[][] = [];
   for (const half of halves) moves.push(await takenOver(database, customer.id, half));
   const since = sinceOf(moves) ?? (await rightSince(site, customer, halves));
-  if (recoveryPoint === null) return { again: { since, base: null }, why: null };
   const stop = (why: string): FoundAgain => ({ again: { since, base: null }, why });
+  if (source.snapshot.site === customer.peer && Date.parse(source.point) > Date.parse(since) + CLOCKS_MS)
+    return stop(
+      `${customer.peer} has a snapshot of ${source.point}, and users of ${halves.join(' and ')} are served here since ${since}: it served somebody meanwhile, and this database may have lost that`,
+    );
+  if (recoveryPoint === null) return { again: { since, base: null }, why: null };
   const whose = `users of ${halves.join(' and ')}`;
   const brought = moves.map((of) => of.findLast(({ source: from }) => from !== null)?.source ?? null);
   const [base] = brought;

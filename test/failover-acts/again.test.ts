@@ -164,13 +164,17 @@ describe('a failover of users who are served here', () => {
   });
 
   it('cannot be signed for a point that is the same, comes too late, or of whom nothing was restored', async () => {
-    const text = async (change: Partial<FailoverInput>) => (await plan(change)).blockers.map((b) => b.text);
+    const text = async (change: Partial<FailoverInput>): Promise<string[]> =>
+      (await plan(change)).blockers.map((b) => b.text);
     const past = new Date().toISOString();
     expect(await text({ recoveryPoint: past })).toEqual([expect.stringMatching(/stand as of snapshot 1.* already/)]);
     const recoveryPoint = await coverLater();
     expect(await text({ recoveryPoint: past })).toEqual([expect.stringMatching(/stand as of snapshot 1.* already/)]);
     expect(await text({ recoveryPoint, half: 'west' })).toEqual(['no failover has restored users of west here']);
     expect(await text({ recoveryPoint })).toEqual([]);
+    // A database that has lost the commit of a hand-over believes that it serves whom the peer has served since.
+    await here.world.westDb.query("update tandem.serving set at = now() - interval '1 day' where half = 'west'");
+    expect(await text({ half: 'west' })).toEqual([expect.stringMatching(/east has a snapshot of .* served somebody/)]);
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + AGAIN_MS + 60_000 });
     expect(await text({ recoveryPoint })).toEqual([expect.stringMatching(/within 1 h 00 min after that only/)]);
     expect(await text({})).toEqual([]);
