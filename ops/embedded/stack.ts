@@ -80,6 +80,8 @@ export async function up(options: StackOptions): Promise<Stack> {
     const witness = await witnessPort(folder, options.witness ?? sites.length > 1);
     const runs = (site: string, name: ProcessName): boolean => running.some((r) => r.site === site && r.name === name);
     const witnessRuns = runs(WITNESS, 'vault');
+    // Also those that are left as they are: their accounts in the witness go on.
+    const all = Object.keys(ports);
     const service = options.service === false ? null : await prepareService(folder, sites, DOMAIN);
     await writeConfiguration(folder, ports, witness, service);
     const taken = portsToTake(sites, ports, running, options.workers);
@@ -90,7 +92,7 @@ export async function up(options: StackOptions): Promise<Stack> {
         ...sites.map((site) => startSite(folder, site, { ports, servers, running, service }, options)),
         ...(witness === null
           ? []
-          : [startWitness(folder, { port: witness, sites, running: witnessRuns }, servers.versitygw)]),
+          : [startWitness(folder, { port: witness, sites: all, running: witnessRuns }, servers.versitygw)]),
         ...(service && hasNameServer() && !runs(NAME_SERVER, 'bind') ? [startNameServer(folder, service)] : []),
         ...(service && hasDirectory() && !runs(DIRECTORY_SITE, 'slapd') ? [startDirectory(folder, service)] : []),
         ...(service && hasPartner() && !runs(PARTNER_SITE, 'prosody') ? [startStackPartner(folder, service)] : []),
