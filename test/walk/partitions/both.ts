@@ -41,11 +41,14 @@ async function forked(scene: Scene): Promise<void> {
   const { world } = scene;
   for (const site of sites) await world.lines.cut(site, [...PEER, 'witness'], 'dropped');
   const isolation = 'it is silent, and nothing was cut off';
+  // What is changed where they are served now is a difference to the step that compares all rows with those that were brought.
+  scene.users.pauseAt(...sites.map((site) => world.urlOf(site)));
   const ended = await Promise.all(
     sites.map((site) => scene.move({ site, workflow: 'failover', from: site === LOST ? SURVIVOR : LOST, isolation })),
   );
   if (ended.some(({ outcome }) => outcome !== 'closed'))
     throw new Error(`ended ${ended.map(({ outcome }) => outcome).join(' and ')}`);
+  scene.users.pauseAt();
   const healed = Date.now();
   await world.lines.heal();
   const noted = 'select from tandem.fork where noted_there_at is not null and ended_at is null';

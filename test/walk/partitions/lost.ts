@@ -27,7 +27,7 @@ async function failover(
   scene.users.pauseAt(scene.world.urlOf(SURVIVOR));
   const moved = await scene
     .move({ site: SURVIVOR, workflow: 'failover', from: LOST, ...how }, meanwhile)
-    .finally(() => scene.users.pauseAt(null));
+    .finally(() => scene.users.pauseAt());
   if (moved.outcome !== 'closed') throw new Error(`the failover ended ${moved.outcome}`);
   return moved;
 }
