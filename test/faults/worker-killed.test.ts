@@ -8,13 +8,15 @@ import { snapshotNow } from '../../ops/snapshots.ts';
 import { sql } from '../rig/sql.ts';
 import { RunbookWalk, nameOf, type Point } from '../walk/failover/walk.ts';
 import { SURVIVOR, World } from '../walk/failover/world.ts';
+import { plannedPoint, walkPlannedPoint } from '../walk/partitions/planned.ts';
+import { Scene } from '../walk/partitions/scene.ts';
 import { nameOf as plannedName, PlannedWalk, type Point as PlannedPoint, type Way } from '../walk/relocate/walk.ts';
 
-/** Real processes of a stack of its own, ended with -9. */
+/** Real processes of a stack of its own: ended with -9, frozen, or kept from seeing each other. */
 
 let world: World;
 beforeAll(async () => {
-  world = await World.open({ users: 200, service: false });
+  world = await World.open({ users: 200, service: false, lines: true });
 });
 afterAll(() => world?.close());
 
@@ -59,6 +61,29 @@ describe('a planned move', () => {
       const whole = { outcome: 'closed', oneEpoch: true, differences: 0, evidence: [] };
       await planned.try(way, { ...whole, sides, effects: steps.toSorted() }, ...points).catch((cause: unknown) => {
         throw new Error(`npm run walk -- --only ${way}, ${name}: ${String(cause)}`, { cause });
+      });
+    },
+    300_000,
+  );
+});
+
+/** Of `npm run walk -- --only partitions`. */
+const parted = ['relocate/after-serve/peer/refused', 'failback/in-last/destination-worker/frozen'];
+
+describe('two sites that part while users are moved', () => {
+  let scene: Scene;
+  beforeAll(async () => {
+    scene = await Scene.open(world);
+  });
+  afterAll(() => scene?.close());
+
+  it.each(parted)(
+    '%s: never serve one user twice, lose no word of anybody, and agree when they see each other again',
+    async (name) => {
+      const point = plannedPoint(name);
+      if (!point) throw new Error(`no such point: ${name}`);
+      await walkPlannedPoint(scene, point, 5000).catch((cause: unknown) => {
+        throw new Error(`npm run walk -- --point partitions/${name}: ${String(cause)}`, { cause });
       });
     },
     300_000,
