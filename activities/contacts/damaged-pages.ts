@@ -26,7 +26,7 @@ export const AROUND_DAMAGE = `set local enable_indexscan = off; set local enable
   set local enable_bitmapscan = off; set local enable_seqscan = off`;
 
 /** Finds out page by page, by halves: a table that is whole is read once. `database-damaged` when it is too many, or not these tables. */
-export async function findReadable(database: Database, signal: AbortSignal): Promise<Readable> {
+export async function findReadable(database: Database, signal: AbortSignal, beat: () => void): Promise<Readable> {
   const pages = new Map<string, Pages[]>();
   const missing: string[] = [];
   for (const table of tableNames) {
@@ -35,7 +35,7 @@ export async function findReadable(database: Database, signal: AbortSignal): Pro
       [table],
     );
     const all = size?.pages ?? 0;
-    const readable = await readableOf(database, table, { first: 0, next: all }, signal);
+    const readable = await readableOf(database, table, { first: 0, next: all }, signal, beat);
     const lost = all - readable.reduce((sum, { first, next }) => sum + next - first, 0);
     if (lost > 0) missing.push(`${lost} of ${all} pages of ${table}`);
     pages.set(table, readable);
@@ -45,12 +45,19 @@ export async function findReadable(database: Database, signal: AbortSignal): Pro
   return { pages, missing: `its disk is damaged: ${what}` };
 }
 
-async function readableOf(database: Database, table: string, all: Pages, signal: AbortSignal): Promise<Pages[]> {
+async function readableOf(
+  database: Database,
+  table: string,
+  all: Pages,
+  signal: AbortSignal,
+  beat: () => void,
+): Promise<Pages[]> {
   const found: Pages[] = [];
   const open = all.next > all.first ? [all] : [];
   let damaged = 0;
   for (let part = open.pop(); part; part = open.pop()) {
     signal.throwIfAborted();
+    beat();
     const { first, next } = part;
     if (await canRead(database, table, part)) {
       const before = found.at(-1);

@@ -14,7 +14,7 @@ import { tupleFields } from './tuples.ts';
  * else of it.
  */
 const TRUST_S = 3600;
-/** Below the period of the schedule's runs, each of which compares: those of one planned move need not. */
+/** Below the period of the schedule's runs: those of one planned move need not compare. */
 const RECENT_S = 240;
 const LIMIT_MS = 60_000;
 

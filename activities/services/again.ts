@@ -4,7 +4,10 @@ import type { Plan, RecoverySource } from '../../workflows/model/plan.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { within, withPeerVault } from '../probes/peer.ts';
+import type { Observation } from '../probes/source.ts';
+import type { Database } from '../contacts/database.ts';
 import type { CustomerSettings } from '../settings.ts';
+import type { Claims } from '../vault/epochs.ts';
 import { readManifest } from '../vault/open.ts';
 import type { Vault } from '../vault/port.ts';
 import { takenOver, type ServedBy } from './restored-here.ts';
@@ -28,9 +31,12 @@ export async function whereServed(site: OwnSite, { id, peer }: CustomerSettings,
 }
 
 export interface FoundAgain {
-  again: Again;
+  /** Null: this database may be older than what its users have changed elsewhere, and they are restored as lost ones are. */
+  again: Again | null;
   /** Why the recovery point that was asked for cannot be brought; null when it can, or none was asked for. */
   why: string | null;
+  /** Why it may be older; whoever signs has to know. */
+  doubt: string | null;
 }
 
 export interface AskedAgain {
@@ -40,29 +46,50 @@ export interface AskedAgain {
   recoveryPoint: Timestamp | null;
   /** What the plan would restore. */
   source: RecoverySource;
+  /** A claim that this database does not know, and that is not of this move; null when there is none. */
+  behind: string | null;
+}
+
+/** Of another move: this site's database does not hold what was claimed, and may be older than it. Null when there is none. */
+export function unknownClaim(
+  { claimed, seen, ledger }: { claimed: { claims: readonly Claims[] }; seen: Observation; ledger: { epoch: number } },
+  move: string | undefined,
+): string | null {
+  const others = claimed.claims.flatMap(({ newest }) => (newest && newest.move !== move ? [newest.number] : []));
+  const newest = Math.max(0, ...others, seen.claimed, seen.epoch?.number ?? 0);
+  return newest > ledger.epoch ? `epoch ${newest} is claimed, which it does not know: it holds ${ledger.epoch}` : null;
 }
 
 /** What becomes of users who are served here: nobody is ever set back for a failover that was only declared once more. */
 export async function findAgain(
   site: OwnSite,
   customer: CustomerSettings,
-  { halves, recoveryPoint, source }: AskedAgain,
+  { halves, recoveryPoint, source, behind }: AskedAgain,
   signal?: AbortSignal,
 ): Promise<FoundAgain> {
   const database = site.database(customer.id);
   const moves: ServedBy[][] = [];
   for (const half of halves) moves.push(await takenOver(database, customer.id, half));
   const since = sinceOf(moves) ?? (await rightSince(site, customer, halves));
-  const stop = (why: string): FoundAgain => ({ again: { since, base: null }, why });
-  if (source.snapshot.site === customer.peer && Date.parse(source.point) > Date.parse(since) + CLOCKS_MS)
-    return stop(
-      `${customer.peer} has a snapshot of ${source.point}, and users of ${halves.join(' and ')} are served here since ${since}: it served somebody meanwhile, and this database may have lost that`,
-    );
-  if (recoveryPoint === null) return { again: { since, base: null }, why: null };
   const whose = `users of ${halves.join(' and ')}`;
+  const stop = (why: string): FoundAgain => ({ again: { since, base: null }, why, doubt: null });
+  const asLost = (doubt: string): FoundAgain => ({ again: null, why: null, doubt });
+  if (behind !== null) return asLost(behind);
+  if (source.snapshot.site === customer.peer && Date.parse(source.point) > Date.parse(since) + CLOCKS_MS)
+    return asLost(
+      `${customer.peer} has a snapshot of ${source.point}, and served somebody since ${whose} came here at ${since}`,
+    );
+  if (recoveryPoint === null) return { again: { since, base: null }, why: null, doubt: null };
+  const halfDone = await unfinished(database, customer.id);
+  if (halfDone !== null)
+    return stop(
+      `move ${halfDone} has brought some of them to another point, and not come to its end: \`tandem failover resume\``,
+    );
+  if (moves.some((of) => of.length === 0)) return stop(`no failover has restored ${whose} here`);
   const brought = moves.map((of) => of.findLast(({ source: from }) => from !== null)?.source ?? null);
   const [base] = brought;
-  if (!base || brought.includes(null)) return stop(`no failover has restored ${whose} here`);
+  // Passed over by people, or called done by hand: what stands is of a time that nobody knows.
+  if (!base || brought.includes(null)) return asLost(`the failover that brought ${whose} here has restored nobody`);
   if (brought.some((other) => other?.manifest !== base.manifest))
     return stop(`${whose} were restored by different moves: each on its own, with \`--half\``);
   if (Date.now() - Date.parse(since) > AGAIN_MS)
@@ -75,7 +102,12 @@ export async function findAgain(
     return stop(`${whose} stand as of snapshot ${base.snapshot.seq}, of ${base.point}, already: ask for another time`);
   try {
     const from = await vaultThatHolds(site, customer, base, signal);
-    if (from) return { again: { since, base: { snapshot: base.snapshot, manifest: base.manifest, from } }, why: null };
+    if (from)
+      return {
+        again: { since, base: { snapshot: base.snapshot, manifest: base.manifest, from } },
+        why: null,
+        doubt: null,
+      };
     return stop(
       `no vault holds snapshot ${base.snapshot.seq} of ${base.snapshot.site} any more, as of which they were restored`,
     );
@@ -85,6 +117,20 @@ export async function findAgain(
       `snapshot ${base.snapshot.seq}, as of which they were restored, cannot be looked up: ${failureText(error)}`,
     );
   }
+}
+
+/** An earlier `again` that was ended among its users: what it wrote would pass for what they have changed. Null when there is none. */
+async function unfinished(database: Database, id: string): Promise<string | null> {
+  const [row] = await database.query<{ move: string }>(
+    `select r.move from tandem.reconciled r
+      where exists (select from tandem.journal p where p.customer = $1 and p.move = r.move and p.kind = 'planned'
+                       and p.body::jsonb #>> '{decisions,again,base}' is not null)
+        and not exists (select from tandem.journal e where e.move = r.move and e.kind = 'step' and e.key like 'effect/%'
+                           and e.body::jsonb ->> 'act' = 'restore-contacts')
+      limit 1`,
+    [id],
+  );
+  return row?.move ?? null;
 }
 
 /** The first of them, for who was served first has changed most. Null when one was not taken over, or does not tell. */

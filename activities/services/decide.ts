@@ -45,6 +45,8 @@ export interface World {
   servingSeenBy: string | null;
   /** Set when this site serves them already. */
   again: Again | null;
+  /** Set when its database may have them as they were long ago. */
+  doubt: string | null;
   ownUnserved: number;
   othersThere: readonly string[];
   capacity: Capacity;

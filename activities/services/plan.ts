@@ -16,7 +16,7 @@ import { closedProof, proveSurvivor } from '../probes/survivor.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { nextEpoch } from '../vault/epochs.ts';
 import { sha256 } from '../vault/signed.ts';
-import { againNotes, findAgain, whereServed } from './again.ts';
+import { againNotes, findAgain, unknownClaim, whereServed } from './again.ts';
 import { capacityOf } from './capacity.ts';
 import { claimsInReach } from './claims.ts';
 import { cohortsAt } from './cohorts.ts';
@@ -50,7 +50,8 @@ export async function makePlan(
   const wanted = { halves: [...cohorts, half], disruptedAt, recoveryPoint: input.recoveryPoint ?? null };
   const world = await look(site, customer, wanted, signal);
   const { source } = world.chosen;
-  const found = at === customer.peer ? null : await findAgain(site, customer, { ...wanted, source }, signal);
+  const already = { ...wanted, source, behind: unknownClaim(world, move) };
+  const found = at === customer.peer ? null : await findAgain(site, customer, already, signal);
   const again = found?.again ?? null;
   const { seen, survivor, ledger, carries, operators, silentSince } = world;
   const { rpoMs, rtoMs } = customer.objectives;
@@ -61,7 +62,7 @@ export async function makePlan(
   };
   const { oldest, ...sources } = oldestAcceptable(world.chosen, { disruptedAt, rpoMs, again });
   const users = ledger.all;
-  const asked = { input, half, cohorts, disruptedAt, isolation, oldest, again };
+  const asked = { input, half, cohorts, disruptedAt, isolation, oldest, again, doubt: found?.doubt ?? null };
   const { looked, accepted } = fromWorld(site, customer, asked, world);
   const decisions = await keepSigned(site, move, looked);
   const clock = rtoClock({ declaredAt, disruptedAt: input.disruptedAt ? disruptedAt : null, silentSince });
@@ -104,13 +105,14 @@ interface Asked {
   isolation: Isolation;
   oldest: Timestamp;
   again: Again | null;
+  doubt: string | null;
 }
 
 /** What people decide by, of all that was seen. */
 function fromWorld(
   site: OwnSite,
   customer: CustomerSettings,
-  { input, half, cohorts, disruptedAt, isolation, oldest, again }: Asked,
+  { input, half, cohorts, disruptedAt, isolation, oldest, again, doubt }: Asked,
   { runbook, seen, survivor, claimed, ledger, carries, operators }: Awaited<ReturnType<typeof look>>,
 ): ReturnType<typeof decide> {
   return decide(site, customer, {
@@ -124,6 +126,7 @@ function fromWorld(
     users: ledger.all,
     servingSeenBy: input.sourceIsServing ? whoSawItServe(isolation) : null,
     again,
+    doubt,
     ownUnserved: ledger.ownUnserved,
     othersThere: ledger.othersThere,
     capacity: { ...carries, moves: ledger.all },

@@ -11,7 +11,8 @@ export interface ServedBy {
   epoch: number;
   /** When it did, by its own line; null in lines of an older version. */
   servedAt: Timestamp | null;
-  plan: Plan;
+  /** Null when the journal does not hold it. */
+  plan: Plan | null;
   /** What was brought; null when nothing was, as in a planned move. */
   source: RecoverySource | null;
 }
@@ -36,11 +37,10 @@ export async function servedBy(database: Database, id: string, half: string, aft
       order by (s.body::jsonb #>> '{epoch,number}')::bigint`,
     [id, half, after],
   );
-  return rows.flatMap(({ move, epoch, at, plan: text, brought }) => {
-    if (text === null) return [];
-    const plan = JSON.parse(text) as Plan;
-    const source = [plan.source, plan.fallback].find((s) => brought !== null && s?.from === brought) ?? null;
-    return [{ move, epoch: Number(epoch), servedAt: at, plan, source }];
+  return rows.map(({ move, epoch, at, plan: text, brought }) => {
+    const plan = text === null ? null : (JSON.parse(text) as Plan);
+    const source = [plan?.source, plan?.fallback].find((s) => brought !== null && s?.from === brought) ?? null;
+    return { move, epoch: Number(epoch), servedAt: at, plan, source };
   });
 }
 
@@ -55,7 +55,7 @@ export async function restoredHere(
   after: number,
 ): Promise<RecoverySource | null> {
   const [first, ...later] = await servedBy(site.database(id), id, half, after);
-  const brought = later.flatMap(({ plan, source }) => (plan.decisions.again?.base && source ? [source] : []));
+  const brought = later.flatMap(({ plan, source }) => (plan?.decisions.again?.base && source ? [source] : []));
   return brought.reduce(
     (newest, source) => (newest && Date.parse(source.point) > Date.parse(newest.point) ? source : newest),
     first?.source ?? null,
@@ -68,7 +68,7 @@ export async function restoredHere(
  */
 export async function takenOver(database: Database, id: string, half: string): Promise<ServedBy[]> {
   const all = await servedBy(database, id, half, 0);
-  const last = all.findLastIndex(({ plan }) => plan.decisions.again === undefined);
+  const last = all.findLastIndex(({ plan }) => plan?.decisions.again === undefined);
   const found = last < 0 ? [] : all.slice(last);
-  return found[0]?.plan.decisions.planned ? [] : found;
+  return found[0]?.plan?.decisions.planned ? [] : found;
 }

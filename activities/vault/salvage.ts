@@ -147,7 +147,8 @@ async function readDisk(request: SalvageRequest, due: Unsalvaged): Promise<Salva
     return await readHalves(request, due);
   } catch (error) {
     if (failureKind(error) !== 'database-damaged') throw error;
-    return readHalves(request, due, await findReadable(request.database, request.signal));
+    const beat = (): void => request.heartbeat({ users: 0, packs: 0, bytes: 0 });
+    return readHalves(request, due, await findReadable(request.database, request.signal, beat));
   }
 }
 

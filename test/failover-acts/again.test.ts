@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { claimInStores } from '../../activities/services/claims.ts';
 import { makePlan } from '../../activities/services/plan.ts';
 import type { PlannedStep } from '../../activities/services/planned.ts';
 import { readReconciled } from '../../activities/services/reconcile.ts';
@@ -172,11 +173,48 @@ describe('a failover of users who are served here', () => {
     expect(await text({ recoveryPoint: past })).toEqual([expect.stringMatching(/stand as of snapshot 1.* already/)]);
     expect(await text({ recoveryPoint, half: 'west' })).toEqual(['no failover has restored users of west here']);
     expect(await text({ recoveryPoint })).toEqual([]);
-    // A database that has lost the commit of a hand-over believes that it serves whom the peer has served since.
-    await here.world.westDb.query("update tandem.serving set at = now() - interval '1 day' where half = 'west'");
-    expect(await text({ half: 'west' })).toEqual([expect.stringMatching(/east has a snapshot of .* served somebody/)]);
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + AGAIN_MS + 60_000 });
     expect(await text({ recoveryPoint })).toEqual([expect.stringMatching(/within 1 h 00 min after that only/)]);
     expect(await text({})).toEqual([]);
+  });
+
+  it('are restored as lost ones are, by a word of their own, where this database may be older than what they did elsewhere', async () => {
+    const accepts = async (change: Partial<FailoverInput>): Promise<unknown> => {
+      const { decisions, acceptances, blockers } = await plan(change);
+      return [decisions.again, decisions.acceptances, acceptances?.at(-1)?.because, blockers.map((b) => b.text)];
+    };
+    const recoveryPoint = await coverLater();
+    // The peer has served somebody since: this database may have lost the commit of a hand-over.
+    await here.world.westDb.query("update tandem.serving set at = now() - interval '1 day' where half = 'west'");
+    expect(await accepts({ half: 'west' })).toEqual([
+      undefined,
+      ['overwrite-served'],
+      expect.stringMatching(/east has a snapshot of .*, and served somebody since users of west came here at/),
+      [],
+    ]);
+    // It was put back to a time before a claim that lies in its own vault.
+    const { west } = here;
+    const claim = { number: 9, site: 'west', move: 'gone', follows: 3, keeps: [] };
+    await claimInStores(west, CUSTOMER, claim);
+    for (const change of [{}, { recoveryPoint }])
+      expect(await accepts(change)).toEqual([
+        undefined,
+        ['overwrite-served'],
+        expect.stringMatching(/epoch 9 is claimed, which it does not know: it holds 3/),
+        [],
+      ]);
+  });
+
+  it('cannot be brought to another point while an earlier bringing was ended among them', async () => {
+    const recoveryPoint = await coverLater();
+    const made = await plan({ recoveryPoint });
+    await stepOf('restore-contacts', made);
+    await here.world.westDb.query(
+      `insert into tandem.reconciled (salvage, username, move, document) values ('x', 'e1', '${here.move}', '{"written": true}')`,
+    );
+    expect((await plan({ recoveryPoint })).blockers.map((b) => b.text)).toEqual([
+      expect.stringMatching(/has brought some of them to another point, and not come to its end/),
+    ]);
+    expect((await plan()).blockers).toEqual([]);
   });
 });

@@ -96,7 +96,7 @@ describe('of a disk that cannot read some of its pages', () => {
     const before = await stored();
     await expect(world.take('east')).rejects.toMatchObject({
       type: 'database-damaged',
-      nonRetryable: true,
+      nonRetryable: false,
       message: expect.stringMatching(/^database of acme at east: invalid page in block 1 of relation/) as string,
       details: [{ try: expect.stringContaining('never have it zero damaged pages') as string }],
     });

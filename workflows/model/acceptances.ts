@@ -28,6 +28,8 @@ export interface World {
   servingSeenBy: string | null;
   /** Of users whom the survivor serves by now: set when they are to be brought to another recovery point. */
   again: Again | null;
+  /** Of users whom the survivor serves by its own database: why that may be older than what they have changed. */
+  doubt?: string | null;
   /** Of the survivor's own users, those whom it does not serve: they were moved to the source, and are lost with it. */
   ownUnserved: number;
   /** Halves that the source serves as well, and that do not move. */
@@ -50,6 +52,11 @@ export function acceptancesOf(world: World): Named[] {
     accepted.push({
       name: 'source-is-serving',
       because: `${from} serves its users now, seen by its ${servingSeenBy}: they are cut off, and what they change from here on is not brought over`,
+    });
+  if (world.doubt)
+    accepted.push({
+      name: 'overwrite-served',
+      because: `${to} serves the users of ${half} by its own database, and ${world.doubt}: their contacts and block lists are set back to the recovery point, and what they changed here since is gone`,
     });
   if (again?.base) accepted.push({ name: 'another-recovery-point', because: againText(to, half, again) });
   if (ownUnserved > 0)

@@ -132,7 +132,7 @@ export const failures = {
     try: 'Look at the role, the password and the database in this address, and at the rights of that role there.',
   },
   'database-damaged': {
-    retry: false,
+    retry: true,
     try: 'Read the log of this database server, and look at its disk and memory; `select pg_filenode_relation(0, N)` names the table of a file `base/…/N`. Put the database back to its own backup or replica; never have it zero damaged pages: rows would be gone as if people had removed them.',
   },
   'database-wrong': {
