@@ -1,12 +1,13 @@
 import { optionsOf } from '../rig/options.ts';
 import { runbookWalks, walkRunbook, type Tally } from './failover/main.ts';
 import { jobs } from './jobs.ts';
+import { liveWalks, walkLive } from './live/main.ts';
 import { walkJobs } from './mover.ts';
 import { PARTITIONS, walkPartitions } from './partitions/main.ts';
 import { plannedWalks, walkPlanned } from './relocate/main.ts';
 import { walkWeek } from './week.ts';
 
-const names = [...jobs.map(({ name }) => name), ...runbookWalks, ...plannedWalks, PARTITIONS, 'week'];
+const names = [...jobs.map(({ name }) => name), ...runbookWalks, ...plannedWalks, PARTITIONS, ...liveWalks, 'week'];
 
 const HELP = `Ends with -9 what moves people's data, on real servers, at every point of its course: the same end, each effect once.
 
@@ -24,6 +25,8 @@ const HELP = `Ends with -9 what moves people's data, on real servers, at every p
                            the middle, later and twice, both control rooms act at once, both sites start in the dark;
                            users write all the time, and what ejabberd asks is looked at all the time at both sites
   week                     no kill: a week of changes at both sites, of many people, then home by each rule
+  live                     a live test of a cohort, aborted at every line of the journals of its two moves and between them, by
+                           people who type what is printed after \`Next:\`: everybody is home, nothing is left, the due date stays
 
   npm run walk                                 all of it, some hours
   npm run walk -- --only snapshot,failover     what begins like this: ${names.join(', ')}
@@ -31,7 +34,7 @@ const HELP = `Ends with -9 what moves people's data, on real servers, at every p
   npm run walk -- --lanes 4                    jobs: how many worlds side by side (default 3)
   npm run walk -- --point restore/database/17/after
   npm run walk -- --point failover/effect-serve/temporal/after
-  npm run walk -- --point relocate/slot,relocate/effect-serve   relocate, failback, cohort, partitions: all that begin like this
+  npm run walk -- --point relocate/slot,relocate/effect-serve   relocate, failback, cohort, partitions, live: all that begin like this
 `;
 
 const values = optionsOf('walk', {
@@ -54,6 +57,7 @@ async function main(): Promise<boolean> {
   const walked = jobs.filter(({ name }) => chosen(name));
   if (walked.length > 0) tallies.push(await walkJobs(walked, { point, from: Number(from), lanes: Number(lanes), say }));
   for (const walk of runbookWalks) if (chosen(walk)) tallies.push(await walkRunbook({ walk, point, say }));
+  if (liveWalks.some(chosen)) tallies.push(await walkLive({ point, say }));
   for (const way of plannedWalks) if (chosen(way)) tallies.push(await walkPlanned({ way, point, say }));
   if (chosen(PARTITIONS)) tallies.push(await walkPartitions({ point, say }));
   if (chosen('week')) tallies.push(await walkWeek({ say, ...(from !== '1' && { seed: Number(from) }) }));
