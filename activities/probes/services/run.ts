@@ -58,7 +58,9 @@ export class ProbeRun {
       if (this.over.aborted) stop();
       return await Promise.race([late.promise, work()]);
     } catch (error) {
-      throw error instanceof Unmet ? error : unmet(seenOf(error));
+      if (error instanceof Unmet) throw error;
+      // The library's own time is over at the same moment, and it does not know what had come by then.
+      throw unmet(error instanceof Error && error.name === 'TimeoutError' ? seen() : seenOf(error));
     } finally {
       this.over.removeEventListener('abort', stop);
     }
