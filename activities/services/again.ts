@@ -80,7 +80,7 @@ export async function findAgain(
       `${customer.peer} has a snapshot of ${source.point}, and served somebody since ${whose} came here at ${since}`,
     );
   if (recoveryPoint === null) return { again: { since, base: null }, why: null, doubt: null };
-  const halfDone = await unfinished(database, customer.id);
+  const halfDone = await unfinished(database, customer.id, since);
   if (halfDone !== null)
     return stop(
       `move ${halfDone} has brought some of them to another point, and not come to its end: \`tandem failover resume\``,
@@ -119,16 +119,16 @@ export async function findAgain(
   }
 }
 
-/** An earlier `again` that was ended among its users: what it wrote would pass for what they have changed. Null when there is none. */
-async function unfinished(database: Database, id: string): Promise<string | null> {
+/** An earlier `again`, since they are served here, that was ended among its users: what it wrote would pass for what they have changed. Null when there is none. */
+async function unfinished(database: Database, id: string, since: Timestamp): Promise<string | null> {
   const [row] = await database.query<{ move: string }>(
     `select r.move from tandem.reconciled r
-      where exists (select from tandem.journal p where p.customer = $1 and p.move = r.move and p.kind = 'planned'
+      where r.at >= $2 and exists (select from tandem.journal p where p.customer = $1 and p.move = r.move and p.kind = 'planned'
                        and p.body::jsonb #>> '{decisions,again,base}' is not null)
         and not exists (select from tandem.journal e where e.move = r.move and e.kind = 'step' and e.key like 'effect/%'
                            and e.body::jsonb ->> 'act' = 'restore-contacts')
       limit 1`,
-    [id],
+    [id, since],
   );
   return row?.move ?? null;
 }

@@ -2,10 +2,9 @@ import type { StepResult } from '../../workflows/model/moves.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import type { Reconciliation } from '../../workflows/model/planned-move.ts';
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
-import { mendTouched } from '../contacts/mend.ts';
-import { lockRows, READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
+import { mendMerged } from '../contacts/mend-merged.ts';
+import { READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
 import { lockEpoch } from '../contacts/restore.ts';
-import { lockWrites } from '../contacts/writer.ts';
 import { countMerge, noThreeWayCounts, type ThreeWayCounts, type UserMerge } from '../contacts/three-way.ts';
 import { damaged } from '../vault/bytes.ts';
 import type { OpenRecords } from '../vault/open.ts';
@@ -140,23 +139,15 @@ export async function reconcileContacts(site: OwnSite, input: PlannedStep, work:
   }));
   return database.transaction(async (client) => {
     await guard(client);
-    await lockWrites(client, id); // Before the tables, as everywhere: whoever waits for them may hold it.
-    await lockRows(client);
-    const pairs = await mendTouched(
-      client,
-      { customer: id, domain, lost: halves, limit: limits.contacts, ...work },
-      salvage,
-    );
-    await client.query('update tandem.reconciled set mended_at = now() where salvage = $1 and mended_at is null', [
-      salvage,
-    ]);
+    const mending = { customer: id, domain, lost: halves, limit: limits.contacts, ...work };
+    const pairs = await mendMerged(client, mending, salvage);
     return noteEffect(client, input, resultOf(counts, pairs, told));
   }, READ_COMMITTED);
 }
 
 function resultOf(
   counts: ReconcileCounts,
-  pairs: Awaited<ReturnType<typeof mendTouched>>,
+  pairs: Awaited<ReturnType<typeof mendMerged>>,
   suspect: string | null,
 ): StepResult {
   const { users, written, already, notHere, refused, overLimit, quarantined, conflicts, open, denyKept } = counts;

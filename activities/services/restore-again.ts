@@ -2,12 +2,11 @@ import type { Again } from '../../workflows/model/again.ts';
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
-import { mendTouched } from '../contacts/mend.ts';
-import { lockRows, READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
+import { mendMerged } from '../contacts/mend-merged.ts';
+import { READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
 import { lockEpoch, noApplyCounts } from '../contacts/restore.ts';
 import { liveSurvivor } from '../contacts/survivors.ts';
 import { diffThreeWays } from '../contacts/three-way.ts';
-import { lockWrites } from '../contacts/writer.ts';
 import { withPeerVault } from '../probes/peer.ts';
 import { openSnapshot, type OpenSnapshot } from '../vault/open.ts';
 import type { Vault } from '../vault/port.ts';
@@ -54,24 +53,12 @@ export async function restoreAgain(
   }
   const brought = broughtBy(input);
   const { counts, point } = await merge(site, input, base, brought, work);
-  const pairs = await database.transaction(async (client) => {
-    await guard(client);
-    await lockWrites(client, id); // Before the tables, as everywhere: whoever waits for them may hold it.
-    await lockRows(client);
-    const mended = await mendTouched(
-      client,
-      { customer: id, domain, lost: halves, limit: limits.contacts, ...work },
-      brought,
-    );
-    await client.query('update tandem.reconciled set mended_at = now() where salvage = $1 and mended_at is null', [
-      brought,
-    ]);
-    return mended;
-  }, READ_COMMITTED);
   return database.transaction(async (client) => {
     await guard(client);
+    const mending = { customer: id, domain, lost: halves, limit: limits.contacts, ...work };
+    const pairs = await mendMerged(client, mending, brought);
     return noteEffect(client, input, resultOf(counts, { point, pairs, from: plan.source.from }));
-  });
+  }, READ_COMMITTED);
 }
 
 /** By what those whom this move has written are known: once for a move and its snapshot, however often it is tried. */
@@ -121,7 +108,7 @@ async function merge(
 
 interface Told {
   point: string;
-  pairs: Awaited<ReturnType<typeof mendTouched>>;
+  pairs: Awaited<ReturnType<typeof mendMerged>>;
   from: string;
 }
 
