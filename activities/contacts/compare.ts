@@ -1,6 +1,7 @@
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { count, encodedRows, encodeRecord, noCounts, noRows, type UserRecord } from '../vault/record.ts';
 import { batches } from './batches.ts';
+import { changedSince, type Brought } from './changed-since.ts';
 import type { Database } from './database.ts';
 import { asMended, readMended, type Mended } from './mended.ts';
 import { readUsers } from './rows.ts';
@@ -12,19 +13,25 @@ export interface CompareRequest {
   whole: boolean;
   /** Expects what a restore has mended as it was left: true where there is schema `tandem`. */
   mended?: boolean;
+  /** Users who are served from these rows change them meanwhile: who has, is counted and his rows are no mismatch. */
+  brought?: Brought;
   heartbeat: (progress: { users: number; mismatches: number }) => void;
   signal: AbortSignal;
 }
 
-/**
- * Compares the rows of users with their records, row by row, over all columns that a record has. `counts` are those of
- * the database; a mismatch is a row in one but not in the other.
- */
-export async function compareSnapshot(
-  request: CompareRequest,
-): Promise<{ counts: SnapshotCounts; mismatches: number }> {
+export interface Comparison {
+  /** Of the database. */
+  counts: SnapshotCounts;
+  /** Rows that stand in one of the two only. */
+  mismatches: number;
+  /** Users. */
+  changed: number;
+}
+
+/** Compares the rows of users with their records, row by row, over all columns that a record has. */
+export async function compareSnapshot(request: CompareRequest): Promise<Comparison> {
   const counts = noCounts();
-  let mismatches = 0;
+  let [mismatches, changed] = [0, 0];
   for await (const batch of batches(request.records)) {
     request.signal.throwIfAborted();
     const names = batch.map(({ username }) => username);
@@ -32,18 +39,27 @@ export async function compareSnapshot(
       here: await readUsers(client, names),
       mended: request.mended ? await readMended(client, names) : new Map<string, Mended[]>(),
     }));
+    const differing = new Map<string, number>();
     for (const record of batch) {
       const { username, bytes } = record;
       const found = encodeRecord(username, here.get(username) ?? noRows());
       count(counts, found);
       const of = mended.get(username);
       const expected = of ? encodeRecord(username, asMended(record.rows, of)) : bytes;
-      if (!found.equals(expected)) mismatches += difference(encodedRows(found), encodedRows(expected));
+      if (!found.equals(expected)) differing.set(username, difference(encodedRows(found), encodedRows(expected)));
     }
+    const since = await changedUsers(request, [...differing.keys()]);
+    for (const [username, rows] of differing) mismatches += since.has(username) ? 0 : rows;
+    changed += since.size;
     request.heartbeat({ users: counts.users, mismatches });
   }
   if (request.whole) mismatches += (await countRows(request.database)) - rowsOf(counts);
-  return { counts, mismatches };
+  return { counts, mismatches, changed };
+}
+
+async function changedUsers({ database, brought }: CompareRequest, names: readonly string[]): Promise<Set<string>> {
+  if (!brought || names.length === 0) return new Set();
+  return database.connection((client) => changedSince(client, names, brought));
 }
 
 /** How many rows of two multisets stand in one only. */

@@ -59,9 +59,10 @@ export async function compareScratch(
   run: string,
   work: ScratchWork,
 ): Promise<{ counts: SnapshotCounts; mismatches: number }> {
-  return inScratch(server, scratchName(server, run), (scratch) =>
-    compareSnapshot({ database: scratch, whole: true, ...work }),
-  );
+  return inScratch(server, scratchName(server, run), async (scratch) => {
+    const { counts, mismatches } = await compareSnapshot({ database: scratch, whole: true, ...work });
+    return { counts, mismatches };
+  });
 }
 
 /**

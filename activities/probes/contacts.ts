@@ -11,9 +11,17 @@ import { withPlannedSnapshot } from '../services/snapshot.ts';
 import { compareWithLedger } from '../services/standby.ts';
 
 /**
+ * They are served while they are looked at, and change their own rows. Of more than so many it is no longer they alone:
+ * something else writes here.
+ */
+const CHANGED_USERS = 100;
+const CHANGED_SHARE = 0.05;
+
+/**
  * Looks at what the moved users find: the right to be served here, for each of them, and every row of their contacts and
- * ACLs as the plan's snapshot has it. Any that is missing or differs is `verification-failed`, in numbers. Users in
- * quarantine and those whom the directory disables are not let in, and are told of.
+ * ACLs as the plan's snapshot has it. Any that the restore has left out or got wrong is `verification-failed`, in numbers.
+ * Users who have changed their rows since they were brought are counted, and so are those in quarantine and those whom the
+ * directory disables, who are not let in.
  */
 export async function probeContacts(
   site: OwnSite,
@@ -28,13 +36,14 @@ export async function probeContacts(
   const halves = halvesOf(plan.decisions);
   const { users, unserved, quarantined, disabled } = await rightOf(database, halves);
   if (plan.decisions.again) return whoIsServed(database, input, { users, unserved, quarantined, disabled });
-  const { vault, unproven = 0, ...rows } = await compareRows(site, input, { heartbeat, signal });
+  const { vault, unproven = 0, changed, ...rows } = await compareRows(site, input, { heartbeat, signal });
   const facts = {
     users,
     unserved,
     quarantined,
     ...(disabled > 0 && { disabled }),
     ...rows,
+    ...(changed > 0 && { changed }),
     ...(vault === 'none' && { unproven, vault }),
     overLimit: await overLimit(site, customer.id, halves, customer.limits.contacts),
   };
@@ -42,11 +51,19 @@ export async function probeContacts(
     const text = `${customer.id}: ${unserved} of ${users} users of ${halves.join(' and ')} are not served here, ${differing(rows.mismatches, unproven, vault)}`;
     throw failure('verification-failed', text, facts);
   }
+  const most = Math.max(CHANGED_USERS, Math.floor(users * CHANGED_SHARE));
+  if (changed > most)
+    throw failure(
+      'verification-failed',
+      `${customer.id}: ${changed} of ${users} users of ${halves.join(' and ')} have other rows than they were brought, more than the ${most} who are taken to have changed them themselves`,
+      facts,
+    );
+  const own = changed > 0 ? `; ${changed} have changed theirs since they were brought` : '';
   const over = facts.overLimit > 0 ? `; ${facts.overLimit} have more contacts than ${customer.limits.contacts}` : '';
   const held = quarantined > 0 ? `; ${quarantined} are in quarantine, see \`tandem quarantine list\`` : '';
   const out = disabled > 0 ? `; ${disabled} are disabled in the directory` : '';
   const how = vault === 'none' ? 'by the ledger of the standby copy, no vault was read' : 'row by row';
-  const summary = `${users - quarantined - disabled} users are served; ${rows.compared} were compared ${how}, none differs${over}${held}${out}`;
+  const summary = `${users - quarantined - disabled} users are served; ${rows.compared} were compared ${how}, none differs${own}${over}${held}${out}`;
   return database.transaction((client) => noteEffect(client, input, { summary, facts }));
 }
 
@@ -92,6 +109,8 @@ interface Compared {
   aclItems: number;
   /** Rows; users, when no vault was read. */
   mismatches: number;
+  /** Users who have other rows than they were brought. */
+  changed: number;
   unproven?: number;
   vault: 'read' | 'none';
 }
@@ -101,34 +120,47 @@ async function compareRows(site: OwnSite, input: PlannedStep, { heartbeat, signa
   const { key, plan } = input;
   const database = site.database(key.customer);
   const { fallback, source: first } = plan;
-  const source = fallback && (await broughtFrom(site, input)) === fallback.from ? fallback : first;
+  const source = fallback && (await toldOf(site, input, 'from')) === fallback.from ? fallback : first;
   if (source.from === 'standby-copy') {
-    const { differing: mismatches, ...rows } = await compareWithLedger(site, { ...input, plan: { ...plan, source } });
-    return { ...rows, mismatches, vault: 'none' };
+    const told = await toldOf(site, input, 'changed');
+    const {
+      differing: elsewhere,
+      changed,
+      ...rows
+    } = await compareWithLedger(site, { ...input, plan: { ...plan, source } });
+    // Those who differed before they were served still do.
+    const before = Math.min(changed, Number(told ?? 0));
+    return { ...rows, mismatches: elsewhere + before, changed: changed - before, vault: 'none' };
   }
-  const { counts, mismatches } = await withPlannedSnapshot(site, { ...plan, source }, signal, (opened) =>
+  const brought = {
+    keys: site.customer(key.customer).keys,
+    halves: halvesOf(plan.decisions),
+    by: { site: site.settings.site, epoch: key.epoch.number },
+  };
+  const { counts, mismatches, changed } = await withPlannedSnapshot(site, { ...plan, source }, signal, (opened) =>
     compareSnapshot({
       database,
       records: opened.records,
       whole: false,
       mended: true,
+      brought,
       heartbeat,
       signal: opened.signal,
     }),
   );
   const { users: compared, contacts, aclItems } = counts;
-  return { compared, contacts, aclItems, mismatches, vault: 'read' };
+  return { compared, contacts, aclItems, mismatches, changed, vault: 'read' };
 }
 
-/** The source that the move's restore has told. */
-async function broughtFrom(site: OwnSite, { key }: PlannedStep): Promise<string | undefined> {
-  const [row] = await site.database(key.customer).query<{ from: string }>(
-    `select body::jsonb #>> '{result,facts,from}' as from from tandem.journal
+/** A fact that the move's restore has told. */
+async function toldOf(site: OwnSite, { key }: PlannedStep, fact: 'from' | 'changed'): Promise<string | undefined> {
+  const [row] = await site.database(key.customer).query<{ told: string }>(
+    `select body::jsonb #>> array['result', 'facts', $2] as told from tandem.journal
       where move = $1 and kind = 'step' and body::jsonb ->> 'act' = 'restore-contacts' and body::jsonb ? 'result'
       order by seq desc limit 1`,
-    [key.epoch.move],
+    [key.epoch.move, fact],
   );
-  return row?.from;
+  return row?.told ?? undefined;
 }
 
 function differing(mismatches: number, unproven: number, vault: Compared['vault']): string {

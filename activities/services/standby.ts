@@ -91,10 +91,13 @@ function exceptions(proof: StandbyProof): string {
   return told.flatMap(([n, text]) => (n > 0 ? [`; ${n} ${text}`] : [])).join('');
 }
 
-/** What a probe finds of the moved users' rows without a vault. `differing` are users, not rows. */
+/** What a probe finds of the moved users' rows without a vault. Users, but for the last two, which are rows. */
 export interface LedgerComparison {
   compared: number;
+  /** Came from another site. */
   differing: number;
+  /** Their rows are not those that the ledger was written for. */
+  changed: number;
   unproven: number;
   contacts: number;
   aclItems: number;
@@ -110,6 +113,5 @@ export async function compareWithLedger(site: OwnSite, { key, plan }: PlannedSte
     snapshot: plan.source.snapshot,
     by: { site: site.settings.site, epoch: key.epoch.number },
   });
-  const differing = changed + elsewhere;
-  return { compared: asOf + differing, differing, unproven, contacts, aclItems };
+  return { compared: asOf + changed + elsewhere, differing: elsewhere, changed, unproven, contacts, aclItems };
 }

@@ -130,7 +130,7 @@ describe('a comparison', () => {
     await restore();
     const compare = () =>
       compareSnapshot({ database: world.databases.west, records: opened.records(), whole: false, ...quiet });
-    expect(await compare()).toEqual({ counts: opened.manifest.counts, mismatches: 0 });
+    expect(await compare()).toEqual({ counts: opened.manifest.counts, mismatches: 0, changed: 0 });
     const [one] = await world.sql(
       'west',
       `select r.username, r.jid from rosterusers r join tandem.home using (username) where site = 'east' limit 1`,

@@ -23,11 +23,7 @@ async function failover(
   { serving = false }: { serving?: boolean } = {},
 ): Promise<Moved> {
   const how = serving ? { sourceIsServing: true, isolation: NOT_CUT_OFF } : { isolation: STATED };
-  // What is changed where they are served now is a difference to the step that compares all rows with those that were brought.
-  scene.users.pauseAt(scene.world.urlOf(SURVIVOR));
-  const moved = await scene
-    .move({ site: SURVIVOR, workflow: 'failover', from: LOST, ...how }, meanwhile)
-    .finally(() => scene.users.pauseAt());
+  const moved = await scene.move({ site: SURVIVOR, workflow: 'failover', from: LOST, ...how }, meanwhile);
   if (moved.outcome !== 'closed') throw new Error(`the failover ended ${moved.outcome}`);
   return moved;
 }

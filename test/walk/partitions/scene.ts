@@ -172,7 +172,6 @@ export class Scene {
     await world.cover(LOST, SURVIVOR);
     this.eyes.forget();
     this.users.forget();
-    this.users.pauseAt();
   }
 
   private async unsettled(wanted: Served): Promise<string[]> {

@@ -26,7 +26,6 @@ const contactsOf = (nth: number): string => `
 export class Users {
   private readonly sites: { url: string; contacts: Contact[]; kept: Map<string, number> }[];
   private stopped = false;
-  private paused: readonly string[] = [];
   private readonly ended: Promise<unknown>;
 
   private constructor(sites: Users['sites']) {
@@ -70,11 +69,6 @@ export class Users {
     });
   }
 
-  /** Nobody writes in these databases until others are named, or none. */
-  pauseAt(...urls: string[]): void {
-    this.paused = urls;
-  }
-
   /** From now on only what is written from now on is asked for. */
   forget(): void {
     for (const { kept } of this.sites) kept.clear();
@@ -85,7 +79,6 @@ export class Users {
     const first = Date.now();
     for (let n = 0; !this.stopped; n += 1, await pause(EVERY_MS)) {
       const contact = contacts[n % contacts.length];
-      if (this.paused.includes(url)) continue;
       try {
         client ??= await connected(url);
         if (contact && (await rename(client, contact, first + n))) kept.set(contact.username, first + n);
