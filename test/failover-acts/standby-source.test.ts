@@ -74,8 +74,8 @@ const alone = (vault: Partial<VaultAccess> = { endpoint: 'http://127.0.0.1:1' })
 };
 const plan = (site: OwnSite, change: Partial<FailoverInput> = {}): Promise<Plan> =>
   makePlan(site, { input: input(change), declaredAt: new Date().toISOString() });
-const step = (act: Act, made: Plan): PlannedStep => ({
-  key: { customer: CUSTOMER, epoch: { number: 2, site: 'west', move }, step: act, round: 0 },
+const step = (act: Act, made: Plan, round = 0): PlannedStep => ({
+  key: { customer: CUSTOMER, epoch: { number: 2, site: 'west', move }, step: act, round },
   act,
   plan: made,
 });
@@ -184,6 +184,10 @@ describe('without any vault a failover', () => {
     const probed = await probeContacts(site, step('probe', made), work);
     expect(probed.summary).toContain('3 were compared by the ledger of the standby copy, no vault was read');
     expect(probed.facts).toMatchObject({ mismatches: 0, compared: 3, vault: 'none' });
+    await world.westDb.query("delete from rosterusers where username = 'e1'"); // His own doing: he is served.
+    const { facts, summary } = await probeContacts(site, step('probe', made, 1), work);
+    expect(facts).toMatchObject({ mismatches: 0, compared: 3, changed: 1 });
+    expect(summary).toContain('1 have changed theirs since they were brought');
   });
 
   it('plans so when its vault refuses everything', async () => {
