@@ -45,16 +45,18 @@ export async function servedBy(database: Database, id: string, half: string, aft
 }
 
 /**
- * From which snapshot both sides began, of a half that this site took over after that epoch: what the failover restored, or
- * what another one brought later, when that is the newer. Null when nothing was restored.
+ * From which snapshot both sides began, of a half that the peer served under that epoch and this site took over: what the failover
+ * restored, or what another one brought later, when that is the newer. Null when nothing was restored. In a fork the failover here
+ * has the very number under which the peer went on serving; a planned move of that number is the one that gave the peer the half.
  */
 export async function restoredHere(
   site: OwnSite,
   { id }: { id: string },
   half: string,
-  after: number,
+  epoch: number,
 ): Promise<RecoverySource | null> {
-  const [first, ...later] = await servedBy(site.database(id), id, half, after);
+  const all = await servedBy(site.database(id), id, half, epoch - 1);
+  const [first, ...later] = all.filter((move) => move.epoch > epoch || (move.plan && !move.plan.decisions.planned));
   const brought = later.flatMap(({ plan, source }) => (plan?.decisions.again?.base && source ? [source] : []));
   return brought.reduce(
     (newest, source) => (newest && Date.parse(source.point) > Date.parse(newest.point) ? source : newest),

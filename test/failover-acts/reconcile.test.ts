@@ -93,6 +93,15 @@ describe('what the destination alone has', () => {
     expect(await find()).toMatchObject({ reconcile: null, why: null });
   });
 
+  it('began with the same snapshot in a fork, in which it went on under the very number of the failover here', async () => {
+    await here.world.eastDb.query('update tandem.salvage set epoch = 2');
+    const reconcile = await found();
+    expect(reconcile).toMatchObject({ salvage: { epoch: 2 }, base: { from: 'own-vault', snapshot: { seq: 1 } } });
+    await reconcileContacts(here.west, here.step('reconcile-contacts', reconcile), work);
+    expect(await contacts('e2')).toEqual(['both@x.example Bob B']);
+    expect(await contacts('e1')).not.toContain('gone@x.example  B');
+  });
+
   it('is read to its end before anything is written by it: a damaged pack stops the move', async () => {
     const reconcile = await found();
     const { publicKeys } = here.world.settings;

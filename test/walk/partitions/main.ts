@@ -1,4 +1,5 @@
 import type { Tally } from '../failover/main.ts';
+import { failureText } from '../../../workflows/model/failures.ts';
 import { World } from '../failover/world.ts';
 import { orderly } from '../orderly.ts';
 import { bothPoints } from './both.ts';
@@ -61,7 +62,7 @@ export async function walkPartitions({
           say(`  ${PARTITIONS}/${name}: ${((Date.now() - started) / 1000).toFixed(1)} s`);
         } catch (error) {
           tally.failed += 1;
-          say(`FAILED ${PARTITIONS}/${name}: ${error instanceof Error ? error.message : String(error)}`);
+          say(`FAILED ${PARTITIONS}/${name}: ${failureText(error)}`);
           say(`  again: npm run walk -- --point ${PARTITIONS}/${name}`);
           await scene.clear();
         }
