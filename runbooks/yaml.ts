@@ -123,8 +123,10 @@ export class Cursor {
         this.source.fault(key as Node, [...this.path, name], `unknown key; ${nearest(name, keys)}`);
       }
     }
+    // Of a map that is not there one line is told, and not one more for each of its keys.
+    const muted = map === null || this.muted;
     const child = (key: K): Cursor =>
-      new Cursor(this.source, map?.get(key, true) ?? null, [...this.path, key], this.node ?? this.parent);
+      new Cursor(this.source, map?.get(key, true) ?? null, [...this.path, key], this.node ?? this.parent, muted);
     return Object.fromEntries(keys.map((key) => [key, child(key)])) as Record<K, Cursor>;
   }
 

@@ -1,6 +1,6 @@
 import { isProbed, type ProbedService } from '../probes/services/port.ts';
 import { questionOf } from '../probes/services/step.ts';
-import type { CustomerSettings, SiteSettings } from '../settings.ts';
+import type { CustomerSettings, ManagementAccess, SiteSettings } from '../settings.ts';
 import type { Finding } from '../vault/bucket.ts';
 import { services, type Service } from '../../workflows/model/acts.ts';
 import { askService } from './management.ts';
@@ -43,7 +43,8 @@ export async function inspectModules(settings: SiteSettings, customer: CustomerS
       });
   } catch (error) {
     const because = error instanceof Error ? error.message : String(error);
-    if (!/answered with 40[13]/.test(because)) return []; // Whatever else is wrong with the service is told of it already.
+    // Whatever else is wrong with the service is told of it already, a token that it knows for nothing as well.
+    if (!/answered with 40[13]/.test(because) || !(await isKnown(management, domain))) return [];
     return [
       {
         severity: 'warning',
@@ -54,6 +55,13 @@ export async function inspectModules(settings: SiteSettings, customer: CustomerS
     ];
   }
 }
+
+/** Whether its token is good for what every site may ask. */
+const isKnown = (management: ManagementAccess, domain: string): Promise<boolean> =>
+  askService(management, 'tandem_rights', { host: domain }, { limitMs: LIMIT_MS }).then(
+    () => true,
+    () => false,
+  );
 
 /** What was bought, or what real clients look at. */
 function isPromised(service: Service, { site }: SiteSettings, customer: CustomerSettings): boolean {

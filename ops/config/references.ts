@@ -11,7 +11,11 @@ export function accountOf(at: Cursor): AccountReference {
 /** A reference to a secret. A literal is refused, and not repeated: it may be one. */
 export function secretOf(at: Cursor): SecretReference {
   const place = { at: at.source.at(at.node?.range?.[0] ?? 0), path: at.path.join('.') };
-  if (!at.present || at.seen() !== 'a map') {
+  if (!at.present) {
+    at.fault('nothing; where the secret lies is expected: { file: PATH } or { env: NAME }');
+    return { env: '', ...place };
+  }
+  if (at.seen() !== 'a map') {
     at.fault('a secret is never written here: { file: PATH } or { env: NAME } is allowed');
     return { env: '', ...place };
   }

@@ -179,6 +179,7 @@ describe.skipIf(ejabberd === null)('an ejabberd', () => {
       expect(await told({ probes }, 'peer-east')).toEqual([
         'warning: which modules it has was not seen (tandem_modules: answered with 403)',
       ]);
+      expect(await told({ probes }, 'nobody')).toEqual([]); // It refuses the token: that is told once, elsewhere.
     });
   });
 
