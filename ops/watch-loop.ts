@@ -120,7 +120,7 @@ class CustomerWatch {
   /** Said once, until a round goes by without it. */
   complain(error: unknown): void {
     if (this.watching.signal.aborted) return;
-    const text = failureText(error);
+    const text = isUnprepared(error) ? 'its database is not prepared yet' : failureText(error);
     this.complaints.add(text);
     if (!this.complained.has(text)) this.watching.say(`${this.own.customer.id}: the watch is not whole: ${text}`);
     this.complained.add(text);
@@ -208,3 +208,6 @@ function mannerAfter({ seen, peer, self, claim, zoneAhead }: Round, { spared }: 
   const quiet = same && zoneAhead === null && !(claim && isNewer(claim, self));
   return { least: self.epoch?.number ?? 0, spared: quiet && spared === null ? peer.vault : null };
 }
+
+/** At the first start of a site its worker looks around before the schema is there. */
+const isUnprepared = (error: unknown): boolean => error instanceof Error && 'code' in error && error.code === '42P01';

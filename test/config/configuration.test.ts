@@ -192,11 +192,11 @@ describe('a configuration is refused', () => {
     expect(text).toMatch(/^configuration .*: 4 faults\n/); // The fourth: then only one may approve.
     expect(new Set(text.match(/tandem\.yaml:\d+:/g)).size).toBe(4);
   });
-
   it('with one line for a part that is missing', async () => {
-    const text = await told((tree) => set(tree, 'sites.east.vault.writer', undefined));
-    expect(text).toMatch(/: 1 fault\n.*sites\.east\.vault\.writer: nothing; a map is expected/);
+    const missing = told((tree) => set(tree, 'sites.east.vault.writer', undefined));
+    expect(await missing).toMatch(/: 1 fault\n.*sites\.east\.vault\.writer: nothing; a map is expected/);
   });
+
   it('when it is no YAML, has a key twice, or is not there', async () => {
     expect(await toldOf('sites: [')).toMatch(/tandem\.yaml:\d+:\d+: /);
     expect(await toldOf(`${good}\noperators: {}\n`)).toMatch(/Map keys must be unique/);
