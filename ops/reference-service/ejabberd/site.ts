@@ -13,6 +13,8 @@ import { compileModule, type Ejabberd } from './installed.ts';
 /** One site of the reference service: an ejabberd upon the site's own contact database. */
 
 const READY_LIMIT_MS = 30_000;
+/** A scheduler with nothing to do sleeps at once: by default it looks for work meanwhile, on cores that the stack's other servers need. */
+const IDLE = ['+sbwt', 'none', '+sbwtdcpu', 'none', '+sbwtdio', 'none'];
 const DUPLICATE_TABLE = '42P07';
 
 /** Tables that the embedded stack's own schema lacks, from ejabberd's. Safe to repeat. */
@@ -69,7 +71,7 @@ export async function startEjabberd(
   const ticks = ['net_ticktime', String(TICK_S)];
   const bound = ['-kernel', 'inet_dist_use_interface', `{${address.replaceAll('.', ',')}}`, ...ticks];
   const stored = ['-mnesia', 'dir', JSON.stringify(spool)];
-  const named = ['-noinput', '+K', 'true', '-name', nodeOf(site, address)];
+  const named = ['-noinput', '+K', 'true', ...IDLE, '-name', nodeOf(site, address)];
   const args = [...named, ...distribution, ...bound, '-pa', own('code'), ...stored, '-s', 'ejabberd'];
   const record = await startProcess(folder, {
     site,
