@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { dirname, join, relative, resolve } from 'node:path';
+import { dirname, join, matchesGlob, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { first } from './rig/order.ts';
+import { first, shared } from './rig/order.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const git = (...args: string[]): string[] =>
@@ -134,5 +134,19 @@ describe('habits', () => {
     expect(skipped).toEqual([]);
     // What begins first is there.
     expect(first.filter((f) => !files.includes(f))).toEqual([]);
+  });
+
+  it('leaves nothing in a process that runs many test files', () => {
+    const together = files.filter((f) => shared.some((glob) => matchesGlob(f, glob)));
+    expect(shared.filter((glob) => !together.some((f) => matchesGlob(f, glob)))).toEqual([]);
+    const lasting = /\bprocess\.(on|once|chdir|umask)\(|\bprocess\.exitCode =|\bRuntime\.install\(/;
+    expect(together.filter((f) => lasting.test(read(f)))).toEqual([]);
+    // What a file sets, it takes back.
+    const sets = /\bprocess\.env\[[^\]]+\] = |\bvi\.(stubEnv|useFakeTimers)\(/;
+    const takesBack = /\bvi\.(unstubAllEnvs|useRealTimers)\(|\bdelete process\.env\b/;
+    expect(together.filter((f) => sets.test(read(f)) && !takesBack.test(read(f)))).toEqual([]);
+    // A helper is loaded once for all of them: what it does when it is loaded, the first file alone has.
+    const helpers = code.filter((f) => f.startsWith('test/') && !f.endsWith('.test.ts'));
+    expect(helpers.filter((f) => /^(before|after)(Each|All)\(/m.test(read(f)))).toEqual([]);
   });
 });

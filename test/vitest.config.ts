@@ -1,20 +1,28 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { Order } from './rig/order.ts';
+import { Order, shared } from './rig/order.ts';
+
+const each = {
+  root: fileURLToPath(new URL('..', import.meta.url)),
+  pool: 'forks',
+  // Twice the cores of the smallest machine: half of the time is waited away. More only make time-outs.
+  maxWorkers: 4,
+  testTimeout: 60_000,
+  hookTimeout: 120_000,
+  // What is waited for comes when the machine has time; a second is no claim of anybody's.
+  expect: { poll: { timeout: 20_000, interval: 100 } },
+} as const;
 
 export default defineConfig({
-  root: fileURLToPath(new URL('..', import.meta.url)),
+  root: each.root,
   test: {
-    include: ['test/**/*.test.ts'],
     globalSetup: ['test/rig/stack.ts'],
-    pool: 'forks',
+    maxWorkers: each.maxWorkers,
     sequence: { sequencer: Order },
-    // Twice the cores of the smallest machine: half of the time is waited away. More only make time-outs.
-    maxWorkers: 4,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
     teardownTimeout: 30_000,
-    // What is waited for comes when the machine has time; a second is no claim of anybody's.
-    expect: { poll: { timeout: 20_000, interval: 100 } },
+    projects: [
+      { root: each.root, test: { ...each, name: 'apart', include: ['test/**/*.test.ts'], exclude: shared } },
+      { root: each.root, test: { ...each, name: 'shared', isolate: false, include: shared } },
+    ],
   },
 });

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
-import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it, vi } from 'vitest';
 import { readConfiguration } from '../../ops/config/configuration.ts';
 import { settingsFor } from '../../ops/config/settings.ts';
 
@@ -17,6 +17,7 @@ beforeAll(async () => {
   good = await readFile(inject('stack').configuration, 'utf8');
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => void vi.unstubAllEnvs());
 
 async function written(service: unknown): Promise<string> {
   const tree = parse(good) as Tree;
@@ -41,8 +42,8 @@ describe('a service', () => {
   });
 
   it('is asked by its own site with its own token, by the peer with the peer’s, and by none without one', async () => {
-    process.env['OWN_TOKEN'] = 'own';
-    process.env['PEER_TOKEN'] = 'peer';
+    vi.stubEnv('OWN_TOKEN', 'own');
+    vi.stubEnv('PEER_TOKEN', 'peer');
     const tokens = async (of: unknown): Promise<unknown> => {
       const configuration = await readConfiguration(await written({ clients: 'im.example:5222', management: of }));
       const { services } = await settingsFor(configuration, 'west', { reportsFolder: folder });

@@ -12,19 +12,22 @@ export const DOMAIN = 'contoso.example';
 let scratch: { east: ScratchDatabase; west: ScratchDatabase };
 export let database: Database;
 
-beforeEach(async () => {
-  scratch = await filledDatabases('contacts of nobody', ({ east, west }) =>
-    Promise.all([
-      prepareTables(east, 'contoso', 'east', ['east', 'west']),
-      prepareTables(west, 'contoso', 'west', ['east', 'west']),
-    ]),
-  );
-  database = new Database('west', scratch.west.url, { connections: 4, connectMs: 5000, statementMs: 60_000 });
-});
-afterEach(async () => {
-  await database.close();
-  await Promise.all([scratch.east.drop(), scratch.west.drop()]);
-});
+/** For each test of a file anew. */
+export function halvesForEach(): void {
+  beforeEach(async () => {
+    scratch = await filledDatabases('contacts of nobody', ({ east, west }) =>
+      Promise.all([
+        prepareTables(east, 'contoso', 'east', ['east', 'west']),
+        prepareTables(west, 'contoso', 'west', ['east', 'west']),
+      ]),
+    );
+    database = new Database('west', scratch.west.url, { connections: 4, connectMs: 5000, statementMs: 60_000 });
+  });
+  afterEach(async () => {
+    await database.close();
+    await Promise.all([scratch.east.drop(), scratch.west.drop()]);
+  });
+}
 
 const request = (change: Partial<MendRequest> = {}): MendRequest => ({
   customer: 'contoso',

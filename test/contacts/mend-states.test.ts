@@ -1,5 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { all, contact, database, DOMAIN, list, mend, nothing, pair, people, stateOf, states } from './halves.ts';
+import {
+  all,
+  contact,
+  database,
+  DOMAIN,
+  halvesForEach,
+  list,
+  mend,
+  nothing,
+  pair,
+  people,
+  stateOf,
+  states,
+} from './halves.ts';
 
 /** What each side says, in words; a request for what one has already is none. */
 function words(state: string | null): Set<string> {
@@ -18,6 +31,8 @@ const across: Record<string, string> = {
   'was asked': 'asked him',
 };
 const meant = (current: string | null): Set<string> => new Set([...words(current)].map((word) => across[word] ?? ''));
+
+halvesForEach();
 
 describe('mending', () => {
   it('makes every state of a restored side meet every state of the current one, and finds nothing a second time', async () => {

@@ -4,6 +4,7 @@ import {
   contact,
   database,
   DOMAIN,
+  halvesForEach,
   letters,
   list,
   mend,
@@ -13,6 +14,8 @@ import {
   stateOf,
   states,
 } from './halves.ts';
+
+halvesForEach();
 
 describe('mending never', () => {
   const denials: [string, string[]][] = [
