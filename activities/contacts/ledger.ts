@@ -5,6 +5,8 @@ import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import { Writer } from '../vault/bytes.ts';
 import type { Database } from './database.ts';
 import type { Digests } from './digests.ts';
+import type { Horizon } from './horizon.ts';
+import { countsAsArray } from './row-counts.ts';
 import type { Column, Users } from './users.ts';
 
 /** The snapshot that this site's own entries of the ledger stand for. */
@@ -49,6 +51,9 @@ export interface LedgerChange {
   changed: Iterable<number>;
   recordIds: Column;
   digests: Column;
+  rowCounts: Column;
+  /** Null when not every entry has its counts, or rows cannot be told by it. */
+  horizon: Horizon | null;
   gone: readonly { username: string }[];
   tag: Buffer;
 }
@@ -58,28 +63,33 @@ export interface LedgerChange {
  * was undone since go unnoticed.
  */
 export async function moveLedger(database: Database, change: LedgerChange): Promise<void> {
-  const { snapshot, gone, tag } = change;
+  const { snapshot, gone, tag, horizon } = change;
   const { customer, site, gen, seq, epoch, manifest } = snapshot;
   await database.transaction(async (client) => {
+    // Whoever goes by the horizon relies on it that all which was written before this is on the disk when this is.
+    await client.query(
+      `select set_config('synchronous_commit', 'local', true) where current_setting('synchronous_commit') = 'off'`,
+    );
     // A run that took longer must not put the ledger back.
     const { rowCount } = await client.query(
-      `insert into tandem.taken as t (customer, gen, seq, manifest, tag) values ($1, $2, $3, $4, $5)
+      `insert into tandem.taken as t (customer, gen, seq, manifest, tag, horizon, horizon_seq) values ($1, $2, $3, $4, $5, $6, $3)
        on conflict (customer) do update
-         set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, tag = excluded.tag, at = now()
+         set gen = excluded.gen, seq = excluded.seq, manifest = excluded.manifest, tag = excluded.tag, at = now(),
+             horizon = excluded.horizon, horizon_seq = excluded.horizon_seq
          where excluded.seq > t.seq`,
-      [customer, gen, seq, manifest, tag],
+      [customer, gen, seq, manifest, tag, horizon && JSON.stringify(horizon)],
     );
     if (rowCount === 0) return;
     await client.query(
-      `create temp table entry (username text not null, record_id bytea not null, digest bytea not null) on commit drop`,
+      `create temp table entry (username text not null, record_id bytea not null, digest bytea not null, rows integer[]) on commit drop`,
     );
     await copyEntries(client, change);
     await client.query(
-      `insert into tandem.ledger (username, served_by, gen, seq, record_id, digest, epoch)
-       select username, $1, $2, $3, record_id, digest, $4 from entry
+      `insert into tandem.ledger (username, served_by, gen, seq, record_id, digest, rows, epoch)
+       select username, $1, $2, $3, record_id, digest, rows, $4 from entry
        on conflict (username) do update
          set served_by = excluded.served_by, gen = excluded.gen, seq = excluded.seq, record_id = excluded.record_id,
-             digest = excluded.digest, epoch = excluded.epoch, judged = null, applied_at = now()`,
+             digest = excluded.digest, rows = excluded.rows, epoch = excluded.epoch, judged = null, applied_at = now()`,
       [site, gen, seq, epoch],
     );
     // What was mended is the snapshot's own now.
@@ -97,6 +107,7 @@ export async function moveLedger(database: Database, change: LedgerChange): Prom
 }
 
 const SIGNATURE = Buffer.from('PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0', 'latin1');
+const NULL_LENGTH = 0xffffffff;
 const BATCH_BYTES = 256 << 10;
 
 async function copyEntries(client: PoolClient, change: LedgerChange): Promise<void> {
@@ -112,8 +123,11 @@ async function copyEntries(client: PoolClient, change: LedgerChange): Promise<vo
     const recordId = change.recordIds.get(user) ?? Buffer.alloc(change.recordIds.width);
     const digest = change.digests.get(user) ?? Buffer.alloc(0);
     const name = change.users.name(user);
-    out.u16(3);
+    const rows = countsAsArray(change.rowCounts.get(user));
+    out.u16(4);
     for (const value of [name, recordId, digest]) out.u32(value.length).raw(value);
+    if (rows) out.u32(rows.length).raw(rows);
+    else out.u32(NULL_LENGTH);
     if (out.length > BATCH_BYTES) await send();
   }
   out.u16(0xffff);

@@ -226,7 +226,7 @@ async function write(
     }),
   );
   await client.query(
-    `update tandem.ledger l set digest = u.now from unnest($1::text[], $2::bytea[], $3::bytea[]) u (username, vouched, now)
+    `update tandem.ledger l set digest = u.now, rows = null from unnest($1::text[], $2::bytea[], $3::bytea[]) u (username, vouched, now)
       where l.username = u.username and l.digest = u.vouched`,
     [[...now.keys()], [...now.keys()].map((name) => vouched.get(name)), [...now.values()]],
   );

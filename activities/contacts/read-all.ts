@@ -14,6 +14,7 @@ import { readGone } from './ledger.ts';
 import { limitReading, READ_ONLY, type ReadContext, type ReadUsers } from './reader.ts';
 import { ReadingThreads, type ThreadsStart } from './reading-threads.ts';
 import { rowQueries } from './rows.ts';
+import { countsOf, packCounts, ROW_COUNTS_BYTES, rowCountFields } from './row-counts.ts';
 import { tupleFields } from './tuples.ts';
 import { Column, Users } from './users.ts';
 
@@ -59,7 +60,7 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
   const key = keyOf(request.keys, request.keys.current, 'reading');
   const gatherer: Gatherer = bytes < THREADS_FROM ? new OneThread() : new ReadingThreads();
   try {
-    const { users, known, knownDigests, homes } = await readNames(context);
+    const { users, known, knownDigests, knownRowCounts, homes } = await readNames(context);
     const some = users.length < MOSTLY * homes;
     gatherer.begin({ users, parting: partingOf(users.length, some ? (bytes * users.length) / homes : bytes), key });
 
@@ -72,7 +73,11 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
     const gone = await readGone(client, request.site);
     // The server has nothing else to do while the rows are put into packs here.
     const digests = new Column(DIGEST_BYTES);
-    const digesting = request.readable ? Promise.resolve() : readDigests(context, users, digests);
+    const rowCounts = new Column(ROW_COUNTS_BYTES);
+    const allRows = rowQueries.map(() => 0);
+    const digesting = request.readable
+      ? Promise.resolve()
+      : readDigests(context, users, { digests, rowCounts, allRows });
     digesting.catch(() => undefined); // It is awaited when the records end.
     return {
       users,
@@ -80,6 +85,10 @@ export async function readAll(context: ReadContext): Promise<ReadUsers> {
       known,
       knownDigests,
       digests,
+      rowCounts,
+      knownRowCounts,
+      allRows: request.readable ? null : allRows,
+      by: 'digests',
       gone,
       counts,
     };
@@ -94,25 +103,29 @@ async function readNames({ client, request, signal }: ReadContext): Promise<{
   users: Users;
   known: Column;
   knownDigests: Column;
+  knownRowCounts: Column;
   homes: number;
 }> {
   const users = new Users();
   const known = new Column(ID_BYTES);
   const knownDigests = new Column(DIGEST_BYTES);
-  const sql = `select s.username, l.record_id, l.digest from ${readFrom(client, request)} s
+  const knownRowCounts = new Column(ROW_COUNTS_BYTES);
+  const sql = `select s.username, l.record_id, l.digest, ${rowCountFields('l')} from ${readFrom(client, request)} s
     left join tandem.ledger l on l.username = s.username and l.served_by = ${client.escapeLiteral(request.site)}
     order by s.username collate "C"`;
   await copyOut(client, sql, {
     signal,
     onTuple: (buffer, name, nameEnd) => {
       const user = users.add(buffer, name, nameEnd);
-      const [recordId, digest] = tupleFields(buffer, nameEnd, 2);
+      const [recordId, digest, ...rows] = tupleFields(buffer, nameEnd, 2 + rowQueries.length);
+      const counts = countsOf(rows);
+      if (counts) knownRowCounts.set(user, packCounts(counts));
       if (recordId) known.set(user, recordId);
       if (digest) knownDigests.set(user, digest);
     },
   });
   const { rows } = await client.query<{ homes: string }>('select count(*)::text as homes from tandem.home');
-  return { users, known, knownDigests, homes: Number(rows[0]?.homes ?? 0) };
+  return { users, known, knownDigests, knownRowCounts, homes: Number(rows[0]?.homes ?? 0) };
 }
 
 interface Table {
@@ -196,14 +209,28 @@ async function inLanes({ client, request, signal }: ReadContext, gatherer: Gathe
   for (const end of ends) if (end.status === 'rejected') throw other.signal.reason ?? end.reason;
 }
 
-async function readDigests({ client, digests, signal }: ReadContext, users: Users, into: Column): Promise<void> {
+async function readDigests(
+  { client, digests, signal }: ReadContext,
+  users: Users,
+  into: { digests: Column; rowCounts: Column; allRows: number[] },
+): Promise<void> {
   const none = emptyDigest(digests);
-  for (let user = 0; user < users.length; user += 1) into.set(user, none);
-  await copyOut(client, `select username, digest from (${digestSql(digests)}) d`, {
+  const noRows = packCounts(rowQueries.map(() => 0));
+  for (let user = 0; user < users.length; user += 1) {
+    into.digests.set(user, none);
+    into.rowCounts.set(user, noRows);
+  }
+  const columns = rowQueries.map(({ kind }) => kind).join(', ');
+  await copyOut(client, `select username, digest, ${columns} from (${digestSql(digests)}) d`, {
     signal,
-    onTuple: (buffer, name, nameEnd, end) => {
+    onTuple: (buffer, name, nameEnd) => {
       const user = users.find(buffer, name, nameEnd);
-      if (user >= 0) into.set(user, buffer.subarray(nameEnd + 4, end));
+      const [digest, ...rows] = tupleFields(buffer, nameEnd, 1 + rowQueries.length);
+      const counts = countsOf(rows) ?? [];
+      for (const [kind, count] of counts.entries()) into.allRows[kind] = (into.allRows[kind] ?? 0) + count;
+      if (user < 0 || !digest) return;
+      into.digests.set(user, digest);
+      into.rowCounts.set(user, packCounts(counts));
     },
   });
 }

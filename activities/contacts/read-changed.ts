@@ -8,6 +8,7 @@ import { DIGEST_BYTES, digestSql, emptyDigest } from './digests.ts';
 import { readGone } from './ledger.ts';
 import type { ReadContext, ReadUsers } from './reader.ts';
 import { readUsers, rowQueries } from './rows.ts';
+import { countsOf, packCounts, ROW_COUNTS_BYTES, rowCountArray } from './row-counts.ts';
 import { tupleFields } from './tuples.ts';
 import { Column, Users } from './users.ts';
 
@@ -24,26 +25,38 @@ export async function readChanged(context: ReadContext): Promise<ReadUsers> {
   // Two answers from one look at the rows; it lives as long as this transaction, which writes nothing that lasts.
   const site = client.escapeLiteral(request.site);
   const none = `'\\x${emptyDigest(digests).toString('hex')}'::bytea`;
-  const all = `with d as materialized (
-      select s.username, coalesce(d.digest, ${none}) as digest, ${rowQueries.map(({ kind }) => `d.${kind}`).join(', ')}
-        from tandem.served s left join (${digestSql(digests)}) d using (username))`;
-  const sums = rowQueries.map(({ kind }) => `coalesce(sum(${kind}), 0)::text`);
+  const rows = rowQueries.map(({ kind }) => `d.${kind}`).join(', ');
+  const all = `with e as materialized (${digestSql(digests)}), d as materialized (
+      select s.username, coalesce(d.digest, ${none}) as digest, l.record_id, l.digest as known,
+             (l.digest = coalesce(d.digest, ${none})) is true and l.rows is distinct from ${rowCountArray('d')} as uncounted, ${rows}
+        from tandem.served s left join e d using (username)
+        left join tandem.ledger l on l.username = s.username and l.served_by = ${site})`;
+  const sums = rowQueries.map(({ kind }) => `coalesce(sum(${kind}), 0)::text`).join(', ');
   const counts = noCounts();
+  const rowCounts = new Column(ROW_COUNTS_BYTES);
+  let allRows: number[] | null = null;
   await copyOut(
     client,
-    `${all} select '' as username, null::bytea, null::bytea, array_to_string(array[count(*)::text, ${sums.join(', ')}], ' ') from d
+    `${all} select '' as username, null::bytea, null::bytea,
+            array_to_string(array[count(*)::text, ${sums}, count(*) filter (where uncounted)::text] || (select array[${sums}] from e), ' '),
+            ${rowQueries.map(() => 'null::bigint').join(', ')} from d
      union all
-     select d.username, d.digest, l.record_id, null
-       from d left join tandem.ledger l on l.username = d.username and l.served_by = ${site}
-      where l.digest is distinct from d.digest`,
+     select d.username, d.digest, d.record_id, null, ${rowQueries.map(({ kind }) => `coalesce(d.${kind}, 0)`).join(', ')}
+       from d where d.known is distinct from d.digest`,
     {
       signal,
       onTuple: (buffer, name, nameEnd) => {
-        const [digest, recordId, totals] = tupleFields(buffer, nameEnd, 3);
-        if (totals) setCounts(counts, totals.toString('latin1').split(' ').map(Number));
+        const [digest, recordId, totals, ...rowsOf] = tupleFields(buffer, nameEnd, 3 + rowQueries.length);
+        if (totals) {
+          const sum = totals.toString('latin1').split(' ').map(Number);
+          setCounts(counts, sum);
+          // An entry whose digest is right and whose counts are not stays as it is until every user is read.
+          if (sum[1 + rowQueries.length] === 0) allRows = sum.slice(2 + rowQueries.length);
+        }
         if (!digest) return;
         const user = users.add(buffer, name, nameEnd);
         column.set(user, digest);
+        rowCounts.set(user, packCounts(countsOf(rowsOf) ?? []));
         if (recordId) known.set(user, recordId);
       },
     },
@@ -55,6 +68,10 @@ export async function readChanged(context: ReadContext): Promise<ReadUsers> {
     known,
     knownDigests: new Column(DIGEST_BYTES), // Other ones, or they would not have been read.
     digests: column,
+    rowCounts,
+    knownRowCounts: new Column(ROW_COUNTS_BYTES),
+    allRows,
+    by: 'digests',
     gone,
     counts,
   };
@@ -65,7 +82,7 @@ function setCounts(counts: SnapshotCounts, [users = 0, ...rows]: number[]): void
   for (const [i, { count }] of kinds.entries()) counts[count] = rows[i] ?? 0;
 }
 
-async function* readInBatches(
+export async function* readInBatches(
   { client, request, signal }: ReadContext,
   users: Users,
 ): AsyncGenerator<{ user: number; record: PackRecord }> {

@@ -6,10 +6,12 @@ import type { PackRecord } from '../vault/frames.ts';
 import { AROUND_DAMAGE, fromReadable, type Readable } from './damaged-pages.ts';
 import type { Database } from './database.ts';
 import { digestsOf, type Digests } from './digests.ts';
+import { readMoment, type Moment } from './horizon.ts';
 import { readHead, type LedgerHead } from './ledger.ts';
 import { requireIdentity } from './prepare.ts';
 import { readAll } from './read-all.ts';
 import { readChanged } from './read-changed.ts';
+import { readNew } from './read-new.ts';
 import { describeTables } from './tables.ts';
 import type { Column, Users } from './users.ts';
 
@@ -50,6 +52,13 @@ export interface ReadUsers {
   knownDigests: Column;
   /** As they stand in the database; 20 bytes. Whole once all records were read. */
   digests: Column;
+  /** How many rows these are made of, and what the ledger says of that; as `packCounts` makes them. Whole with the digests. */
+  rowCounts: Column;
+  knownRowCounts: Column;
+  /** Rows of each kind, of all users. Null when the ledger will not have the counts of everybody served here. Whole with the digests. */
+  allRows: number[] | null;
+  /** How those who differ were found. */
+  by: 'digests' | 'new-rows';
   /** Users whom the ledger knows as served here, and who no longer are. */
   gone: { username: string; recordId: Buffer }[];
   /** Of all users served here. Whole once all records were read. */
@@ -63,10 +72,14 @@ export interface Reading {
   head: LedgerHead | null;
   /** Ends when the reading's time is over. */
   signal: AbortSignal;
+  /** Where the next reading may begin to look; null when rows cannot be told by that. */
+  moment: Moment | null;
   /** Every user served here, in the byte order of the names. */
   all(): Promise<ReadUsers>;
   /** Those whose digest differs from the ledger's. */
   changed(): Promise<ReadUsers>;
+  /** The same, without a look into rows that the ledger's snapshot has seen; all are digested where that cannot be told. */
+  changedLately(): Promise<ReadUsers>;
 }
 
 /** What the ways of reading share. */
@@ -74,6 +87,7 @@ export interface ReadContext {
   request: ReadRequest;
   client: PoolClient;
   digests: Digests;
+  moment: Moment | null;
   signal: AbortSignal;
 }
 
@@ -96,9 +110,18 @@ export async function readServed<T>(request: ReadRequest, use: (reading: Reading
       await limitReading(client, maxAgeMs, request.readable !== undefined);
       const point = await openReading(client, request);
       const digests = digestsOf(keys, point.postgres);
-      const context: ReadContext = { request, client, digests, signal };
+      const moment = await readMoment(client);
+      const context: ReadContext = { request, client, digests, moment, signal };
       const head = await readHead(client, customer, digests);
-      return use({ point, head, signal, all: () => readAll(context), changed: () => readChanged(context) });
+      return use({
+        point,
+        head,
+        signal,
+        moment,
+        all: () => readAll(context),
+        changed: () => readChanged(context),
+        changedLately: async () => (await readNew(context)) ?? readChanged(context),
+      });
     }, READ_ONLY);
   } catch (error) {
     request.signal.throwIfAborted();

@@ -191,7 +191,7 @@ export async function enterLedger(
        from unnest($1::text[], $2::bytea[], $7::bytea[]) u (username, record_id, digest)
      on conflict (username) do update
        set served_by = excluded.served_by, gen = excluded.gen, seq = excluded.seq, record_id = excluded.record_id,
-           digest = excluded.digest, epoch = excluded.epoch, judged = excluded.judged, applied_at = now()
+           digest = excluded.digest, rows = null, epoch = excluded.epoch, judged = excluded.judged, applied_at = now()
        where (l.served_by, l.gen, l.seq, l.record_id, l.digest, l.judged) is distinct from
              (excluded.served_by, excluded.gen, excluded.seq, excluded.record_id, excluded.digest, excluded.judged)`,
     [

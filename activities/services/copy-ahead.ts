@@ -1,4 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
+import type { PoolClient } from 'pg';
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
@@ -47,10 +48,13 @@ export async function copyAhead(
   const done = await doneBefore(database, input);
   if (done) return done;
   const begun = performance.now();
-  await database.transaction((client) => refuseOvertaken(client, database.name, key));
+  const waitedFor = await database.transaction(async (client) => {
+    await refuseOvertaken(client, database.name, key);
+    return isDrained(client, input);
+  });
   const { timeoutMs = USUAL_MS } = plan.decisions.steps.find(({ id }) => id === key.step) ?? {};
   const until = begun + Math.max(timeoutMs - TELL_MS, timeoutMs / 2);
-  const taken = await takeInTurn(site, customer, until, work);
+  const taken = await takeInTurn(site, customer, { until, read: waitedFor ? 'new-rows' : 'changes' }, work);
   const takenMs = Math.round(performance.now() - begun);
   const nudges = await waitApplied(site, customer, taken, { until, nudge, halves: halvesOf(plan.decisions), ...work });
   const waitedMs = Math.round(performance.now() - begun) - takenMs;
@@ -70,11 +74,20 @@ async function nudgePeer(site: OwnSite, customer: string, again: boolean): Retur
   return nudgeStandby(site.settings, customer, again);
 }
 
+/** Whether nobody is served while this copy is waited for: the one before it has looked into every row. */
+async function isDrained(client: PoolClient, { key: { customer, epoch }, plan }: PlannedStep): Promise<boolean> {
+  const { rows } = await client.query(
+    'select from tandem.drained where customer = $1 and half = any($2) and move = $3 and obeyed_at is not null',
+    [customer, halvesOf(plan.decisions), epoch.move],
+  );
+  return rows.length > 0;
+}
+
 /** By the code and the lock of the schedule's: one at a time, whoever asked for it. */
 async function takeInTurn(
   site: OwnSite,
   { id, keys, snapshots }: CustomerSettings,
-  until: number,
+  { until, read }: { until: number; read: 'changes' | 'new-rows' },
   { heartbeat, signal }: LongWork,
 ): Promise<SnapshotSummary> {
   const { site: own, signingKey, publicKeys } = site.settings;
@@ -82,7 +95,7 @@ async function takeInTurn(
   const who = { customer: id, site: own, keys, signingKey, publicKeys };
   for (;;) {
     try {
-      const limits = { read: 'changes' as const, maxAgeMs: snapshots.budgetMs, heartbeat, signal };
+      const limits = { read, maxAgeMs: snapshots.budgetMs, heartbeat, signal };
       return await takeSnapshot({ vault: site.vault, database, ...who, ...limits });
     } catch (error) {
       signal.throwIfAborted();

@@ -3,8 +3,9 @@ import { failure, failureKind } from '../../workflows/model/failures.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
 import { digestsOf } from '../contacts/digests.ts';
+import type { Horizon } from '../contacts/horizon.ts';
 import { readHighWater, raiseHighWater } from '../contacts/high-water.ts';
-import { moveLedger } from '../contacts/ledger.ts';
+import { moveLedger, type LedgerChange } from '../contacts/ledger.ts';
 import { readServed, type Reading, type ReadUsers } from '../contacts/reader.ts';
 import { Column } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
@@ -36,8 +37,8 @@ export interface SnapshotRequest {
   keys: Keyring;
   signingKey: KeyObject;
   publicKeys: ReadonlyMap<string, KeyObject>;
-  /** `all` reads every row and so checks the ledger; `changes` trusts the digests in it. */
-  read: 'all' | 'changes';
+  /** `all` reads every row and so checks the ledger; `changes` trusts the digests in it, `new-rows` also what is said of rows that are not new. */
+  read: 'all' | 'changes' | 'new-rows';
   maxAgeMs: number;
   heartbeat: (progress: { users: number; packs: number; bytes: number }) => void;
   signal: AbortSignal;
@@ -64,7 +65,8 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<SnapshotSu
     let step = nextStep(last, reading.head, keys.current, Date.parse(clock), damaged);
     const index = step.base || request.read !== 'all' ? null : await indexOf(request, step.upon, reading.signal);
     if (index === 'damaged') step = { base: true, because: DAMAGED };
-    const read = step.base || index ? await reading.all() : await reading.changed();
+    const some = (): Promise<ReadUsers> => (request.read === 'new-rows' ? reading.changedLately() : reading.changed());
+    const read = step.base || index ? await reading.all() : await some();
     const draft = new Draft(step, read, index === 'damaged' ? null : index, recordIds);
     const gen = step.base ? number : step.upon.gen;
     const packs = await storePacks({
@@ -76,16 +78,16 @@ export async function takeSnapshot(request: SnapshotRequest): Promise<SnapshotSu
       signal: reading.signal,
     });
     const manifest = makeManifest({ customer, site, gen, seq: number }, { last, step, reading, clock, packs, draft });
-    return { manifest, draft, postgres: reading.point.postgres };
+    return { manifest, draft, horizon: horizonOf(reading, read), postgres: reading.point.postgres };
   });
 
-  const { manifest, draft } = stored;
+  const { manifest, draft, horizon } = stored;
   const bytes = seal('manifest', site, request.signingKey, manifest);
   await commit(vault, manifest, bytes, request);
 
   const summary = summarise(manifest, bytes);
   const { tag } = digestsOf(keys, stored.postgres);
-  await moveLedger(database, { ...draft.ledger(), snapshot: summary, tag });
+  await moveLedger(database, { ...draft.ledger(), horizon, snapshot: summary, tag });
 
   await raiseHighWater(database, manifest);
   return summary;
@@ -169,9 +171,9 @@ class Draft {
     return this.forgotten();
   }
 
-  ledger(): Pick<Parameters<typeof moveLedger>[1], 'users' | 'changed' | 'recordIds' | 'digests' | 'gone'> {
-    const { users, digests, gone } = this.read;
-    return { users, changed: this.changed(), recordIds: this.recordIds, digests, gone };
+  ledger(): Pick<LedgerChange, 'users' | 'changed' | 'recordIds' | 'digests' | 'rowCounts' | 'gone'> {
+    const { users, digests, rowCounts, gone } = this.read;
+    return { users, changed: this.changed(), recordIds: this.recordIds, digests, rowCounts, gone };
   }
 
   counts(): Manifest['counts'] {
@@ -180,14 +182,19 @@ class Draft {
 
   /** Users of whom the ledger says something else. */
   private *changed(): Generator<number> {
-    const { users, known, knownDigests, digests } = this.read;
+    const { users, known, knownDigests, digests, knownRowCounts, rowCounts } = this.read;
     const same = (a: Buffer | null, b: Buffer | null): boolean => a !== null && b !== null && a.equals(b);
     for (let user = 0; user < users.length; user += 1) {
       const sameRecord = same(known.get(user), this.recordIds.get(user));
-      if (!sameRecord || !same(knownDigests.get(user), digests.get(user))) yield user;
+      const sameRows = same(knownRowCounts.get(user), rowCounts.get(user));
+      if (!sameRecord || !sameRows || !same(knownDigests.get(user), digests.get(user))) yield user;
     }
   }
 }
+
+/** Of a reading that has ended. */
+const horizonOf = ({ moment }: Reading, { allRows }: ReadUsers): Horizon | null =>
+  moment && allRows && { xmin: moment.xmin.toString(), server: moment.server, all: allRows };
 
 function makeManifest(
   id: Pick<Manifest, 'customer' | 'site' | 'gen' | 'seq'>,

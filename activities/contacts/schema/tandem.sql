@@ -183,6 +183,9 @@ alter table tandem.ledger add column if not exists digest bytea;
 -- The rules by which the ACLs of the record were judged when its rows were written; null when nobody did.
 alter table tandem.ledger add column if not exists judged integer;
 
+-- How many rows of each kind that digest was made of, in the order of a record; null where they were not counted.
+alter table tandem.ledger add column if not exists rows integer[];
+
 -- The snapshot that the ledger's entries of this site's own users stand for, and under which mark they were digested.
 create table if not exists tandem.taken (
   customer text primary key,
@@ -192,6 +195,9 @@ create table if not exists tandem.taken (
   tag bytea not null,
   at timestamptz not null default now()
 );
+-- How rows that are new since that one are told, and of which snapshot that is said: an older version moves `seq` without it.
+alter table tandem.taken add column if not exists horizon jsonb;
+alter table tandem.taken add column if not exists horizon_seq bigint;
 
 -- The newest snapshot of each site that the standby copy here holds whole.
 create table if not exists tandem.applied (

@@ -1,0 +1,295 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { Client } from 'pg';
+import { readServed, type ReadUsers } from '../../activities/contacts/reader.ts';
+import { prepareContactDatabase } from '../../activities/contacts/prepare.ts';
+import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import { CUSTOMER, openWorld, quiet, ringOf, type World } from './world.ts';
+
+/** The last copy before users are handed over looks at new rows only: what it missed would be lost for ever. */
+
+let world: World;
+let [a, b]: string[] = [];
+const open: Client[] = [];
+
+beforeEach(async () => {
+  world = await openWorld(200);
+  [a = '', b = ''] = await names();
+});
+afterEach(async () => {
+  for (const client of open.splice(0)) await client.end();
+  await world.drop();
+});
+
+const names = async (): Promise<string[]> =>
+  (
+    await world.sql(
+      'east',
+      `select r.username from rosterusers r join tandem.served s using (username) join privacy_list l using (username)
+         join privacy_list_data d using (id) join rostergroups g using (username)
+        group by 1 having count(distinct r.jid) > 2 order by 1 limit 2`,
+    )
+  ).map((r) => String(r['username']));
+
+const sql = (text: string, ...values: unknown[]) => world.sql('east', text, values);
+
+/** A session of its own: a transaction of it stays open for as long as a test wants. */
+async function session(): Promise<Client> {
+  const client = new Client({ connectionString: world.urls.east });
+  await client.connect();
+  open.push(client);
+  return client;
+}
+
+const take = (read: 'all' | 'changes' | 'new-rows'): Promise<SnapshotSummary> => world.take('east', { read });
+
+/** What a reading by new rows finds: who differs, and whether it went by them. Nothing is taken. */
+function look(keys = world.keys): Promise<{ by: ReadUsers['by']; changed: string[] }> {
+  const request = {
+    database: world.databases.east,
+    customer: CUSTOMER,
+    site: 'east',
+    keys,
+    maxAgeMs: 60_000,
+    ...quiet,
+  };
+  return readServed(request, async (reading) => {
+    const { by, users } = await reading.changedLately();
+    return { by, changed: Array.from({ length: users.length }, (_, n) => users.name(n).toString()).toSorted() };
+  });
+}
+
+/** Every column of every kind, by plain SQL, against what a snapshot holds of a user. */
+const KINDS = {
+  contacts: 'select username, jid, nick, subscription, ask from rosterusers',
+  groups: 'select username, jid, grp from rostergroups',
+  lists: 'select username, name from privacy_list',
+  items: 'select l.username, l.name, d.t, d.value, d.action from privacy_list l join privacy_list_data d using (id)',
+  defaults: 'select username, name from privacy_default_list',
+};
+
+async function holdsTheDatabase(id: SnapshotSummary): Promise<void> {
+  const snapshot = await world.open('east', id);
+  const served = new Set((await sql('select username from tandem.served')).map((r) => r['username']));
+  for (const [kind, query] of Object.entries(KINDS)) {
+    const now = (await sql(query)).filter((r) => served.has(r['username'])).map((r) => Object.values(r).join('|'));
+    const width = query.slice(0, query.indexOf(' from ')).split(',').length - 1;
+    const held: string[] = [];
+    for await (const { username, rows } of snapshot.records())
+      held.push(...rows[kind as keyof typeof rows].map((row) => [username, ...row.slice(0, width)].join('|')));
+    expect([kind, ...held.toSorted()]).toEqual([kind, ...now.toSorted()]);
+  }
+  const { counts } = await world.verify('east', id);
+  expect(counts).toEqual(id.counts);
+  expect(id.counts.users).toBe(served.size);
+}
+
+/** Looks by new rows, finds these, and takes a snapshot that holds everything, and one upon that in which nobody differs. */
+async function finds(...changed: string[]): Promise<void> {
+  expect(await look()).toEqual({ by: 'new-rows', changed: changed.toSorted() });
+  await holdsTheDatabase(await take('new-rows'));
+  expect(await look()).toEqual({ by: 'new-rows', changed: [] });
+}
+
+const item = (set: string): string =>
+  `update privacy_list_data set ${set} where id = (select id from privacy_list where username = $1 order by id limit 1)`;
+const one = (table: string): string => `ctid = (select min(ctid) from ${table} where username = $1)`;
+
+/** What may become of a user's rows; `$1` is his name. */
+const CHANGES: Record<string, string[]> = {
+  'a contact renamed': [`update rosterusers set nick = 'other' where ${one('rosterusers')}`],
+  'a contact that is new': [
+    `insert into rosterusers select username, 'new@x.example', nick, subscription, ask, askmessage, server, subscribe, type from rosterusers where ${one('rosterusers')}`,
+  ],
+  'a contact deleted': [`delete from rosterusers where ${one('rosterusers')}`],
+  'all contacts deleted': ['delete from rosterusers where username = $1'],
+  'as many contacts deleted as are new': [
+    `delete from rosterusers where ${one('rosterusers')}`,
+    `insert into rosterusers select username, 'new@x.example', nick, subscription, ask, askmessage, server, subscribe, type from rosterusers where ${one('rosterusers')}`,
+  ],
+  'a contact deleted that was new': [
+    `insert into rosterusers select username, 'new@x.example', nick, subscription, ask, askmessage, server, subscribe, type from rosterusers where ${one('rosterusers')}`,
+    `update rosterusers set nick = 'kept' where username = $1 and jid <> 'new@x.example'`,
+    `delete from rosterusers where username = $1 and jid = 'new@x.example'`,
+  ],
+  'a group that is new': [`insert into rostergroups values ($1, 'new@x.example', 'Group')`],
+  'a group deleted': [`delete from rostergroups where ${one('rostergroups')}`],
+  'an item of a list': [item(`value = 'other@x.example'`)],
+  'an item of a list deleted': [
+    'delete from privacy_list_data where id in (select id from privacy_list where username = $1)',
+  ],
+  'a list renamed': [`update privacy_list set name = 'other ' || name where username = $1`],
+  'a list deleted': ['delete from privacy_list where username = $1'],
+  'a list of its own': [`insert into privacy_list (username, name) values ($1, 'one more')`],
+  'a default list': [
+    `insert into privacy_default_list values ($1, 'x') on conflict (username) do update set name = 'x'`,
+  ],
+  'no default list': ['delete from privacy_default_list where username = $1'],
+  'what HOT leaves': [1, 2, 3].map((n) => `update rosterusers set nick = 'hot ${n}' where username = $1`),
+};
+
+describe('a change is never missed', () => {
+  it.each(Object.keys(CHANGES))('%s', async (what) => {
+    await sql(`insert into privacy_default_list select username, 'first' from tandem.served on conflict do nothing`);
+    await take('changes');
+    await take('all');
+    for (const text of CHANGES[what] ?? []) await sql(text, a);
+    await finds(a ?? '');
+  });
+
+  it('rows frozen, moved and vacuumed in between', async () => {
+    await take('all');
+    await sql(`update rosterusers set nick = 'other' where username = $1`, a);
+    await sql('delete from rostergroups where username = $1', b);
+    for (const table of ['rosterusers', 'rostergroups', 'privacy_list_data']) await sql(`vacuum (freeze) ${table}`);
+    await finds(a ?? '', b ?? '');
+    await sql(`update rosterusers set nick = 'another' where username = $1`, a);
+    await sql('vacuum (full, freeze) rosterusers');
+    expect(await look()).toEqual({ by: 'digests', changed: [a] });
+  });
+
+  it('rows that go from one user to another', async () => {
+    await take('all');
+    await sql(`update rosterusers set username = $2, jid = 'moved@x.example' where ${one('rosterusers')}`, a, b);
+    await finds(a ?? '', b ?? '');
+  });
+
+  it('what was under way when the one before was read, in a savepoint too', async () => {
+    await take('all');
+    const [first, second, third] = [await session(), await session(), await session()];
+    await first.query('begin');
+    await first.query(`update rosterusers set nick = 'late' where username = $1`, [a]);
+    await second.query('begin');
+    await second.query('select pg_current_xact_id()');
+    await second.query('savepoint s');
+    await second.query(`insert into rostergroups values ($1, 'late@x.example', 'Group')`, [b]);
+    await third.query('begin');
+    await third.query('delete from privacy_list_data where id in (select id from privacy_list where username = $1)', [
+      a,
+    ]);
+    // Others have ended after these have begun: a shown snapshot holds their numbers for visible, and those of savepoints.
+    await sql(`insert into tandem.epoch values ('other', 1, '-', '-')`);
+    await holdsTheDatabase(await take('changes'));
+    expect(await look()).toEqual({ by: 'new-rows', changed: [] });
+    await second.query('release savepoint s');
+    for (const client of [first, second, third]) await client.query('commit');
+    await finds(a ?? '', b ?? '');
+  });
+
+  it('a deletion alone, by what was under way when the one before was read', async () => {
+    await take('all');
+    const first = await session();
+    await first.query('begin');
+    await first.query('delete from rosterusers where username = $1', [a]);
+    await take('new-rows');
+    await first.query('commit');
+    await finds(a ?? '');
+  });
+
+  it('what one user lost, beside what others changed', async () => {
+    await take('all');
+    await sql(`update rosterusers set nick = 'other' where username = $1`, b);
+    await sql(`delete from rosterusers where ${one('rosterusers')}`, a);
+    await finds(a ?? '', b ?? '');
+  });
+
+  it('nor is one who changed nothing taken for one: transactions and savepoints that came to nothing', async () => {
+    await take('all');
+    const first = await session();
+    await first.query('begin');
+    await first.query('delete from rosterusers where username = $1', [a]);
+    await first.query(`insert into rostergroups values ($1, 'never@x.example', 'Group')`, [b]);
+    await first.query('rollback');
+    await first.query('begin');
+    await first.query('savepoint s');
+    await first.query('delete from rosterusers where username = $1', [b]);
+    await first.query('rollback to savepoint s');
+    await first.query('commit');
+    await finds();
+  });
+
+  it('users who came, and one who changed on the other half', async () => {
+    await take('all');
+    await sql(`insert into tandem.home values ('newcomer', 'east'), ('empty', 'east')`);
+    await sql(`insert into rostergroups values ('newcomer', 'x@x.example', 'Group')`);
+    await sql(
+      `update rosterusers set nick = 'copied' where username = (select username from tandem.home h join rosterusers using (username) where h.site = 'west' limit 1)`,
+    );
+    await sql(`delete from rosterusers where ${one('rosterusers')}`, a);
+    await finds('newcomer', 'empty', a ?? '');
+  });
+});
+
+describe('where rows cannot be told by their transactions', () => {
+  const digestsAll = async (): Promise<void> => {
+    await sql(`update rosterusers set nick = nick || '+' where username = $1`, a);
+    expect(await look()).toEqual({ by: 'digests', changed: [a] });
+  };
+  const horizon = (set: string): Promise<unknown> => sql(`update tandem.taken set ${set}`);
+
+  it('another server, or another run of it', async () => {
+    await take('all');
+    await horizon(`horizon = jsonb_set(horizon, '{server}', '"another"')`);
+    await digestsAll();
+  });
+
+  it('too many transactions since, or more than there were', async () => {
+    await take('all');
+    await horizon(
+      `horizon = jsonb_set(horizon, '{xmin}', to_jsonb((pg_current_xact_id()::text::bigint + 1000)::text))`,
+    );
+    await digestsAll();
+    await horizon(`horizon = jsonb_set(horizon, '{xmin}', '"2"')`);
+    await digestsAll();
+  });
+
+  it('an older version has moved the ledger, and what it wrote has no counts', async () => {
+    await take('all');
+    await horizon('horizon_seq = horizon_seq - 1');
+    await digestsAll();
+    // One of its entries has the counts of before.
+    await sql('update tandem.ledger set rows = null where username = $1', b);
+    await take('changes');
+    await digestsAll();
+    await take('all');
+    expect(await look()).toEqual({ by: 'new-rows', changed: [] });
+  });
+
+  it('tables were replaced, or are guarded by row', async () => {
+    await take('all');
+    await sql('create table public.other (like rostergroups including all)');
+    await sql('insert into public.other select * from rostergroups');
+    await take('all');
+    expect((await look()).by).toBe('new-rows');
+    await sql('alter table rostergroups rename to rostergroups_then');
+    await sql('alter table public.other rename to rostergroups');
+    expect(await look()).toEqual({ by: 'digests', changed: [] });
+    await take('all');
+    await sql('alter table rostergroups enable row level security');
+    expect((await look()).by).toBe('digests');
+  });
+
+  it('digests under another key: everybody is looked into', async () => {
+    await take('all');
+    const { changed } = await look(ringOf('k2'));
+    expect(changed).toHaveLength((await sql('select username from tandem.served')).length);
+  });
+
+  it('most have changed', async () => {
+    await take('all');
+    await sql(`update rosterusers set nick = 'other'`);
+    await holdsTheDatabase(await take('new-rows'));
+  });
+
+  it('the schema is brought up to date: the first full reading makes up for it', async () => {
+    await take('all');
+    await sql('alter table tandem.taken drop horizon, drop horizon_seq');
+    await sql('alter table tandem.ledger drop rows');
+    await sql(`update tandem.identity set schema = 'older'`);
+    await prepareContactDatabase(world.databases.east, CUSTOMER, 'east', ['east', 'west']);
+    await digestsAll();
+    await take('new-rows');
+    expect((await look()).by).toBe('digests');
+    await take('all');
+    expect((await look()).by).toBe('new-rows');
+  });
+});
