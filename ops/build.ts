@@ -29,8 +29,11 @@ export async function buildWorkflows(kept = KEPT, bundle = bundled): Promise<Wor
   return buildOf(code);
 }
 
+/** Modules are named by their way from the checkout: from where the process was started they would be others, and the build another one. */
 async function bundled(): Promise<string> {
-  return (await bundleWorkflowCode({ workflowsPath: `${root}workflows/index.ts`, logger: silent })).code;
+  const workflowsPath = `${root}workflows/index.ts`;
+  const webpackConfigHook = (config: object) => ({ ...config, context: root });
+  return (await bundleWorkflowCode({ workflowsPath, webpackConfigHook, logger: silent })).code;
 }
 
 export function buildOf(code: string): WorkflowBuild {

@@ -29,6 +29,20 @@ describe('workflows that were bundled before', () => {
     }
   });
 
+  it('are the same from wherever the process was started', async () => {
+    const ids = [];
+    const start = process.cwd();
+    try {
+      for (const cwd of [start, folder, '/']) {
+        process.chdir(cwd);
+        ids.push((await buildWorkflows(join(folder, String(ids.length)))).buildId);
+      }
+    } finally {
+      process.chdir(start);
+    }
+    expect(new Set(ids).size).toBe(1);
+  });
+
   it('are others when a workflow, a library or the way of bundling is another', async () => {
     await mkdir(join(folder, 'workflows', 'move'), { recursive: true });
     await mkdir(join(folder, 'ops'));
