@@ -1,8 +1,12 @@
+import { execFile } from 'node:child_process';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { buildWorkflows, digestOfSources } from '../../ops/build.ts';
+
+const run = promisify(execFile);
 
 let folder: string;
 beforeEach(async () => {
@@ -30,15 +34,13 @@ describe('workflows that were bundled before', () => {
   });
 
   it('are the same from wherever the process was started', async () => {
-    const ids = [];
-    const start = process.cwd();
-    try {
-      for (const cwd of [start, folder, '/']) {
-        process.chdir(cwd);
-        ids.push((await buildWorkflows(join(folder, String(ids.length)))).buildId);
-      }
-    } finally {
-      process.chdir(start);
+    const { href } = new URL('../../ops/build.ts', import.meta.url);
+    const ids = [(await buildWorkflows(join(folder, 'here'))).buildId];
+    for (const cwd of [folder, '/']) {
+      const kept = JSON.stringify(join(folder, String(ids.length)));
+      const program = `const { buildWorkflows } = await import('${href}'); console.log((await buildWorkflows(${kept})).buildId)`;
+      const { stdout } = await run(process.execPath, ['--input-type=module', '-e', program], { cwd });
+      ids.push(stdout.trim());
     }
     expect(new Set(ids).size).toBe(1);
   });
