@@ -30,7 +30,6 @@ export interface Ground {
 }
 
 export const SITE = 'east';
-const READY_LIMIT_MS = 20_000;
 
 /** Memory for one customer's tables, as a small server has it; all else is as Debian ships it unless it says why. */
 const settings = {
@@ -61,7 +60,7 @@ export async function openGround(tools: Tools, signal: AbortSignal): Promise<Gro
     await prepareVault(folder, SITE, ports.vault);
     const any = await databaseUrl(folder, SITE, 'postgres', ports.postgres, 'postgres');
     const url = (database: string): string => Object.assign(new URL(any), { pathname: `/${database}` }).toString();
-    await untilHealthy(folder, SITE, 'postgres', READY_LIMIT_MS, () => answers(any));
+    await untilHealthy(folder, SITE, 'postgres', () => answers(any));
     const conditions = await describe(any);
     return { folder, conditions, url, close, ...vaults(folder, `http://127.0.0.1:${ports.vault}`) };
   } catch (error) {

@@ -10,8 +10,6 @@ import { UNPRIVILEGED, unprivileged } from './unprivileged.ts';
 
 const run = promisify(execFile);
 
-const READY_LIMIT_MS = 20_000;
-
 export const contactsDatabase = 'contacts';
 /** The account of the service, which has the rights of the role that Tandem's schema knows for it. */
 export const SERVICE_ROLE = 'ejabberd';
@@ -152,7 +150,7 @@ export async function makeContactTables(url: string): Promise<void> {
 async function connectWhenReady(folder: string, site: string, port: number): Promise<Client> {
   const url = await databaseUrl(folder, site, 'postgres', port, 'postgres');
   let connected: Client | null = null;
-  await untilHealthy(folder, site, 'postgres', READY_LIMIT_MS, async () => {
+  await untilHealthy(folder, site, 'postgres', async () => {
     const client = new Client({ connectionString: url, connectionTimeoutMillis: 2000 });
     try {
       await client.connect();

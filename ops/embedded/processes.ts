@@ -112,6 +112,9 @@ export async function lives(record: ProcessRecord): Promise<boolean> {
   return now !== null && now.startTicks === record.startTicks && (await bootId()) === record.bootId;
 }
 
+/** One that ends is seen at once: only one that stands still is waited for so long. A busy machine takes a minute for what a quiet one does in two seconds. */
+const READY_LIMIT_MS = 120_000;
+
 /**
  * Asks `answers` until it says yes. A process that has ended, or does not answer within the limit, is a fault that shows
  * the end of its log.
@@ -120,15 +123,14 @@ export async function untilHealthy(
   folder: string,
   site: string,
   name: string,
-  limitMs: number,
   answers: () => Promise<boolean>,
 ): Promise<void> {
-  for (const deadline = Date.now() + limitMs; ; await new Promise((r) => setTimeout(r, 50))) {
+  for (const deadline = Date.now() + READY_LIMIT_MS; ; await new Promise((r) => setTimeout(r, 50))) {
     if (await answers()) return;
     const record = (await findProcesses(folder)).find((r) => r.site === site && r.name === name);
     const ended = record === undefined || !(await lives(record));
     if (!ended && Date.now() < deadline) continue;
-    const what = ended ? 'ended by itself' : `does not answer within ${limitMs / 1000} s`;
+    const what = ended ? 'ended by itself' : `does not answer within ${READY_LIMIT_MS / 1000} s`;
     throw new Fault(
       `${site}/${name}: ${what}; the end of ${logPath(folder, site, name)}:\n${await logTail(folder, site, name)}`,
       'The log tells why; mend it, then `tandem dev up` again.',

@@ -10,7 +10,6 @@ import { databasePassword } from './secrets.ts';
 import type { Servers } from './servers.mjs';
 
 const run = promisify(execFile);
-const READY_LIMIT_MS = 30_000;
 
 /** Few, because one machine runs two services; production has 512, for ever. */
 const SHARDS = 4;
@@ -177,5 +176,5 @@ export async function answersHttp(folder: string, site: string, name: string, ur
       (r) => r.ok,
       () => false,
     );
-  await untilHealthy(folder, site, name, READY_LIMIT_MS, healthy);
+  await untilHealthy(folder, site, name, healthy);
 }

@@ -5,7 +5,6 @@ import { Fault } from '../fault.ts';
 import { startProcess, untilHealthy } from './processes.ts';
 import { vaultUsers, type VaultUser, type VaultUsers } from './secrets.ts';
 
-const READY_LIMIT_MS = 15_000;
 export const REGION = 'us-east-1';
 
 export const bucketOf = (site: string): string => `tandem-${site}`;
@@ -79,7 +78,7 @@ export async function gatewayAnswers(folder: string, site: string, port: number)
       (r) => r.ok,
       () => false,
     );
-  await untilHealthy(folder, site, 'vault', READY_LIMIT_MS, healthy);
+  await untilHealthy(folder, site, 'vault', healthy);
 }
 
 export interface BucketSpec extends VaultUsers {

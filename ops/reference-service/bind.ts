@@ -12,7 +12,6 @@ import { hand } from './hand.ts';
 /** The name server of the reference service: bind9, primary for zones of its own, and part of neither site. */
 
 const NAMED = '/usr/sbin/named';
-const READY_LIMIT_MS = 15_000;
 /** Of its own zones, s: so short that nobody is led astray for longer. */
 const TTL = 5;
 
@@ -76,7 +75,7 @@ export async function startBind(folder: string, options: BindOptions): Promise<P
       () => true,
       () => false,
     );
-  await untilHealthy(folder, site, 'bind', READY_LIMIT_MS, answers);
+  await untilHealthy(folder, site, 'bind', answers);
   return record;
 }
 

@@ -10,7 +10,6 @@ import { hand } from './hand.ts';
 /** The address that users of the reference service come to at a site: HAProxy before the servers of both. */
 
 const HAPROXY = '/usr/sbin/haproxy';
-const READY_LIMIT_MS = 10_000;
 /** A path of a socket of this machine is no longer (unix(7)), and HAProxy adds to it while it starts. */
 const LONGEST_SOCKET = 90;
 /** Clients give up on a server that does not greet them within some tens of seconds. */
@@ -75,7 +74,7 @@ export async function startHaproxy(folder: string, options: HaproxyOptions): Pro
     ...(await unprivileged(HAPROXY, ['-db', '-f', file], home)),
     cwd: home,
   });
-  await untilHealthy(folder, site, 'haproxy', READY_LIMIT_MS, () => takesConnections(socket));
+  await untilHealthy(folder, site, 'haproxy', () => takesConnections(socket));
   return record;
 }
 

@@ -15,7 +15,6 @@ import { roots, SCHEMAS, slapdConfiguration, type SlapdAccess, type SlapdOptions
 
 const SLAPD = '/usr/sbin/slapd';
 const SLAPADD = '/usr/sbin/slapadd';
-const READY_LIMIT_MS = 20_000;
 const LIMIT_MS = 120_000;
 /** Entries that are under way at once when people are loaded. */
 const AT_ONCE = 8;
@@ -69,7 +68,7 @@ export async function startSlapd(folder: string, options: SlapdOptions): Promise
     ...(await unprivileged(SLAPD, args, home)),
     cwd: home,
   });
-  await untilHealthy(folder, site, 'slapd', READY_LIMIT_MS, () =>
+  await untilHealthy(folder, site, 'slapd', () =>
     bound(slapd, 'reader', async () => undefined).then(
       () => true,
       () => false,

@@ -2,6 +2,7 @@ import { mkdtemp, rm, statfs } from 'node:fs/promises';
 import { release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { TestProject } from 'vitest/node';
+import { buildWorkflows } from '../../ops/build.ts';
 import { down } from '../../ops/embedded/control.ts';
 import { up, type Stack } from '../../ops/embedded/stack.ts';
 import { spareDisk } from './sql.ts';
@@ -21,7 +22,11 @@ export default async function setup(project: TestProject): Promise<() => Promise
     await rm(folder, { recursive: true, force: true });
   };
   try {
-    const stack = await up({ folder, workers: false, service: false, timeSkipping: true });
+    // The bundle of a new checkout is made here, once: else by every file that begins meanwhile.
+    const [stack] = await Promise.all([
+      up({ folder, workers: false, service: false, timeSkipping: true }),
+      buildWorkflows(),
+    ]);
     for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
     project.provide('stack', stack);
   } catch (error) {

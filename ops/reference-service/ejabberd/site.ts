@@ -12,7 +12,6 @@ import { compileModule, type Ejabberd } from './installed.ts';
 
 /** One site of the reference service: an ejabberd upon the site's own contact database. */
 
-const READY_LIMIT_MS = 30_000;
 /** A scheduler with nothing to do sleeps at once: by default it looks for work meanwhile, on cores that the stack's other servers need. */
 const IDLE = ['+sbwt', 'none', '+sbwtdcpu', 'none', '+sbwtdio', 'none'];
 const DUPLICATE_TABLE = '42P07';
@@ -89,7 +88,7 @@ export async function startEjabberd(
       CONTRIB_MODULES_CONF_DIR: own('modules'),
     },
   });
-  await untilHealthy(folder, site, 'ejabberd', READY_LIMIT_MS, () =>
+  await untilHealthy(folder, site, 'ejabberd', () =>
     greetsClients(`${address}:${ports.clients}`, domain, AbortSignal.timeout(1000)).then(
       () => true,
       () => false,

@@ -12,7 +12,6 @@ const PROGRAM = '/usr/bin/prosody';
 /** Without it Prosody asks nobody but the machine's own resolver. */
 const RESOLVER = '/usr/share/lua/5.4/lunbound.lua';
 const LIBRARIES = ['x86_64-linux-gnu', 'aarch64-linux-gnu'].map((machine) => `/usr/lib/${machine}/lua/5.4/lunbound.so`);
-const READY_LIMIT_MS = 15_000;
 
 export interface PartnerOptions {
   /** Under which it stands among the processes of the stack. */
@@ -70,7 +69,7 @@ export async function startPartner(folder: string, options: PartnerOptions): Pro
     cwd: home,
     env: { HOME: home },
   });
-  await untilHealthy(folder, name, 'prosody', READY_LIMIT_MS, () =>
+  await untilHealthy(folder, name, 'prosody', () =>
     greetsClients(`${address}:${ports.clients}`, domain, AbortSignal.timeout(1000)).then(
       () => true,
       () => false,
