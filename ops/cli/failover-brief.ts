@@ -9,6 +9,7 @@ import {
   heldLines,
   lossLines,
   paceLines,
+  serviceLines,
   whoMoves,
 } from '../../workflows/model/readout.ts';
 import { endPhases } from '../../workflows/model/phases.ts';
@@ -27,6 +28,7 @@ export function brief(s: FailoverStatus, now: number, misfit: Misfit | null = nu
       ? [
           ...(s.kind || endPhases.includes(s.phase) ? [] : [clock(plan.rtoMs - sinceLost)]),
           ...paceLines(s),
+          ...serviceLines(s),
           ...decided(s),
         ]
       : []),

@@ -1,7 +1,7 @@
 import { makePlan } from '../../activities/services/plan.ts';
 import { openSite } from '../../activities/services/site.ts';
 import { moveCommand, unstarted, type FailoverInput, type FailoverStatus } from '../../workflows/model/moves.ts';
-import { blockedLines, heldLines, paceLines, readout } from '../../workflows/model/readout.ts';
+import { blockedLines, heldLines, paceLines, readout, serviceLines } from '../../workflows/model/readout.ts';
 import { clockWords } from '../../workflows/model/clock.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import { duration } from '../../workflows/model/rto.ts';
@@ -111,7 +111,7 @@ export function planScreen(
           `  the promised RTO of ${duration(plan.rtoMs)} ends at ${new Date(Date.parse(plan.clock?.from ?? s.disruptedAt) + plan.rtoMs).toISOString()}`,
           ...(plan.clock ? [`  it counts from ${plan.clock.from}: ${clockWords[plan.clock.by]}`] : []),
         ]),
-    ...[...paceLines(s), ...readout(plan, s.phase)].map((line) => `  ${line}`),
+    ...[...paceLines(s), ...serviceLines(s), ...readout(plan, s.phase)].map((line) => `  ${line}`),
     '',
     ...table([['step', 'act', 'state', ''], ...s.steps.map((x) => [x.id, x.act, x.state, x.summary])]).map(
       (line) => `  ${line}`,

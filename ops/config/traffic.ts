@@ -83,6 +83,8 @@ function recordsOf(at: Cursor, zone: string, sites: readonly string[]): DnsRecor
   const name = own === '' ? zone : `${own}.${zone}`;
   if (f.targets.present === f.addresses.present)
     at.fault('exactly one of targets (SRV) and addresses (A, AAAA) is expected');
+  // Which of the two it was to be is not known: nothing more is missing in it.
+  if (!f.targets.present && !f.addresses.present) return { kind: 'address', name, addresses: new Map() };
   if (!f.addresses.present) {
     const targets = Object.entries(f.targets.fields(sites)).map(
       ([site, place]) => [site, nameOf(place, 'the whole name of a host is expected, in small letters')] as const,

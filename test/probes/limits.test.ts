@@ -84,7 +84,7 @@ describe('a probe ends within its time-out', () => {
     const hole = await blackHole();
     const stop = new AbortController();
     const probe = ask(`127.0.0.1:${hole.port}`, { signal: stop.signal });
-    await expect.poll(() => hole.opened(), { timeout: 5000 }).toBeGreaterThan(0);
+    await expect.poll(() => hole.opened()).toBeGreaterThan(0);
     const began = performance.now();
     stop.abort(new Error('asked to stop'));
     await expect(probe).rejects.toThrow('asked to stop');

@@ -62,7 +62,7 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
     );
     expect(results.map((r) => r.because)).toEqual([...all, ...all].map(() => ''));
     expect(results[all.indexOf('audio-video')]?.facts).toMatchObject({ relayed: true });
-    await expect.poll(() => east.sessions(), { timeout: 5000 }).toBe(0);
+    await expect.poll(() => east.sessions()).toBe(0);
     expect(await at('select count(*)::int as kept from spool')).toEqual([{ kept: 0 }]);
     expect(await at('select count(*)::int as kept from push_session')).toEqual([{ kept: 0 }]);
     expect(await at(`select count(*)::int as kept from users where username like 'tandem-probe-%'`)).toEqual([
@@ -188,7 +188,7 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
       const { probe, pid } = await stuck(20_000);
       process.kill(pid, 'SIGKILL');
       await expect(probe).rejects.toThrow(/^probe of presence: its process was ended by SIGKILL/);
-      await expect.poll(() => east.sessions(), { timeout: 5000 }).toBe(0);
+      await expect.poll(() => east.sessions()).toBe(0);
     });
 
     it('is ended at its limit when it stands still, and what it waited for is told', async () => {

@@ -132,7 +132,7 @@ describe.skipIf(ejabberd === null)('a service', () => {
     await service.inErlang('east', 'gen_server', 'stop', { term: `'mod_tandem_${DOMAIN}'` }, `'kill'`, {
       term: '2000',
     });
-    await expect.poll(lookAgain, { timeout: 5000 }).toBe('ok');
+    await expect.poll(lookAgain).toBe('ok');
     // It knew nothing for a moment, and let nobody stay; what it reads then is believed.
     expect([await where('anna'), await ranThrough()]).toEqual(['<<"here">>', 0]);
   });

@@ -19,7 +19,7 @@ const found = async (access: ManagementAccess): Promise<string[]> =>
 
 /** Looks until this is found: ejabberd goes on reloading behind the back of whoever asked for that. */
 async function finds(expected: unknown[]): Promise<void> {
-  await expect.poll(async () => (await found(service.api('east'))).toSorted(), { timeout: 8000 }).toEqual(expected);
+  await expect.poll(async () => (await found(service.api('east'))).toSorted()).toEqual(expected);
 }
 
 const configuration = (): string => join(service.home('east'), 'ejabberd.yml');

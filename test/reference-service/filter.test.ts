@@ -23,7 +23,7 @@ const body = (text: string, id: string, to: string = 'aron'): string =>
 const came = async (session: Session, ...parts: (string | RegExp)[]): Promise<void> => {
   const found = (): boolean =>
     session.stanzas.some((s) => parts.every((p) => (typeof p === 'string' ? s.includes(p) : p.test(s))));
-  await expect.poll(found, { timeout: 8000, message: parts.join(' ') }).toBe(true);
+  await expect.poll(found, { message: parts.join(' ') }).toBe(true);
 };
 
 // A real ejabberd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.

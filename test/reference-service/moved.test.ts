@@ -177,7 +177,7 @@ describe.skipIf(findEjabberd() === null)('users of a lost site, and of the other
   it('who stayed where they were noticed nothing: every message came, in order, and no session ended', async () => {
     expect(said).toBeGreaterThan(20);
     const expected = Array.from({ length: said }, (_, i) => `${ONE}@${domain}: number ${i + 1}`);
-    await expect.poll(() => other.heard.filter((h) => h.includes('number')), { timeout: 3000 }).toEqual(expected);
+    await expect.poll(() => other.heard.filter((h) => h.includes('number'))).toEqual(expected);
     expect([one.ended, other.ended]).toEqual([null, null]);
   });
 
@@ -186,19 +186,17 @@ describe.skipIf(findEjabberd() === null)('users of a lost site, and of the other
     expect(`${moved.at}:`).toBe(stack.sites['west']?.clients?.replace(/\d+$/, ''));
     const blocked = await signIn(BLOCKED, 'west');
     blocked.say(`${LOST}@${domain}`, 'let me in');
-    await expect.poll(() => blocked.heard, { timeout: 3000 }).toContain('error: let me in');
+    await expect.poll(() => blocked.heard).toContain('error: let me in');
     one.say(`${LOST}@${domain}`, 'welcome');
-    await expect.poll(() => moved.heard, { timeout: 3000 }).toContain(`${ONE}@${domain}: welcome`);
+    await expect.poll(() => moved.heard).toContain(`${ONE}@${domain}: welcome`);
     expect(moved.heard.filter((h) => h.includes('let me in'))).toEqual([]);
   });
 
   it('are shown to nobody who had removed them since the snapshot, and see who had accepted them', async () => {
     const moved = await signIn(LOST, 'west');
-    await expect.poll(() => moved.saw, { timeout: 3000 }).toContain(`${ONE}@${domain}: available`);
+    await expect.poll(() => moved.saw).toContain(`${ONE}@${domain}: available`);
     other.say(`${OTHER}@${domain}`, 'all that comes before this has come');
-    await expect
-      .poll(() => other.heard, { timeout: 3000 })
-      .toContain(`${OTHER}@${domain}: all that comes before this has come`);
+    await expect.poll(() => other.heard).toContain(`${OTHER}@${domain}: all that comes before this has come`);
     expect(other.saw.slice(seenBefore).filter((seen) => seen === `${LOST}@${domain}: available`)).toEqual([]);
     expect(moved.saw.filter((seen) => seen.startsWith(`${OTHER}@`))).toEqual([]);
     const kept = `select nick, subscription from rosterusers where username = '${LOST}' and jid = '${OTHER}@${domain}'`;

@@ -151,7 +151,7 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
       )
       .toBe(address.east);
     anna.say(`wendy@${DOMAIN}`, 'welcome');
-    await expect.poll(() => service.sessions()[0]?.heard, { timeout: 3000 }).toContain(`anna@${DOMAIN}: welcome`);
+    await expect.poll(() => service.sessions()[0]?.heard).toContain(`anna@${DOMAIN}: welcome`);
     expect([anna.ended, aron.ended]).toEqual([null, null]);
     process.kill(service.processes.west.pid, 'SIGCONT');
   });

@@ -54,7 +54,7 @@ async function signInSoon(user: string, site: Site): Promise<Session> {
 }
 const came = async (session: Session, ...parts: string[]): Promise<void> => {
   const found = (): boolean => session.stanzas.some((s) => parts.every((p) => s.includes(p)));
-  await expect.poll(found, { timeout: 8000, message: parts.join(' ') }).toBe(true);
+  await expect.poll(found, { message: parts.join(' ') }).toBe(true);
 };
 /** What has come to it that is no answer to what it has sent itself. */
 const handedOn = (session: Session, what: RegExp): string[] =>

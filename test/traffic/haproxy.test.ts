@@ -165,7 +165,7 @@ listen keeps
   });
 
   it('leads users of one backend, and leaves those of others where they are', async () => {
-    await expect.poll(() => shown('east', 'web'), { timeout: 5000 }).toBe('UP');
+    await expect.poll(() => shown('east', 'web')).toBe('UP');
     await shift(['west'], [{ ...backend, backend: 'web' }]);
     expect([await shown('east', 'web'), await shown('east')]).toEqual(['MAINT', 'UP']);
     expect([(await come(end.web)).site, (await come(end.web)).site]).toEqual(['west', 'west']);

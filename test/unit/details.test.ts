@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { FailoverStatus, StepReport } from '../../workflows/model/moves.ts';
+import type { FailoverStatus, ServiceClock, StepReport } from '../../workflows/model/moves.ts';
 import { details, nextCommand, waitsFor } from '../../workflows/move/details.ts';
 import { pageText } from '../../workflows/move/page-text.ts';
 
@@ -135,5 +135,22 @@ describe('the page of a move', () => {
     const page = first(at({ phase: 'moving', steps: [wait] }));
     expect(page).toContain('**Next:** `tandem failover done');
     expect(page).not.toContain('In place of retry');
+  });
+
+  it('says nothing of services while people decide; afterwards below the steps, those that are away in one line', () => {
+    const away = (service: string, id: string) => ({ service, step: id, stoppedAt: null, rtoMs: null });
+    const back = { service: 'contacts', step: 'verify', stoppedAt: '2030-01-01T02:01:00.000Z', rtoMs: 60_000 };
+    const services = [back, away('presence', 'presence'), away('archive', 'archiving')] as unknown as ServiceClock[];
+    expect(details(at({ services }))).not.toMatch(/not back yet|back at/i);
+    const page = details(at({ phase: 'verifying', services, steps: [step('presence', 'probe', 'running')] }));
+    expect(page).toContain('Not back yet: presence (step presence), archive (step archiving).');
+    expect(page).toContain('contacts: back at 2030-01-01 02:01 UTC, 1 min 0 s after the loss (step verify).');
+    expect(page.indexOf('Not back yet')).toBeGreaterThan(page.indexOf('| `presence` |'));
+  });
+
+  it('says that nobody is asked for anything; of a move that has ended it says nothing', () => {
+    const steps = [step('im', 'probe', 'running')];
+    expect(first(at({ phase: 'verifying', steps }))).toContain('**Next:** nothing is asked of anybody now.');
+    expect(details(at({ phase: 'closed', steps: [] }))).not.toContain('Next');
   });
 });

@@ -1,7 +1,7 @@
 import { rate } from './acceptances.ts';
 import { whereToLook } from './forecast.ts';
 import { signaturesNeeded } from './motions.ts';
-import type { FailoverStatus, ServiceClock, StepReport } from './moves.ts';
+import type { FailoverStatus, StepReport } from './moves.ts';
 import type { Capacity, Decisions, Plan, RecoverySource } from './plan.ts';
 import { forecastLine, grouped, minute, undeliveredLines, users } from './plan-lines.ts';
 import { plannedReadout } from './planned-readout.ts';
@@ -124,14 +124,30 @@ export function decideByLines({ decideBy, targetRtoMs, rtoMs, blockers }: Plan):
 
 /** Where a move stands against its clock; empty before there is anything to say. */
 export function paceLines(status: Partial<FailoverStatus>): string[] {
-  const { plan, steps, services } = status;
+  const { plan, steps } = status;
   const through = throughAt(status);
   return [
     ...(plan && through
       ? [`Forecast: ${through}; the target is ${duration(plan.targetRtoMs)}, the promise ${duration(plan.rtoMs)}.`]
       : []),
     ...(steps ?? []).filter((s) => s.stuckAt !== undefined).map(stuckText),
-    ...(services ?? []).map(serviceText),
+  ];
+}
+
+/** Which services are back, and when; which are not yet, in one line. Nothing while people decide: none can be. */
+export function serviceLines({ phase, services = [] }: Partial<FailoverStatus>): string[] {
+  if (undecided(phase)) return [];
+  const away = services.filter(({ stoppedAt }) => stoppedAt === null);
+  const told = away.map(({ service, step }) => `${service} (step ${step})`);
+  return [
+    ...services.flatMap(({ service, step, stoppedAt, rtoMs }) =>
+      stoppedAt === null
+        ? []
+        : [
+            `${service}: back at ${minute(stoppedAt)}${rtoMs === null ? '' : `, ${duration(rtoMs)} after the loss`} (step ${step}).`,
+          ],
+    ),
+    ...(told.length > 0 ? [`Not back yet: ${told.join(', ')}.`] : []),
   ];
 }
 
@@ -146,11 +162,6 @@ export function throughAt({ phase, pace, paused, steps = [] }: Partial<FailoverS
 
 export const stuckText = ({ id, act, stuckAt }: StepReport): string =>
   `STUCK since ${stuckAt?.slice(11, 16) ?? '?'} UTC: step ${id} is slower than it usually is; look at ${whereToLook[act]}.`;
-
-export const serviceText = ({ service, step, stoppedAt, rtoMs }: ServiceClock): string =>
-  stoppedAt === null || rtoMs === null
-    ? `${service}: not back yet (step ${step}).`
-    : `${service}: back at ${minute(stoppedAt)}, ${duration(rtoMs)} after the loss (step ${step}).`;
 
 /** What to do about a plan that nobody can sign as it is. */
 export function blockedLines({ kind, phase, plan }: Partial<FailoverStatus>): string[] {

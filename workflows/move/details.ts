@@ -3,7 +3,7 @@ import type { Isolation } from '../model/plan.ts';
 import { endPhases } from '../model/phases.ts';
 import { clockWords } from '../model/clock.ts';
 import { whereToLook } from '../model/forecast.ts';
-import { blockedLines, heldLines, paceLines, readout, whoMoves } from '../model/readout.ts';
+import { blockedLines, heldLines, paceLines, readout, serviceLines, whoMoves } from '../model/readout.ts';
 import { duration } from '../model/rto.ts';
 
 type Shown = Omit<FailoverStatus, 'waitsFor' | 'next'>;
@@ -124,7 +124,7 @@ export function details(s: FailoverStatus): string {
     '',
     `${sentence(s.because)} **Waits for ${s.waitsFor}.**`,
     '',
-    ...(s.next ? [`**Next:** \`${s.next}\``, ''] : []),
+    ...(s.next ? [`**Next:** \`${s.next}\``, ''] : endPhases.includes(s.phase) ? [] : [NOTHING_ASKED, '']),
     ...[...blockedLines(s), ...heldLines(s)].flatMap((line) => [line, '']),
     ...clockLines(s),
     ...glassLines(s),
@@ -140,6 +140,7 @@ export function details(s: FailoverStatus): string {
         (step) => `| \`${step.id}\` | ${step.act} | ${state(step)} | ${step.summary.replaceAll('|', '/')} |`,
       ),
       '',
+      ...serviceLines(s).map((line) => `- ${line}`),
       `- Plan \`${plan.digest}\`, epoch ${plan.decisions.epoch}: ${plan.decisions.users} users move to ${plan.decisions.to}.`,
       ...(plan.decisions.planned ? [] : [isolationLine(plan.decisions.isolation)]),
       ...readout(plan, s.phase).map((line) => `- ${line}`),
@@ -156,6 +157,8 @@ const occasion = (s: Shown): string =>
 
 const isolationLine = ({ statement, observers }: Isolation): string =>
   `- Isolation: ${statement ?? 'not stated'} (${observers.map((o) => `${o.name} ${o.saw}`).join(', ')}).`;
+
+const NOTHING_ASKED = '**Next:** nothing is asked of anybody now.';
 
 /** Of the alarms, as many as leave the rest of the page in sight; the journal has all. */
 const LAST = 5;
