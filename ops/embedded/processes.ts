@@ -127,8 +127,8 @@ export async function untilHealthy(
 ): Promise<void> {
   for (const deadline = Date.now() + READY_LIMIT_MS; ; await new Promise((r) => setTimeout(r, 50))) {
     if (await answers()) return;
-    const record = (await findProcesses(folder)).find((r) => r.site === site && r.name === name);
-    const ended = record === undefined || !(await lives(record));
+    const record = await readRecord(recordPath(folder, site, name));
+    const ended = record === null || !(await lives(record));
     if (!ended && Date.now() < deadline) continue;
     const what = ended ? 'ended by itself' : `does not answer within ${READY_LIMIT_MS / 1000} s`;
     throw new Fault(
@@ -138,12 +138,22 @@ export async function untilHealthy(
   }
 }
 
+/** Null when nobody was written down there, or is not any more. */
+async function readRecord(path: string): Promise<ProcessRecord | null> {
+  try {
+    return JSON.parse(await readFile(path, 'utf8')) as ProcessRecord;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+}
+
 /** All records of a stack, and processes of it that were never written down. */
 export async function findProcesses(folder: string): Promise<ProcessRecord[]> {
   const records: ProcessRecord[] = [];
   for (const file of await filesIn(join(folder, 'processes'))) {
-    if (file.endsWith('.json'))
-      records.push(JSON.parse(await readFile(join(folder, 'processes', file), 'utf8')) as ProcessRecord);
+    const record = file.endsWith('.json') ? await readRecord(join(folder, 'processes', file)) : null;
+    if (record) records.push(record);
   }
   const known = new Set(records.map((r) => r.pid));
   const strays = (await marked(folder)).filter((r) => !known.has(r.pid));

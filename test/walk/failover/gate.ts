@@ -5,7 +5,7 @@ import { Client } from 'pg';
 const GATE = 7_301_226;
 /** A planned move copies twice before it comes to its last lines, on a machine that others use too. */
 const HELD_LIMIT_MS = 180_000;
-const LOOK_MS = 10;
+const LOOK_MS = 50;
 
 /**
  * Holds a move where one line of its journal is about to be written, or what it does at its destination: the line
