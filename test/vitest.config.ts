@@ -7,7 +7,7 @@ const each = {
   pool: 'forks',
   // Twice the cores of the smallest machine: half of the time is waited away. More only make time-outs.
   maxWorkers: 4,
-  testTimeout: 60_000,
+  testTimeout: 180_000,
   hookTimeout: 120_000,
   // What is waited for comes when the machine has time; a second is no claim of anybody's.
   expect: { poll: { timeout: 20_000, interval: 100 } },

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import type { Context } from './print.ts';
 
@@ -66,10 +67,16 @@ export const verbs: Record<string, { about: string; load: () => Promise<{ regist
   test: { about: 'continuity tests: start, abort, confirm, finish, list, report', load: () => import('./test.ts') },
 };
 
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
 export function createProgram(): Command {
   return new Command('tandem')
     .description('Keeps a two-site communications service alive when a site is lost.')
     .option('--config <file>', 'tandem.yaml (default: TANDEM_CONFIG, ./tandem.yaml, the embedded stack’s)')
+    .version(version(), '--version', 'print the version')
     .option('--json', 'print one JSON object per answer')
     .helpCommand(false)
     .showSuggestionAfterError(true)

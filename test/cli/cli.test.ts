@@ -153,6 +153,12 @@ describe('keys', () => {
 });
 
 describe('help and the configuration', () => {
+  it('tell which version it is', async () => {
+    const said = await tandem(['--version']);
+    expect(said.code).toBe(0);
+    expect(said.out).toMatch(/^\d+\.\d+\.\d+\n$/);
+  });
+
   it('is shown of a verb, and of a group without its verb', async () => {
     const [help, group] = await Promise.all([tandem(['failover', '--help']), tandem(['failover'])]);
     expect(help.out).toMatch(/^Usage: tandem failover /);
