@@ -75,7 +75,10 @@ function timeoutOf({ key, plan }: PlannedStep, act: TrafficAct): number {
 }
 
 /** All switches of a customer that this site's configuration has. */
-export function switchesOf(site: OwnSite, id: string): Partial<Record<TrafficAct, TrafficSwitch>> {
+export function switchesOf(
+  site: Pick<OwnSite, 'settings' | 'customer'>,
+  id: string,
+): Partial<Record<TrafficAct, TrafficSwitch>> {
   const { dns, backends } = site.customer(id);
   const { proxy } = site.settings;
   return {

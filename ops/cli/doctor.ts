@@ -9,6 +9,7 @@ import { judgeCleaner, noCleaner } from '../../activities/vault/judge-cleaner.ts
 import type { ManagementAccess, SiteSettings, VaultAccess } from '../../activities/settings.ts';
 import { duration } from '../../workflows/model/rto.ts';
 import { ageMs } from '../../workflows/model/snapshots.ts';
+import { inspectTraffic } from '../../activities/traffic/inspect.ts';
 import { judgeWitness, noWitness, sharedWitness } from '../../activities/vault/judge-witness.ts';
 import { sitesToAsk } from '../config/here.ts';
 import { operatorFindings, unadmitted } from './operators.ts';
@@ -18,13 +19,13 @@ import { openConfiguration, siteOf } from './site.ts';
 /** What a snapshot does not hold, whatever the buckets are like: said each time, so that nobody learns it too late. */
 const NOT_COVERED = 'Not covered by snapshots: shared rosters, private storage, vCards, archives, uploaded files.';
 const FIT =
-  'All vaults, databases, services and directories, and the witness, do what they must, and nobody may do more than he needs.';
+  'All vaults, databases, services, directories, name servers and proxies, and the witness, do what they must, and nobody may do more than he needs.';
 
 export function register(program: Command, context: Context): void {
   program
     .command('doctor')
     .description(
-      'tries what vaults, databases, services and directories must do, and what the credentials of each site may do to them',
+      'tries what vaults, databases, services, directories, name servers and proxies must do, and what the credentials of each site may do to them',
     )
     .option('--site <site>', 'only as this site sees it (default: every site whose secrets are here)')
     .action(async ({ site }: { site?: string }) => {
@@ -76,6 +77,7 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
     ...[...settings.customers.values()].flatMap((customer) => [
       inspectCertificates(settings, customer),
       inspectModules(settings, customer),
+      inspectTraffic(settings, customer, signal),
     ]),
     ...[...settings.customers.values()].flatMap(({ id, domain, peer, databaseUrl, peerDatabaseUrl }) => [
       inspectDatabase(databaseUrl, { customer: id, site: from }),

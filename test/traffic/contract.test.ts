@@ -3,8 +3,11 @@ import { checkEffect, type Seen } from '../../activities/services/check.ts';
 import type { PlannedStep } from '../../activities/services/planned.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { shiftTraffic, switchesOf, type TrafficAct } from '../../activities/traffic/act.ts';
+import { inspectTraffic } from '../../activities/traffic/inspect.ts';
+import type { Finding } from '../../activities/vault/bucket.ts';
 import { findBind } from '../../ops/reference-service/bind.ts';
 import { findHaproxy } from '../../ops/reference-service/haproxy.ts';
+import { failures } from '../../workflows/model/failures.ts';
 import type { StepResult } from '../../workflows/model/moves.ts';
 import type { Step } from '../../workflows/model/plan.ts';
 import { blackHole, type BlackHole } from '../rig/black-holes.ts';
@@ -156,5 +159,18 @@ describe.skipIf(Object.values(installed).includes(null)).each(['shift-dns', 'shi
       switchesOf(world.westWith(settings), CUSTOMER)[act]?.prove(never);
     expect(await prove()).toContain(act === 'shift-dns' ? 'answers for contoso.example' : 'knows all servers');
     expect(await kindOf(Promise.resolve(prove(end.settings('127.0.0.1:9'))))).toBe(silent);
+  });
+
+  it('is told by the doctor, with what to do, when it is not there, and not when it is', async () => {
+    const inspect = (settings = end.settings()): Promise<Finding[]> => {
+      const site = world.westWith(settings);
+      return inspectTraffic(site.settings, site.customer(CUSTOMER), never);
+    };
+    const subject = act === 'shift-dns' ? 'name server of' : 'proxy of';
+    expect(await inspect(end.settings('127.0.0.1:9'))).toMatchObject([
+      { severity: 'error', subject: `${subject} ${CUSTOMER}, as west uses it`, try: failures[silent].try },
+    ]);
+    expect(await inspect()).toEqual([]);
+    expect(await inspectTraffic(world.west.settings, world.west.customer(CUSTOMER), never)).toEqual([]);
   });
 });
