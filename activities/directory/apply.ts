@@ -140,8 +140,11 @@ async function change(client: PoolClient, version: number): Promise<{ enabled: n
 
 /** Both sites take the same keys from the directory, and never see a password. Without keys an account stays as it is. */
 async function giveAccounts(client: PoolClient): Promise<number | null> {
-  const { rows } = await client.query<{ there: boolean }>("select to_regclass('users') is not null as there");
+  const { rows } = await client.query<{ there: boolean; keys: boolean }>(
+    "select to_regclass('users') is not null as there, exists (select from answer where keys is not null) as keys",
+  );
   if (!rows[0]?.there) return null;
+  if (!rows[0].keys) return 0; // Where the directory has none, no right to make accounts is needed.
   const { rowCount } = await client.query(
     `insert into users as u (username, password, serverkey, salt, iterationcount)
        select username, split_part(split_part(keys, '$', 3), ':', 1), split_part(split_part(keys, '$', 3), ':', 2),

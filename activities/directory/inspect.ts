@@ -72,6 +72,7 @@ export async function inspectDirectory(asked: Asked): Promise<{ findings: Findin
     const entitled = await askAll(openDirectory(directory, database), say, signal);
     const tookMs = Math.round(performance.now() - began);
     if (entitled === 0 && source.kind === 'ldap') await whyNobody(source.ldap, say, signal);
+    await judgeAccounts(database, directory, say);
     const state = await stateOf(database, customer.id);
     if (state !== 'unknown') judgeState(state, asked, say);
     if (state !== 'unknown') await judgePeer(state, asked, say);
@@ -141,6 +142,29 @@ async function whyNobody(ldap: LdapSettings, say: Say, signal: AbortSignal): Pro
       `${ldap.filter} finds nobody below ${ldap.base}`,
       'Correct `AT.filter` or `AT.base`; or let the account see these entries.',
     );
+}
+
+/** Whoever gives keys makes accounts; whoever gives none looks who has one. Without these rights no answer is ever applied. */
+async function judgeAccounts(database: Database, { source }: DirectorySettings, say: Say): Promise<void> {
+  const makes = source.kind === 'table' || source.ldap.attributes.credentials !== null;
+  const columns = makes ? ['username', 'password', 'serverkey', 'salt', 'iterationcount'] : ['username'];
+  const rights = makes ? ['select', 'insert', 'update'] : ['select'];
+  try {
+    const [row] = await database.query<{ role: string; lacking: string | null }>(
+      `select current_user as role, string_agg(distinct p, ', ') as lacking from unnest($1::text[]) c, unnest($2::text[]) p
+        where to_regclass('users') is not null and not has_column_privilege(to_regclass('users'), c, p)`,
+      [columns, rights],
+    );
+    if (row?.lacking == null) return;
+    const granted = makes ? rights.join(', ') : 'select (username)';
+    say(
+      'error',
+      `role ${row.role} lacks ${row.lacking} on users: no answer can be applied`,
+      `As the owner of that table: grant ${granted} on users to ${row.role}.`,
+    );
+  } catch (error) {
+    if (!failureKind(error)) throw error; // One that does not answer is told by its own inspection.
+  }
 }
 
 /** `unknown`: the database does not answer, which its own inspection says. */

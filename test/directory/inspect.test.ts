@@ -136,6 +136,31 @@ describe.skipIf(!hasSlapd())('a directory', () => {
       expect(look.at).not.toBeNull();
     });
 
+    it('its keys cannot become accounts, for the role lacks the right; one without keys needs none', async () => {
+      const { credentials: _, ...rest } = slapd.settings.attributes;
+      const keyless = settings({ attributes: { ...rest, credentials: null } });
+      await at('west', 'revoke insert, update on users from current_user');
+      try {
+        const { said, tries } = await found();
+        expect([said, tries]).toEqual([
+          [expect.stringMatching(/^error: role \S+ lacks insert, update on users: no answer can be applied$/)],
+          [expect.stringMatching(/: grant select, insert, update on users to \S+\.$/)],
+        ]);
+        expect((await found(keyless)).said).toEqual([]);
+        // It is followed without these rights, too.
+        const customer = customerAt('west');
+        expect(await followDirectory({ site: 'west', customer, settings: keyless, signal: never })).toMatchObject({
+          state: 'applied',
+        });
+        await at('west', 'revoke select on users from current_user');
+        expect((await found(keyless)).tries).toEqual([
+          expect.stringMatching(/: grant select \(username\) on users to /),
+        ]);
+      } finally {
+        await at('west', 'grant select, insert, update on users to current_user');
+      }
+    });
+
     it('its certificate has expired', async () => {
       const folder = await mkdtemp(join(tmpdir(), 'tandem-expired-'));
       const authority = newAuthority('of the directory');
