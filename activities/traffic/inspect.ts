@@ -24,7 +24,10 @@ export async function inspectTraffic(
       const kind = failureKind(error);
       if (!kind) throw error;
       const subject = `${names[act]} of ${customer.id}, as ${settings.site} uses it`;
-      return [{ severity: 'error', subject, observed: failureText(error), try: failures[kind].try }];
+      // No step waits yet, and nothing has to be done by hand.
+      const next = failures[kind].try.replace(/(?:; then|\. Then) retry the step\.$|; or [^;]* and say `done`\.$/, '.');
+      const named = next.replaceAll('CUSTOMER', customer.id).replaceAll('SITE', settings.site);
+      return [{ severity: 'error', subject, observed: failureText(error), try: named }];
     }
   });
   return (await Promise.all(found)).flat();

@@ -57,9 +57,15 @@ export function vaultFailure(site: string, what: string, key: string, error: unk
   return failure(kind, `vault ${site}: ${what} ${folder}…: ${text}${code ? ` (${code})` : ''}${clocks}`);
 }
 
+/** What Node says of a certificate of an authority that it does not know. */
+const unknownAuthority =
+  /^(UNABLE_TO_(VERIFY_LEAF_SIGNATURE|GET_ISSUER_CERT(_LOCALLY)?)|(DEPTH_ZERO_)?SELF_SIGNED_CERT.*)$/;
+
 function errorText(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (unknownAuthority.test(code))
+    return `its certificate is signed by nobody who is trusted (${code}); NODE_EXTRA_CA_CERTS=FILE, for the worker and for commands, names an authority of your own`;
   const called = error.name === 'Error' ? '' : error.name;
   return [called, error.message || code].filter(Boolean).join(': ');
 }

@@ -5,6 +5,7 @@ import { Fault } from '../fault.ts';
 import { failoverStatus, type FailoverHandle } from '../moves.ts';
 import { draftVerb, type VerbDraft } from '../verbs.ts';
 import { planScreen } from './failover-plan.ts';
+import { signingLine } from './paste.ts';
 import type { Context } from './print.ts';
 
 /**
@@ -31,7 +32,7 @@ export async function printText(
       .split('\n')
       .map((line) => `  ${line}`),
     '',
-    `Sign it where the key is: ssh-keygen -Y sign -n tandem -f KEY ${file}`,
+    signingLine(file),
     `That leaves ${file}.sig. With \`--signed ${file} --for-ui\` the same is printed for Temporal UI.`,
   ]);
   out.next(`${moveCommand(status, v.verb)} --signed ${file}`);

@@ -4,7 +4,7 @@ import { admissionText } from '../../activities/services/admission.ts';
 import type { Admission, Operator } from '../../activities/settings.ts';
 import { Fault } from '../fault.ts';
 import { signWith } from '../signer.ts';
-import { readSigned, writeForSigning } from './paste.ts';
+import { readSigned, signingLine, writeForSigning } from './paste.ts';
 import type { Context } from './print.ts';
 import { openConfiguration } from './site.ts';
 
@@ -48,10 +48,7 @@ async function admit(context: Context, o: Admit): Promise<void> {
     return told(context, operator, { by, at, signature });
   }
   await writeForSigning(print, text, { by, at });
-  context.out.answer({ file: print, text }, [
-    text,
-    `Sign it where the key is: ssh-keygen -Y sign -n tandem -f KEY ${print}`,
-  ]);
+  context.out.answer({ file: print, text }, [text, signingLine(print)]);
   context.out.next(`tandem keys admit --operator ${operator.id} --signed ${print}`);
 }
 

@@ -54,7 +54,12 @@ export function register(program: Command, context: Context): void {
       out.answer({ kind, file: o.out, publicKey, encrypted: Boolean(passphrase) }, [
         `The private key is in ${o.out}${passphrase ? ', encrypted' : ', NOT encrypted'}. For tandem.yaml:`,
         line,
-        ...(kind === 'operator' ? ['One of two who sign is a commander: give that role to some of them as well.'] : []),
+        ...(kind === 'operator'
+          ? [
+              'One of two who sign is a commander: give that role to some of them as well.',
+              'It signs where `tandem` runs. To sign on a machine without it take a key of `ssh-keygen -t ed25519` instead.',
+            ]
+          : []),
       ]);
     });
 }

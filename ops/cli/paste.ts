@@ -11,6 +11,10 @@ export async function writeForSigning(file: string, text: string, request: objec
   await writeNew(`${file}.json`, `${JSON.stringify(request)}\n`);
 }
 
+/** How FILE is signed; ssh-keygen reads no key in PKCS8 PEM, as `tandem keys new` makes it. */
+export const signingLine = (file: string, before = ''): string =>
+  `Sign it where the key is${before}: ssh-keygen -Y sign -n tandem -f KEY ${file} (it takes a key that \`ssh-keygen -t ed25519\` made; one of \`tandem keys new\` signs with \`--key\` alone)`;
+
 /** What was signed elsewhere, with its signature. `verb`: the command that wrote it. */
 export async function readSigned<T extends { signature: string }>(file: string, verb: string): Promise<T> {
   const again = `\`${verb} --print FILE\` writes FILE and FILE.json; \`ssh-keygen -Y sign -n tandem -f KEY FILE\` adds FILE.sig.`;

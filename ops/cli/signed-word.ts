@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { InvalidArgumentError, type Command } from 'commander';
 import { SIGNATURE_LIFE_MS } from '../../workflows/model/approvals.ts';
 import { signWith } from '../signer.ts';
-import { readSigned, writeForSigning } from './paste.ts';
+import { readSigned, signingLine, writeForSigning } from './paste.ts';
 import type { Context } from './print.ts';
 
 /** A word that an operator signs with his reason: here with his key, or elsewhere, by a file. */
@@ -66,10 +66,7 @@ export async function signedWord<About extends object>(
   const text = textOf(draft);
   if (print === undefined) return { ...draft, signature: await signWith(key ?? '', text, o.passphraseFile) };
   await writeForSigning(print, text, draft);
-  context.out.answer({ file: print, text }, [
-    text,
-    `Sign it where the key is, before ${draft.expires}: ssh-keygen -Y sign -n tandem -f KEY ${print}`,
-  ]);
+  context.out.answer({ file: print, text }, [text, signingLine(print, `, before ${draft.expires}`)]);
   context.out.next(`${again} --signed ${print}`);
   return null;
 }

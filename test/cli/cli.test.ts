@@ -126,6 +126,7 @@ describe('keys', () => {
   it('are made for their owner alone, and never overwritten', async () => {
     const file = join(folder, 'me.pem');
     const made = await tandem(['keys', 'new', 'operator', '--id', 'operator-7', '--out', file]);
+    expect(made.out).toContain('take a key of `ssh-keygen -t ed25519` instead');
     expect(made.out).toMatch(/operator-7: \{ key: "ssh-ed25519 AAAA/);
     expect((await stat(file)).mode & 0o777).toBe(0o600);
     const pem = await readFile(file, 'utf8');
