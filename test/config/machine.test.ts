@@ -55,6 +55,22 @@ beforeAll(async () => {
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
+it('the whole example of the page is a configuration without fault, and has every part that the page adds', async () => {
+  const text = await readFile(new URL('../../ops/ejabberd-example.yaml', import.meta.url), 'utf8');
+  const line = (): string => openSshLine(generateKeyPairSync('ed25519').publicKey);
+  const file = join(folder, 'example.yaml');
+  await writeFile(file, text.replaceAll('ssh-ed25519 AAAA…', line));
+  const { sites, customers } = await readConfiguration(file);
+  const { dns, backends, directory, probes, options } = customers.get('x') ?? {};
+  expect([dns, backends, directory, probes].every((part) => part)).toBe(true);
+  expect(options).toEqual(['content-archiving']);
+  for (const { proxy, service } of sites.values()) {
+    expect(proxy?.socket).toBe('/run/haproxy/tandem.sock');
+    // A proxy that leads to the other site would answer in the place of a dead service.
+    expect(service?.clients).toMatch(/^10\.0\.[12]\.4:5222$/);
+  }
+});
+
 describe('a machine of east, set up by the page', () => {
   it('has all that its worker reads, and is known for what it is', async () => {
     await expect(settings('east')).resolves.toMatchObject({ site: 'east' });
