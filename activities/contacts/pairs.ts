@@ -70,7 +70,8 @@ export async function findDisagreements(client: PoolClient, halves: Halves): Pro
 }
 
 const makeTable = (client: PoolClient): Promise<unknown> =>
-  client.query(`create temp table disagreement (who text not null, other text not null, has boolean not null,
+  client.query(`drop table if exists pg_temp.disagreement;
+    create temp table disagreement (who text not null, other text not null, has boolean not null,
     had boolean not null, state integer not null, target integer not null) on commit drop`);
 
 /**

@@ -51,6 +51,19 @@ export interface ReconcileCounts {
   denyKept: number;
 }
 
+export const noReconcileCounts = (): ReconcileCounts => ({
+  users: 0,
+  written: 0,
+  already: 0,
+  notHere: 0,
+  refused: 0,
+  overLimit: 0,
+  quarantined: 0,
+  conflicts: 0,
+  open: 0,
+  denyKept: 0,
+});
+
 /** Small, so that whoever changes something while it is written waits for a moment only. */
 const BATCH_USERS = 100;
 /** Below it somebody else holds a table for long, and the users' own changes wait behind us. */
@@ -75,8 +88,7 @@ export const READ_COMMITTED = 'isolation level read committed';
  */
 export async function reconcileUsers(request: ReconcileRequest): Promise<ReconcileCounts> {
   const { database, epoch, customer, keys, signal } = request;
-  const counts = { users: 0, written: 0, already: 0, notHere: 0, refused: 0, overLimit: 0, quarantined: 0 };
-  const all: ReconcileCounts = { ...counts, conflicts: 0, open: 0, denyKept: 0 };
+  const all = noReconcileCounts();
   const ids = recordKeys(keyOf(keys, keys.current, 'reconciliation'));
   const write = async (batch: readonly UserMerge[]): Promise<void> => {
     signal.throwIfAborted();

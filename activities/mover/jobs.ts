@@ -7,6 +7,7 @@ import type { Running } from '../running.ts';
 import { copyAhead } from '../services/copy-ahead.ts';
 import { reconcileContacts, salvageContacts } from '../services/reconcile.ts';
 import { restoreContacts } from '../services/restore.ts';
+import { servedFrom } from '../services/restored-here.ts';
 import { plannedStep } from '../services/planned.ts';
 import { openSite } from '../services/site.ts';
 import type { SiteSettings } from '../settings.ts';
@@ -25,7 +26,7 @@ export function createJobs(settings: SiteSettings, running: () => Running): Pick
     'key' in input ? copyAhead(site, await plannedStep(site, input), running()) : scheduled(input);
   return {
     'take-snapshot': take as SiteActivities['take-snapshot'],
-    ...createStandbyActivities(settings, running),
+    ...createStandbyActivities(settings, running, servedFrom),
     ...createHeldActivities(settings, running),
     ...createRetentionActivities(settings, running),
     ...createContinuityDataActivities(settings, running),

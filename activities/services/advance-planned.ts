@@ -144,7 +144,9 @@ async function requireWorld(
   );
   const rights = rows.map((row): Right & { half: string } => ({ ...row, epoch: Number(row.epoch) }));
   const mine = rights.filter((row) => goesAlong(row, own, held.number)).map(({ half }) => half);
-  const lacking = halves.filter((half) => !mine.includes(half));
+  // Whom this site does not serve it must not write.
+  const stayed = planned.stayed?.flatMap((one) => one.halves) ?? [];
+  const lacking = [...halves, ...stayed].filter((half) => !mine.includes(half));
   if (lacking.length > 0) throw worse(`${own} does not serve ${lacking.join(' and ')} under epoch ${held.number}`);
   const both = planned.keeps.filter((half) => mine.includes(half));
   if (both.length > 0) throw worse(`${own} itself serves ${both.join(' and ')}, which ${peer} was to go on serving`);

@@ -6,7 +6,7 @@ import { withPeerVault } from '../probes/peer.ts';
 import type { Manifest } from '../vault/manifest.ts';
 import { openRecords, openSnapshot, type OpenRecords } from '../vault/open.ts';
 import type { Vault } from '../vault/port.ts';
-import { openSalvage, type Salvage } from '../vault/salvage.ts';
+import { openSalvage, type Salvage } from '../vault/open-salvage.ts';
 import type { LongWork } from './restore.ts';
 import type { OwnSite } from './site.ts';
 

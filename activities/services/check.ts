@@ -1,6 +1,7 @@
 import type { Act } from '../../workflows/model/acts.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
+import { broughtTogether } from '../../workflows/model/planned-move.ts';
 import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
 import { drainStands, drainUndone } from './drained.ts';
@@ -51,7 +52,7 @@ export async function checkEffect(site: OwnSite, input: PlannedStep, signal: Abo
 
 /** Who is written is not written again, so that a retry is always the better way; but where there is nothing, nothing is missing. */
 function reconciled(_: OwnSite, { plan }: PlannedStep): Seen {
-  const nothing = plan.decisions.planned?.reconcile === null;
+  const nothing = plan.decisions.planned !== undefined && broughtTogether(plan.decisions).length === 0;
   return { seen: nothing, summary: nothing ? 'there is nothing to bring together' : 'a retry writes whoever is left' };
 }
 

@@ -1,5 +1,7 @@
 import { failureText } from '../../workflows/model/failures.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
 import { askService } from './management.ts';
+import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
 const SESSION_MS = 2000;
@@ -14,23 +16,39 @@ export interface EndedSessions {
 }
 
 /**
- * Ends the sessions of those whom a move has written although they are served: a client goes by the contacts that it read when it
- * signed in. At this site; none where its service cannot be asked.
+ * Whoever of these halves was written while he was signed in, and stays, is told to come back: a client goes by the contacts that it read
+ * when it signed in, and so does the service by his lists.
  */
+export async function readAnew(
+  site: OwnSite,
+  { key: { customer, epoch } }: PlannedStep,
+  { halves, result }: { halves: readonly string[]; result: StepResult },
+  signal: AbortSignal | undefined,
+): Promise<StepResult> {
+  const { ended, untold } = await endSessions(site, { customer, move: epoch.move, halves }, signal);
+  const summary = `${result.summary}; sessions that were ended, so that their clients read the contacts anew: ${ended}`;
+  const alarm = `not all sessions of those whose contacts are other ones were ended (${untold}): they show it at their next sign-in`;
+  return {
+    ...result,
+    summary: ended > 0 ? summary : result.summary,
+    ...(untold !== null && { alarms: [...(result.alarms ?? []), alarm] }),
+  };
+}
+
+/** Of those whom a move has written although they are served. At this site; none where its service cannot be asked. */
 export async function endSessions(
   site: OwnSite,
-  { customer, move }: { customer: string; move: string },
+  { customer, move, halves }: { customer: string; move: string; halves: readonly string[] },
   signal?: AbortSignal,
 ): Promise<EndedSessions> {
   const { settings } = site;
   const management = settings.services.get(settings.site)?.management;
   const { domain: host } = site.customer(customer);
-  const rows = await site
-    .database(customer)
-    .query<{ username: string }>(
-      "select username from tandem.reconciled where move = $1 and (document ->> 'written')::boolean",
-      [move],
-    );
+  const rows = await site.database(customer).query<{ username: string }>(
+    `select distinct username from tandem.reconciled join tandem.home h using (username)
+        where move = $1 and h.site = any($2) and (document ->> 'written')::boolean`,
+    [move, halves],
+  );
   if (!management || rows.length === 0) return { ended: 0, untold: null };
   const late = AbortSignal.timeout(LIMIT_MS);
   const limit = { limitMs: SESSION_MS, signal: signal ? AbortSignal.any([signal, late]) : late };

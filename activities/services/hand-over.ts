@@ -83,7 +83,7 @@ async function tellAll(
       throw failure('site-closed', `${id}: ${half} is ${to}'s to serve, and ${to} has closed itself`);
   }
   const told = await requireServed(site.settings, customer, halves, signal, to);
-  const kept = await releaseReconciled(site, input, halves, signal);
+  const kept = await releaseReconciled(site, input, signal);
   // A silent one takes its next snapshot by its schedule; until that is covered, this site's own last one stands for them.
   await nudgeSnapshot(site.settings, id);
   return {

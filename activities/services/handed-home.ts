@@ -1,22 +1,26 @@
 import { failureText } from '../../workflows/model/failures.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
-import { releaseAtPeer, rightAtPeer } from './peer-functions.ts';
+import { broughtTogether } from '../../workflows/model/planned-move.ts';
+import { releaseAtPeer, releaseStayedAtPeer, rightAtPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
 /** What is looked at, and let go, once halves were handed over. */
 
-/** Users are home, with what both sites had: the destination's salvage is needed no more. Why it is kept, for people; else null. */
+/**
+ * Users are home, with what both sites had, and so are those who stayed: the destination's salvage of them is needed no more. Why it is
+ * kept, for people; else null.
+ */
 export async function releaseReconciled(
   site: OwnSite,
   { key, plan }: PlannedStep,
-  halves: readonly string[],
   signal: AbortSignal | undefined,
 ): Promise<string | null> {
-  const reconcile = plan.decisions.planned?.reconcile;
-  if (!reconcile) return null;
+  const all = broughtTogether(plan.decisions);
+  if (all.length === 0) return null;
+  const stayed = plan.decisions.planned?.stayed ?? [];
   const customer = site.customer(key.customer);
-  const told = halves.join(' and ');
+  const told = all.flatMap(({ halves }) => halves).join(' and ');
   const merged = await site.database(key.customer).query(
     `select from tandem.journal where move = $1 and kind = 'step' and key like 'effect/%'
                                   and body::jsonb ->> 'act' = 'reconcile-contacts' limit 1`,
@@ -25,7 +29,11 @@ export async function releaseReconciled(
   if (merged.length === 0)
     return `what ${customer.peer} alone had of ${told} was not brought together: its salvage is kept there`;
   try {
-    for (const half of halves) await releaseAtPeer(customer, half, reconcile.salvage.epoch, signal);
+    for (const one of all) {
+      const { epoch } = one.reconcile.salvage;
+      const release = stayed.includes(one) ? releaseStayedAtPeer : releaseAtPeer;
+      for (const half of one.halves) await release(customer, half, epoch, signal);
+    }
     return null;
   } catch (error) {
     signal?.throwIfAborted();

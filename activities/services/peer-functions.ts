@@ -252,3 +252,17 @@ export async function releaseAtPeer(
   const [row] = await ask<{ released: number }>(customer, sql, values, { signal, silent: planned });
   return row?.released ?? 0;
 }
+
+/** The same of users who are served here, and stay: the peer has to know that they are. */
+export async function releaseStayedAtPeer(
+  customer: CustomerSettings,
+  half: string,
+  epoch: number,
+  signal?: AbortSignal,
+): Promise<void> {
+  const sql = 'select tandem.release_stayed($1, $2, $3) as released';
+  const call = { signal, silent: planned };
+  const [row] = await ask<{ released: boolean }>(customer, sql, [customer.id, half, epoch], call);
+  if (row?.released !== true)
+    throw failure('database-wrong', `database of ${customer.peer}: it does not know yet that ${half} is served here`);
+}

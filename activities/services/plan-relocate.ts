@@ -5,7 +5,7 @@ import { failure } from '../../workflows/model/failures.ts';
 import { homeOf, isCohort } from '../../workflows/model/half.ts';
 import { moveName, type MoveInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Decisions, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
-import type { PlannedMove } from '../../workflows/model/planned-move.ts';
+import { broughtTogether, type PlannedMove } from '../../workflows/model/planned-move.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { observeSource } from '../probes/source.ts';
 import { countUndelivered } from '../probes/undelivered.ts';
@@ -25,6 +25,7 @@ import { measuredTimes, timesInDatabase } from './measured.ts';
 import { readOperators } from './operators.ts';
 import { findReconciliation } from './reconciliation.ts';
 import { keepSigned } from './signed-plan.ts';
+import { findStayed } from './stayed.ts';
 import type { OwnSite } from './site.ts';
 
 /**
@@ -42,7 +43,7 @@ export async function makeRelocatePlan(
   const cohorts = await cohortsAt(site.database(customer.id), customer.id, half, from);
   const halves = [...cohorts, half];
   const seen = await look(site, customer, input, halves, signal);
-  const { here, there, found, runbook, seenPeer, claimed, times, operators } = seen;
+  const { here, there, found, others, runbook, seenPeer, claimed, times, operators } = seen;
   if (!('silent' in there) && there.owns.includes(half) && !here.serves.includes(half))
     throw failure('already-served', `users of ${half} are served at ${to} already: nothing is to be moved`);
   const epoch = nextEpoch(claimed.claims, Math.max(here.epoch, seenPeer.claimed, seenPeer.epoch?.number ?? 0));
@@ -51,6 +52,7 @@ export async function makeRelocatePlan(
     keeps: 'silent' in there ? [] : there.owns.filter((h) => !halves.includes(h)),
     servedAt: [...new Set([to, ...(here.serves.some((h) => !halves.includes(h)) ? [from] : [])])].toSorted(),
     reconcile: found.reconcile,
+    ...(others.stayed.length > 0 && { stayed: others.stayed }),
   };
   const parts = [...optionsFor(customer, half), ...partsOf(site.settings, customer, half)];
   const decisions = await keepSigned(site, move, {
@@ -85,7 +87,7 @@ export async function makeRelocatePlan(
     rtoMs,
     targetRtoMs: customer.target.rtoMs,
     observed: seenPeer.because,
-    notes: [...found.notes, ...elsewhere(here.cohorts, halves, to), ...unseen(customer, half)],
+    notes: [...found.notes, ...others.notes, ...elsewhere(here.cohorts, halves, to), ...unseen(customer, half)],
     blockers: blockersOf(site, customer, { ...input, halves }, decisions, seen),
     madeAt: new Date().toISOString(),
   };
@@ -103,19 +105,21 @@ async function look(
 ) {
   const database = site.database(customer.id);
   const kind = moveName('relocate', input);
+  const { half, rule = 'survivor' } = input;
   const times = database.connection((client) => timesInDatabase(client, customer.id));
-  const [runbook, seenPeer, claimed, here, there, found, measured, operators, differ] = await Promise.all([
+  const [runbook, seenPeer, claimed, here, there, found, others, measured, operators, differ] = await Promise.all([
     loadRunbook(customer.runbooks.get(kind), { kind }),
     observeSource(site.settings, customer, signal),
     claimsInReach(site, customer.id, signal),
     standsHere(site, customer.id, halves),
     destinationAsItIs(site, customer, halves, signal),
-    findReconciliation(site, customer, halves, input.rule ?? 'survivor', signal),
+    findReconciliation(site, customer, halves, rule, signal),
+    findStayed(site, customer, { half, halves, rule }, signal),
     measuredTimes(site, customer.id, times, signal),
     readOperators(database, site.settings.operators),
-    whyApart(site, customer, homeOf(input.half), signal),
+    whyApart(site, customer, homeOf(half), signal),
   ]);
-  return { runbook, seenPeer, claimed, here, there, found, times: measured, operators, differ };
+  return { runbook, seenPeer, claimed, here, there, found, others, times: measured, operators, differ };
 }
 
 /** This site's own database: whom it serves, and how many are to go. */
@@ -152,11 +156,12 @@ function blockersOf(
   site: OwnSite,
   customer: CustomerSettings,
   { half, halves, from, to, rule }: PlannedInput & { halves: readonly string[] },
-  { steps }: Decisions,
-  { here, there, found, seenPeer, differ }: Seen,
+  { steps, ...decisions }: Decisions,
+  { here, there, found, others, seenPeer, differ }: Seen,
 ): Plan['blockers'] {
   const blocked = (text: string): Plan['blockers'][number] => ({ kind: 'destination-unready', text });
   // Its database is asked for more below.
+  const merged = broughtTogether(decisions).flatMap((one) => one.halves);
   const silent = seenPeer.observers.filter(({ name, saw }) => saw === 'unreachable' && name !== 'database');
   return [
     ...blockedByFork(here.fork),
@@ -169,9 +174,9 @@ function blockersOf(
     ...('silent' in there
       ? [blocked(`${to}: its database does not answer (${there.silent})`)]
       : unready(to, { halves, epoch: here.epoch, rpoMs: customer.objectives.rpoMs, own: from }, there).map(blocked)),
-    ...(found.why === null ? [] : [blocked(found.why)]),
-    ...(found.reconcile && rule === undefined ? [blocked(noRule(to, half))] : []),
-    ...(found.reconcile && !steps.some((s) => s.act === 'reconcile-contacts') ? [blocked(noMerge(to))] : []),
+    ...[...(found.why === null ? [] : [found.why]), ...others.whys].map(blocked),
+    ...(merged.length > 0 && rule === undefined ? [blocked(noRule(to, merged))] : []),
+    ...(merged.length > 0 && !steps.some((s) => s.act === 'reconcile-contacts') ? [blocked(noMerge(to, merged))] : []),
     ...unperformed(steps),
     ...unconfigured(site.settings, customer, steps),
     ...unprobed(customer, { site: to, half, provisions: false }, steps),
@@ -188,8 +193,8 @@ const nothingThere = (customer: string, site: string, point: Timestamp): Recover
   applied: false,
 });
 
-const noMerge = (to: string): string =>
-  `${to} has unsent changes of these users, and the runbook has no step reconcile-contacts: they would be lost`;
+const noMerge = (to: string, halves: readonly string[]): string =>
+  `${to} has unsent changes of users of ${halves.join(' and ')}, and the runbook has no step reconcile-contacts: they would be lost`;
 
 /** Whoever is asked outside is asked about all users of a home: most of a cohort's stay where they are. */
 const optionsFor = ({ options }: CustomerSettings, half: string): CustomerSettings['options'] =>
@@ -203,5 +208,5 @@ const elsewhere = (cohorts: readonly string[], halves: readonly string[], to: st
       (half) => `users of ${half} are not among these: they are at ${to}, or move on their own (\`--half ${half}\`)`,
     );
 
-const noRule = (to: string, half: string): string =>
-  `${to} has unsent changes of users of ${half}: say whose change counts where both sites changed the same (\`--rule survivor|home|ask\`)`;
+const noRule = (to: string, halves: readonly string[]): string =>
+  `${to} has unsent changes of users of ${halves.join(' and ')}: say whose change counts where both sites changed the same (\`--rule survivor|home|ask\`)`;

@@ -1,9 +1,8 @@
 import type { StepResult } from '../../workflows/model/moves.ts';
-import { halvesOf } from '../../workflows/model/plan.ts';
-import type { Reconciliation } from '../../workflows/model/planned-move.ts';
+import { broughtTogether, type BroughtTogether, type Reconciliation } from '../../workflows/model/planned-move.ts';
 import type { SnapshotCounts } from '../../workflows/model/snapshots.ts';
 import { mendMerged } from '../contacts/mend-merged.ts';
-import { READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
+import { noReconcileCounts, READ_COMMITTED, reconcileUsers, type ReconcileCounts } from '../contacts/reconcile.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { countMerge, noThreeWayCounts, type ThreeWayCounts, type UserMerge } from '../contacts/three-way.ts';
 import { damaged } from '../vault/bytes.ts';
@@ -12,7 +11,9 @@ import { count, noCounts } from '../vault/record.ts';
 import { SetHash } from '../vault/set-hash.ts';
 import { countsThatDiffer } from '../vault/verify.ts';
 import { mergesOf, withBothSides, type BothSides } from './both-sides.ts';
+import { resultOf, sumOf, type Merged } from './brought-together.ts';
 import { doneBefore, noteEffect, refuseOvertaken } from './effects.ts';
+import { readAnew } from './end-sessions.ts';
 import type { PlannedStep } from './planned.ts';
 import { NO_REMOVALS } from './reconciliation.ts';
 import type { LongWork } from './restore.ts';
@@ -21,61 +22,89 @@ import type { OwnSite } from './site.ts';
 /** Heartbeats of a reading come after so many users. */
 const BEAT_USERS = 500;
 
-const reconciliationOf = ({ plan }: PlannedStep): Reconciliation | null => plan.decisions.planned?.reconcile ?? null;
 const NOTHING = 'the destination has nothing of these users that is not here';
 
 /**
- * Opens every byte of what the destination alone has, and of the snapshot from which both sides began: nothing is written
+ * Opens every byte of what the destination alone has, and of the snapshots from which both sides began: nothing is written
  * over anybody's rows by what cannot be read to its end. Changes nothing but its line in the journal.
  */
 export async function salvageContacts(site: OwnSite, input: PlannedStep, work: LongWork): Promise<StepResult> {
-  const { key } = input;
+  const { key, plan } = input;
   const database = site.database(key.customer);
   const done = await doneBefore(database, input);
   if (done) return done;
   await database.transaction((client) => refuseOvertaken(client, database.name, key));
-  const reconcile = reconciliationOf(input);
-  const result = reconcile
-    ? await withBothSides(site, key.customer, reconcile, work.signal, (sides) => prove(site, key.customer, sides, work))
-    : { summary: NOTHING, facts: { users: 0 } };
-  return database.connection((client) => noteEffect(client, input, result));
+  const read = new Set<string>();
+  const proofs: Proof[] = [];
+  for (const { reconcile } of broughtTogether(plan.decisions))
+    proofs.push(
+      await withBothSides(site, key.customer, reconcile, work.signal, (sides) =>
+        prove(site, key.customer, { sides, of: reconcile, read }, work),
+      ),
+    );
+  return database.connection((client) => noteEffect(client, input, proven(proofs)));
 }
 
+interface Proof {
+  /** Null: it was read for those before. */
+  told: string | null;
+  facts: Record<'users' | 'contacts' | 'aclItems' | 'packs' | 'bytes' | 'baseUsers', number>;
+  alarms: string[];
+}
+
+/** What several are about is read once: who stay are in the same salvage as who move, mostly. */
 async function prove(
   site: OwnSite,
   id: string,
-  { salvage, base }: BothSides,
+  { sides, of, read }: { sides: BothSides; of: Reconciliation; read: Set<string> },
   { heartbeat, signal }: LongWork,
-): Promise<StepResult> {
+): Promise<Proof> {
+  const { salvage, base } = sides;
   const { peer } = site.customer(id);
   const { suspect, counts, setHash, epoch, point, packs } = salvage.salvage;
+  const isNew = (document: string): boolean => !read.has(document) && Boolean(read.add(document));
   const beat = (users: number): void => heartbeat({ users });
-  await readWhole(salvage, { counts, setHash, where: `salvage of ${id}/${peer} under epoch ${epoch}` }, beat, signal);
+  const first = isNew(of.salvage.manifest);
+  if (first)
+    await readWhole(salvage, { counts, setHash, where: `salvage of ${id}/${peer} under epoch ${epoch}` }, beat, signal);
   const { manifest } = base;
   const from = manifest && `snapshot ${manifest.seq} of ${manifest.site}`;
-  if (manifest) {
-    const { counts: of, setHash: set } = manifest;
-    await readWhole(
-      base,
-      { counts: of, setHash: set, where: `${from} in the vault that the plan names` },
-      beat,
-      signal,
-    );
+  const begun = manifest !== null && of.base !== null && isNew(of.base.manifest);
+  if (begun) {
+    const signed = { counts: manifest.counts, setHash: manifest.setHash };
+    await readWhole(base, { ...signed, where: `${from} in the vault that the plan names` }, beat, signal);
   }
-  const bytes = packs.reduce((sum, pack) => sum + pack.bytes, 0);
-  const begun = from ? `both sides began with ${from}` : 'both sides began with nothing';
+  const what = first ? `what ${peer} alone has of ${counts.users} users can be read to its end, as of ${point}; ` : '';
+  const told = `${what}both sides began with ${from ?? 'nothing'}`;
   return {
-    summary: `what ${peer} alone has of ${counts.users} users can be read to its end, as of ${point}; ${begun}`,
+    told: first || begun ? told : null,
     facts: {
-      users: counts.users,
-      contacts: counts.contacts,
-      aclItems: counts.aclItems,
-      packs: packs.length,
-      bytes,
-      suspect: suspect !== null,
-      baseUsers: manifest?.counts.users ?? 0,
+      users: first ? counts.users : 0,
+      contacts: first ? counts.contacts : 0,
+      aclItems: first ? counts.aclItems : 0,
+      packs: first ? packs.length : 0,
+      bytes: first ? packs.reduce((sum, pack) => sum + pack.bytes, 0) : 0,
+      baseUsers: begun ? manifest.counts.users : 0,
     },
-    ...(suspect !== null && { alarms: [`the salvage of ${peer} is suspect: ${suspect}; ${NO_REMOVALS}`] }),
+    alarms: first && suspect !== null ? [`the salvage of ${peer} is suspect: ${suspect}; ${NO_REMOVALS}`] : [],
+  };
+}
+
+function proven(proofs: readonly Proof[]): StepResult {
+  const [one, ...others] = proofs;
+  if (!one) return { summary: NOTHING, facts: { users: 0 } };
+  const alarms = proofs.flatMap((proof) => proof.alarms);
+  const none = { users: 0, contacts: 0, aclItems: 0, packs: 0, bytes: 0, baseUsers: 0 };
+  return {
+    summary: [one, ...others].flatMap(({ told }) => told ?? []).join('; '),
+    facts: {
+      ...sumOf(
+        proofs.map(({ facts }) => facts),
+        none,
+      ),
+      suspect: alarms.length > 0,
+    },
+    ...(alarms.length > 0 && { alarms }),
   };
 }
 
@@ -104,79 +133,76 @@ async function readWhole(
 /**
  * Merges what the destination alone has into the rows of its users, who are served here meanwhile: each against what stands
  * when he is written, and once for a salvage. Then the other side of the contacts that it changed is brought to agree, in the
- * transaction that says that it is done. A repeat goes on with those who are left.
+ * transaction that says that it is done. A repeat goes on with those who are left. Whoever stays, and was written while he was signed in,
+ * is told to come back.
  */
 export async function reconcileContacts(site: OwnSite, input: PlannedStep, work: LongWork): Promise<StepResult> {
+  const result = await bringTogether(site, input, work);
+  const halves = input.plan.decisions.planned?.stayed?.flatMap((one) => one.halves) ?? [];
+  return halves.length > 0 ? readAnew(site, input, { halves, result }, work.signal) : result;
+}
+
+async function bringTogether(site: OwnSite, input: PlannedStep, work: LongWork): Promise<StepResult> {
   const { key, plan } = input;
-  const { id, keys, limits, domain } = site.customer(key.customer);
+  const { id, limits, domain } = site.customer(key.customer);
   const database = site.database(id);
   const done = await doneBefore(database, input);
   if (done) return done;
   const guard = (client: Parameters<typeof lockEpoch>[0]): Promise<void> =>
     lockEpoch(client, database.name, id, key.epoch);
   await database.transaction(guard);
-  const reconcile = reconciliationOf(input);
-  if (!reconcile)
+  const all = broughtTogether(plan.decisions);
+  if (all.length === 0)
     return database.transaction(async (client) => {
       await guard(client);
       return noteEffect(client, input, { summary: NOTHING, facts: { users: 0, written: 0 } });
     });
-  const halves = halvesOf(plan.decisions);
-  const salvage = reconcile.salvage.manifest;
-  const { counts, told } = await withBothSides(site, id, reconcile, work.signal, async (sides) => ({
-    counts: await reconcileUsers({
-      ...work,
-      database,
-      customer: id,
-      halves,
-      epoch: key.epoch,
-      salvage,
-      keys,
-      limit: limits.contacts,
-      merges: mergesOf(site, id, halves, reconcile, sides, work),
-    }),
-    told: sides.salvage.salvage.suspect,
-  }));
+  const merged = await mergeAll(site, input, all, work);
   return database.transaction(async (client) => {
     await guard(client);
-    const mending = { customer: id, domain, lost: halves, limit: limits.contacts, ...work };
-    const pairs = await mendMerged(client, mending, salvage);
-    return noteEffect(client, input, resultOf(counts, pairs, told));
+    // All of them first: of two who were both served by both sites neither says alone what stands.
+    const lost = all.flatMap(({ halves }) => halves);
+    const mending = { customer: id, domain, lost, limit: limits.contacts, ...work };
+    const pairs = [];
+    for (const salvage of new Set(all.map(({ reconcile }) => reconcile.salvage.manifest)))
+      pairs.push(await mendMerged(client, mending, salvage));
+    return noteEffect(client, input, resultOf(merged, sumOf(pairs, { mended: 0, blocked: 0, full: 0 })));
   }, READ_COMMITTED);
 }
 
-function resultOf(
-  counts: ReconcileCounts,
-  pairs: Awaited<ReturnType<typeof mendMerged>>,
-  suspect: string | null,
-): StepResult {
-  const { users, written, already, notHere, refused, overLimit, quarantined, conflicts, open, denyKept } = counts;
-  const told: [number, string][] = [
-    [already, 'were brought together before, and stay as they stand'],
-    [conflicts, 'had something that both sides changed, and stand by the rule'],
-    [open, 'have something to be decided, and stand as they did here'],
-    [denyKept, 'are denied something that one side had taken back'],
-    [overLimit, 'have more contacts than are allowed; none was cut off'],
-    [notHere, 'are not of these halves here any more, and were passed over'],
-    [pairs.mended, 'contacts were brought to what the other side says'],
-    [pairs.blocked + pairs.full, 'contacts stay less than the other side says, because of a block or a full list'],
-  ];
-  const alarms = [
-    ...(suspect === null ? [] : [`the salvage is suspect: ${suspect}; ${NO_REMOVALS}`]),
-    ...(refused === 0 ? [] : [`the database refuses the rows of ${refused} users: they keep those they had`]),
-    ...(quarantined === 0 ? [] : [`${quarantined} users are in quarantine: their lists cannot be read`]),
-  ];
-  return {
-    summary: `${users} users had changes at the destination; ${written} were written here${told.flatMap(([n, text]) => (n > 0 ? [`; ${n} ${text}`] : [])).join('')}`,
-    facts: {
-      ...counts,
-      pairsMended: pairs.mended,
-      pairsBlocked: pairs.blocked,
-      pairsOverLimit: pairs.full,
-      suspect: suspect !== null,
-    },
-    ...(alarms.length > 0 && { alarms }),
-  };
+async function mergeAll(
+  site: OwnSite,
+  { key, plan }: PlannedStep,
+  all: readonly BroughtTogether[],
+  work: LongWork,
+): Promise<Merged> {
+  const { id, keys, limits } = site.customer(key.customer);
+  const stayed = plan.decisions.planned?.stayed ?? [];
+  const counts: ReconcileCounts[] = [];
+  const suspects = new Map<string, string>();
+  let stay = 0;
+  for (const one of all) {
+    const { halves, reconcile } = one;
+    const salvage = reconcile.salvage.manifest;
+    const of = await withBothSides(site, id, reconcile, work.signal, async (sides) => {
+      const { suspect } = sides.salvage.salvage;
+      if (suspect !== null) suspects.set(salvage, suspect);
+      return reconcileUsers({
+        ...work,
+        database: site.database(id),
+        customer: id,
+        halves,
+        epoch: key.epoch,
+        salvage,
+        keys,
+        limit: limits.contacts,
+        merges: mergesOf(site, id, halves, reconcile, sides, work),
+      });
+    });
+    counts.push(of);
+    if (stayed.includes(one)) stay += of.users;
+  }
+  return { counts: sumOf(counts, noReconcileCounts()), stay, suspects: [...suspects.values()] };
 }
 
 /** One user who is not the same in all three, for a preview. His name is personal data: for the operator's own eyes. */
@@ -192,22 +218,25 @@ export interface PreviewedUser {
 export async function previewReconciliation(
   site: OwnSite,
   customer: string,
-  halves: readonly string[],
-  reconcile: Reconciliation,
+  all: readonly BroughtTogether[],
   hear: (user: PreviewedUser) => void,
   work: LongWork,
 ): Promise<ThreeWayCounts & { suspect: string | null }> {
   const counts = noThreeWayCounts();
-  return withBothSides(site, customer, reconcile, work.signal, async (sides) => {
-    for await (const user of mergesOf(site, customer, halves, reconcile, sides, work)) {
-      countMerge(counts, user);
-      const { username, changes, differences } = user;
-      const because: PreviewedUser['because'] = {};
-      for (const { why } of differences) because[why] = (because[why] ?? 0) + 1;
-      hear({ username, changes, because });
-    }
-    return { ...counts, suspect: sides.salvage.salvage.suspect };
-  });
+  const suspects = new Set<string>();
+  for (const { halves, reconcile } of all)
+    await withBothSides(site, customer, reconcile, work.signal, async (sides) => {
+      const { suspect } = sides.salvage.salvage;
+      if (suspect !== null) suspects.add(suspect);
+      for await (const user of mergesOf(site, customer, halves, reconcile, sides, work)) {
+        countMerge(counts, user);
+        const { username, changes, differences } = user;
+        const because: PreviewedUser['because'] = {};
+        for (const { why } of differences) because[why] = (because[why] ?? 0) + 1;
+        hear({ username, changes, because });
+      }
+    });
+  return { ...counts, suspect: suspects.size === 0 ? null : [...suspects].join('; ') };
 }
 
 /** A user as a reconciliation has left him, and what differed; for the operator's own eyes. */

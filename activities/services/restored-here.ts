@@ -56,7 +56,11 @@ export async function restoredHere(
   epoch: number,
 ): Promise<RecoverySource | null> {
   const all = await servedBy(site.database(id), id, half, epoch - 1);
-  const [first, ...later] = all.filter((move) => move.epoch > epoch || (move.plan && !move.plan.decisions.planned));
+  return broughtBy(all.filter((move) => move.epoch > epoch || (move.plan && !move.plan.decisions.planned)));
+}
+
+/** By the first of them, or by one that brought another recovery point later, when that is the newer. */
+function broughtBy([first, ...later]: readonly ServedBy[]): RecoverySource | null {
   const brought = later.flatMap(({ plan, source }) => (plan?.decisions.again?.base && source ? [source] : []));
   return brought.reduce(
     (newest, source) => (newest && Date.parse(source.point) > Date.parse(newest.point) ? source : newest),
@@ -65,11 +69,29 @@ export async function restoredHere(
 }
 
 /**
- * The failover by which this site serves the half now, and those that brought another recovery point after it. Empty when it was
- * handed over here, which restores nobody.
+ * From which snapshot this site began a half that it served under that epoch: for the site that has the half by then, and may never have
+ * let go of it, as in a fork. Null when no failover had brought it here.
  */
-export async function takenOver(database: Database, id: string, half: string): Promise<ServedBy[]> {
-  const all = await servedBy(database, id, half, 0);
+export async function servedFrom(
+  database: Database,
+  id: string,
+  half: string,
+  epoch: number,
+): Promise<RecoverySource | null> {
+  return broughtBy(await takenOver(database, id, half, epoch));
+}
+
+/**
+ * The failover by which this site serves the half now, or did under an older epoch, and those that brought another recovery point after
+ * it. Empty when it was handed over here, which restores nobody.
+ */
+export async function takenOver(
+  database: Database,
+  id: string,
+  half: string,
+  under: number = Infinity,
+): Promise<ServedBy[]> {
+  const all = (await servedBy(database, id, half, 0)).filter(({ epoch }) => epoch <= under);
   const last = all.findLastIndex(({ plan }) => plan?.decisions.again === undefined);
   const found = last < 0 ? [] : all.slice(last);
   return found[0]?.plan?.decisions.planned ? [] : found;

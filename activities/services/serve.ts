@@ -4,7 +4,7 @@ import { failure } from '../../workflows/model/failures.ts';
 import type { StepKey, StepResult } from '../../workflows/model/moves.ts';
 import { lockEpoch } from '../contacts/restore.ts';
 import { endClosing, readClosing } from './closed.ts';
-import { endSessions } from './end-sessions.ts';
+import { readAnew } from './end-sessions.ts';
 import { handOver } from './hand-over.ts';
 import { mendAgain } from './mend-again.ts';
 import { noteEffect, readEffect } from './effects.ts';
@@ -21,26 +21,10 @@ export async function serveUsers(site: OwnSite, input: PlannedStep, signal?: Abo
   if (input.plan.decisions.planned) return handOver(site, input, signal);
   const result = await giveRight(site, input, signal);
   const customer = site.customer(input.key.customer);
-  const told = await requireServed(site.settings, customer, halvesOf(input.plan.decisions), signal);
+  const halves = halvesOf(input.plan.decisions);
+  const told = await requireServed(site.settings, customer, halves, signal);
   const obeyed = told === '' ? result : { ...result, summary: `${result.summary}; ${told}` };
-  return input.plan.decisions.again?.base ? readAnew(site, input, obeyed, signal) : obeyed;
-}
-
-/** Whoever was brought to another recovery point while he was signed in is told to come back. */
-async function readAnew(
-  site: OwnSite,
-  { key: { customer, epoch } }: PlannedStep,
-  result: StepResult,
-  signal: AbortSignal | undefined,
-): Promise<StepResult> {
-  const { ended, untold } = await endSessions(site, { customer, move: epoch.move }, signal);
-  const summary = `${result.summary}; sessions that were ended, so that their clients read the contacts anew: ${ended}`;
-  const alarm = `not all sessions of those whose contacts are other ones were ended (${untold}): they show it at their next sign-in`;
-  return {
-    ...result,
-    summary: ended > 0 ? summary : result.summary,
-    ...(untold !== null && { alarms: [...(result.alarms ?? []), alarm] }),
-  };
+  return input.plan.decisions.again?.base ? readAnew(site, input, { halves, result: obeyed }, signal) : obeyed;
 }
 
 async function giveRight(site: OwnSite, input: PlannedStep, signal: AbortSignal | undefined): Promise<StepResult> {

@@ -1,4 +1,5 @@
 import { openBulk, type Bulk } from '../contacts/bulk.ts';
+import type { Database } from '../contacts/database.ts';
 import { readUnsalvaged } from '../contacts/salvaged.ts';
 import { applyStandby } from '../contacts/standby.ts';
 import { whySuspect } from '../contacts/suspect.ts';
@@ -11,6 +12,7 @@ import { openSnapshot } from './open.ts';
 import { pullSnapshots } from './pull.ts';
 import { RateLimit } from './rate-limit.ts';
 import { S3Vault } from './s3.ts';
+import type { RestoredFrom } from './open-salvage.ts';
 import { salvageHalves } from './salvage.ts';
 import { takeSnapshot } from './snapshot.ts';
 import { verifySnapshot } from './verify.ts';
@@ -53,9 +55,13 @@ const QUICK = 0.05;
 /** Share of the budget after which a pull ends by itself, so that it ends with its cause. */
 const OWN_END = 0.9;
 
+/** As of what failovers at this site have restored a half that it served under an epoch. */
+type ServedFrom = (database: Database, customer: string, half: string, epoch: number) => Promise<RestoredFrom | null>;
+
 export function createStandbyActivities(
   settings: SiteSettings,
   running: () => Running,
+  servedFrom: ServedFrom,
 ): Omit<StandbyActivities, 'verify-held'> {
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
@@ -96,7 +102,7 @@ export function createStandbyActivities(
       const { unverified } = pull;
       return follow && quick && unverified ? followOn(pull, unverified, { verify, apply, ...running() }) : pull;
     },
-    'salvage-halves': ({ customer }) => salvage(settings, bulk, customer, running()),
+    'salvage-halves': ({ customer }) => salvage(settings, bulk, { customer, servedFrom }, running()),
     'verify-snapshot': ({ snapshot }) => verify(snapshot),
     'apply-standby': ({ snapshot }) => apply(snapshot),
   };
@@ -123,12 +129,24 @@ interface Following {
   apply: (id: SnapshotId) => Promise<ApplyCounts>;
 }
 
-function salvage(settings: SiteSettings, bulk: Bulk, customer: string, ongoing: Running): Promise<SalvageSummary[]> {
+function salvage(
+  settings: SiteSettings,
+  bulk: Bulk,
+  { customer, servedFrom }: { customer: string; servedFrom: ServedFrom },
+  ongoing: Running,
+): Promise<SalvageSummary[]> {
   const { site, signingKey, publicKeys } = settings;
   const { keys, snapshots } = bulk.customer(customer);
   const database = bulk.database(customer);
   const who = { customer, site, keys, signingKey, publicKeys };
-  return salvageHalves({ vault: bulk.vault, database, ...who, maxAgeMs: snapshots.budgetMs, ...ongoing });
+  return salvageHalves({
+    vault: bulk.vault,
+    database,
+    ...who,
+    maxAgeMs: snapshots.budgetMs,
+    restored: (half, epoch) => servedFrom(database, customer, half, epoch),
+    ...ongoing,
+  });
 }
 
 export const limitOf = ({ pullBytesPerSecond }: CustomerSettings['snapshots']): RateLimit | null =>

@@ -2,7 +2,7 @@ import type { Database } from '../contacts/database.ts';
 import { releasedSalvages } from '../contacts/salvaged.ts';
 import { deleteWhole, noFates, type WholeFates, type WholeRequest } from './delete-whole.ts';
 import { KEEP_MS } from './generation.ts';
-import { salvageKey, salvagePrefix } from './salvage.ts';
+import { salvageKey, salvagePrefix } from './open-salvage.ts';
 
 interface Request extends WholeRequest {
   database: Database;

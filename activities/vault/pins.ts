@@ -88,21 +88,34 @@ async function basesOfThoseAway(
        from tandem.serving s join tandem.epoch e on e.customer = s.customer where s.customer = $1`,
     [customer],
   );
+  const kept = await database.query<{ half: string; epoch: string }>(
+    'select half, epoch::text from tandem.salvage where customer = $1 and released_at is null',
+    [customer],
+  );
   const pins = new Map<number, string>();
   // A cohort that is none any more has no row: its users are of the half that is named as their home.
   const isHome = ({ halves, epoch }: Restored): boolean =>
     halves
       .map((half) => rows.find((row) => row.half === half) ?? rows.find((row) => row.half === homeOf(half)))
       .every((row) => row?.site === homeOf(row?.half ?? '') && Number(row.epoch) > epoch);
-  const pin = (all: readonly Restored[]): void => {
-    for (const one of all)
-      if (one.snapshot.site === shelf.site && !isHome(one))
-        pins.set(
-          one.snapshot.gen,
-          `number ${one.snapshot.seq} is what move ${one.move} restored, and ${one.halves.join(' and ')} ${one.halves.length > 1 ? 'are' : 'is'} not home again`,
-        );
+  // They may be home all the time, as in a fork; what was salvaged here of them has begun with it.
+  const isSalvaged = ({ halves, epoch }: Restored): boolean =>
+    kept.some((one) => halves.includes(one.half) && Number(one.epoch) >= epoch);
+  const pin = (all: readonly Restored[], because: (one: Restored) => string | null): void => {
+    for (const one of all) {
+      const why = one.snapshot.site === shelf.site ? because(one) : null;
+      if (why === null) continue;
+      const { snapshot, move, halves } = one;
+      pins.set(
+        snapshot.gen,
+        `number ${snapshot.seq} is what move ${move} restored, and ${halves.join(' and ')} ${halves.length > 1 ? 'are' : 'is'} ${why}`,
+      );
+    }
   };
-  pin(await restoredHere(database, customer));
+  const away = (one: Restored): string | null => (isHome(one) ? null : 'not home again');
+  const here = (one: Restored): string | null =>
+    away(one) ?? (isSalvaged(one) ? 'salvaged here, and not brought together yet' : null);
+  pin(await restoredHere(database, customer), here);
   // What the peer's moves have restored is of this site's own users; while they are home, there is nothing to look for.
   if (
     shelf.site !== site ||
@@ -113,7 +126,7 @@ async function basesOfThoseAway(
   for (const other of shelf.publicKeys.keys()) {
     if (other === site) continue;
     const { restored, unreadable } = await restoredThere({ ...shelf, site: other });
-    pin(restored);
+    pin(restored, away);
     if (unreadable === null) continue;
     for (const gen of generations.keys()) pins.set(gen, `what ${other} has restored is not known: ${unreadable}`);
   }

@@ -1,59 +1,27 @@
 import type { KeyObject } from 'node:crypto';
 import { failure, failureKind } from '../../workflows/model/failures.ts';
-import {
-  whyShrunk,
-  type SalvageSummary,
-  type SnapshotCounts,
-  type Timestamp,
-} from '../../workflows/model/snapshots.ts';
+import { whyShrunk, type SalvageSummary } from '../../workflows/model/snapshots.ts';
 import { findReadable, type Readable } from '../contacts/damaged-pages.ts';
 import type { Database } from '../contacts/database.ts';
 import { readServed } from '../contacts/reader.ts';
 import { noteSalvaged, readUnsalvaged, type Unsalvaged } from '../contacts/salvaged.ts';
 import type { Keyring } from '../settings.ts';
-import { damaged } from './bytes.ts';
 import { newestSnapshot } from './catalog.ts';
 import type { PackRecord } from './frames.ts';
 import { LOCK_MS } from './generation.ts';
-import { sitePrefix } from './manifest.ts';
-import { openRecords, type OpenRecords } from './open.ts';
+import {
+  readSalvage,
+  salvageKey,
+  salvagePlace,
+  type RestoredFrom,
+  type Salvage,
+  type SignedSalvage,
+} from './open-salvage.ts';
 import { storePacks } from './pack-store.ts';
-import { digits, type PackRef, type PackSet } from './pack-reader.ts';
-import type { PackPlace } from './pack.ts';
 import type { Vault } from './port.ts';
 import { SetHash } from './set-hash.ts';
-import { seal, sha256, unseal } from './signed.ts';
+import { seal, sha256 } from './signed.ts';
 import { MAX_AGE_MS } from './snapshot.ts';
-
-/**
- * What a site that came back has on its disk and no snapshot has: its *unsent changes*. It lies apart from snapshots, under a
- * name of its own, and is signed as another kind of document: nothing that looks for recovery points can find it.
- */
-export interface Salvage {
-  format: 1;
-  customer: string;
-  /** The site whose disk it is, and which signs. */
-  site: string;
-  /** Under which it served these halves last. One salvage for each. */
-  epoch: number;
-  halves: string[];
-  /** The newest epoch that the site knew: by this it was closed, or by an earlier one. */
-  closedBy: number;
-  /** Start of the read transaction, by the database's clock. */
-  point: Timestamp;
-  clock: Timestamp;
-  /** The id of the database it was read from. */
-  database: string;
-  wal: string;
-  schema: string;
-  postgres: number;
-  setHash: string;
-  counts: SnapshotCounts;
-  ownerless: number;
-  /** Why its rows may not be what people left there; null when nothing speaks against it. */
-  suspect: string | null;
-  packs: PackRef[];
-}
 
 export interface SalvageRequest {
   vault: Vault;
@@ -64,22 +32,11 @@ export interface SalvageRequest {
   signingKey: KeyObject;
   publicKeys: ReadonlyMap<string, KeyObject>;
   maxAgeMs: number;
+  /** As of what this site began a half that it served under an epoch, by its journal; null when nothing was restored. */
+  restored: (half: string, epoch: number) => Promise<RestoredFrom | null>;
   heartbeat: (progress: { users: number; packs: number; bytes: number }) => void;
   signal: AbortSignal;
 }
-
-/** Packs of a salvage open at no other place: neither as those of a snapshot, nor the other way round. */
-export const salvagePlace = (customer: string, site: string, epoch: number): PackPlace => ({
-  customer,
-  site: `${site}/salvage`,
-  gen: epoch,
-});
-
-export const salvagePrefix = (customer: string, site: string, epoch: number): string =>
-  `${sitePrefix(customer, site)}salvage/${digits(epoch)}/`;
-
-export const salvageKey = (customer: string, site: string, epoch: number): string =>
-  `${salvagePrefix(customer, site, epoch)}salvage.json`;
 
 /**
  * Writes what this site served under older epochs, and nobody has taken a copy of since, into its own vault. Reads in one
@@ -100,12 +57,7 @@ export async function salvageHalves(request: SalvageRequest): Promise<SalvageSum
   return done;
 }
 
-interface Signed {
-  salvage: Salvage;
-  bytes: Buffer;
-}
-
-function summarise({ salvage, bytes }: Signed): SalvageSummary {
+function summarise({ salvage, bytes }: SignedSalvage): SalvageSummary {
   const { customer, site, epoch, halves, point, counts, packs, suspect } = salvage;
   const size = packs.reduce((sum, pack) => sum + pack.bytes, 0);
   return {
@@ -122,7 +74,7 @@ function summarise({ salvage, bytes }: Signed): SalvageSummary {
   };
 }
 
-async function storeSalvage(request: SalvageRequest, due: Unsalvaged): Promise<Signed> {
+async function storeSalvage(request: SalvageRequest, due: Unsalvaged): Promise<SignedSalvage> {
   const { customer, site, vault, signingKey, signal } = request;
   const { epoch } = due;
   const salvage = await readDisk(request, due);
@@ -175,8 +127,28 @@ async function readHalves(
     const { counts } = read;
     const world = { closedBy, point, clock, database, wal, schema, postgres, ownerless };
     const suspect = readable?.missing ?? (await whySuspect(request, { database, counts, halves }));
-    return { format: 1, customer, site, epoch, halves, ...world, setHash: set.toString(), counts, suspect, packs };
+    const restored = await restoredOf(request, { epoch, halves });
+    const begun = Object.keys(restored).length > 0 && { restored };
+    const held = { setHash: set.toString(), counts, suspect, ...begun, packs };
+    return { format: 1, customer, site, epoch, halves, ...world, ...held };
   });
+}
+
+/** A journal that a damaged disk does not give stands in nobody's way: then what both sides began with is not known. */
+async function restoredOf(
+  { restored }: SalvageRequest,
+  { epoch, halves }: Unsalvaged,
+): Promise<Record<string, RestoredFrom>> {
+  const found: Record<string, RestoredFrom> = {};
+  try {
+    for (const half of halves) {
+      const from = await restored(half, epoch);
+      if (from) found[half] = { snapshot: from.snapshot, manifest: from.manifest };
+    }
+  } catch (error) {
+    if (failureKind(error) !== 'database-damaged') throw error;
+  }
+  return found;
 }
 
 async function* hashed(records: AsyncIterable<{ record: PackRecord }>, set: SetHash): AsyncGenerator<PackRecord> {
@@ -200,7 +172,7 @@ async function whySuspect(
 }
 
 /** The same for whoever writes: what lies there and is no salvage is none. */
-async function standing(request: SalvageRequest, epoch: number): Promise<Signed | null> {
+async function standing(request: SalvageRequest, epoch: number): Promise<SignedSalvage | null> {
   try {
     return await readSalvage(request, epoch);
   } catch (error) {
@@ -208,72 +180,4 @@ async function standing(request: SalvageRequest, epoch: number): Promise<Signed 
     if (kind === 'signature-invalid' || kind === 'snapshot-damaged') return null;
     throw error;
   }
-}
-
-/** The salvage of a site under an epoch, as its own signature vouches for it; null when there is none. */
-export async function readSalvage(
-  {
-    vault,
-    customer,
-    site,
-    publicKeys,
-    signal,
-  }: Pick<SalvageRequest, 'vault' | 'customer' | 'site' | 'publicKeys'> & {
-    signal?: AbortSignal;
-  },
-  epoch: number,
-): Promise<Signed | null> {
-  const key = salvageKey(customer, site, epoch);
-  const where = `vault ${vault.site}: ${key}`;
-  const own = new Map([...publicKeys].filter(([name]) => name === site));
-  let fault: unknown;
-  for (const bytes of await vault.versions(key, signal && { signal })) {
-    try {
-      return { salvage: openDocument(bytes, { customer, site, epoch }, own, where), bytes };
-    } catch (error) {
-      fault ??= error;
-    }
-  }
-  if (fault instanceof Error) throw fault;
-  return null;
-}
-
-function openDocument(
-  bytes: Buffer,
-  { customer, site, epoch }: Pick<Salvage, 'customer' | 'site' | 'epoch'>,
-  own: ReadonlyMap<string, KeyObject>,
-  where: string,
-): Salvage {
-  const { document: salvage } = unseal<Salvage>('salvage', own, bytes, where);
-  const { format } = salvage as { format: number };
-  if (format > 1) throw failure('snapshot-format', `${where}: format ${format}, this Tandem knows 1`);
-  if (salvage.customer !== customer || salvage.site !== site || salvage.epoch !== epoch)
-    throw damaged(where, `it is the salvage of ${salvage.customer}/${salvage.site} under epoch ${salvage.epoch}`);
-  return salvage;
-}
-
-/**
- * Opens a salvage for reading, from the vault of its site. `no-recovery-point` when there is none, `snapshot-damaged` when it is
- * not the one expected, by the SHA-256 of its document.
- */
-export async function openSalvage(
-  request: Pick<SalvageRequest, 'vault' | 'customer' | 'site' | 'publicKeys' | 'keys'> & {
-    signal?: AbortSignal;
-    expectDocument?: string;
-  },
-  epoch: number,
-): Promise<OpenRecords & { salvage: Salvage }> {
-  const { customer, site, vault } = request;
-  const found = await readSalvage(request, epoch);
-  if (!found)
-    throw failure('no-recovery-point', `vault ${vault.site}: ${salvageKey(customer, site, epoch)} is not there`);
-  const { salvage, bytes } = found;
-  const { expectDocument = sha256(bytes) } = request;
-  if (sha256(bytes) !== expectDocument)
-    throw damaged(
-      `vault ${vault.site}: ${salvageKey(customer, site, epoch)}`,
-      `document ${sha256(bytes).slice(0, 16)}, expected was ${expectDocument.slice(0, 16)}`,
-    );
-  const packs: PackSet = { ...salvagePlace(customer, site, epoch), packs: salvage.packs };
-  return { salvage, ...openRecords(request, packs) };
 }

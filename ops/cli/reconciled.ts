@@ -4,7 +4,8 @@ import type { OwnSite } from '../../activities/services/site.ts';
 import { openSite } from '../../activities/services/site.ts';
 import { keyOf, recordKeys } from '../../activities/vault/keys.ts';
 import { failureText } from '../../workflows/model/failures.ts';
-import { halvesOf, type Plan } from '../../workflows/model/plan.ts';
+import type { Plan } from '../../workflows/model/plan.ts';
+import { broughtTogether } from '../../workflows/model/planned-move.ts';
 import type { Configuration } from '../config/configuration.ts';
 import { sitesToAsk } from '../config/here.ts';
 import { Fault } from '../fault.ts';
@@ -43,8 +44,9 @@ const reasons: Record<string, string> = {
 
 /** What the reconciliation of a plan would do now, without doing it; nothing where there is none. */
 export async function preview(context: Context, site: OwnSite, { decisions }: Plan, o: Naming): Promise<void> {
-  const { customer, planned } = decisions;
-  if (!planned?.reconcile) {
+  const { customer } = decisions;
+  const all = broughtTogether(decisions);
+  if (all.length === 0) {
     context.out.answer(null, `Nothing is to be brought together: ${decisions.to} has nothing of these users alone.`);
     return;
   }
@@ -62,7 +64,7 @@ export async function preview(context: Context, site: OwnSite, { decisions }: Pl
     if (lines.length < most) lines.push({ user: o.showNames ? username : id(username), ...user });
   };
   const work = { heartbeat: () => undefined, signal: context.signal };
-  const counts = await previewReconciliation(site, customer, halvesOf(decisions), planned.reconcile, hear, work);
+  const counts = await previewReconciliation(site, customer, all, hear, work);
   context.out.answer({ preview: counts, users: lines }, [
     '',
     `Preview: ${counts.users} users are not the same on both sides; rows of ${counts.changes} would be written at ${decisions.from}.`,

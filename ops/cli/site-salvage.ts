@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { Database } from '../../activities/contacts/database.ts';
 import { readSalvages, readUnsalvaged } from '../../activities/contacts/salvaged.ts';
+import { servedFrom } from '../../activities/services/restored-here.ts';
 import { salvageHalves } from '../../activities/vault/salvage.ts';
 import type { SalvageSummary } from '../../workflows/model/snapshots.ts';
 import { openVaults } from '../coverage.ts';
@@ -52,6 +53,7 @@ async function salvage(context: Context, o: Where): Promise<void> {
           database,
           ...who,
           maxAgeMs: snapshots.budgetMs,
+          restored: (half, epoch) => servedFrom(database, id, half, epoch),
           heartbeat: ({ users, packs }) => tell(() => `${users} users in ${packs} packs`),
           signal: context.signal,
         });

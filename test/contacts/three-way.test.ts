@@ -9,7 +9,8 @@ import {
   type Survivor,
   type UserMerge,
 } from '../../activities/contacts/three-way.ts';
-import { openSalvage, salvageHalves } from '../../activities/vault/salvage.ts';
+import { openSalvage } from '../../activities/vault/open-salvage.ts';
+import { salvageHalves } from '../../activities/vault/salvage.ts';
 import type { OpenRecords, OpenSnapshot } from '../../activities/vault/open.ts';
 import type { SnapshotIndex } from '../../activities/vault/snapshot-index.ts';
 import { CUSTOMER, openWorld, quiet, ringOf, type World } from '../vault/world.ts';
@@ -44,7 +45,15 @@ async function salvaged() {
   const { keys, publicKeys } = world;
   const request = { vault: world.vaults.east, customer: CUSTOMER, site: 'east', keys, publicKeys };
   const database = world.databases.east;
-  await salvageHalves({ ...request, database, signingKey: world.signingKeys.east, maxAgeMs: 60_000, ...quiet });
+  const restored = () => Promise.resolve(null);
+  await salvageHalves({
+    ...request,
+    database,
+    signingKey: world.signingKeys.east,
+    maxAgeMs: 60_000,
+    restored,
+    ...quiet,
+  });
   return openSalvage({ ...request, vault: world.readers.east }, 1);
 }
 

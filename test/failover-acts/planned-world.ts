@@ -33,15 +33,17 @@ export function plannedStep(
 /** West without a Temporal service of its peer: to nudge one that is not there takes seconds. */
 export const quietWest = (world: World): OwnSite => world.westWith({ site: { peerTemporals: new Map() } });
 
-/** East as it acts for itself. */
-export function eastSite(world: World): OwnSite {
+/** East as it acts for itself; all that it asks of west may go to another place, where nobody answers. */
+export function eastSite(world: World, host?: string): OwnSite {
   const { settings, customer, vaults, keys } = world;
+  const peerDatabaseUrl = host === undefined ? world.urls.west : `postgres://tandem_peer:x@${host}/contacts`;
+  const westVault = { ...vaults.westReader, ...(host !== undefined && { endpoint: `http://${host}` }) };
   return world.westWith({
-    customer: { peer: 'west', databaseUrl: world.urls.east, peerDatabaseUrl: world.urls.west },
+    customer: { peer: 'west', databaseUrl: world.urls.east, peerDatabaseUrl },
     site: {
       site: 'east',
       vault: vaults.east,
-      peerVaults: new Map([['west', vaults.westReader]]),
+      peerVaults: new Map([['west', westVault]]),
       signingKey: keys.east,
       publicKeys: settings.publicKeys,
       customers: new Map([[customer.id, customer]]),

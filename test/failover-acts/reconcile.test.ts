@@ -10,7 +10,7 @@ import {
 import { findReconciliation } from '../../activities/services/reconciliation.ts';
 import { KEEP_MS } from '../../activities/vault/generation.ts';
 import { packKey } from '../../activities/vault/pack-reader.ts';
-import { readSalvage, salvagePlace } from '../../activities/vault/salvage.ts';
+import { readSalvage, salvagePlace } from '../../activities/vault/open-salvage.ts';
 import { takeSnapshot } from '../../activities/vault/snapshot.ts';
 import { openSnapshot } from '../../activities/vault/open.ts';
 import type { Reconciliation } from '../../workflows/model/planned-move.ts';
@@ -177,8 +177,7 @@ describe('a reconciliation', () => {
     const counts = await previewReconciliation(
       west,
       CUSTOMER,
-      ['east'],
-      reconcile,
+      [{ halves: ['east'], reconcile }],
       (u) => preview.push(u.username),
       work,
     );

@@ -3,6 +3,7 @@ import { appendJournal } from '../../activities/journal/chain.ts';
 import { makePlan } from '../../activities/services/plan.ts';
 import type { PlannedStep } from '../../activities/services/planned.ts';
 import { restoreContacts } from '../../activities/services/restore.ts';
+import { servedFrom } from '../../activities/services/restored-here.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { pullSnapshots } from '../../activities/vault/pull.ts';
@@ -96,7 +97,8 @@ export async function openReturned({
     west: world.west,
     move,
     async salvage() {
-      await salvageHalves(at);
+      const restored = (half: string, epoch: number) => servedFrom(world.eastDb, CUSTOMER, half, epoch);
+      await salvageHalves({ ...at, restored });
     },
     step: (act, reconcile, round = 0) => ({
       key: { customer: CUSTOMER, epoch: { number: 3, site: 'west', move }, step: act, round },

@@ -3,7 +3,8 @@ import { readUnsalvaged } from '../../activities/contacts/salvaged.ts';
 import { applyStandby } from '../../activities/contacts/standby.ts';
 import { liveSurvivor } from '../../activities/contacts/survivors.ts';
 import { diffThreeWays, type UserMerge } from '../../activities/contacts/three-way.ts';
-import { openSalvage, salvageHalves } from '../../activities/vault/salvage.ts';
+import { openSalvage } from '../../activities/vault/open-salvage.ts';
+import { salvageHalves } from '../../activities/vault/salvage.ts';
 import type { OpenSnapshot } from '../../activities/vault/open.ts';
 import type { SalvageSummary } from '../../workflows/model/snapshots.ts';
 import { damagePages } from '../rig/damage-disk.ts';
@@ -47,6 +48,7 @@ const salvage = (): Promise<SalvageSummary[]> =>
     database: world.databases.east,
     signingKey: world.signingKeys.east,
     maxAgeMs: 60_000,
+    restored: () => Promise.resolve(null),
     ...quiet,
   });
 const damage = (table: string, pages: number[]): Promise<number> => damagePages('east', world.urls.east, table, pages);

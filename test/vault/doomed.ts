@@ -51,6 +51,7 @@ const request = {
   publicKeys: new Map([[doom.site, createPublicKey(signingKey)]]),
   read: 'all' as const,
   maxAgeMs: 60_000,
+  restored: () => Promise.resolve(null),
   heartbeat: () => undefined,
   signal: new AbortController().signal,
 };

@@ -4,7 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readUnsalvaged } from '../../activities/contacts/salvaged.ts';
 import { listSnapshots } from '../../activities/vault/catalog.ts';
-import { readSalvage, salvageHalves } from '../../activities/vault/salvage.ts';
+import { readSalvage } from '../../activities/vault/open-salvage.ts';
+import { salvageHalves } from '../../activities/vault/salvage.ts';
 import type { Doom } from './doomed.ts';
 import { CUSTOMER, openWorld, quiet, type World } from './world.ts';
 
@@ -71,6 +72,7 @@ describe('a salvage killed with -9', () => {
       keys: world.keys,
       signingKey: world.signingKeys.east,
       maxAgeMs: 60_000,
+      restored: () => Promise.resolve(null),
       ...quiet,
     });
 

@@ -96,6 +96,7 @@ describe('a site that came back', () => {
       signingKey: world.signingKeys.east,
       publicKeys: world.publicKeys,
       maxAgeMs: 60_000,
+      restored: () => Promise.resolve(null),
       ...quiet,
     });
     expect(await apply('east', taken)).toMatchObject({ users: 10, held: 11 });

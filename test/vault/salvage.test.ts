@@ -2,13 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { applyStandby } from '../../activities/contacts/standby.ts';
 import { readUnsalvaged } from '../../activities/contacts/salvaged.ts';
 import { coverage, listSnapshots, newestSnapshot } from '../../activities/vault/catalog.ts';
-import {
-  openSalvage,
-  readSalvage,
-  salvageHalves,
-  salvageKey,
-  type SalvageRequest,
-} from '../../activities/vault/salvage.ts';
+import { openSalvage, readSalvage, salvageKey } from '../../activities/vault/open-salvage.ts';
+import { salvageHalves, type SalvageRequest } from '../../activities/vault/salvage.ts';
 import { openStored } from '../../activities/vault/pack-reader.ts';
 import { encodedRows, type UserRecord } from '../../activities/vault/record.ts';
 import type { SalvageSummary } from '../../workflows/model/snapshots.ts';
@@ -30,6 +25,7 @@ const request = (changes: Partial<SalvageRequest> = {}): SalvageRequest => ({
   signingKey: world.signingKeys.east,
   publicKeys: world.publicKeys,
   maxAgeMs: 60_000,
+  restored: () => Promise.resolve(null),
   ...quiet,
   ...changes,
 });

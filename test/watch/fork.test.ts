@@ -5,6 +5,7 @@ import { forkHere } from '../../activities/services/fork.ts';
 import { readUnsalvaged } from '../../activities/contacts/salvaged.ts';
 import { chainFault, readJournal } from '../../activities/journal/chain.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
+import { servedFrom } from '../../activities/services/restored-here.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { salvageHalves } from '../../activities/vault/salvage.ts';
@@ -142,6 +143,7 @@ describe('a partition in which both sites have claimed one epoch heals', () => {
       database: world.westDb,
       ...who,
       maxAgeMs: snapshots.budgetMs,
+      restored: (half, epoch) => servedFrom(world.westDb, CUSTOMER, half, epoch),
       heartbeat: () => undefined,
     });
     expect(done.map(({ epoch, halves, counts }) => [epoch, halves, counts.users, counts.contacts])).toEqual([

@@ -64,7 +64,7 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
       );
     const here = openSite(east());
     try {
-      const told = await endSessions(here, { customer: 'acme', move: 'again' });
+      const told = await endSessions(here, { customer: 'acme', move: 'again', halves: ['east', 'west'] });
       expect(told).toEqual({ ended: 1, untold: null });
       await expect.poll(() => anna.ended).not.toBeNull();
       expect(wendy.ended).toBeNull();

@@ -29,7 +29,7 @@ import { S3Vault } from '../../activities/vault/s3.ts';
 import type { Act } from '../../workflows/model/acts.ts';
 import type { MoveInput, MoveWorkflow, StepResult } from '../../workflows/model/moves.ts';
 import { eastSite, quietWest } from '../failover-acts/planned-world.ts';
-import { CUSTOMER, eastAt, endMove, input, makeWorld, type World } from '../failover-acts/world.ts';
+import { CUSTOMER, eastAt, input, makeWorld, type World } from '../failover-acts/world.ts';
 import type { Site } from '../rig/databases.ts';
 
 const DAY = 24 * 3_600_000;
@@ -55,12 +55,15 @@ export interface Ground {
   /** Days go by: what lies in the vaults is as old as it would be, to the vaults themselves. */
   pass: (days: number) => Promise<void>;
   cohort: (half: string, names: string[]) => Promise<unknown>;
-  /** West takes over from east, which nothing reaches. */
-  failover: () => Promise<Walked>;
-  /** East is there again: it obeys, salvages, and learns who serves its users. */
-  comeBack: () => Promise<string[]>;
-  /** `between`: what users do once their changes were brought together. */
-  failback: (change: Pick<MoveInput, 'half' | 'rule'>, between?: () => Promise<unknown>) => Promise<Walked>;
+  /** West takes over from east, which nothing reaches; or the other way round. */
+  failover: (at?: Site) => Promise<Walked>;
+  /** East, if no other is named, is there again: it obeys, salvages, and learns who serves its users. */
+  comeBack: (at?: Site) => Promise<string[]>;
+  /** From west, if nothing else is said. `between`: what users do once their changes were brought together. */
+  failback: (
+    change: Pick<MoveInput, 'half' | 'rule'> & { from?: Site },
+    between?: () => Promise<unknown>,
+  ) => Promise<Walked>;
   close: () => Promise<void>;
 }
 
@@ -84,7 +87,8 @@ export async function openGround({ users }: { users: number }): Promise<Ground> 
   const clock = new Days(world);
   const standby = async (at: Site): Promise<void> =>
     void (await jobs[at]['pull-snapshots']({ customer: CUSTOMER, follow: true }));
-  const dark = world.westWith(eastAt(world, '127.0.0.1:1') ?? {});
+  const sites = { east, west };
+  const dark = { west: world.westWith(eastAt(world, '127.0.0.1:1') ?? {}), east: eastSite(world, '127.0.0.1:1') };
   return {
     world,
     west,
@@ -95,22 +99,20 @@ export async function openGround({ users }: { users: number }): Promise<Ground> 
     clean: (at) => clock.clean(at),
     pass: (days) => clock.pass(days),
     cohort: (half, names) => setCohort(east, east.customer(CUSTOMER), { half, names }),
-    failover: () => walk(dark, 'failover', input()),
-    async comeBack() {
-      await obeyNewerEpoch(east.settings, CUSTOMER, world.eastDb);
-      await jobs.east['salvage-halves']({ customer: CUSTOMER });
-      const customer = east.customer(CUSTOMER);
-      const told = await askPeerRights(customer, world.eastDb);
+    failover: (at = 'west') => walk(dark[at], 'failover', input({ from: otherOf(at) })),
+    async comeBack(at = 'east') {
+      await obeyNewerEpoch(sites[at].settings, CUSTOMER, databases[at]);
+      await jobs[at]['salvage-halves']({ customer: CUSTOMER });
+      const customer = sites[at].customer(CUSTOMER);
+      const told = await askPeerRights(customer, databases[at]);
       if (told.state !== 'says') throw new Error(told.because);
-      return followPeer(world.eastDb, customer, told);
+      return followPeer(databases[at], customer, told);
     },
-    failback: (change, between) =>
-      walk(
-        west,
-        'relocate',
-        { customer: CUSTOMER, from: 'west', to: 'east', reason: 'the hall is back', requestedBy: 'di', ...change },
-        { nudge: () => standby('east'), between },
-      ),
+    failback({ from = 'west', ...change }, between) {
+      const to = otherOf(from);
+      const asked = { customer: CUSTOMER, from, to, reason: 'the hall is back', requestedBy: 'di', ...change };
+      return walk(sites[from], 'relocate', asked, { nudge: () => standby(to), between });
+    },
     close: () => world.close(),
   };
 
@@ -136,10 +138,13 @@ export async function openGround({ users }: { users: number }): Promise<Ground> 
     }
     // Mirrored to the vault, where the peer reads it.
     await writeJournal(site, [{ ...line, key: 'end', kind: 'note', body: {} }]);
-    await endMove(world, run);
+    const ended = "update tandem.move set ended_at = now(), phase = 'aborted' where move = $1";
+    await site.database(CUSTOMER).query(ended, [run]);
     return { move: run, results };
   }
 }
+
+const otherOf = (site: Site): Site => (site === 'east' ? 'west' : 'east');
 
 /** As its runbook has it: what others write on this server may be waited for once more. */
 async function performed(site: OwnSite, step: PlannedStep, nudge?: () => Promise<void>): Promise<StepResult> {

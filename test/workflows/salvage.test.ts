@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { failure } from '../../workflows/model/failures.ts';
 import { readUnsalvaged } from '../../activities/contacts/salvaged.ts';
 import { Database } from '../../activities/contacts/database.ts';
-import { readSalvage } from '../../activities/vault/salvage.ts';
+import { readSalvage } from '../../activities/vault/open-salvage.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { snapshotNow, standbyNow } from '../../ops/snapshots.ts';
 import { SiteMetrics } from '../../ops/metrics.ts';

@@ -1,3 +1,4 @@
+import { halvesOf, type Decisions } from './plan.ts';
 import type { SnapshotId } from './snapshots.ts';
 
 /**
@@ -16,6 +17,12 @@ export interface Reconciliation {
   base: { snapshot: SnapshotId; manifest: string; from: 'own-vault' | 'peer-vault' } | null;
 }
 
+/** Users of these halves, whose both sides are brought together. */
+export interface BroughtTogether {
+  halves: string[];
+  reconcile: Reconciliation;
+}
+
 /** What a planned move decides beside what every move does. It runs where its users are now: `from` is its own site. */
 export interface PlannedMove {
   /** Users whose home is this site. */
@@ -26,4 +33,15 @@ export interface PlannedMove {
   servedAt: string[];
   /** Null: the destination has nothing of these users that is not here. */
   reconcile: Reconciliation | null;
+  /**
+   * Users who are at home where the move begins, and whom the destination has served as well, in a fork: no way home of their own will
+   * ever bring that together. Left out when there are none.
+   */
+  stayed?: BroughtTogether[];
 }
+
+/** All whom a move brings together: first those who move. */
+export const broughtTogether = (decisions: Pick<Decisions, 'from' | 'cohorts' | 'planned'>): BroughtTogether[] => [
+  ...(decisions.planned?.reconcile ? [{ halves: halvesOf(decisions), reconcile: decisions.planned.reconcile }] : []),
+  ...(decisions.planned?.stayed ?? []),
+];

@@ -1,6 +1,6 @@
 import { halvesOf, type Plan } from './plan.ts';
 import { homeOf } from './half.ts';
-import type { ConflictRule, PlannedMove, Reconciliation } from './planned-move.ts';
+import type { BroughtTogether, ConflictRule, PlannedMove, Reconciliation } from './planned-move.ts';
 import { forecastLine, undeliveredLines, users } from './plan-lines.ts';
 import { duration } from './rto.ts';
 
@@ -11,7 +11,7 @@ const rules: Record<ConflictRule, (from: string, half: string) => string> = {
 };
 
 /** A planned move as people read it: who moves, what becomes of both sides' changes, and how long nobody serves them. */
-export function plannedReadout(plan: Plan, { half, keeps, reconcile }: PlannedMove): string[] {
+export function plannedReadout(plan: Plan, { half, keeps, reconcile, stayed }: PlannedMove): string[] {
   const halves = halvesOf(plan.decisions).join(' and ');
   const { decisions, source, forecast } = plan;
   const { from, to, steps } = decisions;
@@ -20,6 +20,7 @@ export function plannedReadout(plan: Plan, { half, keeps, reconcile }: PlannedMo
     `Nothing is lost: the last copy of ${users(decisions.users)} is taken after the last change that they can make at ${from}.`,
     ...(source.applied ? [`${to} holds snapshot ${source.snapshot.seq} of ${from}, of ${source.point}.`] : []),
     ...reconcileLines(from, { half, halves }, reconcile, plan.blockers),
+    ...(stayed ?? []).map((one) => stayedLine({ from, to }, one)),
     ...(keeps.length > 0 ? [`${to} goes on serving users of ${keeps.join(', ')}.`] : []),
     unreachableLine(plan),
     ...(forecast ? [forecastLine(forecast)] : []),
@@ -48,6 +49,10 @@ function reconcileLines(
     `Unsent changes of ${halves}, under epoch ${salvage.epoch}, are brought together with those of ${from}: where both changed the same, ${counts}; who is blocked on either side stays blocked.`,
   ];
 }
+
+/** Whatever the rule says of the destination, which is not their home: what was changed where they are is what counts. */
+const stayedLine = ({ from, to }: Record<'from' | 'to', string>, { halves, reconcile }: BroughtTogether): string =>
+  `Users of ${halves.join(' and ')} stay at ${from}: what was changed for them at ${to}, under epoch ${reconcile.salvage.epoch}, is brought into their lists as well; where both changed the same, ${rules[reconcile.rule](from, from)}; who is blocked on either side stays blocked.`;
 
 /** From the draining to the hand-over; by the forecast of the steps between them. */
 function unreachableLine({ decisions: { steps }, forecast }: Plan): string {

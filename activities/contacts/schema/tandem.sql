@@ -876,6 +876,21 @@ returns bigint language sql security definer set search_path = pg_catalog as $$
   select count(*) from released
 $$;
 
+-- The same of a half that the peer goes on serving, and has brought together with what was salvaged of it here: only where this site has it
+-- as the peer's under a newer epoch. Answers whether nothing of it is kept any more.
+create or replace function tandem.release_stayed(for_customer text, for_half text, of_epoch bigint)
+returns boolean language plpgsql security definer set search_path = pg_catalog as $$
+begin
+  update tandem.salvage s set released_at = now()
+    from tandem.identity i
+    join tandem.serving r on r.customer = i.customer and r.site <> i.site
+    join tandem.epoch e on e.customer = r.customer and e.number = r.epoch
+   where i.customer = for_customer and r.half = for_half and r.epoch > of_epoch
+     and s.customer = r.customer and s.half = r.half and s.epoch = of_epoch
+     and s.manifest is not null and s.released_at is null;
+  return not exists (select from tandem.salvage s where s.customer = for_customer and s.half = for_half and s.epoch = of_epoch and s.released_at is null);
+end $$;
+
 -- The same in a planned move: `behind` while this site does not hold a snapshot of the claimant of this point, or a newer one; and while
 -- it has its own rows of an older epoch for its copy, as one has that was put back to a backup: nothing was brought over those.
 create or replace function tandem.hand_over(for_customer text, for_half text, epoch_number bigint, claiming_site text, claiming_move text, copied_at timestamptz)
@@ -899,6 +914,7 @@ revoke all on function tandem.take_along(text, bigint, bigint, text, bigint, tex
 revoke all on function tandem.follow(text, bigint, text, text, bigint, text[]) from public;
 revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
 revoke all on function tandem.release_salvages(text, text, bigint) from public;
+revoke all on function tandem.release_stayed(text, text, bigint) from public;
 revoke all on function tandem.observe() from public;
 revoke all on function tandem.observe_filter() from public;
 revoke all on function tandem.observe_directory() from public;
@@ -935,6 +951,7 @@ do $$ begin
     grant execute on function tandem.observe_claim() to tandem_peer;
     grant execute on function tandem.observe_move() to tandem_peer;
     grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
+    grant execute on function tandem.release_stayed(text, text, bigint) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.
   if exists (select from pg_roles where rolname = 'tandem_service') then

@@ -5,6 +5,7 @@ import { previewReconciliation } from '../../../activities/services/reconcile.ts
 import { openSite, type OwnSite } from '../../../activities/services/site.ts';
 import type { FailoverReport } from '../../../workflows/model/moves.ts';
 import type { Plan } from '../../../workflows/model/plan.ts';
+import { broughtTogether } from '../../../workflows/model/planned-move.ts';
 import { CUSTOMER } from '../../embedded/configuration.ts';
 import { editPeople } from '../../embedded/people/edit.ts';
 import { Fault } from '../../fault.ts';
@@ -127,11 +128,11 @@ async function differ(
   { decisions }: Plan,
   signal: AbortSignal,
 ): Promise<Pick<Seen, 'diffMs' | 'differing'>> {
-  const { planned } = decisions;
-  if (!planned?.reconcile) throw new Fault('bench: nothing is to be brought together', 'Run it again.');
+  const all = broughtTogether(decisions);
+  if (all.length === 0) throw new Fault('bench: nothing is to be brought together', 'Run it again.');
   const work = { heartbeat: () => undefined, signal };
   const begun = performance.now();
-  const { users } = await previewReconciliation(site, CUSTOMER, [LOST], planned.reconcile, () => undefined, work);
+  const { users } = await previewReconciliation(site, CUSTOMER, all, () => undefined, work);
   return { diffMs: performance.now() - begun, differing: users };
 }
 

@@ -4,7 +4,7 @@ import { readSalvages, readUnsalvaged } from '../../../activities/contacts/salva
 import type { CustomerSettings } from '../../../activities/settings.ts';
 import { openSnapshot } from '../../../activities/vault/open.ts';
 import { S3Vault } from '../../../activities/vault/s3.ts';
-import { openSalvage } from '../../../activities/vault/salvage.ts';
+import { openSalvage } from '../../../activities/vault/open-salvage.ts';
 import type { SnapshotSummary } from '../../../workflows/model/snapshots.ts';
 import { Fault } from '../../fault.ts';
 import { snapshotNow, standbyNow } from '../../snapshots.ts';
