@@ -55,6 +55,13 @@ async function forked(scene: Scene): Promise<void> {
   });
   scene.neverTwice(({ until }) => until < healed + OBEYED_MS);
   for (const operator of world.operators.keys()) await pick(scene, operator);
+  // It serves nobody either while the fork is new; what it alone has is due once it has obeyed.
+  const obeyed = "select from tandem.epoch where move like 'pick-%'";
+  await scene.until(
+    FORK_LIMIT_MS,
+    `${LOST} does not obey`,
+    async () => (await sql(world.urlOf(LOST), obeyed)).length > 0,
+  );
   await scene.settledAt(LOST, 0, FORK_LIMIT_MS);
   await world.cover(SURVIVOR, LOST);
   await scene.settled({ [LOST]: SURVIVOR, [SURVIVOR]: SURVIVOR });
@@ -72,8 +79,7 @@ async function forked(scene: Scene): Promise<void> {
   if (outcome !== 'closed') throw new Error(`the way home ended ${outcome}`);
   await scene.settled(AT_HOME);
   scene.neverTwice();
-  // Users of the survivor's half have no way home: what they changed at the other site lies in its vault (ops/FORKS.md).
-  await scene.nothingLost(LOST);
+  await scene.nothingLost();
 }
 
 /** The survivor's line is to stand; as an operator types it there. */

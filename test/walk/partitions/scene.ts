@@ -125,12 +125,11 @@ export class Scene {
     if (wrong.length > 0) throw new Error(`served by both sites: ${told.join(', ')}`);
   }
 
-  /** Throws when a word that was said to be kept is not where its user is served, of one site or all; once that is settled. */
-  async nothingLost(of: string | null = null): Promise<void> {
+  /** Throws when a word that was said to be kept is not where its user is served; once that is settled. */
+  async nothingLost(): Promise<void> {
     const at = new Map<string, string>();
     for (const site of sites) for (const user of await this.eyes.served(site)) at.set(user, this.world.urlOf(site));
-    const asked = (user: string): boolean => of === null || at.get(user) === this.world.urlOf(of);
-    const lost = await this.users.lost((user) => at.get(user), asked);
+    const lost = await this.users.lost((user) => at.get(user));
     if (lost.length > 0) throw new Error(lost.join('; '));
   }
 

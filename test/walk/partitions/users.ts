@@ -48,10 +48,7 @@ export class Users {
   }
 
   /** What was said to be kept, and is not where its user is served now. */
-  async lost(
-    servedAt: (user: string) => string | undefined,
-    asked: (user: string) => boolean = () => true,
-  ): Promise<string[]> {
+  async lost(servedAt: (user: string) => string | undefined): Promise<string[]> {
     // Before it is looked what is there: they go on.
     const sites = this.sites.map((site) => ({ ...site, kept: new Map(site.kept) }));
     const names = await Promise.all(
@@ -64,7 +61,7 @@ export class Users {
     return sites.flatMap(({ url, contacts, kept }, i) => {
       if (kept.size === 0) return [`nothing was written at site ${i + 1}`];
       const gone = contacts.filter(({ username, jid }) => {
-        const name = asked(username) ? kept.get(username) : undefined;
+        const name = kept.get(username);
         const now = there.get(servedAt(username) ?? url)?.get(`${username} ${jid}`);
         return name !== undefined && !((now ?? 0) >= name);
       });
