@@ -2,11 +2,14 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { drainSessions } from '../../activities/services/drain.ts';
 import { endSessions } from '../../activities/services/end-sessions.ts';
 import { advanceEpoch } from '../../activities/services/epoch.ts';
+import { noteEffect } from '../../activities/services/effects.ts';
 import type { PlannedStep } from '../../activities/services/planned.ts';
+import { reconcileContacts } from '../../activities/services/reconcile.ts';
 import { serveUsers } from '../../activities/services/serve.ts';
-import { openSite } from '../../activities/services/site.ts';
+import { openSite, type OwnSite } from '../../activities/services/site.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
 import type { Act } from '../../workflows/model/acts.ts';
+import type { StepResult } from '../../workflows/model/moves.ts';
 import { plannedStep } from '../failover-acts/planned-world.ts';
 import { makeWorld, type World } from '../failover-acts/world.ts';
 import { DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
@@ -64,16 +67,40 @@ describe.skipIf(ejabberd === null)('a newer epoch that is read while users are s
       );
     const here = openSite(east());
     try {
-      const told = await endSessions(here, { customer: 'acme', move: 'again', halves: ['east', 'west'] });
-      expect(told).toEqual({ ended: 1, untold: null });
+      const ended = (halves: string[]) => endSessions(here, { customer: 'acme', move: 'again', halves });
+      expect(await ended(['west'])).toEqual({ ended: 0, untold: null });
+      expect(anna.ended).toBeNull();
+      expect((await reconciledBefore(here)).summary).toMatch(/^done; sessions that were ended, .*: 1$/);
       await expect.poll(() => anna.ended).not.toBeNull();
       expect(wendy.ended).toBeNull();
     } finally {
       wendy.leave();
       await here.close();
-      await service.at('east', "delete from tandem.reconciled where move = 'again'");
+      await service.at(
+        'east',
+        "delete from tandem.reconciled where move = 'again'; update tandem.move set phase = 'closed', ended_at = now() where move = 'again'",
+      );
     }
   });
+
+  /** A reconciliation of users of east who stay, whose worker died when it had noted that it was done. */
+  async function reconciledBefore(here: OwnSite): Promise<StepResult> {
+    await service.at(
+      'east',
+      "insert into tandem.move values ('again', 'acme', 'relocate', 'w', 'moving', '{}', now())",
+    );
+    const { plan, ...rest } = plannedStep('reconcile-contacts', 'again');
+    const key = { ...rest.key, customer: 'acme' };
+    const { planned } = plan.decisions;
+    if (!planned) throw new Error('not planned');
+    const reconcile = { rule: 'survivor', salvage: { epoch: 1, manifest: 's' }, base: null } as const;
+    const decisions = { ...plan.decisions, planned: { ...planned, stayed: [{ halves: ['east'], reconcile }] } };
+    const merging = { ...rest, key, plan: { ...plan, decisions } };
+    await here
+      .database('acme')
+      .transaction((client) => noteEffect(client, merging, { summary: 'done', facts: { users: 1 } }));
+    return reconcileContacts(here, merging, { heartbeat: () => undefined, signal: never });
+  }
 
   it('ends their sessions, and when that was seen is noted beside when the epoch was raised', async () => {
     const anna = await service.signIn('anna', 'east');
