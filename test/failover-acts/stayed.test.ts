@@ -7,11 +7,15 @@ import { makeRelocatePlan } from '../../activities/services/plan-relocate.ts';
 import type { PlannedStep } from '../../activities/services/planned.ts';
 import { findStayed } from '../../activities/services/stayed.ts';
 import { claimInStores } from '../../activities/services/claims.ts';
+import { appendJournal } from '../../activities/journal/chain.ts';
+import { newestSnapshot } from '../../activities/vault/catalog.ts';
 import { readSalvage, salvageKey } from '../../activities/vault/open-salvage.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { seal, sha256 } from '../../activities/vault/signed.ts';
 import { broughtTogether } from '../../workflows/model/planned-move.ts';
 import { readout } from '../../workflows/model/readout.ts';
+import type { JournalEntry } from '../../workflows/model/moves.ts';
+import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import { scratchVaults } from '../rig/vaults.ts';
 import { copyVault } from '../vault/damage.ts';
@@ -220,3 +224,40 @@ describe('the way home of the others', () => {
     expect(await denied('e1')).toEqual([]);
   });
 });
+
+describe('a snapshot that the other site took under a newer epoch', () => {
+  it('is not what that salvage began with, whichever failover has restored it since', async () => {
+    await west('update tandem.salvage set released_at = null');
+    await ground.snapshot('west');
+    const shelf = {
+      vault: ground.west.vault,
+      customer: CUSTOMER,
+      site: 'west',
+      publicKeys: ground.west.settings.publicKeys,
+    };
+    const last = await newestSnapshot({ ...shelf, signal: work.signal });
+    if (!last) throw new Error('no snapshot');
+    expect(last.manifest.epoch).toBe(4);
+    await tookOver(last.summary);
+    const { reconcile, why } = await findReconciliation(ground.east, customer(), ['east'], 'survivor', work.signal);
+    expect([why, reconcile?.base]).toMatchObject([null, { snapshot: { site: 'east', seq: 1 } }]);
+  });
+});
+
+/** As if east had taken its users back from a lost west since, under epoch 9. */
+async function tookOver({ customer: of, site, gen, seq, manifest, point }: SnapshotSummary): Promise<void> {
+  const source = { snapshot: { customer: of, site, gen, seq }, manifest, point, from: 'own-vault' };
+  await east("update tandem.move set phase = 'closed', ended_at = now() where ended_at is null");
+  await east("insert into tandem.move values ('nine', 'contoso', 'failover', 'w', 'moving', '{}', now())");
+  const line = { customer: CUSTOMER, move: 'nine', at: new Date().toISOString() };
+  const acted = (act: string, facts: Record<string, string>): JournalEntry => {
+    const body = { act, step: act, round: 0, epoch: { number: 9 }, result: { summary: act, facts } };
+    return { ...line, key: `effect/${CUSTOMER}/9/${act}/0`, kind: 'step', body };
+  };
+  await ground.databases.east.transaction(async (client) => {
+    await appendJournal(client, { ...line, key: 'planned/1', kind: 'planned', body: { decisions: {}, source } });
+    await appendJournal(client, acted('restore-contacts', { from: 'own-vault' }));
+    await appendJournal(client, acted('serve-users', { half: 'east' }));
+  });
+  await east("update tandem.move set phase = 'closed', ended_at = now() where move = 'nine'");
+}
