@@ -2,7 +2,7 @@ import type { PoolClient } from 'pg';
 import { failureKind, failures, failureText } from '../../workflows/model/failures.ts';
 import type { Finding } from '../vault/bucket.ts';
 import { Database } from './database.ts';
-import { requireIdentity } from './prepare.ts';
+import { isPrepared, requireIdentity } from './prepare.ts';
 import { describeTables, tableNames } from './tables.ts';
 
 /** Nobody waits longer for a database that does not answer. */
@@ -29,6 +29,8 @@ type Say = (severity: Finding['severity'], observed: string, next: string) => vo
  */
 export async function inspectDatabase(url: string, { customer, site }: Whose): Promise<Finding[]> {
   return look(url, `database of ${customer} at ${site}`, async (client, say, subject) => {
+    if (!(await isPrepared(client)))
+      return say('error', UNPREPARED, `Start its worker once: \`tandem worker --site ${site}\`.`);
     await requireIdentity(client, customer, site);
     await describeTables(client, subject);
     await judgeRights(client, say);
@@ -44,6 +46,7 @@ export async function inspectDatabase(url: string, { customer, site }: Whose): P
  */
 export async function inspectPeerDatabase(url: string, { customer, site }: Whose): Promise<Finding[]> {
   const found = await look(url, `database of ${customer} at ${site}, as its peer`, async (client, say) => {
+    if (!(await isPrepared(client))) return say('error', UNPREPARED, `Start the worker of ${site} once, at ${site}.`);
     const { rows } = await client.query<{ fences: boolean; reads: string[] }>(
       `select has_function_privilege('tandem.fence(text, bigint, text, text)', 'execute')
                 and has_function_privilege('tandem.observe()', 'execute') as fences,
@@ -62,6 +65,8 @@ export async function inspectPeerDatabase(url: string, { customer, site }: Whose
   });
   return found.map((f) => (f.severity === 'error' && f.try === UNREACHABLE ? { ...f, severity: 'warning' } : f));
 }
+
+const UNPREPARED = 'it has no schema tandem yet: no worker has prepared it';
 
 const UNREACHABLE = failures['database-unreachable'].try;
 

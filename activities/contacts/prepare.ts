@@ -102,10 +102,15 @@ async function provision(
   }
 }
 
+/** Whether a worker of the site was ever started on it. */
+export async function isPrepared(client: PoolClient): Promise<boolean> {
+  const { rows } = await client.query<{ there: boolean }>("select to_regclass('tandem.identity') is not null as there");
+  return rows[0]?.there === true;
+}
+
 /** The digest of the schema that was brought into a database; empty when that is not known, null when none was. */
 async function schemaOf(client: PoolClient): Promise<string | null> {
-  const { rows } = await client.query<{ there: boolean }>("select to_regclass('tandem.identity') is not null as there");
-  if (!rows[0]?.there) return null;
+  if (!(await isPrepared(client))) return null;
   const found = await client.query<{ schema: string }>(
     `select coalesce(to_jsonb(i)->>'schema', '') as schema from tandem.identity i`,
   );

@@ -25,6 +25,17 @@ describe('an inspection of a database', () => {
     ]);
   });
 
+  it('says that no worker was ever started on it, and where to start one', async () => {
+    await world.sql('east', 'alter schema tandem rename to away');
+    const found = await Promise.all([inspectDatabase(world.urls.east, east), inspectPeerDatabase(peerUrl(), east)]);
+    await world.sql('east', 'alter schema away rename to tandem');
+    const observed = 'it has no schema tandem yet: no worker has prepared it';
+    expect(found).toMatchObject([
+      [{ severity: 'error', observed, try: 'Start its worker once: `tandem worker --site east`.' }],
+      [{ severity: 'error', observed, try: 'Start the worker of east once, at east.' }],
+    ]);
+  });
+
   it('names each right that is lacking', async () => {
     await world.sql('east', `revoke insert, delete on rostergroups from tandem`);
     const found = await inspectDatabase(world.urls.east, east);
