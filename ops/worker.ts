@@ -23,6 +23,7 @@ import { sealWhatIsMissing } from './seal-loop.ts';
 import { watchStranded } from './stranded-loop.ts';
 import { watchTests } from './test-loop.ts';
 import { connectClient, pause, prepareNamespace, type TemporalAddress } from './temporal.ts';
+import { logLine } from './worker-log.ts';
 import { watchSites } from './watch-loop.ts';
 import { keepWatching } from './watch-run.ts';
 
@@ -58,9 +59,10 @@ interface Shared {
 export async function runWorker(options: WorkerOptions): Promise<void> {
   const { settings, listen, signal, say } = options;
   Runtime.install({
-    logger: new DefaultLogger('WARN', ({ level, message, meta }) =>
-      say(`${level} ${message} ${meta ? JSON.stringify(meta) : ''}`),
-    ),
+    logger: new DefaultLogger('WARN', (entry) => {
+      const line = logLine(entry);
+      if (line !== null) say(line);
+    }),
   });
   const shared: Shared = {
     metrics: new SiteMetrics(),
