@@ -1,12 +1,35 @@
-import type { ChildProcess } from 'node:child_process';
+import { fork, type ChildProcess } from 'node:child_process';
 import { availableParallelism } from 'node:os';
+import { fileURLToPath } from 'node:url';
 import { failure } from '../../workflows/model/failures.ts';
 import type { Running } from '../running.ts';
 import type { SiteSettings } from '../settings.ts';
 import type { SiteActivities } from '../types.ts';
 import { failureFromPlain, jobNames, toPlain, type FromMover, type JobName, type ToMover } from './messages.ts';
 import { Slots } from './slots.ts';
-import { Spare, startMover } from './spare.ts';
+
+const MAIN = fileURLToPath(new URL('main.ts', import.meta.url));
+
+/** In MiB. What a job holds are buffers, outside of this: the heap itself stays small at any number of users. */
+export const MOVER_HEAP = ['--max-semi-space-size=4', '--max-old-space-size=96'];
+/** What a process needs of its surroundings; secrets of the worker's environment are not among it. */
+const PASSED = new Set([
+  'PATH',
+  'TMPDIR',
+  'TZ',
+  'NODE_COMPILE_CACHE',
+  'NODE_EXTRA_CA_CERTS',
+  'SSL_CERT_FILE',
+  'SSL_CERT_DIR',
+]);
+
+/** With few arenas, memory that one thread has freed serves the next one, instead of being kept for it. */
+export function moverEnvironment(): Record<string, string> {
+  const passed = Object.entries(process.env).flatMap(([name, value]) =>
+    value !== undefined && PASSED.has(name) ? [[name, value] as const] : [],
+  );
+  return { ...Object.fromEntries(passed), MALLOC_ARENA_MAX: '2' };
+}
 
 /** After being asked to end, a job may finish a transaction. */
 const CANCEL_MS = 10_000;
@@ -20,14 +43,11 @@ const AT_ONCE = Math.max(2, availableParallelism());
 
 /** The bulk activities of a site, each run in a process of its own, a few at a time. */
 export function createMovedActivities(settings: SiteSettings, running: () => Running): Pick<SiteActivities, JobName> {
-  const spare = new Spare();
   const lanes = { urgent: new Slots(AT_ONCE), other: new Slots(AT_ONCE) };
   const move = async (job: JobName, input: unknown, run: Running): Promise<unknown> => {
     const leave = await lanes[isUrgent(input) ? 'urgent' : 'other'].take(run.signal);
     try {
-      const result = await moveInProcess(settings, job, input, run, { begin: () => spare.take() });
-      if (hasNext(job, input, result)) spare.keep();
-      return result;
+      return await moveInProcess(settings, job, input, run);
     } finally {
       leave();
     }
@@ -36,25 +56,21 @@ export function createMovedActivities(settings: SiteSettings, running: () => Run
   return Object.fromEntries(moved) as Pick<SiteActivities, JobName>;
 }
 
-/** After one copy of a move comes another, at either site; what finds nothing new is not followed by anything. */
-function hasNext(job: JobName, input: unknown, result: unknown): boolean {
-  if (job === 'take-snapshot') return isUrgent(input);
-  return job === 'pull-snapshots' && (result as { pulled: readonly unknown[] }).pulled.length > 0;
-}
-
-/**
- * Runs one job; its failure is the job's own. A process that dies without a word is `mover-died`. `begin`: gives the process; `peak`: hears of
- * its memory, in bytes.
- */
+/** Runs one job; its failure is the job's own. A process that dies without a word is `mover-died`. */
 export async function moveInProcess(
   settings: SiteSettings,
   job: JobName,
   input: unknown,
   { heartbeat, signal }: Running,
-  { begin = startMover, peak }: { begin?: () => ChildProcess; peak?: (bytes: number) => void } = {},
+  peak: (bytes: number) => void = () => undefined,
 ): Promise<unknown> {
   signal.throwIfAborted();
-  const child = begin();
+  const child = fork(MAIN, [], {
+    env: moverEnvironment(),
+    execArgv: MOVER_HEAP,
+    serialization: 'advanced',
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  });
   const stop = (): void => askToEnd(child);
   signal.addEventListener('abort', stop, { once: true });
   try {
@@ -66,7 +82,7 @@ export async function moveInProcess(
       child.on('message', (message: FromMover) => {
         if ('heartbeat' in message) return heartbeat(message.heartbeat);
         if ('failure' in message) return reject(failureFromPlain(message.failure));
-        peak?.(message.peakBytes);
+        peak(message.peakBytes);
         return resolve(message.result);
       });
       child.on('error', reject);

@@ -147,7 +147,7 @@ describe('a user over every limit', () => {
       };
       const at = { database: world.urls[site], own: buckets[site], peer: buckets[site === 'east' ? 'west' : 'east'] };
       const settings = settingsOf(site, at, world.signingKeys[site], world.publicKeys, world.keys);
-      return moveInProcess(settings, job, input, quiet, { peak: (bytes) => void peaks.push(bytes) });
+      return moveInProcess(settings, job, input, quiet, (bytes) => peaks.push(bytes));
     };
     const { customer, gen, seq } = (await move('east', 'take-snapshot', { customer: CUSTOMER })) as SnapshotSummary;
     const snapshot = { customer, site: 'east', gen, seq };

@@ -167,8 +167,8 @@ describe('the data mover', () => {
     let peak = 0;
     const running = { ...quiet, heartbeat: (progress: Record<string, number>) => void told.push(progress) };
     await world.sql('east', `update rosterusers set nick = 'changed'`);
-    const taken = (await moveInProcess(settings, 'take-snapshot', { customer: CUSTOMER }, running, {
-      peak: (bytes) => void (peak = bytes),
+    const taken = (await moveInProcess(settings, 'take-snapshot', { customer: CUSTOMER }, running, (bytes) => {
+      peak = bytes;
     })) as SnapshotSummary;
     const shelf = { vault: world.vaults.east, customer: CUSTOMER, site: 'east', publicKeys: world.publicKeys };
     expect((await listSnapshots(shelf)).snapshots[0]).toEqual(taken);
