@@ -8,15 +8,9 @@ import { sha256, unseal } from './signed.ts';
 
 export const MANIFEST_FORMAT = 1;
 
-/** A snapshot's one commit point (VAULT, rule 2), sealed by the site that took it. */
-export interface Manifest extends SnapshotId {
-  format: typeof MANIFEST_FORMAT;
-  /** The manifest before it; null for the first. */
-  previous: Link | null;
-  /** The base of its generation: when it was read, and how large it is. */
-  base: { point: Timestamp; bytes: number };
-  /** The newest epoch the site knew. */
-  epoch: number;
+/** One reading of a site's database, as a signed document tells it. */
+export interface DatabaseReading {
+  /** Start of the read transaction, by the database's clock. */
   point: Timestamp;
   /** The reading machine's own clock at the point. */
   clock: Timestamp;
@@ -33,6 +27,17 @@ export interface Manifest extends SnapshotId {
   counts: SnapshotCounts;
   /** Rows of privacy_list_data that belong to no list, and so to nobody: counted, not kept. */
   ownerless: number;
+}
+
+/** A snapshot's one commit point (VAULT, rule 2), sealed by the site that took it. */
+export interface Manifest extends SnapshotId, DatabaseReading {
+  format: typeof MANIFEST_FORMAT;
+  /** The manifest before it; null for the first. */
+  previous: Link | null;
+  /** The base of its generation: when it was read, and how large it is. */
+  base: { point: Timestamp; bytes: number };
+  /** The newest epoch the site knew. */
+  epoch: number;
   /** Newest first: the first pack that knows a user holds him. A base's packs are in the order of user names, last first. */
   packs: PackRef[];
 }

@@ -1,9 +1,9 @@
 import type { KeyObject } from 'node:crypto';
 import { failure } from '../../workflows/model/failures.ts';
-import type { SnapshotCounts, SnapshotId, Timestamp } from '../../workflows/model/snapshots.ts';
+import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
 import { damaged } from './bytes.ts';
-import { sitePrefix } from './manifest.ts';
+import { sitePrefix, type DatabaseReading } from './manifest.ts';
 import { openRecords, type OpenRecords } from './open.ts';
 import { digits, type PackRef, type PackSet } from './pack-reader.ts';
 import type { PackPlace } from './pack.ts';
@@ -14,7 +14,7 @@ import { sha256, unseal } from './signed.ts';
  * What a site that came back has on its disk and no snapshot has: its *unsent changes*. It lies apart from snapshots, under a
  * name of its own, and is signed as another kind of document: nothing that looks for recovery points can find it.
  */
-export interface Salvage {
+export interface Salvage extends DatabaseReading {
   format: 1;
   customer: string;
   /** The site whose disk it is, and which signs. */
@@ -24,17 +24,6 @@ export interface Salvage {
   halves: string[];
   /** The newest epoch that the site knew: by this it was closed, or by an earlier one. */
   closedBy: number;
-  /** Start of the read transaction, by the database's clock. */
-  point: Timestamp;
-  clock: Timestamp;
-  /** The id of the database it was read from. */
-  database: string;
-  wal: string;
-  schema: string;
-  postgres: number;
-  setHash: string;
-  counts: SnapshotCounts;
-  ownerless: number;
   /** Why its rows may not be what people left there; null when nothing speaks against it. */
   suspect: string | null;
   /** By half, the snapshot that a failover had brought it here as of; none of those that no failover brought. */

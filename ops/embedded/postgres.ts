@@ -4,7 +4,8 @@ import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Client } from 'pg';
 import { Fault } from '../fault.ts';
-import { startProcess, untilHealthy } from './processes.ts';
+import { startProcess } from './processes.ts';
+import { untilHealthy } from './until-healthy.ts';
 import { databasePassword, databaseUrl } from './secrets.ts';
 import { UNPRIVILEGED, unprivileged } from './unprivileged.ts';
 

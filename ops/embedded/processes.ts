@@ -28,7 +28,7 @@ export interface ProcessSpec {
   cwd?: string;
 }
 
-const recordPath = (folder: string, site: string, name: string): string =>
+export const recordPath = (folder: string, site: string, name: string): string =>
   join(folder, 'processes', `${site}-${name}.json`);
 export const logPath = (folder: string, site: string, name: string): string =>
   join(folder, 'logs', site, `${name}.log`);
@@ -112,34 +112,8 @@ export async function lives(record: ProcessRecord): Promise<boolean> {
   return now !== null && now.startTicks === record.startTicks && (await bootId()) === record.bootId;
 }
 
-/** One that ends is seen at once: only one that stands still is waited for so long. A busy machine takes a minute for what a quiet one does in two seconds. */
-const READY_LIMIT_MS = 120_000;
-
-/**
- * Asks `answers` until it says yes. A process that has ended, or does not answer within the limit, is a fault that shows
- * the end of its log.
- */
-export async function untilHealthy(
-  folder: string,
-  site: string,
-  name: string,
-  answers: () => Promise<boolean>,
-): Promise<void> {
-  for (const deadline = Date.now() + READY_LIMIT_MS; ; await new Promise((r) => setTimeout(r, 50))) {
-    if (await answers()) return;
-    const record = await readRecord(recordPath(folder, site, name));
-    const ended = record === null || !(await lives(record));
-    if (!ended && Date.now() < deadline) continue;
-    const what = ended ? 'ended by itself' : `does not answer within ${READY_LIMIT_MS / 1000} s`;
-    throw new Fault(
-      `${site}/${name}: ${what}; the end of ${logPath(folder, site, name)}:\n${await logTail(folder, site, name)}`,
-      'The log tells why; mend it, then `tandem dev up` again.',
-    );
-  }
-}
-
 /** Null when nobody was written down there, or is not any more. */
-async function readRecord(path: string): Promise<ProcessRecord | null> {
+export async function readRecord(path: string): Promise<ProcessRecord | null> {
   try {
     return JSON.parse(await readFile(path, 'utf8')) as ProcessRecord;
   } catch (error) {
@@ -261,7 +235,7 @@ async function descendants(of: ProcessRecord[]): Promise<ProcessRecord[]> {
 }
 
 /** The last lines of a process's log: what it said before it failed. */
-async function logTail(folder: string, site: string, name: string, lines = 8): Promise<string> {
+export async function logTail(folder: string, site: string, name: string, lines = 8): Promise<string> {
   const text = await readFile(logPath(folder, site, name), 'utf8').catch(() => '');
   return text.trimEnd().split('\n').slice(-lines).join('\n');
 }

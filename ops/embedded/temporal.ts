@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { Fault } from '../fault.ts';
 import type { PortName } from './ports.ts';
-import { startProcess, untilHealthy } from './processes.ts';
+import { startProcess } from './processes.ts';
+import { untilHealthy } from './until-healthy.ts';
 import { databasePassword } from './secrets.ts';
 import type { Servers } from './servers.mjs';
 

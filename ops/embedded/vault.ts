@@ -2,7 +2,8 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { CreateBucketCommand, PutBucketPolicyCommand, PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3';
 import { Fault } from '../fault.ts';
-import { startProcess, untilHealthy } from './processes.ts';
+import { startProcess } from './processes.ts';
+import { untilHealthy } from './until-healthy.ts';
 import { vaultUsers, type VaultUser, type VaultUsers } from './secrets.ts';
 
 export const REGION = 'us-east-1';

@@ -4,7 +4,8 @@ import { chmod, copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promise
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { Attribute, Change, Client } from 'ldapts';
-import { startProcess, untilHealthy, type ProcessRecord } from '../embedded/processes.ts';
+import { startProcess, type ProcessRecord } from '../embedded/processes.ts';
+import { untilHealthy } from '../embedded/until-healthy.ts';
 import { secret } from '../embedded/secrets.ts';
 import { unprivileged } from '../embedded/unprivileged.ts';
 import { Fault } from '../fault.ts';

@@ -127,6 +127,16 @@ describe('the stack', () => {
     expect(marks.trim()).toBe('');
   });
 
+  it('waits for a server that was never written down, and is slow to answer, as for any other', async () => {
+    await start(one);
+    const ui = (await livingProcesses(one)).find(({ name }) => name === 'ui');
+    await rm(join(one, 'processes', 'east-ui.json'));
+    process.kill(ui?.pid ?? 0, 'SIGSTOP');
+    const woken = setTimeout(() => process.kill(ui?.pid ?? 0, 'SIGCONT'), 3000);
+    await start(one).finally(() => clearTimeout(woken));
+    expect(await pids(one)).toContain(ui?.pid);
+  });
+
   it('loses a site whole, and comes back with what it held', async () => {
     await start(one);
     const at = stack.sites['east'];

@@ -2,7 +2,8 @@ import { copyFile, mkdir, rm, writeFile } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { greetsClients } from '../../../activities/probes/service.ts';
-import { startProcess, untilHealthy, type ProcessRecord } from '../../embedded/processes.ts';
+import { startProcess, type ProcessRecord } from '../../embedded/processes.ts';
+import { untilHealthy } from '../../embedded/until-healthy.ts';
 import { unprivileged } from '../../embedded/unprivileged.ts';
 import { hand } from '../hand.ts';
 
