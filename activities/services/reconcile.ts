@@ -91,12 +91,11 @@ async function prove(
 }
 
 function proven(proofs: readonly Proof[]): StepResult {
-  const [one, ...others] = proofs;
-  if (!one) return { summary: NOTHING, facts: { users: 0 } };
+  if (proofs.length === 0) return { summary: NOTHING, facts: { users: 0 } };
   const alarms = proofs.flatMap((proof) => proof.alarms);
   const none = { users: 0, contacts: 0, aclItems: 0, packs: 0, bytes: 0, baseUsers: 0 };
   return {
-    summary: [one, ...others].flatMap(({ told }) => told ?? []).join('; '),
+    summary: proofs.flatMap(({ told }) => told ?? []).join('; '),
     facts: {
       ...sumOf(
         proofs.map(({ facts }) => facts),
