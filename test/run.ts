@@ -1,13 +1,18 @@
 import { spawn } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
+import { glob, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** All that `npm test` checks. Arguments name test files or folders: then only those run. */
+/**
+ * All that `npm test` checks. Arguments name test files or folders: then only those run. With `--long`, proofs that have a short form
+ * (rig/form.ts) run whole, and nothing else does unless it is named.
+ */
 const root = fileURLToPath(new URL('..', import.meta.url));
 const bin = (name: string): string => join(root, 'node_modules', '.bin', name);
-const only = process.argv.slice(2);
+const long = process.argv.includes('--long');
+const named = process.argv.slice(2).filter((word) => word !== '--long');
+const only = long && named.length === 0 ? await longProofs() : named;
 
 const checks: { name: string; command: string; args: string[] }[] = [
   { name: 'format', command: bin('oxfmt'), args: ['--check', '.'] },
@@ -25,6 +30,13 @@ await tests();
 await checked;
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;
+
+async function longProofs(): Promise<string[]> {
+  const found: string[] = [];
+  for await (const file of glob('test/**/*.test.ts', { cwd: root }))
+    if ((await readFile(join(root, file), 'utf8')).includes("/rig/form.ts'")) found.push(file);
+  return found;
+}
 
 async function check(): Promise<void> {
   for (const { name, command, args } of checks) {
@@ -67,7 +79,8 @@ function run(
 ): Promise<{ code: number; said: string }> {
   return new Promise((resolve) => {
     let said = '';
-    const child = spawn(command, args, { cwd: root, stdio: ['inherit', stdio, stdio] });
+    const env = { ...process.env, ...(long && { TANDEM_TESTS: 'long' }) };
+    const child = spawn(command, args, { cwd: root, env, stdio: ['inherit', stdio, stdio] });
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (chunk: Buffer) => (said += chunk.toString()));
     child.once('error', (error) => resolve({ code: 1, said: error.message }));

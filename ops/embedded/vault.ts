@@ -52,6 +52,8 @@ export async function startGateway(folder: string, { site, port, command, root, 
       '/health',
       '--iam-dir',
       join(at, 'vault-accounts'),
+      // As every S3 does; this one makes a connection for each request unless told.
+      '--keep-alive',
       '--quiet',
       'posix',
       '--versioning-dir',

@@ -5,6 +5,7 @@ import { S3Vault } from '../../activities/vault/s3.ts';
 import { readConfiguration } from '../../ops/config/configuration.ts';
 import { settingsFor } from '../../ops/config/settings.ts';
 import { snapshotNow } from '../../ops/snapshots.ts';
+import { points } from '../rig/form.ts';
 import { sql } from '../rig/sql.ts';
 import { RunbookWalk, nameOf, type Point } from '../walk/failover/walk.ts';
 import { SURVIVOR, World } from '../walk/failover/world.ts';
@@ -21,12 +22,12 @@ beforeAll(async () => {
 afterAll(() => world?.close());
 
 /** Of `npm run walk -- --only relocate,failback`, before one of both sites is lost for good: each a way there or back. */
-const onTheWay: { way: Way; points: PlannedPoint[] }[] = [
+const onTheWay = points<{ way: Way; at: PlannedPoint[] }>(
   // The point of no return has passed, and nobody was told.
-  { way: 'relocate', points: [{ line: 'effect-serve', accident: 'worker', moment: 'after' }] },
+  [{ way: 'relocate', at: [{ line: 'effect-serve', accident: 'worker', moment: 'after' }] }],
   // They are the destination's, which is killed while it is told.
-  { way: 'failback', points: [{ told: 'destination-given', loss: 'destination-postgres', moment: 'before' }] },
-];
+  [{ way: 'failback', at: [{ told: 'destination-given', loss: 'destination-postgres', moment: 'before' }] }],
+);
 
 describe('a planned move', () => {
   let planned: PlannedWalk;
@@ -38,9 +39,9 @@ describe('a planned move', () => {
   });
   afterAll(() => planned?.close());
 
-  it.each(onTheWay.map(({ way, points }) => [way, points.map(plannedName).join(' and '), points] as const))(
+  it.each(onTheWay.map(({ way, at }) => [way, at.map(plannedName).join(' and '), at] as const))(
     '%s: %s: loses nothing, serves nobody twice, and ends with each effect once',
-    async (way, name, points) => {
+    async (way, name, at) => {
       const home = way === 'failback';
       const own = home ? ['merged'] : [];
       const steps = [
@@ -59,7 +60,7 @@ describe('a planned move', () => {
       const side = { rights, drained: 0, due: 0 };
       const sides = { east: { ...side, serves: home ? 0 : users }, west: { ...side, serves: home ? users : 0 } };
       const whole = { outcome: 'closed', oneEpoch: true, differences: 0, evidence: [] };
-      await planned.try(way, { ...whole, sides, effects: steps.toSorted() }, ...points).catch((cause: unknown) => {
+      await planned.try(way, { ...whole, sides, effects: steps.toSorted() }, ...at).catch((cause: unknown) => {
         throw new Error(`npm run walk -- --only ${way}, ${name}: ${String(cause)}`, { cause });
       });
     },
@@ -68,7 +69,7 @@ describe('a planned move', () => {
 });
 
 /** Of `npm run walk -- --only partitions`. */
-const parted = ['relocate/after-serve/peer/refused', 'failback/in-last/destination-worker/frozen'];
+const parted = points(['failback/in-last/destination-worker/frozen'], ['relocate/after-serve/peer/refused']);
 
 describe('two sites that part while users are moved', () => {
   let scene: Scene;

@@ -6,6 +6,7 @@ import type { ProbeResult } from '../../activities/probes/services/port.ts';
 import { probeService } from '../../activities/probes/services/probe.ts';
 import { stopProcess } from '../../ops/embedded/processes.ts';
 import type { Site } from '../rig/databases.ts';
+import { points } from '../rig/form.ts';
 import { address, DOMAIN, ejabberd, PASSWORD, startServiceSites, type ServiceSites } from '../rig/service.ts';
 import { wayTo, type Way } from '../rig/way.ts';
 import type { Session } from '../rig/xmpp.ts';
@@ -105,25 +106,26 @@ describe.skipIf(ejabberd === null)('a site', () => {
     expect(worst).toBeLessThan(PROMPT_MS);
   }
 
-  it.each<[string, () => (() => Promise<void>) | Promise<() => Promise<void>>, RegExp]>([
-    ['that is frozen', frozen, /to sign in .*; saw nothing more than a connection without an answer, after/],
+  type Fault = [string, () => (() => Promise<void>) | Promise<() => Promise<void>>, RegExp];
+  const silence = /to sign in .*; saw nothing more than a connection without an answer, after/;
+  const below = /to sign in .*; saw (nothing more|system-shutdown|.*auth)/;
+  const befallen = points<Fault>(
     [
-      'whose network carries nothing any more, and keeps its connections',
-      () => while_(clients, { silent: true }),
-      /to sign in .*; saw nothing more than a connection without an answer, after/,
+      ['that is frozen', frozen, silence],
+      ['with a database below it that no longer answers', () => while_(database, { silent: true }), below],
     ],
     [
-      'with a slow database below it',
-      () => while_(database, { delayMs: 2500 }),
-      /to sign in .*; saw (nothing more|system-shutdown|.*auth)/,
+      [
+        'whose network carries nothing any more, and keeps its connections',
+        () => while_(clients, { silent: true }),
+        silence,
+      ],
+      ['with a slow database below it', () => while_(database, { delayMs: 2500 }), below],
+      ['whose accounts are locked in its database', () => locked('users'), /to sign in .*; saw (nothing more|.*auth)/],
     ],
-    [
-      'with a database below it that no longer answers',
-      () => while_(database, { silent: true }),
-      /to sign in .*; saw (nothing more|system-shutdown|.*auth)/,
-    ],
-    ['whose accounts are locked in its database', () => locked('users'), /to sign in .*; saw (nothing more|.*auth)/],
-  ])(
+  );
+
+  it.each(befallen)(
     '%s is seen within the limit, and holds up nobody at the other one',
     async (_, befall, told) => {
       await expect.poll(async () => (await look('east')).because, { timeout: 40_000 }).toBe('');

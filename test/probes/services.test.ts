@@ -2,6 +2,7 @@ import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { ProbeResult, ProbedService, Provisioner } from '../../activities/probes/services/port.ts';
 import { findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
+import { points } from '../rig/form.ts';
 import { freeze } from '../rig/freeze.ts';
 import { sql } from '../rig/sql.ts';
 import { clientsOf } from './clients.ts';
@@ -92,19 +93,29 @@ describe.skipIf(ejabberd === null)('probes of services', () => {
     });
   });
 
-  it.each<[ProbedService, string, RegExp]>([
-    ['mobile', 'mod_stream_mgmt', /^expected a session that can be resumed; saw nothing/],
-    ['mobile', 'mod_push', /^expected push to be switched on for account 3; saw service-unavailable/],
-    ['archiving', 'mod_mam', /^expected the archive of account 1 to have it; saw service-unavailable/],
-    ['file-transfer', 'mod_http_upload', /^expected a service that takes files; saw none among the \d+ of the domain/],
+  type Off = [ProbedService, string, RegExp];
+  const off = points<Off>(
     [
-      'web-access',
-      'mod_bosh',
-      /^expected account 2 to sign in at bosh:.*; saw BOSH: the server ended the session: internal-server-error/,
+      ['mobile', 'mod_push', /^expected push to be switched on for account 3; saw service-unavailable/],
+      [
+        'web-access',
+        'mod_bosh',
+        /^expected account 2 to sign in at bosh:.*; saw BOSH: the server ended the session: internal-server-error/,
+      ],
+      ['contacts', 'mod_privacy', /saw it arrive: nobody is blocked/],
     ],
-    ['audio-video', 'mod_stun_disco', /^expected STUN and TURN services with credentials; saw service-unavailable/],
-    ['contacts', 'mod_privacy', /saw it arrive: nobody is blocked/],
-  ])('%s is red when %s is off', async (name, module, told) => {
+    [
+      ['mobile', 'mod_stream_mgmt', /^expected a session that can be resumed; saw nothing/],
+      ['archiving', 'mod_mam', /^expected the archive of account 1 to have it; saw service-unavailable/],
+      [
+        'file-transfer',
+        'mod_http_upload',
+        /^expected a service that takes files; saw none among the \d+ of the domain/,
+      ],
+      ['audio-video', 'mod_stun_disco', /^expected STUN and TURN services with credentials; saw service-unavailable/],
+    ],
+  );
+  it.each(off)('%s is red when %s is off', async (name, module, told) => {
     expect(await east.without(module, () => because(east.probe(name, { limitMs: 6000 })))).toMatch(told);
   });
 

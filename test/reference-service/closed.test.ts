@@ -6,6 +6,7 @@ import { askService } from '../../activities/services/management.ts';
 import type { CustomerSettings, SiteSettings } from '../../activities/settings.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import type { Site } from '../rig/databases.ts';
+import { points } from '../rig/form.ts';
 import { DOMAIN, ejabberd, startServiceSites, type ServiceSites } from '../rig/service.ts';
 import { sql } from '../rig/sql.ts';
 import type { Session } from '../rig/xmpp.ts';
@@ -42,40 +43,49 @@ describe.skipIf(ejabberd === null)('a service', () => {
   });
   afterAll(() => service?.close(), 30_000);
 
-  it.each([
-    ['is closed', CLOSE, 'delete from tandem.closed', 3000],
+  type Shut = [what: string, change: string, back: string, limitMs: number];
+  const shut = points<Shut>(
     [
-      'cannot be known to be open',
-      'revoke select on tandem.closed from tandem_service',
-      'grant select on tandem.closed to tandem_service',
-      9000,
+      ['is closed', CLOSE, 'delete from tandem.closed', 3000],
+      [
+        'cannot be known to be open',
+        'revoke select on tandem.closed from tandem_service',
+        'grant select on tandem.closed to tandem_service',
+        9000,
+      ],
     ],
-    // The worker makes the tables before a module comes that reads them; who does it the other way round serves nobody.
     [
-      'lacks the table',
-      'alter table tandem.closed rename to hidden',
-      'alter table tandem.hidden rename to closed',
-      9000,
+      // The worker makes the tables before a module comes that reads them; who does it the other way round serves nobody.
+      [
+        'lacks the table',
+        'alter table tandem.closed rename to hidden',
+        'alter table tandem.hidden rename to closed',
+        9000,
+      ],
     ],
-  ])('that %s serves nobody: sessions end, nobody signs in, nothing is delivered', async (_, change, back, limit) => {
-    const [anna, wendy] = [await signIn('anna', 'east'), await signIn('wendy', 'west')];
-    const served = await at('east', 'select count(*)::int as n from tandem.served');
-    await at('east', change);
-    try {
-      await expect.poll(() => anna.ended, { timeout: limit }).not.toBeNull();
-      await refused('anna', 'east');
-      await refused('wendy', 'east');
-      wendy.say(`anna@${DOMAIN}`, 'are you there?');
-      await hears(wendy, 'error: are you there?');
-      expect(await at('east', 'select count(*)::int as kept from spool')).toEqual([{ kept: 0 }]);
-    } finally {
-      await at('east', back);
-    }
-    // Nothing of what it protects has changed, and it serves as before.
-    expect(await at('east', 'select count(*)::int as n from tandem.served')).toEqual(served);
-    expect(await lookAgain()).toBe('ok');
-    await signIn('anna', 'east');
-  });
+  );
+  it.each(shut)(
+    'that %s serves nobody: sessions end, nobody signs in, nothing is delivered',
+    async (_, change, back, limit) => {
+      const [anna, wendy] = [await signIn('anna', 'east'), await signIn('wendy', 'west')];
+      const served = await at('east', 'select count(*)::int as n from tandem.served');
+      await at('east', change);
+      try {
+        await expect.poll(() => anna.ended, { timeout: limit }).not.toBeNull();
+        await refused('anna', 'east');
+        await refused('wendy', 'east');
+        wendy.say(`anna@${DOMAIN}`, 'are you there?');
+        await hears(wendy, 'error: are you there?');
+        expect(await at('east', 'select count(*)::int as kept from spool')).toEqual([{ kept: 0 }]);
+      } finally {
+        await at('east', back);
+      }
+      // Nothing of what it protects has changed, and it serves as before.
+      expect(await at('east', 'select count(*)::int as n from tandem.served')).toEqual(served);
+      expect(await lookAgain()).toBe('ok');
+      await signIn('anna', 'east');
+    },
+  );
 
   it('says so to whoever asks in its database, and in its peer’s name', async () => {
     await at('east', CLOSE);
@@ -100,11 +110,14 @@ describe.skipIf(ejabberd === null)('a service', () => {
       await expect(sql(url, `select from ${secret}`)).rejects.toThrow('permission denied');
   });
 
-  it.each([
-    ['6 minutes old', () => lastSign('6 minutes')],
-    ['3 hours ahead, by a clock that was set', () => lastSign('-3 hours')],
-    ['not there', () => at('east', 'delete from tandem.alive')],
-  ])('that starts when the last sign of life is %s serves nobody until the next', async (_, change) => {
+  const signs = points<[string, () => Promise<unknown>]>(
+    [['6 minutes old', () => lastSign('6 minutes')]],
+    [
+      ['3 hours ahead, by a clock that was set', () => lastSign('-3 hours')],
+      ['not there', () => at('east', 'delete from tandem.alive')],
+    ],
+  );
+  it.each(signs)('that starts when the last sign of life is %s serves nobody until the next', async (_, change) => {
     await service.restart('east', change);
     const wendy = await signIn('wendy', 'west');
     expect([await lookAgain(), await where('anna'), await ranThrough()]).toEqual(['ok', '<<"closed">>', 1]);

@@ -10,6 +10,7 @@ import type { ClosedMove, MoveInput } from '../../workflows/model/moves.ts';
 import { scheduleIds } from '../../workflows/model/names.ts';
 import { approve, ask, cover, declaration, reach, servable } from '../rig/failovers.ts';
 import type { Site } from '../rig/databases.ts';
+import { points } from '../rig/form.ts';
 import { abortTest, asks, beginLive, dueDate, looksOn, PILOT } from '../rig/live-tests.ts';
 import { CUSTOMER, openRegion, type Region } from '../rig/region.ts';
 
@@ -168,30 +169,22 @@ describe('a planned move', { timeout: 240_000 }, () => {
     );
   });
 
-  it('of a cohort stands in a live test, which ends with everybody home, also when it is aborted in its middle', async () => {
-    const before = await rights();
-    const there = { half: PILOT, from: 'west', to: 'east' };
-
-    const test = await beginLive(region);
-    expect((await (await agreed(planned('west', 'east', there))).result()).report.outcome).toBe('closed');
-    await asks(test, /^tandem failback start --customer contoso --half west\/pilot --to west --reason /);
-    expect(await sites()).toEqual({ east: 'east', west: 'east and west' });
-    expect((await (await agreed(planned(PILOT, 'west'))).result()).report).toMatchObject({ kind: 'failback' });
-    const end = await test.result();
-    expect(end).toMatchObject({
-      held: true,
-      receipt: { outcome: 'passed', residue: { left: [] }, live: { cohort: PILOT, users: 1, unserved: 0 } },
-    });
-    expect(await rights()).toEqual(before);
-
-    const second = await beginLive(region);
-    await (await agreed(planned('west', 'east', there))).result();
-    await asks(second, /^tandem failback start /);
-    await abortTest(region, second);
-    await (await agreed(planned(PILOT, 'west'))).result();
-    expect(await second.result()).toMatchObject({ receipt: { outcome: 'aborted', residue: { left: [] } } });
-    expect(await rights()).toEqual(before);
-  });
+  const passed = { outcome: 'passed', live: { cohort: PILOT, users: 1, unserved: 0 } };
+  it.each(points([['to its end', passed]], [['and is aborted in its middle', { outcome: 'aborted' }]]))(
+    'of a cohort stands in a live test, which goes %s: everybody is home then',
+    async (_, receipt) => {
+      const before = await rights();
+      const test = await beginLive(region);
+      const there = await agreed(planned('west', 'east', { half: PILOT, from: 'west', to: 'east' }));
+      expect((await there.result()).report.outcome).toBe('closed');
+      await asks(test, /^tandem failback start --customer contoso --half west\/pilot --to west --reason /);
+      expect(await sites()).toEqual({ east: 'east', west: 'east and west' });
+      if (receipt.outcome === 'aborted') await abortTest(region, test);
+      expect((await (await agreed(planned(PILOT, 'west'))).result()).report).toMatchObject({ kind: 'failback' });
+      expect(await test.result()).toMatchObject({ held: true, receipt: { ...receipt, residue: { left: [] } } });
+      expect(await rights()).toEqual(before);
+    },
+  );
 
   it('of a cohort is ended by what the test names when that is aborted before anybody was moved; the due date stays', async () => {
     const [before, due] = [await rights(), await dueDate(region)];

@@ -5,6 +5,7 @@ import { prepareSite } from '../../ops/prepare.ts';
 import { prepareNamespace } from '../../ops/temporal.ts';
 import { droppingPort, hungSite, withoutSite, type HungSite } from '../rig/black-holes.ts';
 import { approve, cover, declare, servable } from '../rig/failovers.ts';
+import { points } from '../rig/form.ts';
 import { openRegion, type Region } from '../rig/region.ts';
 
 /**
@@ -76,8 +77,10 @@ describe('a failover on an empty Temporal service, while every call to the lost 
     });
   });
 
-  it('ends the same when the packets to it are dropped, and no connection even opens', BUSY, async () => {
-    const dropping = await hungSite(droppingPort);
+  // Of hanging in one more way.
+  const ways = points([], [{ how: 'the packets to it are dropped, and no connection even opens', port: droppingPort }]);
+  it.each(ways)('ends the same when $how', BUSY, async ({ port }) => {
+    const dropping = await hungSite(port);
     sites.set('dropping', dropping);
     region.emptyTemporal('west');
     const { west } = region.clients;

@@ -43,8 +43,13 @@ export class Scene {
 
   static async open(world: World): Promise<Scene> {
     await world.fill();
-    await world.cover(SURVIVOR, LOST);
-    await world.cover(LOST, SURVIVOR);
+    for (const [site, peer] of [
+      [SURVIVOR, LOST],
+      [LOST, SURVIVOR],
+    ] as const)
+      // One whose users are away has nobody to be covered.
+      if ((await sql(world.urlOf(site), `select from tandem.serving where site = '${site}'`)).length > 0)
+        await world.cover(site, peer);
     const urls = new Map(sites.map((site) => [site as string, world.urlOf(site)]));
     const gates: Record<string, Gate> = {};
     for (const site of sites) gates[site] = await Gate.open(world.urlOf(site));
