@@ -165,7 +165,7 @@ function readWhen(field: Cursor): Condition | Condition[] {
   if (field.seen() !== 'a list') return field.oneOf(conditions);
   const items = field.items();
   if (items.length < 2) field.fault('a list of two or more is expected; one is written without a list');
-  return items.map((item) => item.oneOf(conditions));
+  return field.listOf(conditions);
 }
 
 function upToADay(field: Cursor, missing?: number): number {

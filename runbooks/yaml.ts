@@ -155,14 +155,28 @@ export class Cursor {
     return '';
   }
 
-  oneOf<T extends string>(allowed: readonly T[]): T {
+  /** Of the allowed words the one that is written; what was probably meant, if there is one, stands in for another. */
+  oneOf<T extends string>(allowed: readonly T[], standIn = allowed[0] as T): T {
+    return this.word(allowed) ?? standIn;
+  }
+
+  /** The words of a list, all of them allowed ones; of those that are not, what was probably meant. */
+  listOf<T extends string>(allowed: readonly T[]): T[] {
+    return this.items().flatMap((item) => item.word(allowed) ?? []);
+  }
+
+  private word<T extends string>(allowed: readonly T[]): T | null {
     const value = isScalar(this.node) ? this.node.value : null;
     const found = allowed.find((a) => a === value);
     if (found !== undefined) return found;
-    this.fault(
-      `${this.seen()}; ${typeof value === 'string' ? nearest(value, allowed) : `one of ${allowed.join(', ')}`}`,
-    );
-    return allowed[0] as T;
+    const word = typeof value === 'string' ? value : null;
+    this.fault(`${this.seen()}; ${word === null ? `one of ${allowed.join(', ')}` : nearest(word, allowed)}`);
+    return word === null ? null : meant(word, allowed);
+  }
+
+  /** What is written here, if that is a text. */
+  written(): string {
+    return isScalar(this.node) && typeof this.node.value === 'string' ? this.node.value : '';
   }
 
   integer(from: number, to: number, missing?: number): number {
@@ -203,11 +217,17 @@ const FEW = 8;
 
 /** "did you mean …" for a near miss, else everything that is allowed. */
 export function nearest(word: string, known: readonly string[]): string {
-  const ranked = known.map((k) => ({ k, d: distance(word, k) })).toSorted((a, b) => a.d - b.d);
-  const [best] = ranked;
-  const hint = best && best.d <= Math.max(2, best.k.length / 3) ? `did you mean ${best.k}? ` : '';
+  const best = meant(word, known);
+  const hint = best === null ? '' : `did you mean ${best}? `;
   // Who mistyped one word is not helped by thirty.
   return hint !== '' && known.length > FEW ? hint.trim() : `${hint}allowed: ${known.join(', ')}`;
+}
+
+/** The known word that is a near miss's. */
+function meant<T extends string>(word: string, known: readonly T[]): T | null {
+  const ranked = known.map((k) => ({ k, d: distance(word, k) })).toSorted((a, b) => a.d - b.d);
+  const [best] = ranked;
+  return best && best.d <= Math.max(2, best.k.length / 3) ? best.k : null;
 }
 
 /** Levenshtein's edit distance. */

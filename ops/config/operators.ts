@@ -13,7 +13,7 @@ export function operatorOf(id: string, at: Cursor): Operator {
   return {
     id,
     key: publicKey ? rawHex(publicKey) : '',
-    roles: given.items().map((item) => item.oneOf(roles)),
+    roles: given.listOf(roles),
     ...(expires.present && { expires: momentOf(expires) }),
     ...(admitted.present && { admitted: admitted.items().map(admissionOf) }),
   };

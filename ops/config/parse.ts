@@ -99,7 +99,7 @@ function customerOf(
 ): CustomerConfiguration {
   const f = at.fields(customerKeys);
   const sites = sitesOf(f.sites, [...known.keys()]);
-  const bought = f.options.present ? f.options.items().map((item) => item.oneOf(options)) : [];
+  const bought = f.options.present ? f.options.listOf(options) : [];
   const channels = new Map(sites.map((site) => [site, [...(known.get(site)?.channels.keys() ?? [])]]));
   const { currentKey, keys } = keysOf(f.keys);
   return {
@@ -130,7 +130,8 @@ function customerOf(
 
 function sitesOf(at: Cursor, known: string[]): readonly [string, string] {
   const items = at.items();
-  const named = items.map((item) => item.oneOf(known));
+  // One that is not known is a fault once: all else that is said of it is read as if it were.
+  const named = items.map((item) => item.oneOf(known, item.written()));
   const [first = '', second = ''] = named;
   if (items.length !== 2)
     at.fault(`${items.length} sites; exactly two are expected: the pair that stands in for each other`);

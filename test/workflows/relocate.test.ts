@@ -57,10 +57,9 @@ async function say(handle: FailoverHandle, by: number, verb: Omit<VerbRequest, '
   );
 }
 
-const rights = async () =>
-  Promise.all(
-    (['east', 'west'] as const).map((site) => ask(region, site, 'select half, site from tandem.serving order by half')),
-  );
+const rightsOf = (text: string) =>
+  Promise.all((['east', 'west'] as const).map((site) => ask<{ site: string }>(region, site, text)));
+const rights = () => rightsOf('select half, site from tandem.serving order by half');
 
 /** Once its users are drained, an operator is waited for. */
 const waiting = `
@@ -126,6 +125,8 @@ describe('a planned move', { timeout: 240_000 }, () => {
     const who = await someoneOf('west');
     const handle = await startMove(region.clients.west, 'west', 'relocate', planned('west', 'east'));
     await reach(handle, (s) => s.phase === 'approving');
+    const stays = "select site, at from tandem.serving where half = 'east'";
+    const before = await rightsOf(stays);
     await addContact('west', who, 'late@contoso.example'); // After the plan, before the draining.
     for (const operator of region.operators.slice(0, 2)) await approve(handle, operator);
     const { report } = await handle.result();
@@ -135,6 +136,8 @@ describe('a planned move', { timeout: 240_000 }, () => {
     expect(await sites()).toEqual({ east: 'east', west: 'east' });
     expect(await contactsOf('east', who)).toContain('late@contoso.example');
     expect(await ask(region, 'west', 'select from tandem.salvage')).toEqual([]);
+    // Who stays where he is has been served there all along: copies of him count as they did.
+    expect(await rightsOf(stays)).toEqual(before);
   });
 
   it('brings them home again with what they changed there, those of a cohort as well', async () => {

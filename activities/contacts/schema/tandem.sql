@@ -804,11 +804,12 @@ returns integer language plpgsql set search_path = pg_catalog as $$
 declare own text; kept integer;
 begin
   select i.site into own from tandem.identity i where i.customer = for_customer;
-  update tandem.serving s set epoch = epoch_number, at = now()
+  -- Who serves them does not change, nor since when: copies of them from before count as they did.
+  update tandem.serving s set epoch = epoch_number
    where s.customer = for_customer and s.site = own and s.epoch = held_number and s.half = any(keeps)
      and held_number = follows;
   get diagnostics kept = row_count;
-  update tandem.serving s set epoch = epoch_number, at = now()
+  update tandem.serving s set epoch = epoch_number
    where s.customer = for_customer and s.site = claiming_site and s.site <> own and s.epoch < epoch_number;
   return kept;
 end $$;
