@@ -10,7 +10,7 @@ import { CUSTOMER } from '../../embedded/configuration.ts';
 import { editPeople } from '../../embedded/people/edit.ts';
 import { Fault } from '../../fault.ts';
 import { snapshotNow, standbyNow } from '../../snapshots.ts';
-import { below, makeFigure, type Figure } from '../report.ts';
+import { below, makeFigure, median, type Figure } from '../report.ts';
 import { LOST, openScene, SURVIVOR, type Scene } from './scene.ts';
 import { plain, startTalking, TALK_EVERY_MS, TALKERS, type Heard, type Letters } from './talk.ts';
 
@@ -37,6 +37,8 @@ interface Seen {
   awayMs: number;
   /** The product's own account of it, for all. */
   unreachableMs: number;
+  /** What that was made of, ms. */
+  parts: Record<(typeof PARTS)[number], number>;
   diffMs: number;
   differing: number;
   talk: Heard;
@@ -145,6 +147,7 @@ async function goHome(scene: Scene, users: number): Promise<Omit<Seen, 'diffMs' 
     return {
       movedMs: Date.parse(report.servedAt ?? '') - Date.parse(report.approvedAt ?? ''),
       unreachableMs: report.unreachableMs ?? Number.NaN,
+      parts: partsOf(report),
       awayMs,
       talk: await talk.heard(),
       letters: await talk.letters(LOST),
@@ -152,6 +155,21 @@ async function goHome(scene: Scene, users: number): Promise<Omit<Seen, 'diffMs' 
   } finally {
     talk.end();
   }
+}
+
+const PARTS = ['drained', 'copied', 'there', 'handed over'] as const;
+const told = (seen: readonly Seen[]): string =>
+  PARTS.map((part) => `${part} ${(median(seen.map(({ parts }) => parts[part])) / 1000).toFixed(1)} s`).join(', ');
+
+function partsOf({ steps }: FailoverReport): Seen['parts'] {
+  const step = (act: string): (typeof steps)[number] | undefined => steps.findLast((s) => s.act === act);
+  const facts = step('take-snapshot')?.facts ?? {};
+  return {
+    drained: step('drain-sessions')?.tookMs ?? 0,
+    copied: Number(facts['takenMs'] ?? 0),
+    there: Number(facts['waitedMs'] ?? 0),
+    'handed over': step('serve-users')?.tookMs ?? 0,
+  };
 }
 
 /** One who is signed in where he was moved to: his session ends, and he comes back wherever he is let in first. */
@@ -202,7 +220,7 @@ function figuresOf(seen: readonly Seen[], users: number): Figure[] {
       5,
       'one who is signed in: from the end of his session until he is signed in at home',
     ),
-    timed('served-nowhere', (s) => s.unreachableMs, 5, 'by the report, for all of them'),
+    timed('served-nowhere', (s) => s.unreachableMs, 5, `by the report, for all of them: ${told(seen)}`),
     timed('diff-three-ways', (s) => s.diffMs, 10, 'snapshot, survivor and salvage, by the preview'),
     counted(
       'messages-lost',
