@@ -1,21 +1,25 @@
 import { createJobs } from './jobs.ts';
-import { failureToPlain, fromPlain, type FromMover, type ToMover } from './messages.ts';
+import { failureToPlain, fromPlain, type FromMover, type MoverJob, type ToMover } from './messages.ts';
 
 /**
- * The data mover: does one job and ends. A process of its own, so that bulk data can neither fill the worker's memory nor
+ * The data mover: does one job at a time. A process of its own, so that bulk data can neither fill the worker's memory nor
  * hold up its other work; it ends with the worker, whatever becomes of that.
  */
-const cancel = new AbortController();
+let cancel = new AbortController();
+/** By the settings that came first: all that come are the same. */
+let jobs: ReturnType<typeof createJobs> | null = null;
 
 function send(message: FromMover, sent: () => void = () => undefined): void {
   if (process.connected) process.send?.(message, sent);
 }
 
-async function run({ settings, job, input }: Extract<ToMover, { start: unknown }>['start']): Promise<void> {
-  const heartbeat = (progress: Record<string, number>): void => send({ heartbeat: progress });
-  const jobs = createJobs(fromPlain(settings), () => ({ heartbeat, signal: cancel.signal }));
-  const done = (message: FromMover): void => send(message, () => process.exit(0));
+const heartbeat = (progress: Record<string, number>): void => send({ heartbeat: progress });
+
+async function run({ settings, job, input, stays = false }: MoverJob): Promise<void> {
+  cancel = new AbortController();
+  const done = (message: FromMover): void => send(message, () => stays || process.exit(0));
   try {
+    jobs ??= createJobs(fromPlain(settings), () => ({ heartbeat, signal: cancel.signal }));
     const result: unknown = await jobs[job](input as never);
     done({ result, peakBytes: process.resourceUsage().maxRSS * 1024 });
   } catch (error) {

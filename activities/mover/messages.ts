@@ -22,8 +22,16 @@ export const jobNames = [
 
 export type JobName = (typeof jobNames)[number];
 
-/** What the worker sends: one job, and perhaps that it is to end. Secrets go this way, never through arguments. */
-export type ToMover = { start: { settings: PlainSettings; job: JobName; input: unknown } } | { cancel: true };
+export interface MoverJob {
+  settings: PlainSettings;
+  job: JobName;
+  input: unknown;
+  /** The process stays when it has done this job, for one under the same settings. */
+  stays?: boolean;
+}
+
+/** What the worker sends: one job at a time, and perhaps that it is to end. Secrets go this way, never through arguments. */
+export type ToMover = { start: MoverJob } | { cancel: true };
 
 export type FromMover =
   | { heartbeat: Record<string, number> }
@@ -32,7 +40,7 @@ export type FromMover =
   | { failure: PlainFailure };
 
 /** Settings without key objects, which cannot be sent. */
-type PlainSettings = Omit<SiteSettings, 'signingKey' | 'publicKeys'> & {
+export type PlainSettings = Omit<SiteSettings, 'signingKey' | 'publicKeys'> & {
   signingKey: Buffer;
   publicKeys: ReadonlyMap<string, Buffer>;
 };

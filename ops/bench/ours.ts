@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import { MOVER_HEAP, moverEnvironment } from '../../activities/mover/mover.ts';
+import { MOVER_HEAP, moverEnvironment } from '../../activities/mover/process.ts';
 import type { VaultAccess } from '../../activities/settings.ts';
 import type { SnapshotId } from '../../workflows/model/snapshots.ts';
 import { withClient } from './data.ts';

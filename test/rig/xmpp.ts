@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { moverEnvironment } from '../../activities/mover/mover.ts';
+import { moverEnvironment } from '../../activities/mover/process.ts';
 export { scramRow } from '../../ops/embedded/people/accounts.ts';
 
 /** A user at his client, for tests of the reference service. */

@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { toPlain, type FromMover, type JobName, type ToMover } from '../../activities/mover/messages.ts';
-import { MOVER_HEAP, moverEnvironment } from '../../activities/mover/mover.ts';
+import { MOVER_HEAP, moverEnvironment } from '../../activities/mover/process.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
 
 const MAIN = fileURLToPath(new URL('../../activities/mover/main.ts', import.meta.url));

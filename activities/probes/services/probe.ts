@@ -2,7 +2,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { failure } from '../../../workflows/model/failures.ts';
-import { moverEnvironment } from '../../mover/mover.ts';
+import { moverEnvironment } from '../../mover/process.ts';
 import { Slots } from '../../mover/slots.ts';
 import { momentaryName } from './momentary.ts';
 import {
