@@ -4,6 +4,7 @@ import { benchFailover, failoverFigures } from './failover/run.ts';
 import { markdown, type Figure } from './report.ts';
 import { benchService } from './service/bench.ts';
 import { benchHome } from './service/home.ts';
+import { untilStopped } from './stopped.ts';
 import { benchVault, figureNames } from './vault.ts';
 
 /** `tandem bench`: measures what README claims, against what a user would take instead. */
@@ -31,7 +32,7 @@ export function register(program: Command, { out, signal, json }: Context): void
     .option('--no-install', 'install nothing; figures whose tools are missing stay open')
     .option('--json', 'one JSON object per figure')
     .action(async (o: { users: number; runs: number; chain: number; only: string[]; install: boolean }) => {
-      show(await benchVault({ ...o, ...heard() }));
+      show(await untilStopped(signal, () => benchVault({ ...o, ...heard() })));
     });
   group
     .command('failover')
@@ -42,7 +43,7 @@ export function register(program: Command, { out, signal, json }: Context): void
     .option('--only <figures>', `some of ${failoverFigures.join(', ')}`, (text: string) => text.split(','), [])
     .option('--json', 'one JSON object per figure')
     .action(async (o: { users: number; runs: number; atOnce: number; only: string[] }) => {
-      show(await benchFailover({ ...o, ...heard() }));
+      show(await untilStopped(signal, () => benchFailover({ ...o, ...heard() })));
     });
   group
     .command('service')
@@ -54,7 +55,7 @@ export function register(program: Command, { out, signal, json }: Context): void
     .option('--storm <n>', 'how many of the lost users come at the same moment; 0 leaves it out', wholeNumber, 300)
     .option('--json', 'one JSON object per figure')
     .action(async (o: { users: number; large: number | false; runs: number; storm: number }) =>
-      show(await benchService({ ...o, ...heard() })),
+      show(await untilStopped(signal, () => benchService({ ...o, ...heard() }))),
     );
   group
     .command('home')
@@ -62,7 +63,9 @@ export function register(program: Command, { out, signal, json }: Context): void
     .option('--users <n>', 'how many users each half has', wholeNumber, 20_000)
     .option('--runs <n>', 'how often it is done', positive, 1)
     .option('--json', 'one JSON object per figure')
-    .action(async (o: { users: number; runs: number }) => show(await benchHome({ ...o, ...heard() })));
+    .action(async (o: { users: number; runs: number }) =>
+      show(await untilStopped(signal, () => benchHome({ ...o, ...heard() }))),
+    );
 }
 
 function positive(text: string): number {

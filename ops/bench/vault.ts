@@ -12,6 +12,7 @@ import { createEngine } from './ours.ts';
 import type { Figure } from './report.ts';
 import { createTheirs } from './theirs.ts';
 import { findTools, installTools } from './tools.ts';
+import { unlessStopped } from './stopped.ts';
 
 export interface VaultBenchOptions {
   users: number;
@@ -57,7 +58,7 @@ export async function benchVault(options: VaultBenchOptions): Promise<{ figures:
       sizes: sizesFor(options.users),
       say,
     };
-    const figures = await Promise.race([measureAll(bench, options), untilAborted(signal)]);
+    const figures = await unlessStopped(signal, measureAll(bench, options));
     const conditions = [
       `${availableParallelism()} cores for all together: server, gateway and whoever is measured`,
       ...ground.conditions,
@@ -80,13 +81,4 @@ async function measureAll(bench: Bench, { only, tell, signal }: VaultBenchOption
     all.push(...measured);
   }
   return all;
-}
-
-/** Statements that run have no ear for a signal: they end when their server does. */
-function untilAborted(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const stop = (): void => reject(new Fault('bench: stopped before its end', 'Nothing is left of it: start again.'));
-    if (signal.aborted) stop();
-    else signal.addEventListener('abort', stop, { once: true });
-  });
 }

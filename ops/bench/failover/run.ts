@@ -2,7 +2,8 @@ import { availableParallelism } from 'node:os';
 import { Fault } from '../../fault.ts';
 import type { Figure } from '../report.ts';
 import { atOnce } from './at-once.ts';
-import type { FailoverMeasurement } from './bench.ts';
+import { unlessStopped } from '../stopped.ts';
+import type { FailoverBench, FailoverMeasurement } from './bench.ts';
 import { openGround } from './ground.ts';
 import { hung } from './hung.ts';
 import { served } from './served.ts';
@@ -27,30 +28,36 @@ export const failoverFigures = measurements.flatMap(({ figures }) => figures);
 export async function benchFailover(
   options: FailoverBenchOptions,
 ): Promise<{ figures: Figure[]; conditions: string[] }> {
-  const { only, tell, signal } = options;
+  const { only, signal } = options;
   const unknown = only.filter((name) => !failoverFigures.includes(name));
   if (unknown.length > 0)
     throw new Fault(
       `figure ${unknown.join(', ')}: unknown`,
       `One of ${failoverFigures.join(', ')}, separated by commas.`,
     );
-  const wanted = (name: string): boolean => only.length === 0 || only.includes(name);
   const ground = await openGround(signal);
   try {
-    const all: Figure[] = [];
-    for (const { figures, measure } of measurements) {
-      if (!figures.some(wanted)) continue;
-      signal.throwIfAborted();
-      const measured = (await measure({ ground, ...options })).filter(({ figure }) => wanted(figure));
-      measured.forEach(tell);
-      all.push(...measured);
-    }
+    const figures = await unlessStopped(signal, measureAll(ground, options));
     const conditions = [
       `${availableParallelism()} cores for all together: PostgreSQL, vault and Temporal of both sites, the worker and its data movers`,
       `medians of ${options.runs} runs`,
     ];
-    return { figures: all, conditions };
+    return { figures, conditions };
   } finally {
     await ground.close();
   }
+}
+
+async function measureAll(ground: FailoverBench['ground'], options: FailoverBenchOptions): Promise<Figure[]> {
+  const { only, tell, signal } = options;
+  const wanted = (name: string): boolean => only.length === 0 || only.includes(name);
+  const all: Figure[] = [];
+  for (const { figures, measure } of measurements) {
+    if (!figures.some(wanted)) continue;
+    signal.throwIfAborted();
+    const measured = (await measure({ ground, ...options })).filter(({ figure }) => wanted(figure));
+    measured.forEach(tell);
+    all.push(...measured);
+  }
+  return all;
 }

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout } from 'node:timers/promises';
 import type { Figure } from '../report.ts';
+import { unlessStopped } from '../stopped.ts';
 import { ofStorms, ofTalk, ofUsers, servable } from './figures.ts';
 import { openScene, type Door, type Scene } from './scene.ts';
 import { signInAll, type Storm } from './storm.ts';
@@ -60,12 +61,13 @@ async function repeat(o: ServiceBenchOptions, users: number, runs: number): Prom
   const all: Seen[] = [];
   for (let run = 1; run <= runs; run += 1) {
     o.signal.throwIfAborted();
-    const scene = await openScene(users, CONTACTS);
+    const scene = await openScene(users, CONTACTS, o.signal);
     try {
       o.say(`${users} users of the lost half, run ${run}: covered`);
       // Whoever comes second finds a warmer server: they take turns.
       const doors: readonly Door[] = run % 2 === 1 ? ['proxy', 'server'] : ['server', 'proxy'];
-      const seen = await once(scene, users, o.storm > 0 ? { size: o.storm, doors } : null);
+      const storms = o.storm > 0 ? { size: o.storm, doors } : null;
+      const seen = await unlessStopped(o.signal, once(scene, users, storms));
       o.say(
         `first signed in after ${Math.round(seen.signedInMs)} ms, ${seen.talk.lost} of ${seen.talk.sent} messages lost`,
       );

@@ -11,6 +11,7 @@ import { editPeople } from '../../embedded/people/edit.ts';
 import { Fault } from '../../fault.ts';
 import { snapshotNow, standbyNow } from '../../snapshots.ts';
 import { below, makeFigure, median, type Figure } from '../report.ts';
+import { unlessStopped } from '../stopped.ts';
 import { LOST, openScene, SURVIVOR, type Scene } from './scene.ts';
 import { plain, startTalking, TALK_EVERY_MS, TALKERS, type Heard, type Letters } from './talk.ts';
 
@@ -50,10 +51,10 @@ export async function benchHome(o: HomeBenchOptions): Promise<{ figures: Figure[
   const seen: Seen[] = [];
   for (let run = 1; run <= o.runs; run += 1) {
     o.signal.throwIfAborted();
-    const scene = await openScene(o.users, CONTACTS);
+    const scene = await openScene(o.users, CONTACTS, o.signal);
     try {
       o.say(`${o.users} users of each half, run ${run}: covered`);
-      seen.push(await once(scene, o));
+      seen.push(await unlessStopped(o.signal, once(scene, o)));
     } finally {
       await scene.close();
     }

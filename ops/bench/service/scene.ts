@@ -17,6 +17,7 @@ import { failoverStatus, followFailover, startFailover, startMove, type Failover
 import { snapshotNow, standbyNow } from '../../snapshots.ts';
 import { connectClient } from '../../temporal.ts';
 import { sendVerb, signVerb } from '../../verbs.ts';
+import { unlessStopped } from '../stopped.ts';
 import { signIn, type Signed, type SignIn } from './client.ts';
 
 /** Two real sites whose users sign in, of which one is lost: what production does, from the command to the client. */
@@ -52,11 +53,11 @@ export interface Scene {
 }
 
 /** A fresh stack with `users` in each half, covered and applied in both directions. */
-export async function openScene(users: number, contacts: number): Promise<Scene> {
+export async function openScene(users: number, contacts: number, signal: AbortSignal): Promise<Scene> {
   const folder = await mkdtemp(join(tmpdir(), 'tandem-bench-'));
   try {
     const stack = await up({ folder, workers: true });
-    return await sceneOf(stack, users, contacts);
+    return await unlessStopped(signal, sceneOf(stack, users, contacts));
   } catch (error) {
     await reset(folder);
     throw error;
