@@ -222,7 +222,7 @@ export interface ArchiveActivities {
 
 /** Acts of a planned move that move bulk data. */
 export type PlannedDataActivities = Record<
-  'salvage-contacts' | 'take-snapshot' | 'reconcile-contacts',
+  'salvage-contacts' | 'take-snapshot' | 'reconcile-contacts' | 'reconcile-archive',
   (input: StepInput) => Promise<StepResult>
 >;
 

@@ -30,6 +30,27 @@ export async function deleteExpiredArchive(
   database: Database,
   { customer, now, keepMs = ARCHIVE_KEPT_MS, batch = BATCH, heartbeat, signal }: ExpiredArchive,
 ): Promise<ArchiveResult> {
+  const from = await keptFrom(database, { now, keepMs });
+  const before = new Date(now - keepMs).toISOString();
+  if (from === null) return { customer, before, deleted: 0, archive: 'missing' };
+  let deleted = 0;
+  for (;;) {
+    signal.throwIfAborted();
+    const rows = await deleteBatch(database, from, batch);
+    deleted += rows;
+    heartbeat({ deleted });
+    if (rows < batch) return { customer, before, deleted, archive: 'kept' };
+  }
+}
+
+/**
+ * From when on rows of a site's archive are kept, as ejabberd counts time; null where the service's table is not. `clock-wrong` when
+ * this machine's clock and the database's are apart: then nothing is told by it.
+ */
+export async function keptFrom(
+  database: Database,
+  { now, keepMs = ARCHIVE_KEPT_MS }: { now: number; keepMs?: number },
+): Promise<number | null> {
   const [found] = await database.query<{ now: number; there: boolean }>(
     `select extract(epoch from clock_timestamp())::float8 * 1000 as now, to_regclass('archive') is not null as there`,
   );
@@ -37,18 +58,9 @@ export async function deleteExpiredArchive(
   if (Math.abs(skewMs) > SKEW_LIMIT_MS)
     throw failure(
       'clock-wrong',
-      `${database.name}: its clock is ${Math.abs(skewMs / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} this machine's, limit ${SKEW_LIMIT_MS / 1000} s; no archive is deleted by it`,
+      `${database.name}: its clock is ${Math.abs(skewMs / 1000)} s ${skewMs > 0 ? 'ahead of' : 'behind'} this machine's, limit ${SKEW_LIMIT_MS / 1000} s; what is old in an archive is not told by it`,
     );
-  const before = new Date(now - keepMs).toISOString();
-  if (!found?.there) return { customer, before, deleted: 0, archive: 'missing' };
-  let deleted = 0;
-  for (;;) {
-    signal.throwIfAborted();
-    const rows = await deleteBatch(database, (now - keepMs) * US, batch);
-    deleted += rows;
-    heartbeat({ deleted });
-    if (rows < batch) return { customer, before, deleted, archive: 'kept' };
-  }
+  return found?.there ? (now - keepMs) * US : null;
 }
 
 /** By the index on `timestamp`, and then by where the rows lie: a batch takes the same time however large the archive is. */

@@ -21,19 +21,25 @@ const uncovered: readonly (readonly [table: string, what: string])[] = [
 ];
 
 type Whose = { customer: string; site: string };
+/** What Tandem does with archived messages of a customer with content archiving: it deletes what is old, and brings them along with their users. */
+const ARCHIVE_RIGHTS = ['select', 'insert', 'delete'];
 type Say = (severity: Finding['severity'], observed: string, next: string) => void;
 
 /**
  * What is wrong with a customer's contact database at its own site: whose it is, its tables, what Tandem's role may do
  * there, its clock, and data that no snapshot holds. Changes nothing. A server that does not answer is a finding.
  */
-export async function inspectDatabase(url: string, { customer, site }: Whose): Promise<Finding[]> {
+export async function inspectDatabase(
+  url: string,
+  { customer, site, archives = false }: Whose & { archives?: boolean },
+): Promise<Finding[]> {
   return look(url, `database of ${customer} at ${site}`, async (client, say, subject) => {
     if (!(await isPrepared(client)))
       return say('error', UNPREPARED, `Start its worker once: \`tandem worker --site ${site}\`.`);
     await requireIdentity(client, customer, site);
     await describeTables(client, subject);
     await judgeRights(client, say);
+    if (archives) await judgeArchive(client, say);
     await judgeClock(client, say);
     await judgeUsers(client, say);
     await judgeUncovered(client, say);
@@ -52,7 +58,7 @@ export async function inspectPeerDatabase(url: string, { customer, site }: Whose
                 and has_function_privilege('tandem.observe()', 'execute') as fences,
               array(select t from unnest($1::text[]) t
                      where to_regclass(t) is not null and has_table_privilege(t, 'select, insert, update, delete')) as reads`,
-      [tableNames],
+      [[...tableNames, 'public.archive']],
     );
     const [row] = rows;
     if (!row?.fences) say('error', 'it may not observe and fence that site', grant('tandem_peer'));
@@ -108,6 +114,25 @@ async function judgeRights(client: PoolClient, say: Say): Promise<void> {
       `role ${row.role} lacks ${row.lacking}`,
       `As the owner of these tables: grant ${rights.join(', ')} on them.`,
     );
+}
+
+/** Of a customer with the option. Whether there is an archive at all, the look at its service tells. */
+async function judgeArchive(client: PoolClient, say: Say): Promise<void> {
+  const { rows } = await client.query<{ lacking: string | null; role: string }>(
+    `select current_user as role,
+            nullif(concat_ws(', ', (select string_agg(p, ', ') from unnest($1::text[]) p where not has_table_privilege(c.oid, p)),
+              (select 'usage of its sequence' from pg_attribute a where a.attrelid = c.oid and a.attname = 'id' and a.attidentity = ''
+                  and not has_sequence_privilege(pg_get_serial_sequence('public.archive', a.attname), 'usage, update'))), '') as lacking
+       from pg_class c where c.oid = to_regclass('public.archive')`,
+    [ARCHIVE_RIGHTS],
+  );
+  const [row] = rows;
+  if (!row?.lacking) return;
+  say(
+    'error',
+    `role ${row.role} lacks ${row.lacking} on archive`,
+    `As its owner: grant ${ARCHIVE_RIGHTS.join(', ')} on it, and usage on its sequence (ops/ARCHIVING.md).`,
+  );
 }
 
 async function judgeClock(client: PoolClient, say: Say): Promise<void> {

@@ -1,6 +1,7 @@
 import { failure } from '../../workflows/model/failures.ts';
 import type { StepInput, StepResult } from '../../workflows/model/moves.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
+import { reconcileArchive } from '../archive/act.ts';
 import { createContinuityDataActivities } from '../contacts/activities.ts';
 import { probeContacts } from '../probes/contacts.ts';
 import type { Running } from '../running.ts';
@@ -33,6 +34,7 @@ export function createJobs(settings: SiteSettings, running: () => Running): Pick
     'restore-contacts': async (input) => restoreContacts(site, await plannedStep(site, input), running()),
     'salvage-contacts': async (input) => salvageContacts(site, await plannedStep(site, input), running()),
     'reconcile-contacts': async (input) => reconcileContacts(site, await plannedStep(site, input), running()),
+    'reconcile-archive': async (input) => reconcileArchive(site, await plannedStep(site, input), running()),
     async probe(input) {
       const planned = await plannedStep(site, input);
       const step = planned.plan.decisions.steps.find((s) => s.id === input.key.step);

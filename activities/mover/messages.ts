@@ -3,7 +3,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { SiteSettings } from '../settings.ts';
 import type { SiteActivities } from '../types.ts';
 
-/** Activities that move contacts and ACLs in bulk. They run in a process of their own, one for each run. */
+/** Activities that move contacts and ACLs, or archived messages, in bulk. They run in a process of their own, one for each run. */
 export const jobNames = [
   'take-snapshot',
   'pull-snapshots',
@@ -15,6 +15,7 @@ export const jobNames = [
   'restore-contacts',
   'salvage-contacts',
   'reconcile-contacts',
+  'reconcile-archive',
   'probe',
   'restore-scratch',
   'compare-scratch',

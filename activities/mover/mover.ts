@@ -7,17 +7,23 @@ import { jobNames, toPlain, type JobName } from './messages.ts';
 import { MoverProcess } from './process.ts';
 import { Slots } from './slots.ts';
 
-/** What a move waits for, which is each of its steps. It never stands in line behind a snapshot of the schedule, or a check. */
-const isUrgent = (input: unknown): boolean => typeof input === 'object' && input !== null && 'key' in input;
-/** Of each of the two kinds; a process takes up to 256 MiB, and about one processor. */
+/**
+ * What a move waits for, which is each of its steps, never stands in line behind a snapshot of the schedule, or a check. Nobody waits
+ * for archived messages, which may take half an hour: neither a move nor a snapshot stands behind those.
+ */
+function laneOf(job: JobName, input: unknown): 'urgent' | 'archive' | 'other' {
+  if (job === 'reconcile-archive') return 'archive';
+  return typeof input === 'object' && input !== null && 'key' in input ? 'urgent' : 'other';
+}
+/** Of each of these kinds; a process takes up to 256 MiB, and about one processor. */
 const AT_ONCE = Math.max(2, availableParallelism());
 
 /** The bulk activities of a site, each run in a process of its own, a few at a time. */
 export function createMovedActivities(settings: SiteSettings, running: () => Running): Pick<SiteActivities, JobName> {
-  const lanes = { urgent: new Slots(AT_ONCE), other: new Slots(AT_ONCE) };
+  const lanes = { urgent: new Slots(AT_ONCE), archive: new Slots(AT_ONCE), other: new Slots(AT_ONCE) };
   const kept = new KeptMovers();
   const move = async (job: JobName, input: unknown, run: Running): Promise<unknown> => {
-    const leave = await lanes[isUrgent(input) ? 'urgent' : 'other'].take(run.signal);
+    const leave = await lanes[laneOf(job, input)].take(run.signal);
     try {
       return await kept.run({ settings: toPlain(forJob(settings, input)), job, input }, run);
     } finally {

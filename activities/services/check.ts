@@ -2,6 +2,7 @@ import type { Act } from '../../workflows/model/acts.ts';
 import { halvesOf } from '../../workflows/model/plan.ts';
 import { compareEpoch } from '../../workflows/model/epoch.ts';
 import { broughtTogether } from '../../workflows/model/planned-move.ts';
+import { archiveBrought } from '../archive/act.ts';
 import { entitlementsStand } from '../directory/act.ts';
 import { checkTraffic } from '../traffic/act.ts';
 import { drainStands, drainUndone } from './drained.ts';
@@ -39,6 +40,7 @@ const checks: Partial<Record<Act, Check>> = {
   'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
   'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),
   'check-parity': parityHolds,
+  'reconcile-archive': (site, input, signal) => archiveBrought(site, input, signal),
   'enable-service': isEnabled,
   'call-http': (site, input, signal) => checkOutside(site, input, 'call-http', signal),
   'run-command': (site, input, signal) => checkOutside(site, input, 'run-command', signal),

@@ -7,6 +7,7 @@ import { moveName, type MoveInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Decisions, type Plan, type RecoverySource } from '../../workflows/model/plan.ts';
 import { broughtTogether, type PlannedMove } from '../../workflows/model/planned-move.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
+import { blockedByArchive } from '../archive/unfit.ts';
 import { observeSource } from '../probes/source.ts';
 import { countUndelivered } from '../probes/undelivered.ts';
 import { unprobed } from '../probes/services/step.ts';
@@ -88,7 +89,7 @@ export async function makeRelocatePlan(
     targetRtoMs: customer.target.rtoMs,
     observed: seenPeer.because,
     notes: [...found.notes, ...others.notes, ...elsewhere(here.cohorts, halves, to), ...unseen(customer, half)],
-    blockers: blockersOf(site, customer, { ...input, halves }, decisions, seen),
+    blockers: await blockersOf(site, customer, { ...input, halves }, decisions, seen),
     madeAt: new Date().toISOString(),
   };
 }
@@ -152,13 +153,13 @@ async function standsHere(site: OwnSite, id: string, halves: readonly string[]) 
 }
 
 /** Why nobody can approve: nothing that is asked for later may be missing in the middle of a move that nobody needs at once. */
-function blockersOf(
+async function blockersOf(
   site: OwnSite,
   customer: CustomerSettings,
   { half, halves, from, to, rule }: PlannedInput & { halves: readonly string[] },
   { steps, ...decisions }: Decisions,
   { here, there, found, others, seenPeer, differ }: Seen,
-): Plan['blockers'] {
+): Promise<Plan['blockers']> {
   const blocked = (text: string): Plan['blockers'][number] => ({ kind: 'destination-unready', text });
   // Its database is asked for more below.
   const merged = broughtTogether(decisions).flatMap((one) => one.halves);
@@ -180,6 +181,7 @@ function blockersOf(
     ...unperformed(steps),
     ...unconfigured(site.settings, customer, steps),
     ...unprobed(customer, { site: to, half, provisions: false }, steps),
+    ...(await blockedByArchive(site, customer, steps)),
   ];
 }
 

@@ -79,8 +79,8 @@ async function examine(from: string, settings: SiteSettings, signal: AbortSignal
       inspectModules(settings, customer),
       inspectTraffic(settings, customer, signal),
     ]),
-    ...[...settings.customers.values()].flatMap(({ id, domain, peer, databaseUrl, peerDatabaseUrl }) => [
-      inspectDatabase(databaseUrl, { customer: id, site: from }),
+    ...[...settings.customers.values()].flatMap(({ id, domain, peer, options, databaseUrl, peerDatabaseUrl }) => [
+      inspectDatabase(databaseUrl, { customer: id, site: from, archives: options.includes('content-archiving') }),
       inspectPeerDatabase(peerDatabaseUrl, { customer: id, site: peer }),
       management ? inspectService(management, { site: from, domain }) : [noService({ site: from, domain })],
       ...[managementOf(peer)].flatMap((access) => (access ? [inspectPeerService(access, { site: peer, domain })] : [])),

@@ -45,6 +45,25 @@ describe('an inspection of a database', () => {
     ]);
   });
 
+  it('names what is lacking to delete archived messages and to bring them along, where that is done', async () => {
+    await world.sql('east', 'create table public.archive (username text, id serial)');
+    const look = () => inspectDatabase(world.urls.east, { ...east, archives: true });
+    expect(await look()).toEqual([]);
+    await world.sql('east', 'revoke insert, delete on public.archive from tandem');
+    expect(await inspectDatabase(world.urls.east, east)).toEqual([]);
+    expect(await look()).toMatchObject([
+      { severity: 'error', observed: 'role tandem lacks insert, delete on archive' },
+    ]);
+    await world.sql('east', 'grant insert, delete on public.archive to tandem');
+    await world.sql('east', 'revoke usage, update on sequence public.archive_id_seq from tandem');
+    expect(await look()).toMatchObject([{ observed: 'role tandem lacks usage of its sequence on archive' }]);
+    await world.sql('east', 'grant select on public.archive to tandem_peer');
+    const peer = await inspectPeerDatabase(peerUrl(), east);
+    await world.sql('east', 'drop table public.archive');
+    expect(peer).toMatchObject([{ severity: 'error', observed: 'it may read or change public.archive' }]);
+    expect(await look()).toEqual([]);
+  });
+
   it('names a table that is missing', async () => {
     await world.sql('east', 'alter table privacy_default_list rename to gone');
     const found = await inspectDatabase(world.urls.east, east);

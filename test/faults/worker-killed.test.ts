@@ -45,6 +45,7 @@ describe('a planned move', () => {
       const home = way === 'failback';
       const own = home ? ['merged'] : [];
       const steps = [
+        'archive',
         'contacts',
         'copy',
         'drain',

@@ -1,9 +1,11 @@
+import { availableParallelism } from 'node:os';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { moveInProcess } from '../../activities/mover/mover.ts';
+import { createMovedActivities, moveInProcess } from '../../activities/mover/mover.ts';
 import type { SiteSettings } from '../../activities/settings.ts';
 import type { HeldResult } from '../../activities/types.ts';
 import { listSnapshots } from '../../activities/vault/catalog.ts';
+import type { StepInput } from '../../workflows/model/moves.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import { CUSTOMER, openWorld, quiet, type World } from '../vault/world.ts';
 import { movers, settingsOf } from './settings.ts';
@@ -65,6 +67,29 @@ describe('the data mover', () => {
     await release();
     await expect.poll(() => waiting(`application_name = 'tandem' and state <> 'idle'`)).toBe(0);
     expect(await take()).toMatchObject({ counts: { users: 150 } });
+  });
+
+  it('lets nobody stand in line behind archived messages, neither a move nor a snapshot', async () => {
+    const held = world.sql('east', `begin; lock table tandem.journal in access exclusive mode; select pg_sleep(60)`);
+    const ended = held.catch(() => undefined);
+    await expect.poll(() => waiting(`wait_event = 'PgSleep'`)).toBe(1);
+    const stop = new AbortController();
+    const moved = createMovedActivities(settings, () => ({ ...quiet, signal: stop.signal }));
+    const of = (customer: string): StepInput => ({
+      key: { customer, epoch: { number: 2, site: 'east', move: 'm' }, step: 'archive', round: 0 },
+      act: 'reconcile-archive',
+      plan: 'p',
+    });
+    const most = Math.max(2, availableParallelism());
+    const bringing = Array.from({ length: most + 1 }, () => moved['reconcile-archive'](of(CUSTOMER)));
+    const over = Promise.allSettled(bringing);
+    await expect.poll(() => waiting(`wait_event_type = 'Lock'`), { timeout: 15_000 }).toBe(most);
+    await expect(moved['restore-contacts'](of('nobody'))).rejects.toMatchObject({ type: 'unknown-customer' });
+    expect(await moved['take-snapshot']({ customer: CUSTOMER })).toMatchObject({ counts: { users: 150 } });
+    expect(await waiting(`wait_event_type = 'Lock'`)).toBe(most);
+    stop.abort(new Error('stopped'));
+    await world.sql('east', `select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'`);
+    await Promise.all([ended, over]);
   });
 
   it('ends when it is told to, and no one is left behind', async () => {

@@ -68,6 +68,9 @@ export async function openFilteredSite(ejabberd: Ejabberd) {
   const asService = await databaseUrl(stack, 'east', SERVICE_ROLE, sites['east']?.ports.postgres ?? 0, named);
   const opened = {
     at,
+    /** The database as the other site reaches it. */
+    peerUrl: scratch.peerUrl,
+    url: scratch.url,
     uploads: `https://${DOMAIN}:${ports.web}/upload`,
     api,
     database,

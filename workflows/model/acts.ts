@@ -71,6 +71,7 @@ export const performedActs = [
   'shift-dns',
   'shift-proxy',
   'check-parity',
+  'reconcile-archive',
   'enable-service',
   'probe',
   'notify',
@@ -240,7 +241,7 @@ export const actRules: Record<Act, ActRule> = {
   'check-parity': rule({ safety: true }),
   'reconcile-archive': rule({
     kinds: ['relocate', 'failback'],
-    after: [epoch('the archive takes rows of the newest epoch only')],
+    after: [served('until then messages are archived at the site that they leave')],
     usualTimeoutMs: 30 * MIN,
   }),
   'request-external-update': rule({

@@ -23,6 +23,8 @@ export const failures = {
     retry: false,
     try: 'Correct mod_mam and mod_tandem_archive in ejabberd.yml of this site (ops/ARCHIVING.md), start it again, then retry the step.',
   },
+  'archive-unfit': { retry: false, try: 'Correct the destination’s archive by ops/ARCHIVING.md; then retry the step.' },
+  'archive-slow': { retry: false, try: 'Retry the step: it goes on where it is; skipped, the rest stays behind.' },
   'attempt-running': {
     retry: true,
     try: 'Nothing to do: an earlier attempt of this step is coming to its end, and the next one follows it.',

@@ -17,8 +17,8 @@ const NOT_TESTED = [
 ];
 
 /** Of a planned move: the site that they leave is there, and so is what it keeps. */
-const STAYS_BEHIND = [
-  'message archives and uploaded files: they stay where they were written',
+const staysBehind = (archiveBrought: boolean): string[] => [
+  `${archiveBrought ? '' : 'message archives and '}uploaded files: they stay where they were written`,
   'shared rosters, private storage and vCards: they are in no snapshot',
 ];
 
@@ -73,7 +73,10 @@ export function report(run: Run, outcome: Outcome): Omit<FailoverReport, 'journa
     mismatches: typeof mismatches === 'number' ? mismatches : null,
     notes: run.notes,
     alarms: run.alarms,
-    notTested: [...(lost ? notTested(clients, from) : STAYS_BEHIND), ...(run.plan ? waiting(run.plan) : [])],
+    notTested: [
+      ...(lost ? notTested(clients, from) : staysBehind(done('reconcile-archive') !== undefined)),
+      ...(run.plan ? waiting(run.plan) : []),
+    ],
   };
 }
 

@@ -355,6 +355,23 @@ create table if not exists tandem.reconciled (
   primary key (salvage, username)
 );
 
+-- How far the archive of users who came here was brought along, by `customer/epoch/step`. Written with the rows: in a database that was
+-- put back to a backup it goes on where that one ends.
+create table if not exists tandem.archive_brought (
+  key text primary key,
+  customer text not null,
+  epoch bigint not null,
+  -- The last row of the other site's archive that was looked at.
+  reached_at bigint not null,
+  reached_id bigint not null,
+  -- Rows of these users that the other site has, and those of them that were not here.
+  looked bigint not null,
+  brought bigint not null,
+  -- Rows of users who are of none of these halves here: not brought.
+  strangers bigint not null,
+  at timestamptz not null default now()
+);
+
 -- Requests to parties outside, one for each epoch. Written with the move that asks, followed after it has closed.
 create table if not exists tandem.external_update (
   customer text not null,
@@ -582,7 +599,7 @@ create or replace view tandem.served as
     join tandem.home h on h.site = s.half;
 
 -- What the peer may do here: see who serves, what moves, what is filtered, by which answer of the directory, and what was applied; close this site under a
--- newer epoch, have it follow one, and give it a half to serve under one. Nothing else.
+-- newer epoch, have it follow one, give it a half to serve under one, and bring along what was archived for its users. Nothing else.
 -- Its columns stay as they are: a function cannot be replaced by one of another type, and workers of two builds may start in turn.
 -- A site that has the right, and is not open, is closed, or about to hand it over.
 create or replace function tandem.observe(out customer text, out half text, out site text, out epoch bigint, out newest bigint, out claimed_by text, out move text, out open boolean)
@@ -892,6 +909,95 @@ begin
   return not exists (select from tandem.salvage s where s.customer = for_customer and s.half = for_half and s.epoch = of_epoch and s.released_at is null);
 end $$;
 
+-- Whether rows can be brought into the archive here: `missing`, `refused` for want of rights, `ready`; and its columns as they are written,
+-- each with its type. The number of a row is each database's own.
+create or replace function tandem.observe_archive(out state text, out columns text[])
+language sql stable security definer set search_path = pg_catalog as $$
+  select case when t.oid is null then 'missing'
+              when has_table_privilege(t.oid, 'select') and has_table_privilege(t.oid, 'insert')
+                   and coalesce((select has_sequence_privilege(pg_get_serial_sequence('public.archive', a.attname), 'usage, update')
+                                   from pg_attribute a where a.attrelid = t.oid and a.attname = 'id' and a.attidentity = ''), true) then 'ready'
+              else 'refused' end,
+         (select coalesce(array_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod) order by a.attname), '{}')
+            from pg_attribute a
+           where a.attrelid = t.oid and a.attnum > 0 and not a.attisdropped and a.attname <> 'id' and a.attgenerated = '')
+    from (select to_regclass('public.archive') as oid) t
+$$;
+
+-- What tells one archived message of a user and a moment from another.
+create or replace function tandem.archive_digest(peer text, kind text, xml text) returns text language sql stable as $$
+  select encode(sha256(convert_to(jsonb_build_array(peer, kind, xml)::text, 'UTF8')), 'hex')
+$$;
+
+-- Of rows of the peer's archive, told as [user, timestamp, digest]: which are not here, by their places; and which are of users who are of
+-- none of these halves here.
+create or replace function tandem.archive_lacks(for_halves text[], told jsonb, out lacking integer[], out strangers integer[])
+language plpgsql stable security definer set search_path = pg_catalog as $$
+begin
+  select coalesce(array_agg(k.place::integer order by k.place) filter (where k.home and not k.here), '{}'),
+         coalesce(array_agg(k.place::integer) filter (where not k.home), '{}')
+    into lacking, strangers
+    from (select r.place,
+                 exists (select from tandem.home h where h.username = r.one ->> 0 and h.site = any(for_halves)) as home,
+                 exists (select from public.archive d where d.username = r.one ->> 0 and d.timestamp = (r.one ->> 1)::bigint
+                            and tandem.archive_digest(d.peer, d.kind, d.xml) = r.one ->> 2) as here
+            from jsonb_array_elements(told) with ordinality r (one, place)) k;
+end $$;
+
+-- Takes rows of the peer's archive that are not here, for users of halves that this site serves under this very epoch, and notes how far the
+-- step has come by it (`batch`), both or neither. `overtaken` when another attempt has gone on from where this one stands. Without rows it
+-- only answers how it stands.
+create or replace function tandem.take_archive(for_customer text, for_halves text[], for_key text, epoch_number bigint, claiming_site text, claiming_move text, told jsonb, batch jsonb)
+returns table (outcome text, newest bigint, stand jsonb) language plpgsql security definer set search_path = pg_catalog set lock_timeout = '2s' as $$
+declare held tandem.epoch%rowtype; own text; reached tandem.archive_brought%rowtype; names text; known integer; taken bigint;
+begin
+  select * into held from tandem.epoch e where e.customer = for_customer for share;
+  select i.site into own from tandem.identity i where i.customer = for_customer;
+  outcome := case
+    when held.customer is null or own is null then 'unknown-customer'
+    when held.number > epoch_number or (held.number = epoch_number and (held.site, held.move) is distinct from (claiming_site, claiming_move)) then 'refused'
+    when held.number < epoch_number then 'behind'
+    when exists (select from tandem.fork f where f.customer = for_customer and f.number = held.number and f.ended_at is null) then 'forked'
+    when exists (select from unnest(for_halves) wanted (half) where not exists (
+           select from tandem.serving s where s.customer = for_customer and s.half = wanted.half and s.site = own and s.epoch = held.number)) then 'not-its-own'
+    else 'taken' end;
+  newest := held.number;
+  -- Attempts of one step may overlap: what the one has written, the other sees.
+  if outcome = 'taken' then
+    perform pg_advisory_xact_lock(hashtextextended('tandem.archive ' || for_customer, 0));
+    select * into reached from tandem.archive_brought b where b.key = for_key;
+  end if;
+  if outcome = 'taken' and told is not null then
+    select string_agg(quote_ident(a.attname), ', '), count(*) into names, known from pg_attribute a
+     where a.attrelid = 'public.archive'::regclass and batch -> 'columns' ? (quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod));
+    if (reached.reached_at, reached.reached_id) is distinct from ((batch -> 'from' ->> 'at')::bigint, (batch -> 'from' ->> 'id')::bigint) then
+      outcome := 'overtaken';
+    elsif known <> jsonb_array_length(batch -> 'columns') then
+      outcome := 'differs';
+    else
+      execute format(
+        'insert into public.archive (%1$s) select %1$s from (
+           select distinct on (r.username, r.timestamp, r.peer, r.kind, r.xml) r.* from jsonb_populate_recordset(null::public.archive, $1) r
+            where exists (select from tandem.home h where h.username = r.username and h.site = any($2))
+              and not exists (select from public.archive d where d.username = r.username and d.timestamp = r.timestamp
+                                 and d.peer = r.peer and d.kind is not distinct from r.kind and d.xml = r.xml)) new order by timestamp', names)
+        using told, for_halves;
+      get diagnostics taken = row_count;
+      delete from tandem.archive_brought b where b.customer = for_customer and b.epoch < epoch_number;
+      insert into tandem.archive_brought as b (key, customer, epoch, reached_at, reached_id, looked, brought, strangers)
+        values (for_key, for_customer, epoch_number, (batch -> 'to' ->> 'at')::bigint, (batch -> 'to' ->> 'id')::bigint,
+                (batch ->> 'looked')::bigint, taken, (batch ->> 'strangers')::bigint)
+        on conflict (key) do update set reached_at = excluded.reached_at, reached_id = excluded.reached_id, at = now(),
+                looked = b.looked + excluded.looked, brought = b.brought + excluded.brought, strangers = b.strangers + excluded.strangers
+        returning b.* into reached;
+    end if;
+  end if;
+  if reached.key is not null then
+    stand := jsonb_build_object('at', reached.reached_at, 'id', reached.reached_id, 'looked', reached.looked, 'brought', reached.brought, 'strangers', reached.strangers);
+  end if;
+  return next;
+end $$;
+
 -- The same in a planned move: `behind` while this site does not hold a snapshot of the claimant of this point, or a newer one; and while
 -- it has its own rows of an older epoch for its copy, as one has that was put back to a backup: nothing was brought over those.
 create or replace function tandem.hand_over(for_customer text, for_half text, epoch_number bigint, claiming_site text, claiming_move text, copied_at timestamptz)
@@ -916,6 +1022,9 @@ revoke all on function tandem.follow(text, bigint, text, text, bigint, text[]) f
 revoke all on function tandem.hand_over(text, text, bigint, text, text) from public;
 revoke all on function tandem.release_salvages(text, text, bigint) from public;
 revoke all on function tandem.release_stayed(text, text, bigint) from public;
+revoke all on function tandem.observe_archive() from public;
+revoke all on function tandem.archive_lacks(text[], jsonb) from public;
+revoke all on function tandem.take_archive(text, text[], text, bigint, text, text, jsonb, jsonb) from public;
 revoke all on function tandem.observe() from public;
 revoke all on function tandem.observe_filter() from public;
 revoke all on function tandem.observe_directory() from public;
@@ -953,6 +1062,9 @@ do $$ begin
     grant execute on function tandem.observe_move() to tandem_peer;
     grant execute on function tandem.release_salvages(text, text, bigint) to tandem_peer;
     grant execute on function tandem.release_stayed(text, text, bigint) to tandem_peer;
+    grant execute on function tandem.observe_archive() to tandem_peer;
+    grant execute on function tandem.archive_lacks(text[], jsonb) to tandem_peer;
+    grant execute on function tandem.take_archive(text, text[], text, bigint, text, text, jsonb, jsonb) to tandem_peer;
   end if;
   -- What the service obeys, it can read and never write.
   if exists (select from pg_roles where rolname = 'tandem_service') then
