@@ -23,8 +23,16 @@ afterAll(() => world?.close());
 
 /** Of `npm run walk -- --only relocate,failback`, before one of both sites is lost for good: each a way there or back. */
 const onTheWay = points<{ way: Way; at: PlannedPoint[] }>(
-  // The point of no return has passed, and nobody was told.
-  [{ way: 'relocate', at: [{ line: 'effect-serve', accident: 'worker', moment: 'after' }] }],
+  // The point of no return has passed, and nobody was told; what was archived was brought, and nobody had noted it.
+  [
+    {
+      way: 'relocate',
+      at: [
+        { line: 'effect-serve', accident: 'worker', moment: 'after' },
+        { line: 'effect-archive', accident: 'worker', moment: 'before' },
+      ],
+    },
+  ],
   // They are the destination's, which is killed while it is told.
   [{ way: 'failback', at: [{ told: 'destination-given', loss: 'destination-postgres', moment: 'before' }] }],
 );

@@ -10,6 +10,7 @@ import { Gate } from '../failover/gate.ts';
 import { Operators } from '../failover/operators.ts';
 import { linesOf, requireSame } from '../failover/walk.ts';
 import { LOST, SURVIVOR, type World } from '../failover/world.ts';
+import { makeArchive, notBrought, say } from './archive.ts';
 import { lose, losses, type Loss } from './destination.ts';
 import { endOf, sites, type End } from './judge.ts';
 import { Writer } from './writer.ts';
@@ -93,6 +94,7 @@ export class PlannedWalk {
     await world.fill();
     await world.cover(SURVIVOR, LOST);
     await world.cover(LOST, SURVIVOR);
+    for (const site of sites) await makeArchive(world.urlOf(site));
     const gates: Record<string, Gate> = {};
     for (const site of sites) gates[site] = await Gate.open(world.urlOf(site));
     return new PlannedWalk(world, gates);
@@ -216,7 +218,9 @@ export class PlannedWalk {
     const { from, to } = back ? { from: ways[way].to, to: ways[way].from } : ways[way];
     const signal = AbortSignal.timeout(MOVE_LIMIT_MS);
     const client = await world.client(from);
-    const writer = await Writer.start({ from: world.urlOf(from), to: world.urlOf(to) }, half);
+    const urls = { from: world.urlOf(from), to: world.urlOf(to) };
+    await say(urls.from, half);
+    const writer = await Writer.start(urls, half);
     try {
       const { customer } = world;
       const input = { customer, half, from, to, reason: 'a walk', requestedBy: 'operator-1' };
@@ -226,8 +230,9 @@ export class PlannedWalk {
       await writer.stop();
       const { move } = operators;
       const end = await endOf(world, { move, half, from, to }, wanted, signal);
-      const lost = await writer.lostAt(world.urlOf(to));
-      return { move, end, wrongly: [...operators.askedWrongly(), ...writer.servedTwice(), ...lost] };
+      const lost = await writer.lostAt(urls.to);
+      const unbrought = await notBrought(urls, half);
+      return { move, end, wrongly: [...operators.askedWrongly(), ...writer.servedTwice(), ...lost, ...unbrought] };
     } finally {
       await writer.stop();
       await client.connection.close();
