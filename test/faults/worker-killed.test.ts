@@ -78,7 +78,11 @@ describe('a planned move', () => {
 });
 
 /** Of `npm run walk -- --only partitions`. */
-const parted = points(['failback/in-last/destination-worker/frozen'], ['relocate/after-serve/peer/refused']);
+const parted = [
+  ...points([], ['relocate/after-serve/peer/refused']),
+  // The last: who comes after it finds everybody at home.
+  'failback/in-last/destination-worker/frozen',
+];
 
 describe('two sites that part while users are moved', () => {
   let scene: Scene;
