@@ -3,7 +3,7 @@ import { ApplicationFailure } from '@temporalio/common';
 import type { SiteSettings } from '../settings.ts';
 import type { SiteActivities } from '../types.ts';
 
-/** Activities that move contacts and ACLs, or archived messages, in bulk. They run in a process of their own, one for each run. */
+/** Activities that move contacts and ACLs, or archived messages, in bulk. Each run has a process to itself; one after the other may have the same. */
 export const jobNames = [
   'take-snapshot',
   'pull-snapshots',
@@ -41,7 +41,7 @@ export type FromMover =
   | { failure: PlainFailure };
 
 /** Settings without key objects, which cannot be sent. */
-export type PlainSettings = Omit<SiteSettings, 'signingKey' | 'publicKeys'> & {
+type PlainSettings = Omit<SiteSettings, 'signingKey' | 'publicKeys'> & {
   signingKey: Buffer;
   publicKeys: ReadonlyMap<string, Buffer>;
 };
