@@ -22,6 +22,8 @@ export interface DifferencesRequest {
   halves: readonly string[];
   /** Only what a snapshot of this site brought is known to be as it stands in this one. */
   from?: string;
+  /** Nobody is let in by what is found here: whose ACL is yet to be judged is equal all the same. */
+  unjudged?: boolean;
   /** Only these of them. */
   filter?: (username: string) => boolean;
   /** Hears of each user of these halves whom the snapshot does not have. */
@@ -55,8 +57,9 @@ const OPEN = 2;
 /** Far more than a digest of all rows takes. */
 const LIMIT_MS = 600_000;
 
-/** His ACL was judged by the rules of today, and no quarantine is about another record of his. */
-const JUDGED = `(l.judged = ${ACL_RULES} or coalesce(d.items, 0) = 0) and (q.username is null or q.record_id = l.record_id)`;
+/** His ACL was judged by the rules of today; and no quarantine is about another record of his. */
+const JUDGED = `(l.judged = ${ACL_RULES} or coalesce(d.items, 0) = 0) and`;
+const NOT_HELD = '(q.username is null or q.record_id = l.record_id)';
 
 const brought = (client: Pick<PoolClient, 'escapeLiteral'>, from: string | undefined): string =>
   from === undefined ? '' : ` and l.served_by = ${client.escapeLiteral(from)}`;
@@ -85,7 +88,7 @@ export async function findDifferences(request: DifferencesRequest): Promise<Diff
     const counts = rowQueries.map(({ kind }) => `d.${kind}`);
     const digests = await digestsHere(client, keys);
     const none = `'\\x${emptyDigest(digests).toString('hex')}'::bytea`;
-    const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none})${brought(client, from)} and ${JUDGED} then l.record_id end, d.username is not null,
+    const sql = `select h.username, case when l.digest = coalesce(d.digest, ${none})${brought(client, from)} and ${request.unjudged ? '' : JUDGED} ${NOT_HELD} then l.record_id end, d.username is not null,
           q.username is not null and q.release is null, ${counts.join(', ')}
         from tandem.home h left join tandem.ledger l on l.username = h.username
         left join tandem.quarantine q on q.username = h.username

@@ -30,6 +30,7 @@ export async function* diffLive(request: LiveDiffRequest): AsyncGenerator<UserDi
     index: () => snapshot.index(),
     keys,
     halves,
+    unjudged: true,
     unknown: (username) => unknown.push(username),
     signal,
   });

@@ -4,7 +4,7 @@ import { copyOut } from './copy.ts';
 import { DIGEST_BYTES, digestSql, emptyDigest } from './digests.ts';
 import { newestAge, readHorizon } from './horizon.ts';
 import { readInBatches } from './read-changed.ts';
-import type { ReadContext, ReadUsers } from './reader.ts';
+import type { ReadContext, ReadRequest, ReadUsers } from './reader.ts';
 import { countsOf, packCounts, ROW_COUNTS_BYTES, rowCountArray, rowCountFields } from './row-counts.ts';
 import { rowQueries } from './rows.ts';
 import { tupleFields } from './tuples.ts';
@@ -15,6 +15,11 @@ const ID_BYTES = 16;
 const FEW = 0.05;
 /** So many are always few. */
 const ALWAYS_FEW = 2000;
+
+/** What a look needs. */
+export interface Look extends Pick<ReadContext, 'client' | 'digests' | 'moment' | 'signal'> {
+  request: Pick<ReadRequest, 'customer' | 'site'>;
+}
 
 /** How many rows of each kind somebody has. */
 type RowCounts = number[];
@@ -28,35 +33,54 @@ interface Seen {
 
 const zeros = (): RowCounts => rowQueries.map(() => 0);
 
+/** Reads the users who may differ from the ledger; null where `whoMayDiffer` cannot tell them. */
+export async function readNew(context: ReadContext): Promise<ReadUsers | null> {
+  const looked = await whoMayDiffer(context);
+  return looked && gather(context, looked);
+}
+
+/** Users served here who are not as the ledger has them; null where `whoMayDiffer` cannot tell them. */
+export async function notAsTaken(look: Look): Promise<Set<string> | null> {
+  const looked = await whoMayDiffer(look);
+  return looked && new Set([...looked.found].filter(([, now]) => !isAsTaken(now)).map(([name]) => name));
+}
+
+interface Looked {
+  /** Those who may differ, as they stand. */
+  found: Map<string, Now>;
+  ledger: Vouched;
+  seen: Seen;
+}
+
 /**
- * Reads the users who may differ from the ledger by rows that are new since its snapshot: rows that are not are counted and not
+ * Finds users who may differ from the ledger by rows that are new since its snapshot: rows that are not are counted and not
  * looked into. Every row of then is one of now or is missing: when those who have new rows, or are new, do not miss as many as are
  * missing in all, the users who lost some are looked for by the counts of their rows.
  *
  * Null where rows cannot be told by their transactions, and where too many may differ.
  */
-export async function readNew(context: ReadContext): Promise<ReadUsers | null> {
-  const { client, request, moment } = context;
+async function whoMayDiffer(look: Look): Promise<Looked | null> {
+  const { client, request, moment } = look;
   const horizon = await readHorizon(client, request.customer);
   const age = await newestAge(client, horizon, moment);
   if (horizon === null || age === null) return null;
-  const seen = await lookForNew(context, age);
-  const ledger = await readVouched(context);
+  const seen = await lookForNew(look, age);
+  const ledger = await readVouched(look);
   if (ledger.gone) return null;
   const few = Math.max(ALWAYS_FEW, FEW * ledger.users);
   const names = new Set([...seen.fresh.keys(), ...ledger.unknown]);
   if (names.size > few) return null;
-  let found = await digestNow(context, [...names]);
+  let found = await digestNow(look, [...names]);
   if (!explains(horizon.all, seen, found, ledger.unknown.length > 0)) {
-    const lost = await lookForLost(context);
+    const lost = await lookForLost(look);
     for (const name of lost) names.add(name);
     if (names.size > few) return null;
-    found = await digestNow(context, [...names]);
+    found = await digestNow(look, [...names]);
   }
-  return gather(context, found, { users: ledger.users, rows: ledger.rows, seen });
+  return { found, ledger, seen };
 }
 
-async function lookForNew({ client, signal }: ReadContext, age: number): Promise<Seen> {
+async function lookForNew({ client, signal }: Look, age: number): Promise<Seen> {
   const seen: Seen = { old: zeros(), fresh: new Map() };
   const ofKind = rowQueries.map(({ user, from, alias }, kind) => {
     // An item is as new as the newer of its own row and its list's.
@@ -89,7 +113,7 @@ interface Vouched {
 }
 
 /** What the ledger says of those who are served here. */
-async function readVouched({ client, request, digests }: ReadContext): Promise<Vouched> {
+async function readVouched({ client, request, digests }: Look): Promise<Vouched> {
   const values = [request.site, digests.tag];
   const known = `l.digest is not null and substring(l.digest for ${digests.tag.length}) = $2 and cardinality(l.rows) = ${rowQueries.length}`;
   const { rows } = await client.query<{ users: string; rows: string[]; gone: boolean; unknown: string[] }>(
@@ -115,10 +139,7 @@ interface Now {
 }
 
 /** Of these, those who are served here. */
-async function digestNow(
-  { client, request, digests, signal }: ReadContext,
-  names: string[],
-): Promise<Map<string, Now>> {
+async function digestNow({ client, request, digests, signal }: Look, names: string[]): Promise<Map<string, Now>> {
   const found = new Map<string, Now>();
   if (names.length === 0) return found;
   const site = client.escapeLiteral(request.site);
@@ -164,7 +185,7 @@ function explains(all: RowCounts, { old, fresh }: Seen, found: Map<string, Now>,
 }
 
 /** Users who have not as many rows as the ledger counted. */
-async function lookForLost({ client, request }: ReadContext): Promise<string[]> {
+async function lookForLost({ client, request }: Look): Promise<string[]> {
   const rows = rowQueries.map(
     ({ user, from }, kind) => `select ${user} as username, ${kind} as kind, count(*) as n from ${from} group by 1`,
   );
@@ -179,28 +200,25 @@ async function lookForLost({ client, request }: ReadContext): Promise<string[]> 
   return lost.map(({ username }) => username);
 }
 
-interface Stands {
-  users: number;
-  rows: RowCounts;
-  seen: Seen;
-}
+/** Digest and counts are those of the ledger. */
+const isAsTaken = ({ digest, rows, knownDigest, knownRows }: Now): boolean =>
+  knownDigest?.equals(digest) === true && knownRows !== null && packCounts(knownRows).equals(packCounts(rows));
 
-function gather(context: ReadContext, found: Map<string, Now>, { users: served, rows, seen }: Stands): ReadUsers {
+function gather(context: ReadContext, { found, ledger, seen }: Looked): ReadUsers {
   const users = new Users();
   const known = new Column(ID_BYTES);
   const digests = new Column(DIGEST_BYTES);
   const rowCounts = new Column(ROW_COUNTS_BYTES);
   const counts = noCounts();
-  counts.users = served;
-  for (const [kind, { count }] of kinds.entries()) counts[count] = rows[kind] ?? 0;
+  counts.users = ledger.users;
+  for (const [kind, { count }] of kinds.entries()) counts[count] = ledger.rows[kind] ?? 0;
   for (const now of found.values()) {
     for (const [kind, { count }] of kinds.entries())
       counts[count] += (now.rows[kind] ?? 0) - (now.knownRows?.[kind] ?? 0);
-    const packed = packCounts(now.rows);
-    if (now.knownDigest?.equals(now.digest) && now.knownRows && packCounts(now.knownRows).equals(packed)) continue;
+    if (isAsTaken(now)) continue;
     const user = users.add(now.name, 0, now.name.length);
     digests.set(user, now.digest);
-    rowCounts.set(user, packed);
+    rowCounts.set(user, packCounts(now.rows));
     if (now.recordId) known.set(user, now.recordId);
   }
   const allRows = [...seen.fresh.values()].reduce(

@@ -6,30 +6,29 @@ import type { Keyring } from '../settings.ts';
 import type { Database } from './database.ts';
 import { findDifferences } from './differences.ts';
 import { readUsers } from './rows.ts';
+import { differencesByTaken, type Own } from './taken-differences.ts';
 import type { Survivor } from './three-way.ts';
 
+interface Here {
+  database: Database;
+  keys: Keyring;
+  halves: readonly string[];
+  /** Whose database it is, when it serves these halves: its own snapshots then tell who has not changed. */
+  own?: Own;
+  signal: AbortSignal;
+}
+
 /**
- * Users of these halves as they stand in a database now. The ledger and the digests of their rows tell who is still as the
- * base has him: of the others only, the rows are read.
+ * Users of these halves as they stand in a database now. The ledger, with rows that are new since this site's last snapshot or
+ * else with the digests of all, tells who is still as the base has him: of the others only, the rows are read.
  */
-export async function liveSurvivor(
-  {
-    database,
-    keys,
-    halves,
-    signal,
-  }: { database: Database; keys: Keyring; halves: readonly string[]; signal: AbortSignal },
-  base: SnapshotIndex,
-): Promise<Survivor> {
+export async function liveSurvivor(here: Here, base: SnapshotIndex): Promise<Survivor> {
+  const { database, halves, own } = here;
   const others: string[] = [];
-  const { mayDiffer, isHere } = await findDifferences({
-    database,
-    index: () => Promise.resolve(base),
-    keys,
-    halves,
-    unknown: (username) => others.push(username),
-    signal,
-  });
+  const look = { ...here, unknown: (username: string) => void others.push(username) };
+  const { mayDiffer, isHere } =
+    (own && (await differencesByTaken({ ...look, own, index: base }))) ??
+    (await findDifferences({ ...look, index: () => Promise.resolve(base), unjudged: true }));
   const elsewhere = await database.query<{ username: string }>(
     'select username from tandem.home where site <> all($1)',
     [halves],

@@ -63,7 +63,8 @@ export function mergesOf(
   { heartbeat, signal }: LongWork,
 ): AsyncGenerator<UserMerge> {
   const { keys } = site.customer(id);
-  const here = { database: site.database(id), keys, halves, signal };
+  const own = { customer: id, site: site.settings.site };
+  const here = { database: site.database(id), keys, halves, own, signal };
   return diffThreeWays({
     base,
     salvage,

@@ -91,7 +91,8 @@ async function merge(
         merges: diffThreeWays({
           base: before,
           salvage: opened,
-          survivor: (index) => liveSurvivor({ database, keys, halves, signal }, index),
+          survivor: (index) =>
+            liveSurvivor({ database, keys, halves, own: { customer: id, site: site.settings.site }, signal }, index),
           rule: 'survivor',
           heartbeat: work.heartbeat,
           signal,

@@ -9,6 +9,7 @@ import {
   type Survivor,
   type UserMerge,
 } from '../../activities/contacts/three-way.ts';
+import { differencesByTaken } from '../../activities/contacts/taken-differences.ts';
 import { openSalvage } from '../../activities/vault/open-salvage.ts';
 import { salvageHalves } from '../../activities/vault/salvage.ts';
 import type { OpenRecords, OpenSnapshot } from '../../activities/vault/open.ts';
@@ -157,5 +158,52 @@ describe('three versions of all users', () => {
     expect([...users.values()].map((user) => [user.username, user.changes, why(user)])).toEqual([
       [names[0], false, ['not-salvaged']],
     ]);
+  });
+});
+
+describe('once the survivor has a snapshot of its own', () => {
+  const own = { customer: CUSTOMER, site: 'west' };
+  const here = (halves: string[]) => ({ database: world.databases.west, keys: world.keys, halves, own, ...quiet });
+  const byTaken = (index: SnapshotIndex): Promise<Survivor> => liveSurvivor(here(['east']), index);
+  const told = async (halves: string[]) =>
+    differencesByTaken({ ...here(halves), index: await base.index(), unknown: () => undefined });
+
+  it.each([
+    ['by the digests of all', live],
+    ['by rows that are new since', byTaken],
+  ])('no user is read, %s, of whom nobody has changed anything', async (_, survivor) => {
+    await world.take('west');
+    expect(await diff(await salvaged(), survivor)).toEqual({ users: new Map(), read: [] });
+  });
+
+  it('users who changed before it and since are found, those who lost rows too, and nobody else is read', async () => {
+    const [before, since, both, less, gone] = names;
+    await add('west', before, 'before@example');
+    await add('west', both, 'before@example');
+    await world.take('west');
+    await add('west', since, 'since@example');
+    await add('west', both, 'since@example');
+    await world.sql('west', 'delete from rosterusers where username = $1', [less]);
+    await world.sql('west', 'delete from tandem.home where username = $1', [gone]);
+    await world.sql('west', "insert into tandem.home (username, site) values ('zz-new', 'east')");
+    const salvage = await salvaged();
+    const digested = await diff(salvage);
+    expect(digested.read.toSorted()).toEqual([before, since, both, less, gone, 'zz-new'].toSorted());
+    const plainly = (users: Map<string, UserMerge>) => [...users].map(([name, { again: _, ...user }]) => [name, user]);
+    // Somebody whom the snapshot has is served no more: the ledger is not gone by.
+    expect(await told(['east'])).toBeNull();
+    await world.take('west');
+    await world.sql('west', 'update rosterusers set nick = nick || $2 where username = $1', [since, 'x']);
+    expect(await told(['east'])).not.toBeNull();
+    const [one, other] = [await diff(salvage), await diff(salvage, byTaken)];
+    expect(plainly(other.users)).toEqual(plainly(one.users));
+    expect(other.read.toSorted()).toEqual(one.read.toSorted());
+  });
+
+  it('its ledger is not gone by for users who are not served there', async () => {
+    await world.take('west');
+    expect(await told(['east', 'west'])).not.toBeNull();
+    await world.sql('west', "update tandem.serving set site = 'east' where half = 'east'");
+    expect(await told(['east'])).toBeNull();
   });
 });
