@@ -1,10 +1,5 @@
 import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto';
-import {
-  WorkflowExecutionAlreadyStartedError,
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
-  type Client,
-} from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import type { Database } from '../activities/contacts/database.ts';
 import { readUpdates } from '../activities/notify/updates.ts';
 import { SIGNATURE_LIFE_MS } from '../workflows/model/approvals.ts';
@@ -21,6 +16,7 @@ import { failureText } from '../workflows/model/failures.ts';
 import { searchAttributes, taskQueue } from '../workflows/model/names.ts';
 import { Fault } from './fault.ts';
 import { remedyFor } from './refusals.ts';
+import { isTemporal } from './temporal-errors.ts';
 
 /** Requests to parties outside, as operators, a starting worker and tests see them. */
 
@@ -48,7 +44,7 @@ export async function followOpenUpdates(
       });
       started.push(externalUpdateId(key));
     } catch (error) {
-      if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+      if (!isTemporal(error, 'WorkflowExecutionAlreadyStartedError')) throw error;
     }
   }
   return started;
@@ -87,14 +83,14 @@ export async function sendExternal(
       .getHandle(externalUpdateId(update))
       .executeUpdate<ExternalUpdate, [SignedExternalVerb]>(v.verb, { args: [v], updateId });
   } catch (error) {
-    if (error instanceof WorkflowUpdateFailedError) {
+    if (isTemporal(error, 'WorkflowUpdateFailedError')) {
       const reason = failureText(error);
       throw new Fault(
         `${v.verb} refused: ${reason}`,
         remedyFor(reason) ?? '`tandem external-update list` shows how it stands.',
       );
     }
-    if (error instanceof WorkflowNotFoundError)
+    if (isTemporal(error, 'WorkflowNotFoundError'))
       throw new Fault(
         `request to ${update.party}: its run is not there`,
         'The worker of this site starts it again when it starts; then give the same command again.',

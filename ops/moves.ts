@@ -1,9 +1,4 @@
-import {
-  WorkflowExecutionAlreadyStartedError,
-  WorkflowNotFoundError,
-  type Client,
-  type WorkflowHandle,
-} from '@temporalio/client';
+import type { Client, WorkflowHandle } from '@temporalio/client';
 import {
   moveCommand,
   moveName,
@@ -18,6 +13,7 @@ import { moveId, searchAttributes, taskQueue } from '../workflows/model/names.ts
 import { endPhases } from '../workflows/model/phases.ts';
 import { Fault } from './fault.ts';
 import { pause } from './temporal.ts';
+import { isTemporal } from './temporal-errors.ts';
 
 /** The moves of a customer, as operators and tests drive them. */
 
@@ -69,7 +65,8 @@ export async function lastBegun(
 
 /** None was ever started there, or its service is empty. */
 const isUnknown = (error: unknown): boolean =>
-  error instanceof WorkflowNotFoundError || (error instanceof Error && error.message.startsWith('Namespace not found'));
+  isTemporal(error, 'WorkflowNotFoundError') ||
+  (error instanceof Error && error.message.startsWith('Namespace not found'));
 
 const isRefused = async (handle: FailoverHandle): Promise<boolean> => {
   const status = await handle.query<FailoverStatus>('status').catch(() => null); // Its worker is away: it counts as begun.
@@ -111,7 +108,7 @@ export async function startMove(
       staticDetails: `${workflow === 'failover' ? 'Declared' : 'Asked for'} by ${input.requestedBy}: ${input.reason}`,
     });
   } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    if (!isTemporal(error, 'WorkflowExecutionAlreadyStartedError')) throw error;
     const handle = moveHandle(client, workflow, customer);
     const there = await handle.query<FailoverStatus>('status').catch(() => null); // One that answers nobody is not ended.
     if (!replace && there?.notSealed && endPhases.includes(there.phase))
@@ -154,7 +151,7 @@ export async function resumeMove(
       staticSummary: `${customer}: ${site} goes on with the move that holds the slot`,
     });
   } catch (error) {
-    if (!(error instanceof WorkflowExecutionAlreadyStartedError)) throw error;
+    if (!isTemporal(error, 'WorkflowExecutionAlreadyStartedError')) throw error;
     throw new Fault(
       `resume of ${customer}: a run of it is there`,
       `\`tandem ${name} watch ${about}\` follows it. Is it paused? Then \`tandem ${name} resume ${about} --operator ID --key FILE\`. Does it answer nobody, because its build has no worker any more or its workflow task fails again and again? Then \`tandem ${name} resume ${about} --take-over\` ends it and goes on.`,
@@ -168,7 +165,7 @@ export async function failoverStatus(handle: FailoverHandle): Promise<FailoverSt
   try {
     return await handle.query<FailoverStatus>('status');
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) throw noFailover(handle.workflowId);
+    if (isTemporal(error, 'WorkflowNotFoundError')) throw noFailover(handle.workflowId);
     // An empty Temporal service: its first worker prepares it.
     if (error instanceof Error && error.message.startsWith('Namespace not found'))
       throw new Fault(

@@ -1,4 +1,4 @@
-import { ScheduleOverlapPolicy, type Client, type ScheduleOptions, type ScheduleDescription } from '@temporalio/client';
+import type { Client, ScheduleOptions, ScheduleDescription } from '@temporalio/client';
 import type { CustomerSettings } from '../activities/settings.ts';
 import type { ContinuityTestInput } from '../workflows/model/continuity.ts';
 import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/names.ts';
@@ -154,7 +154,7 @@ function desired(
       typedSearchAttributes: [{ key: searchAttributes.customer, value: customer }],
       staticSummary: note,
     },
-    policies: { overlap: ScheduleOverlapPolicy.BUFFER_ONE, catchupWindow: catchUpMs },
+    policies: { overlap: 'BUFFER_ONE', catchupWindow: catchUpMs },
     state: { note, ...(atOnce && { triggerImmediately: true }) },
   };
 }

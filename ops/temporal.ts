@@ -1,6 +1,5 @@
 import { connect } from 'node:net';
-import { Client, Connection } from '@temporalio/client';
-import proto from '@temporalio/proto';
+import type { Client, Connection } from '@temporalio/client';
 import { searchAttributes } from '../workflows/model/names.ts';
 import { Fault } from './fault.ts';
 
@@ -29,8 +28,10 @@ export async function connectClient({ address, namespace }: TemporalAddress, tim
   try {
     await requireOpen(address, timeoutMs);
     what = `no answer within ${timeoutMs / 1000} s`;
-    const connection = await Connection.connect({ address, connectTimeout: timeoutMs });
-    return new Client({ connection, namespace });
+    // Loaded here: most of what a command takes would else be to load what it may not use.
+    const library = await import('@temporalio/client');
+    const connection = await library.Connection.connect({ address, connectTimeout: timeoutMs });
+    return new library.Client({ connection, namespace });
   } catch (error) {
     throw new Fault(
       `Temporal at ${address}: ${what} (${error instanceof Error ? error.message : String(error)})`,
@@ -72,6 +73,7 @@ export async function prepareNamespace(client: Client, namespace: string, signal
     if (grpcCode(error) !== ALREADY_EXISTS) throw error;
   }
   const wanted = Object.values(searchAttributes).map((key) => key.name);
+  const { default: proto } = await import('@temporalio/proto');
   const KEYWORD = proto.temporal.api.enums.v1.IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD;
   for (let attempt = 0; ; attempt += 1) {
     try {

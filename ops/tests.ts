@@ -1,11 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import {
-  WorkflowFailedError,
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
-  type Client,
-  type WorkflowHandle,
-} from '@temporalio/client';
+import type { Client, WorkflowHandle } from '@temporalio/client';
 import type { ContinuityTestResult } from '../workflows/continuity-test.ts';
 import { SIGNATURE_LIFE_MS } from '../workflows/model/approvals.ts';
 import type { ContinuityTestInput, TestStatus } from '../workflows/model/continuity.ts';
@@ -14,6 +8,7 @@ import { scheduleIds, searchAttributes, taskQueue } from '../workflows/model/nam
 import { testText, type SignedTestVerb, type TestVerb } from '../workflows/model/test-words.ts';
 import { Fault } from './fault.ts';
 import { remedyFor } from './refusals.ts';
+import { isTemporal } from './temporal-errors.ts';
 
 /** Continuity tests, as operators and tests drive them. */
 
@@ -45,7 +40,7 @@ export async function endOfTest(handle: TestHandle, customer: string): Promise<C
   try {
     return await handle.result();
   } catch (error) {
-    if (!(error instanceof WorkflowFailedError)) throw error;
+    if (!isTemporal(error, 'WorkflowFailedError')) throw error;
     throw new Fault(
       `continuity test of ${customer}: ${failureText(error.cause)}`,
       adviceOf(error) ?? `\`tandem test report --customer ${customer}\` shows what was found.`,
@@ -118,11 +113,11 @@ export async function tellTest(handle: TestHandle, v: SignedTestVerb): Promise<T
     return await handle.executeUpdate<TestStatus, [SignedTestVerb]>(v.verb, { args: [v], updateId });
   } catch (error) {
     const next = '`tandem test list` shows what runs and what is asked.';
-    if (error instanceof WorkflowUpdateFailedError) {
+    if (isTemporal(error, 'WorkflowUpdateFailedError')) {
       const reason = failureText(error);
       throw new Fault(`${v.verb} refused: ${reason}`, remedyFor(reason) ?? next);
     }
-    if (error instanceof WorkflowNotFoundError) throw new Fault(`${v.verb} refused: the test is over`, next);
+    if (isTemporal(error, 'WorkflowNotFoundError')) throw new Fault(`${v.verb} refused: the test is over`, next);
     throw error;
   }
 }

@@ -1,9 +1,5 @@
 import { createHash, randomBytes, sign, type KeyObject } from 'node:crypto';
-import {
-  WorkflowNotFoundError,
-  WorkflowUpdateFailedError,
-  WorkflowUpdateRPCTimeoutOrCancelledError,
-} from '@temporalio/client';
+
 import { SIGNATURE_LIFE_MS, signedText, type SignedVerb, type Verb } from '../workflows/model/approvals.ts';
 import { failureText } from '../workflows/model/failures.ts';
 import { moveCommand, type FailoverStatus, type VerbAnswer } from '../workflows/model/moves.ts';
@@ -11,6 +7,7 @@ import { Fault } from './fault.ts';
 import { noFailover, type FailoverHandle } from './moves.ts';
 import { remedyFor } from './refusals.ts';
 import { pause } from './temporal.ts';
+import { isTemporal } from './temporal-errors.ts';
 
 /** The words of operators to a failover: drafted, signed, sent. */
 
@@ -91,20 +88,20 @@ export async function sendVerb(
       handle.executeUpdate<VerbAnswer, [SignedVerb]>(v.verb, { args: [v], updateId }),
     );
   } catch (error) {
-    if (error instanceof WorkflowUpdateRPCTimeoutOrCancelledError) {
+    if (isTemporal(error, 'WorkflowUpdateRPCTimeoutOrCancelledError')) {
       throw new Fault(
         `${v.verb}: no answer within ${answerMs / 1000} s; whether it counts, the status tells`,
         '`tandem status` says whether the move stands still, and what to do then; else look at what is asked, and give the word again.',
       );
     }
-    if (error instanceof WorkflowUpdateFailedError) {
+    if (isTemporal(error, 'WorkflowUpdateFailedError')) {
       const reason = failureText(error);
       throw new Fault(
         `${v.verb} refused: ${reason}`,
         remedyFor(reason) ?? `\`${await commandFor(handle, 'watch')}\` shows the plan and what is asked.`,
       );
     }
-    if (error instanceof WorkflowNotFoundError) throw await notRunning(handle, v.verb);
+    if (isTemporal(error, 'WorkflowNotFoundError')) throw await notRunning(handle, v.verb);
     throw error;
   }
 }

@@ -1,9 +1,10 @@
-import { WorkflowNotFoundError, type Client } from '@temporalio/client';
+import type { Client } from '@temporalio/client';
 import type { SiteSettings } from '../activities/settings.ts';
 import { failureText } from '../workflows/model/failures.ts';
 import { searchAttributes, taskQueue, watchId } from '../workflows/model/names.ts';
 import type { watch, WatchInput } from '../workflows/watch.ts';
 import { pause } from './temporal.ts';
+import { isTemporal } from './temporal-errors.ts';
 
 const EVERY_MS = 120_000;
 
@@ -26,7 +27,7 @@ export async function endWatch(client: Client, customer: string): Promise<boolea
     await client.workflow.getHandle(watchId(customer)).terminate(`${customer} is gone`);
     return true;
   } catch (error) {
-    if (error instanceof WorkflowNotFoundError) return false;
+    if (isTemporal(error, 'WorkflowNotFoundError')) return false;
     throw error;
   }
 }
