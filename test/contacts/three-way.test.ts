@@ -188,8 +188,9 @@ describe('once the survivor has a snapshot of its own', () => {
     await world.sql('west', "insert into tandem.home (username, site) values ('zz-new', 'east')");
     const salvage = await salvaged();
     const digested = await diff(salvage);
-    expect(digested.read.toSorted()).toEqual([before, since, both, less, gone, 'zz-new'].toSorted());
-    const plainly = (users: Map<string, UserMerge>) => [...users].map(([name, { again: _, ...user }]) => [name, user]);
+    expect(new Set(digested.read)).toEqual(new Set([before, since, both, less, gone, 'zz-new']));
+    const plainly = (users: Map<string, UserMerge>) =>
+      [...users].map(([name, user]) => [name, { ...user, again: null }]);
     // Somebody whom the snapshot has is served no more: the ledger is not gone by.
     expect(await told(['east'])).toBeNull();
     await world.take('west');
