@@ -126,7 +126,7 @@ describe('the data mover', () => {
 
   it('is heard to the end, although many end while the worker is busy', async () => {
     const idle = await keepBusy();
-    const takes = Array.from({ length: 20 }, () => take({}, quiet, { customer: 'nobody' }));
+    const takes = Array.from({ length: 8 }, () => take({}, quiet, { customer: 'nobody' }));
     const ends = await Promise.allSettled(takes);
     await idle();
     const kinds = ends.map((end) => (end.status === 'rejected' ? (end.reason as { type?: string }).type : 'done'));
