@@ -4,11 +4,12 @@ import { within } from '../activities/probes/peer.ts';
 import { httpStatus } from '../activities/probes/service.ts';
 import type { Seen } from '../activities/probes/watch/seen.ts';
 import { sayAlive } from '../activities/services/alive.ts';
-import { closeCutOff, closingOf, noteLook, openWhenConfirmed } from '../activities/services/closed.ts';
+import { closeCutOff, closingOf, openWhenConfirmed } from '../activities/services/closed.ts';
 import { endForgottenDrains } from '../activities/services/drained.ts';
 import { adoptCohorts } from '../activities/services/adopt-cohorts.ts';
 import { followPeer } from '../activities/services/gone-to-peer.ts';
 import { takeHandedOver } from '../activities/services/handed-over.ts';
+import { noteLook } from '../activities/services/looked.ts';
 import { endLostHandOvers } from '../activities/services/lost-hand-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
@@ -61,12 +62,12 @@ export class SiteGuard {
     // What would tell of a newer epoch: whatever else answers of the peer may be all that this site can reach of it.
     const saw = seen.peer.tells || seen.witness === 'answers' || (await this.witnessUrlAnswers(signal));
     this.lookout = lookOut(this.lookout, this.now(), saw);
-    const looks = await noteLook(this.database, id, saw);
+    const { looks, closing: late } = await noteLook(this.database, id, { saw, selfFenceMs });
     // Of several workers one may be cut off alone: the site is not.
     if (this.looks !== null && looks !== this.looks) this.lookout = beginLookout(this.now());
     this.looks = looks;
     const because = selfFenceMs === undefined ? null : whyCutOff(this.lookout, this.now(), selfFenceMs);
-    const closing = because === null ? null : await closeCutOff(this.database, id, because);
+    const closing = late ?? (because === null ? null : await closeCutOff(this.database, id, because));
     if (closing) {
       await this.tellService(signal);
       return [`${id}: CLOSED: ${closing.because}; it opens when the peer confirms it`];

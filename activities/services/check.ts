@@ -11,6 +11,7 @@ import { sourceServes } from './give-back.ts';
 import { handedOver } from './handed-home.ts';
 import { checkOutside } from './outside.ts';
 import { parityHolds } from './parity.ts';
+import { claimStood } from './self-fenced.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
@@ -25,7 +26,7 @@ type Check = (site: OwnSite, input: PlannedStep, signal: AbortSignal) => Promise
 /** Of acts that are not here nobody can see the effect from this site: it is there when the operators say so. */
 const checks: Partial<Record<Act, Check>> = {
   'advance-epoch': epochHeld,
-  'fence-site': (_, { plan }) => ({ seen: true, summary: `${plan.decisions.from} is isolated by a new statement` }),
+  'fence-site': isolated,
   'open-site': (site, input, signal) =>
     input.plan.decisions.planned ? drainUndone(site, input) : sourceServes(site, input, signal),
   'drain-sessions': drainStands,
@@ -56,6 +57,15 @@ export async function checkEffect(site: OwnSite, input: PlannedStep, signal: Abo
 function reconciled(_: OwnSite, { plan }: PlannedStep): Seen {
   const nothing = plan.decisions.planned !== undefined && broughtTogether(plan.decisions).length === 0;
   return { seen: nothing, summary: nothing ? 'there is nothing to bring together' : 'a retry writes whoever is left' };
+}
+
+/** People's word, which counts from when the source must have closed itself. */
+async function isolated(site: OwnSite, input: PlannedStep): Promise<Seen> {
+  const { from, steps } = input.plan.decisions;
+  const { waitsMs } = steps.find(({ id }) => id === input.key.step) ?? {};
+  const stood = waitsMs === undefined ? null : await claimStood(site, input, waitsMs);
+  const told = stood === null ? '' : `; ${stood.told}`;
+  return { seen: stood?.enough !== false, summary: `${from} is isolated by a new statement${told}` };
 }
 
 async function epochHeld(site: OwnSite, { key: { customer, epoch } }: PlannedStep): Promise<Seen> {

@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import { failure } from '../../workflows/model/failures.ts';
 import type { Closing, ClosingKind } from '../../workflows/model/closing.ts';
 import { mayOpen, type Opening, type OwnRights, type PeerRights } from '../../workflows/model/opening.ts';
+import { duration } from '../../workflows/model/rto.ts';
 import type { Database } from '../contacts/database.ts';
 import { LEASE_MS } from './obeyed.ts';
 
@@ -27,8 +28,22 @@ export async function readClosing(client: Query, customer: string, lock = false)
   return row ? { ...row, since: row.since.toISOString(), triedAt: row.triedAt?.toISOString() ?? null } : null;
 }
 
+/** The same, and a site that serves nobody for want of a worker that looks: the next one writes that down. */
 export const closingOf = (database: Database, customer: string): Promise<Closing | null> =>
-  database.connection((client) => readClosing(client, customer));
+  database.connection(async (client) => (await readClosing(client, customer)) ?? (await unwritten(client, customer)));
+
+async function unwritten(client: Query, customer: string): Promise<Closing | null> {
+  const { rows } = await client.query<{ since: Date; limit: number }>(
+    `select saw_at + make_interval(secs => self_fence_s) as since, self_fence_s * 1000 as limit
+       from tandem.alive where customer = $1 and tandem.cut_off(customer)`,
+    [customer],
+  );
+  const [row] = rows;
+  if (!row) return null;
+  const because = `no worker here has seen its peer or the witness for ${duration(row.limit)}`;
+  const since = row.since.toISOString();
+  return { id: '', kind: 'cut-off', because, since, waitsFor: 'a worker of this site', triedAt: null };
+}
 
 /**
  * What this site has the right to serve, by its own rows, whether it is closed or not. The epoch row is locked until the
@@ -86,21 +101,6 @@ export async function closeCutOff(database: Database, customer: string, because:
   });
 }
 
-/**
- * Notes whether this worker sees the peer or the witness; from then on the site may close itself again. Answers a number that
- * grows with each look, of any worker here, that saw one of them.
- */
-export async function noteLook(database: Database, customer: string, saw: boolean): Promise<number> {
-  const [row] = await database.query<{ seen: string }>(
-    saw
-      ? `with free as (update tandem.site_opened set seen_since = true where customer = $1 and not seen_since)
-         update tandem.alive set seen = seen + 1 where customer = $1 returning seen::text`
-      : 'select seen::text from tandem.alive where customer = $1',
-    [customer],
-  );
-  return Number(row?.seen ?? 0);
-}
-
 /** Ends a closing, and keeps how. In the transaction in which it was read and locked. */
 export async function endClosing(
   client: Query,
@@ -125,6 +125,12 @@ export async function endClosing(
       because,
       words === null ? null : JSON.stringify(words),
     ],
+  );
+  // It counts as a look, once; whom people have opened in the dark does not close again before one has seen somebody.
+  await client.query(
+    `update tandem.alive set saw_at = clock_timestamp(), self_fence_s = case when $2 then null else self_fence_s end
+      where customer = $1 and self_fence_s is not null`,
+    [customer, words !== null],
   );
 }
 

@@ -23,6 +23,7 @@ import { cannotEnable } from './enable.ts';
 import { partsOf, unconfigured, withParties } from './configured.ts';
 import { blockedByFork } from './fork.ts';
 import type { LedgerCounts } from './loss.ts';
+import { withWaits } from './self-fenced.ts';
 import type { OwnSite } from './site.ts';
 
 /** From what was seen to what people sign, and why they could not. */
@@ -68,6 +69,8 @@ export function decide(
   const lossMs = world.again?.base === null ? 0 : ageMs(oldest, Date.parse(disruptedAt));
   const acceptedLossMs = lossMs > rpoMs ? lossMs : null;
   const accepted = acceptancesOf({ ...world, from, to, acceptedLossMs, rpoMs });
+  const parts = partsOf(site.settings, customer, world.half);
+  const { steps, ...leftOut } = applicable(withParties(runbook.steps, customer), [...customer.options, ...parts]);
   const looked: Decisions = {
     format: 1,
     kind: 'failover',
@@ -77,10 +80,8 @@ export function decide(
     epoch,
     disruptedAt,
     runbook: { name: runbook.name, digest: runbook.digest },
-    ...applicable(withParties(runbook.steps, customer), [
-      ...customer.options,
-      ...partsOf(site.settings, customer, world.half),
-    ]),
+    ...leftOut,
+    steps: withWaits(steps, isolation, site.settings, customer),
     isolation,
     recoveryPoint: oldest,
     acceptedLossMs,

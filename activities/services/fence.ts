@@ -7,6 +7,7 @@ import { isServersAnswer, peerQuery, within } from '../probes/peer.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import { doneBefore, noteEffect } from './effects.ts';
 import { askRights, LEASE_MS } from './obeyed.ts';
+import { waitSelfFenced } from './self-fenced.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
 
@@ -20,39 +21,62 @@ type Closed =
 /**
  * Closes the source under the step's epoch and names what confirmed it: its own database, else the statement of
  * isolation that people signed, else that its observers found it dead, as long as its database is as silent as they said.
- * Without any of them nobody may be served here: `isolation-unknown`.
+ * Without any of them nobody may be served here: `isolation-unknown`. With self-fence neither counts before the source must have
+ * closed itself.
  */
 export async function fenceSite(site: OwnSite, input: PlannedStep, signal?: AbortSignal): Promise<StepResult> {
-  const { key, plan } = input;
+  const { key } = input;
   const customer = site.customer(key.customer);
   const database = site.database(customer.id);
   const done = await doneBefore(database, input);
   if (done) return done;
   // A step of an old move must not reach the peer at all.
   await database.transaction((client) => lockEpoch(client, database.name, customer.id, key.epoch));
-  const byDatabase = await fenceDatabase(site.settings, customer, key, signal);
-  const source = byDatabase.closed ? { closed: byDatabase.by } : { closed: null, silent: byDatabase.silent };
-  const by = confirmedBy(source, plan.decisions.isolation);
-  if (by === null) {
-    const because = byDatabase.closed ? '' : byDatabase.because;
-    throw failure(
-      'isolation-unknown',
-      `${customer.peer}: not closed by machine (${because}), and nobody stated how it is isolated`,
-    );
-  }
-  const result: StepResult = byDatabase.closed
-    ? {
-        summary: `${customer.peer} is closed: its database holds epoch ${key.epoch.number}${byDatabase.how}`,
-        facts: { confirmedBy: byDatabase.by },
-      }
-    : {
-        summary: `${customer.peer} ${confirmations[by]}; not closed by machine: ${byDatabase.because}`,
-        facts: { confirmedBy: by },
-      };
+  const close = (): Promise<Closed> => fenceDatabase(site.settings, customer, key, signal);
+  const result = await confirmed(site, input, await close(), close, signal);
   return database.transaction(async (client) => {
     await lockEpoch(client, database.name, customer.id, key.epoch);
     return noteEffect(client, input, result);
   });
+}
+
+/** What confirms it: a machine's word at once, people's and silence when the source must have closed itself (RIGHTS.md). */
+async function confirmed(
+  site: OwnSite,
+  input: PlannedStep,
+  byDatabase: Closed,
+  close: () => Promise<Closed>,
+  signal: AbortSignal | undefined,
+): Promise<StepResult> {
+  const { key, plan } = input;
+  const { peer } = site.customer(key.customer);
+  if (byDatabase.closed)
+    return {
+      summary: `${peer} is closed: its database holds epoch ${key.epoch.number}${byDatabase.how}`,
+      facts: { confirmedBy: byDatabase.by },
+    };
+  const { because, silent } = byDatabase;
+  const by = confirmedBy({ closed: null, silent }, plan.decisions.isolation);
+  if (by === null)
+    throw failure(
+      'isolation-unknown',
+      `${peer}: not closed by machine (${because}), and nobody stated how it is isolated`,
+    );
+  const told = `${peer} ${confirmations[by]}; not closed by machine: ${because}`;
+  const { waitsMs, timeoutMs } = plan.decisions.steps.find(({ id }) => id === key.step) ?? {};
+  if (waitsMs === undefined) return { summary: told, facts: { confirmedBy: by } };
+  let last: Closed = byDatabase;
+  const changed = async (): Promise<boolean> => {
+    last = await close();
+    return last.closed || confirmedBy({ closed: null, silent: last.silent }, plan.decisions.isolation) === null;
+  };
+  const limits = { waitsMs, timeoutMs: timeoutMs ?? waitsMs };
+  const stood = await waitSelfFenced(site, input, limits, changed, signal);
+  if (stood === null) return confirmed(site, input, last, close, signal);
+  return {
+    summary: `${told}; ${stood}: were it only cut off, it would have closed itself`,
+    facts: { confirmedBy: by, waitedMs: waitsMs },
+  };
 }
 
 /** Method `database`: the source's own right to serve, which its service reads at each change; and whether it has. */

@@ -4,7 +4,6 @@ import { makeForecast } from '../../workflows/model/forecast.ts';
 import type { Closing } from '../../workflows/model/closing.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import { canonicalJson, type Isolation, type Named, type Plan } from '../../workflows/model/plan.ts';
-import { duration } from '../../workflows/model/rto.ts';
 import type { Timestamp } from '../../workflows/model/snapshots.ts';
 import { readState, tellState } from '../directory/answer.ts';
 import { byName } from '../../workflows/model/half.ts';
@@ -29,6 +28,7 @@ import { countLedger, lossOf, oldestAcceptable, type LedgerCounts } from './loss
 import { measuredTimes, timesInDatabase } from './measured.ts';
 import { readOperators } from './operators.ts';
 import { keepSigned } from './signed-plan.ts';
+import { ifOnlyCutOff } from './self-fenced.ts';
 import type { OwnSite } from './site.ts';
 import { chooseSource } from './sources.ts';
 
@@ -216,9 +216,10 @@ interface Noted {
 /** What nobody is asked to accept, and everybody should know. */
 function notesOf(
   { settings }: OwnSite,
-  { peer, selfFenceMs }: CustomerSettings,
+  customer: CustomerSettings,
   { isolation: { verdict }, input: { disruptedAt }, half, again, directory, closing, ledger }: Noted,
 ): string[] {
+  const { peer } = customer;
   const notes: string[] = [...(directory === null ? [] : [directory]), ...againNotes(settings.site, half, again)];
   if (closing)
     notes.push(`${settings.site} itself is closed since ${closing.since} (${closing.because}): serve-users opens it`);
@@ -231,12 +232,7 @@ function notesOf(
       'the clocks count from the declaration, because nobody said when the site was lost (`--disrupted-at TIME`)',
     );
   if (!settings.witness) notes.push('no witness is configured: a lost site is never known to be dead');
-  // What isolation comes to when a statement of it is wrong. The peer goes by the same configuration.
-  notes.push(
-    selfFenceMs === undefined
-      ? `self-fence is not configured: if ${peer} is only cut off, it goes on serving whoever still reaches it`
-      : `if ${peer} is only cut off, its worker closes it ${duration(selfFenceMs)} after it last saw ${settings.site} or the witness, as long as it runs`,
-  );
+  notes.push(ifOnlyCutOff(settings, customer));
   if (verdict === 'dead')
     notes.push('dead is what its observers found, and they look from here: a site that is only cut off looks the same');
   return notes;

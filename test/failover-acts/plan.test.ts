@@ -11,6 +11,7 @@ import { failureText } from '../../workflows/model/failures.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Plan } from '../../workflows/model/plan.ts';
 import { coverSnapshot, listSnapshot } from './shelf.ts';
+import { OBSERVER_LIMIT_MS } from '../../activities/probes/observers.ts';
 import { blackHole, droppingPort, type BlackHole } from '../rig/black-holes.ts';
 import { CUSTOMER, eastAt, input, kindOf, makeWorld, type World } from './world.ts';
 
@@ -59,24 +60,30 @@ async function timed<T>(promise: Promise<T>): Promise<{ result: T; ms: number }>
 }
 
 describe('a plan never waits on the lost site beyond its limits', () => {
-  it('is made within 3 s when every connection to it hangs, also thirty at once', async () => {
+  /** What an address that hangs may cost beside one that refuses at once: its limit, on a machine that is as busy as it is. */
+  const within = (refusedMs: number): number => OBSERVER_LIMIT_MS + 1000 + 2 * refusedMs;
+  const refusing = (): OwnSite => world.westWith(eastAt(world, '127.0.0.1:1'));
+
+  it('is made within its limit when every connection to it hangs, also thirty at once', async () => {
     await cover(1, '2026-03-01T11:00:00.000Z');
     const site = silentEast();
+    const { ms: refusedMs } = await timed(plan({}, refusing()));
     const one = await timed(plan({}, site));
     const unreachable = 'unreachable';
     const seen = one.result.decisions.isolation.observers.map((o) => o.saw);
     expect(seen).toEqual([unreachable, unreachable, unreachable]);
-    expect(one.ms).toBeLessThan(3000);
+    expect(one.ms).toBeLessThan(within(refusedMs));
     const thirtyAt = async (at: OwnSite) => timed(Promise.all(Array.from({ length: 30 }, () => plan({}, at))));
     // With nothing to wait for: what thirty cost this machine. One behind the other they would wait a minute.
-    const refused = await thirtyAt(world.westWith(eastAt(world, '127.0.0.1:1')));
+    const refused = await thirtyAt(refusing());
     const thirty = await thirtyAt(site);
-    expect(thirty.ms - refused.ms).toBeLessThan(4000);
+    expect(thirty.ms).toBeLessThan(within(refused.ms));
     expect(new Set(thirty.result.map((p) => p.digest))).toEqual(new Set([one.result.digest]));
   });
 
-  it('is made within 3 s when packets to it are dropped', async () => {
+  it('is made within its limit when packets to it are dropped', async () => {
     await cover(1, '2026-03-01T11:00:00.000Z');
+    const { ms: refusedMs } = await timed(plan({}, refusing()));
     const drops = await droppingPort();
     const { result, ms } = await timed(plan({}, world.westWith(eastAt(world, `127.0.0.1:${drops.port}`))));
     await drops.close();
@@ -86,7 +93,7 @@ describe('a plan never waits on the lost site beyond its limits', () => {
       'unreachable',
     ]);
     expect(ms).toBeGreaterThan(1500); // Nothing answered, not even with a refusal.
-    expect(ms).toBeLessThan(3000);
+    expect(ms).toBeLessThan(within(refusedMs));
   });
 });
 

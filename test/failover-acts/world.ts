@@ -11,7 +11,7 @@ import type { CustomerSettings, SiteSettings } from '../../activities/settings.t
 import type { PlannedStep } from '../../activities/services/planned.ts';
 import type { FailoverInput } from '../../workflows/model/moves.ts';
 import type { Act } from '../../workflows/model/acts.ts';
-import type { Isolation, Plan } from '../../workflows/model/plan.ts';
+import type { Isolation, Plan, Step } from '../../workflows/model/plan.ts';
 import { failureKind } from '../../workflows/model/failures.ts';
 import { filledDatabases } from '../rig/databases.ts';
 import { scratchVaults, type ScratchVaults } from '../rig/vaults.ts';
@@ -156,7 +156,7 @@ export const isolated: Isolation = {
 
 /** The input of one act, with as much of a plan as acts look at. */
 export function step(act: Act, move: string, epoch: number, isolation: Isolation = isolated, round = 0): PlannedStep {
-  const plan = { decisions: { from: 'east', to: 'west', epoch, isolation } } as Plan;
+  const plan = { decisions: { from: 'east', to: 'west', epoch, isolation, steps: [] as Step[] } } as unknown as Plan;
   return { key: { customer: CUSTOMER, epoch: { number: epoch, site: 'west', move }, step: act, round }, act, plan };
 }
 

@@ -114,6 +114,10 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
     ['a row that is missing', `delete from tandem.serving where half = 'east'`],
     ['a row older than the newest epoch', `update tandem.epoch set number = 2, site = 'west'`],
     ['rows that cannot be read', `alter table tandem.serving rename to hidden`],
+    [
+      'nobody seen for longer than its self-fence',
+      `update tandem.alive set saw_at = now() - interval '61 s', self_fence_s = 60`,
+    ],
   ])('is lost with %s: sessions end, nobody signs in, nothing is delivered', async (_, change) => {
     const [anna, wendy] = [await signIn('anna', 'east'), await signIn('wendy', 'west')];
     await at('east', change);
@@ -127,6 +131,7 @@ describe.skipIf(ejabberd === null)('the right to serve', () => {
       ]);
     } finally {
       if (change.includes('hidden')) await at('east', 'alter table tandem.hidden rename to serving');
+      await at('east', 'update tandem.alive set self_fence_s = null');
     }
   });
 

@@ -1,11 +1,13 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { closingOf } from '../../activities/services/closed.ts';
 import type { OwnSite } from '../../activities/services/site.ts';
 import { Eyes } from '../../activities/probes/watch/eyes.ts';
 import { lookAround } from '../../activities/probes/watch/look.ts';
 import type { Seen } from '../../activities/probes/watch/seen.ts';
 import { SiteGuard } from '../../ops/closing-loop.ts';
+import { CUSTOMER } from '../failover-acts/world.ts';
 import { closedAs, confirmedFor, customerOf, dark, say, serves, word, world, worldForEach } from './closed-ground.ts';
 
 /** A site that sees neither its peer nor the witness closes itself. */
@@ -36,6 +38,10 @@ describe('self-fence', () => {
     } finally {
       eyes.close();
     }
+  };
+  const tellClosing = async (): Promise<string | null> => {
+    const closing = await closingOf(world.westDb, CUSTOMER);
+    return closing && `${closing.kind}: ${closing.because}`;
   };
   const rounds = async (guard: SiteGuard, site: OwnSite, n: number): Promise<string> => {
     const lines: string[] = [];
@@ -123,5 +129,58 @@ describe('self-fence', () => {
     up = false;
     await rounds(guard, site, 6);
     expect(await closedAs()).toBe('cut-off');
+  });
+
+  describe('without a worker', () => {
+    const since = (ms: number): Promise<unknown> =>
+      world.westDb.query(`update tandem.alive set saw_at = clock_timestamp() - make_interval(secs => $1)`, [ms / 1000]);
+
+    it('closes all the same, by when somebody was last seen; a start of one, or a look at nobody, makes that no longer', async () => {
+      const site = fencing();
+      await rounds(guardOf(site), site, 1);
+      await since(MINUTE - 10_000);
+      expect([await serves(), await tellClosing()]).toEqual([2, null]);
+      up = false;
+      await rounds(guardOf(site), site, 1);
+      expect(await serves()).toBe(2);
+      const [row] = await world.westDb.query(
+        'select from tandem.alive where saw_at < clock_timestamp() - $1::interval',
+        ['50 s'],
+      );
+      expect(row).toBeDefined();
+      await since(MINUTE + 1000);
+      expect([await serves(), await world.westDb.query('select from tandem.closed')]).toEqual([0, []]);
+      expect(await tellClosing()).toMatch(/^cut-off: no worker here has seen its peer or the witness for 1 min/);
+      expect(await rounds(guardOf(site), site, 1)).toMatch(/CLOSED: nobody here saw its peer or the witness for 1 min/);
+      expect([await closedAs(), await serves()]).toEqual(['cut-off', 0]);
+    });
+
+    it('and goes on serving nobody when one sees somebody again, until the peer confirms it', async () => {
+      const site = fencing();
+      await rounds(guardOf(site), site, 1);
+      await since(MINUTE + 1000);
+      expect(await rounds(guardOf(site), site, 1)).toMatch(/CLOSED/);
+      await rounds(guardOf(site), site, 1);
+      expect([await closedAs(), await serves()]).toEqual(['cut-off', 0]);
+      const back = world.westWith({ customer: { selfFenceMs: MINUTE } });
+      await rounds(guardOf(back), back, 1);
+      await confirmedFor(7);
+      expect(await rounds(guardOf(back), back, 1)).toMatch(/opened: its peer holds the same epoch/);
+      expect(await serves()).toBe(2);
+    });
+
+    it('serves nobody by a clock that was set by more, and whom it is not configured for goes on', async () => {
+      const site = fencing();
+      await rounds(guardOf(site), site, 1);
+      await since(-2 * MINUTE);
+      expect(await serves()).toBe(0);
+      await since(2 * MINUTE);
+      const off = dark();
+      await rounds(guardOf(off), off, 1);
+      await world.westDb.query('delete from tandem.closed');
+      expect(await serves()).toBe(2);
+      await since(2 * MINUTE);
+      expect(await serves()).toBe(2);
+    });
   });
 });

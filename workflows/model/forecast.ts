@@ -72,14 +72,21 @@ function quantile(sorted: readonly number[], share: number): number {
 /** What a step is expected to take, by the newest times of its kind (`times`: newest first), else by the table. */
 function expected(step: Step, users: number, times: readonly StepTime[]): Forecast['steps'][number] {
   const { ms, p75Ms, perUser } = usualTimes[step.act];
-  const ofIts = times.filter(({ key }) => key === timeKey(step)).slice(0, MEASURED);
+  // What is waited for a source that cannot be closed was not waited for one that could.
+  const { waitsMs = 0 } = step;
+  const ofIts = waitsMs > 0 ? [] : times.filter(({ key }) => key === timeKey(step)).slice(0, MEASURED);
   const sorted = ofIts.map((t) => t.ms * (perUser ? scale(users, t.users) : 1)).toSorted((a, b) => a - b);
   if (sorted.length > 0 && step.act !== 'wait-for-operator') {
     const [median, slow] = [quantile(sorted, 0.5), quantile(sorted, 0.75)].map(Math.round) as [number, number];
     return { id: step.id, ms: median, p75Ms: slow, basis: `measured ${sorted.length}` };
   }
   const by = perUser ? scale(users, USUAL_USERS) : 1;
-  return { id: step.id, ms: Math.round(ms * by), p75Ms: Math.round(p75Ms * by), basis: 'default' };
+  return {
+    id: step.id,
+    ms: Math.round(ms * by) + waitsMs,
+    p75Ms: Math.round(p75Ms * by) + waitsMs,
+    basis: 'default',
+  };
 }
 
 /** How long a walk of these steps takes, from the signatures to the last probe inside the RTO: the longest way through. */

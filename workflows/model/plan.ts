@@ -16,8 +16,10 @@ export interface Step extends Partial<Record<Exclude<StepArgument, 'service'>, s
   id: string;
   act: Act;
   needs: string[];
-  /** Of one attempt. */
+  /** Of one attempt; in a plan with `waitsMs`. */
   timeoutMs: number;
+  /** Of `fence-site` in a plan: so long its claim stands in the witness before words or silence count. Left out: they count at once. */
+  waitsMs?: number;
   /** Attempts of one round, before an operator is needed. */
   attempts: number;
   onFailure: OnFailure;

@@ -539,6 +539,16 @@ create table if not exists tandem.alive (
   -- Grows whenever a worker of this site sees the peer or the witness: one that sees neither learns of it from the others.
   seen bigint not null default 0
 );
+-- When that was last, and after how many seconds without it the site serves nobody, whether a worker lives to close it or not. Null: never.
+alter table tandem.alive add column if not exists saw_at timestamptz;
+alter table tandem.alive add column if not exists self_fence_s double precision;
+
+-- Whether so long has passed. A clock that was set by more than that says nothing, and serves nobody until the next look.
+create or replace function tandem.cut_off(of_customer text) returns boolean
+language sql stable as $$
+  select exists (select from tandem.alive a where a.customer = of_customer
+                    and abs(extract(epoch from clock_timestamp() - a.saw_at)) > a.self_fence_s)
+$$;
 
 -- Operators' signed words to open this site or to close it, each whole. No nonce counts twice.
 create table if not exists tandem.site_word (
@@ -579,6 +589,7 @@ language sql stable as $$
   select coalesce((
     select s.site = i.site and s.epoch = e.number
            and not exists (select from tandem.closed c where c.customer = i.customer)
+           and not tandem.cut_off(i.customer)
            and not exists (select from tandem.drained d where d.customer = i.customer and d.half = s.half and d.epoch = e.number)
            and not exists (select from tandem.quarantine q where q.username = who and q.release is null)
            and tandem.entitled(who)
@@ -606,6 +617,7 @@ create or replace function tandem.observe(out customer text, out half text, out 
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
   select s.customer, s.half, s.site, s.epoch, e.number, e.site, e.move,
          s.site = i.site and s.epoch = e.number and not exists (select from tandem.closed c where c.customer = i.customer)
+           and not tandem.cut_off(i.customer)
            and not exists (select from tandem.drained d where d.customer = i.customer and d.half = s.half and d.epoch = e.number)
     from tandem.identity i
     join tandem.serving s on s.customer = i.customer

@@ -145,7 +145,7 @@ answer(Outcome, #{asked := Asked} = State) ->
     end.
 
 %% Half -> the site that may serve it, the newest change by the directory, and whether the worker lives. A row behind the newest
-%% epoch is left out: it says nothing. So is a half that is about to be handed over, and so do all rows while the site is closed, and all that the database of another site says: a
+%% epoch is left out: it says nothing. So is a half that is about to be handed over, and so do all rows while the site is closed, or nobody there has seen its peer or the witness for too long, and all that the database of another site says: a
 %% server under a wrong name would serve the wrong half.
 read_rights(Host) ->
     #{site := Own} = own(Host),
@@ -153,6 +153,9 @@ read_rights(Host) ->
         [<<"select s.half, s.site from tandem.serving s join tandem.identity i on i.customer = s.customer "
            "join tandem.epoch e on e.customer = s.customer where s.epoch = e.number and not exists ("
            "select from tandem.closed c where c.customer = i.customer) and not exists ("
+           % As tandem.cut_off has it, also over a database that no worker of this version has prepared.
+           "select from tandem.alive a where a.customer = i.customer and abs(extract(epoch from clock_timestamp() - "
+           "(to_jsonb(a) ->> 'saw_at')::timestamptz)) > (to_jsonb(a) ->> 'self_fence_s')::float8) and not exists ("
            "select from tandem.drained d where d.customer = s.customer and d.half = s.half and d.epoch = e.number) and i.site = ">>,
          quoted(ejabberd_sql:escape(Own))]),
     Lives = catch ejabberd_sql:sql_query(Host,
