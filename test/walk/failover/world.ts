@@ -35,6 +35,8 @@ export interface WorldOptions {
   service: boolean;
   /** Whether each worker reaches what is not its own by lines that can be cut. */
   lines?: boolean;
+  /** Whether a site there that sees nobody closes itself; failovers by a statement then wait for that. */
+  selfFence?: boolean;
 }
 
 /** Two real sites with people; for a failover one of them is lost, its snapshot covered by the other, again and again. */
@@ -62,7 +64,7 @@ export class World {
     let lines: Lines | null = null;
     try {
       const stack = await up({ folder, workers: !options.lines, service: options.service });
-      if (options.lines) lines = await Lines.open(stack);
+      if (options.lines) lines = await Lines.open(stack, options.selfFence === true);
       for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
       const keys = OPERATORS.map(async (id) => [id, await loadPrivateKey(operatorKeyPath(folder, id))] as const);
       const world = new World(stack, new Map(await Promise.all(keys)), options, lines);

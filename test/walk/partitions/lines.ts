@@ -24,9 +24,14 @@ const SELF_FENCE = '1m';
 export class Lines {
   private readonly lines = new Map<string, Record<Reached, Line>>();
   private readonly configurations = new Map<string, string>();
+  private readonly selfFence: boolean;
 
-  static async open(stack: Stack): Promise<Lines> {
-    const lines = new Lines();
+  private constructor(selfFence: boolean) {
+    this.selfFence = selfFence;
+  }
+
+  static async open(stack: Stack, selfFence: boolean): Promise<Lines> {
+    const lines = new Lines(selfFence);
     for (const site of Object.keys(stack.sites)) await lines.add(stack, site);
     return lines;
   }
@@ -75,7 +80,7 @@ export class Lines {
     other.temporal.address = at('peer-temporal');
     own.vault.endpoint = `http://${at('own-vault')}`;
     document.witness.endpoint = `http://${at('witness')}`;
-    served['self-fence'] = SELF_FENCE;
+    if (this.selfFence) served['self-fence'] = SELF_FENCE;
     const secret = `secrets/${site}-sees-${peer}-database`;
     url.host = at('peer-database');
     await writeFile(join(folder, secret), url.toString(), { mode: 0o600 });

@@ -99,15 +99,18 @@ async function cutOff(scene: Scene): Promise<void> {
   await home(scene, moved);
 }
 
-/** It sees nobody, and closes itself before anybody states that it has. `flaps`: for a moment it sees them again, in the middle. */
-async function selfFenced(scene: Scene, flaps: boolean): Promise<void> {
+/**
+ * It sees nobody, and closes itself. `stated`: people say that it has when it has not. `flaps`: for a moment it sees them again, in
+ * the middle.
+ */
+async function selfFenced(scene: Scene, { stated = false, flaps = false }): Promise<void> {
   const { world } = scene;
   const apart = async (): Promise<void> => {
     await world.lines.cut(SURVIVOR, PEER, 'dropped');
     await world.lines.cut(LOST, [...PEER, 'witness'], 'dropped');
   };
   await apart();
-  await scene.settledAt(LOST, 0, CLOSED_LIMIT_MS);
+  if (!stated) await scene.settledAt(LOST, 0, CLOSED_LIMIT_MS);
   const gate = scene.gate(SURVIVOR);
   if (flaps) await gate.arm('effect-serve');
   const moved = await failover(scene, async (operators) => {
@@ -232,8 +235,9 @@ export const lostPoints: Record<string, (scene: Scene) => Promise<void>> = {
   'failover/in-serve/worker': (scene) => fenced(scene, 'effect-serve', 'worker'),
   'failover/witness': (scene) => fenced(scene, 'effect-epoch', 'witness'),
   'failover/cut-off': cutOff,
-  'failover/self-fenced': (scene) => selfFenced(scene, false),
-  'failover/self-fenced/twice': (scene) => selfFenced(scene, true),
+  'failover/self-fenced': (scene) => selfFenced(scene, {}),
+  'failover/self-fenced/stated': (scene) => selfFenced(scene, { stated: true }),
+  'failover/self-fenced/twice': (scene) => selfFenced(scene, { flaps: true }),
   'failover/returns/before-contacts': (scene) => returnsAmid(scene, 'effect-epoch', { hourAgo: false }),
   'failover/returns/in-serve': (scene) => returnsAmid(scene, 'effect-serve', { hourAgo: false }),
   'failover/returns/an-hour-after/twice': returnsLater,

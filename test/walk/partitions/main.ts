@@ -48,7 +48,7 @@ export async function walkPartitions({
   const tries = triesOf(point);
   const tally: Tally = { passed: 0, failed: 0 };
   if (tries.length === 0) return tally;
-  const world = await World.open({ users: USERS, service: false, lines: true });
+  const world = await World.open({ users: USERS, service: false, lines: true, selfFence: true });
   return orderly(
     () => world.close(),
     async () => {
