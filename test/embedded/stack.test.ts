@@ -4,10 +4,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ListObjectsV2Command, S3Client } from '@aws-sdk/client-s3';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { killProcess, killSite, reset, status, down, livingProcesses } from '../../ops/embedded/control.ts';
-import { isFree, ownerOf } from '../../ops/embedded/ports.ts';
+import { choosePorts, isFree, ownerOf } from '../../ops/embedded/ports.ts';
 import { up, type Stack } from '../../ops/embedded/stack.ts';
+import { WITNESS_BUCKET } from '../../ops/embedded/witness.ts';
 import { sql } from '../rig/sql.ts';
 
 const folders: string[] = [];
@@ -64,16 +66,16 @@ describe('the stack never', () => {
   });
 
   it('leaves anything running when a server cannot start', async () => {
-    const folder = await freshFolder();
-    const broken = join(folder, 'broken-gateway');
+    await down(one);
+    const broken = join(await freshFolder(), 'broken-gateway');
     await writeFile(broken, '#!/bin/sh\necho this gateway is broken >&2\nexit 3\n', { mode: 0o755 });
     process.env['TANDEM_VERSITYGW'] = broken;
     try {
-      await expect(start(folder)).rejects.toThrow(/east\/vault: ended by itself[\s\S]*this gateway is broken/);
+      await expect(start(one)).rejects.toThrow(/east\/vault: ended by itself[\s\S]*this gateway is broken/);
     } finally {
       delete process.env['TANDEM_VERSITYGW'];
     }
-    expect(await pids(folder)).toEqual([]);
+    expect(await pids(one)).toEqual([]);
   });
 
   it('starts without its servers, and names the one that is missing', async () => {
@@ -94,18 +96,50 @@ describe('the stack never', () => {
   });
 });
 
-describe('the stack', () => {
-  it('is found by a second up, and lives beside another one', async () => {
-    const two = await freshFolder();
-    await Promise.all([start(one), start(two)]);
+describe('the stack beside another one', () => {
+  let two: string;
+  let witness: Stack['witness'];
+  const vaults = async (): Promise<string[]> =>
+    (await status(two)).filter((p) => p.name === 'vault').map((p) => `${p.site} ${p.state}`);
+
+  beforeAll(async () => {
+    two = await mkdtemp(join(tmpdir(), 'tandem-stack-'));
+    await choosePorts(two, ['east', 'west']);
+    const second = up({ folder: two, sites: ['east'], workers: false, service: false, witness: true });
+    [, { witness }] = await Promise.all([start(one), second]);
+  });
+  afterAll(() => remove(two));
+
+  it('is found by a second up', async () => {
     const before = await pids(one);
     expect(before).toHaveLength(4);
     await start(one);
     expect(await pids(one)).toEqual(before);
-    await down(two);
-    expect(await pids(one)).toEqual(before);
   });
 
+  it('has a witness that is all of its sites’, whichever is started, and outlives them', async () => {
+    const { endpoint = '', users = {} } = witness ?? {};
+    for (const [site, credentials] of Object.entries(users)) {
+      const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
+      const { $metadata } = await client.send(new ListObjectsV2Command({ Bucket: WITNESS_BUCKET }));
+      expect([site, $metadata.httpStatusCode]).toEqual([site, 200]);
+    }
+    expect(Object.keys(users)).toEqual(['east', 'west']);
+    expect(await vaults()).toEqual(['east running', 'west not started', 'witness running']);
+    await killSite(two, 'east');
+    expect(await vaults()).toEqual(['east not started', 'west not started', 'witness running']);
+  });
+
+  it('ends with its witness, and leaves the other one as it is', async () => {
+    const before = await pids(one);
+    await down(two);
+    expect(await vaults()).toEqual(['east not started', 'west not started', 'witness not started']);
+    expect(await pids(one)).toEqual(before);
+    expect(before).toHaveLength(4);
+  });
+});
+
+describe('the stack', () => {
   it('tells the truth and can be stopped after up was killed with -9 in the middle', async () => {
     const folder = await freshFolder();
     const script = `import { up } from ${JSON.stringify(fileURLToPath(new URL('../../ops/embedded/stack.ts', import.meta.url)))};

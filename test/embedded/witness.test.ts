@@ -1,21 +1,8 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import {
-  DeleteObjectCommand,
-  ListObjectsV2Command,
-  PutObjectCommand,
-  S3Client,
-  type S3ServiceException,
-} from '@aws-sdk/client-s3';
+import { DeleteObjectCommand, PutObjectCommand, S3Client, type S3ServiceException } from '@aws-sdk/client-s3';
 import { beforeAll, describe, expect, it } from 'vitest';
 import type { VaultAccess } from '../../activities/settings.ts';
 import { inspectBucket } from '../../activities/vault/bucket.ts';
 import { judgeWitness } from '../../activities/vault/judge-witness.ts';
-import { down, killSite, status } from '../../ops/embedded/control.ts';
-import { choosePorts } from '../../ops/embedded/ports.ts';
-import { up } from '../../ops/embedded/stack.ts';
-import { WITNESS_BUCKET } from '../../ops/embedded/witness.ts';
 import { scratchVaults } from '../rig/vaults.ts';
 
 const as = ({ endpoint, region, accessKeyId, secretAccessKey }: VaultAccess): S3Client =>
@@ -58,29 +45,4 @@ describe('a site’s account in the witness', () => {
       expect.objectContaining({ severity: 'error', subject: expect.stringMatching(/^witness, /) as string }),
     ]);
   });
-});
-
-it('the witness of a stack outlives its sites, is all of theirs whichever is started, and ends with the stack', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'tandem-witness-'));
-  try {
-    await choosePorts(folder, ['east', 'west']);
-    const stack = await up({ folder, sites: ['east'], workers: false, service: false, witness: true });
-    const { endpoint = '', users = {} } = stack.witness ?? {};
-    for (const [site, credentials] of Object.entries(users)) {
-      const client = new S3Client({ endpoint, region: 'us-east-1', forcePathStyle: true, credentials });
-      const look = client.send(new ListObjectsV2Command({ Bucket: WITNESS_BUCKET }));
-      expect([site, await statusOf(look)]).toEqual([site, 200]);
-    }
-    expect(Object.keys(users)).toEqual(['east', 'west']);
-    const state = async (): Promise<string[]> =>
-      (await status(folder)).filter((p) => p.name === 'vault').map((p) => `${p.site} ${p.state}`);
-    expect(await state()).toEqual(['east running', 'west not started', 'witness running']);
-    await killSite(folder, 'east');
-    expect(await state()).toEqual(['east not started', 'west not started', 'witness running']);
-    await down(folder);
-    expect(await state()).toEqual(['east not started', 'west not started', 'witness not started']);
-  } finally {
-    await down(folder);
-    await rm(folder, { recursive: true, force: true });
-  }
 });
