@@ -14,7 +14,7 @@ import {
 import type { Ejabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 import { makeServiceTables, startEjabberd } from '../../ops/reference-service/ejabberd/site.ts';
 import { scratchDatabase, type ScratchDatabase, type Site } from '../rig/databases.ts';
-import { call } from '../rig/erlang.ts';
+import { Asker } from '../rig/erlang.ts';
 import { freePort } from '../rig/ports.ts';
 import { sql } from '../rig/sql.ts';
 import { scramRow } from '../rig/xmpp.ts';
@@ -77,6 +77,7 @@ export async function openService(ejabberd: Ejabberd): Promise<Service> {
   const ca = await readFile(tls.certificate, 'utf8');
   const at = (text: string): Promise<unknown> => sql(database.url, text);
   const processes: ProcessRecord[] = [];
+  const askers: Asker[] = [];
   return {
     folder,
     authority: tls.certificate,
@@ -99,9 +100,13 @@ export async function openService(ejabberd: Ejabberd): Promise<Service> {
       };
       const record = await startEjabberd(folder, ejabberd, options);
       processes.push(record);
-      return running(folder, record, options, ca);
+      const home = join(folder, 'data', site, 'ejabberd');
+      const asker = new Asker({ node: nodeOf(site, address), port: options.ports.distribution, home });
+      askers.push(asker);
+      return running({ record, options, home, asker, ca });
     },
     async stop() {
+      for (const asker of askers) asker.close();
       for (const record of processes) {
         process.kill(record.pid, 'SIGCONT');
         await stopProcess(folder, record, 'SIGKILL', 5000);
@@ -149,8 +154,17 @@ async function befriend(url: string): Promise<void> {
   );
 }
 
-function running(folder: string, record: ProcessRecord, options: EjabberdOptions, ca: string): Running {
-  const { site, address, ports, bought } = options;
+interface Started {
+  record: ProcessRecord;
+  options: EjabberdOptions;
+  home: string;
+  asker: Asker;
+  /** PEM. */
+  ca: string;
+}
+
+function running({ record, options, home, asker, ca }: Started): Running {
+  const { address, ports, bought } = options;
   const account = (who: keyof typeof names) => ({ user: names[who], password: PASSWORD });
   const question: Running['question'] = (service, change = {}) => ({
     service,
@@ -170,35 +184,34 @@ function running(folder: string, record: ProcessRecord, options: EjabberdOptions
     signal: new AbortController().signal,
     ...change,
   });
-  const node = { node: nodeOf(site, address), port: ports.distribution, home: join(folder, 'data', site, 'ejabberd') };
   const module = (name: string, which: string): Promise<string> =>
-    call(node, { module: 'gen_mod', name, args: [DOMAIN, { term: which }] });
+    asker.call({ module: 'gen_mod', name, args: [DOMAIN, { term: which }] });
   return {
     record,
     options,
     question,
     probe: (service, change) => probeService(question(service, change)),
     async sessions() {
-      const told = await call(node, { module: 'ejabberd_sm', name: 'connected_users_number', args: [] });
+      const told = await asker.call({ module: 'ejabberd_sm', name: 'connected_users_number', args: [] });
       return Number(told);
     },
     async federatesWith(domain) {
-      return (await call(node, { module: 'ejabberd_s2s', name: 'allow_host', args: [DOMAIN, domain] })) === 'true';
+      return (await asker.call({ module: 'ejabberd_s2s', name: 'allow_host', args: [DOMAIN, domain] })) === 'true';
     },
     async trust(authorities) {
-      await writeFile(join(node.home, 'ca.pem'), authorities);
+      await writeFile(join(home, 'ca.pem'), authorities);
       // Of TLS, ejabberd keeps what it has read of the file for as long as its time does not change.
-      await call(node, { module: 'ejabberd_config', name: 'reload', args: [] });
+      await asker.call({ module: 'ejabberd_config', name: 'reload', args: [] });
     },
     async resolveBy(port) {
       const set = (name: string, ...terms: string[]): Promise<string> =>
-        call(node, { module: 'inet_db', name, args: terms.map((term) => ({ term })) });
+        asker.call({ module: 'inet_db', name, args: terms.map((term) => ({ term })) });
       await set('set_lookup', '[file, dns]');
       await set('res_option', 'resolv_conf', '""'); // Else that is read again.
       await set('res_option', 'nameservers', `[{{127,0,0,1},${port}}]`);
     },
     async lookAgain() {
-      await call(node, { module: 'mod_tandem_rights', name: 'look_again', args: [DOMAIN] });
+      await asker.call({ module: 'mod_tandem_rights', name: 'look_again', args: [DOMAIN] });
     },
     async without(which, work) {
       await module('stop_module', which);

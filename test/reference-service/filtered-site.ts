@@ -50,7 +50,7 @@ export async function openFilteredSite(ejabberd: Ejabberd) {
     ca: await readFile(authority.certificate, 'utf8'),
   };
   const sessions: Session[] = [];
-  let asker: Asker | null = null;
+  const asker = new Asker({ node: nodeOf('east', ADDRESS), port: ports.distribution, home });
   let site: ProcessRecord | null = null;
 
   const at = <Row extends object>(text: string): Promise<Row[]> => sql<Row>(scratch.url, text);
@@ -92,10 +92,7 @@ export async function openFilteredSite(ejabberd: Ejabberd) {
     async kill(): Promise<void> {
       if (site) await stopProcess(folder, site, 'SIGKILL', 5000);
     },
-    async erl(module: string, name: string, ...args: string[]): Promise<string> {
-      asker ??= new Asker({ node: nodeOf('east', ADDRESS), port: ports.distribution, home });
-      return asker.call({ module, name, args });
-    },
+    erl: (module: string, name: string, ...args: string[]): Promise<string> => asker.call({ module, name, args }),
     /** The digest of what its ejabberd has in force. */
     loaded: async (): Promise<string> =>
       (await opened.erl('mod_tandem_filter', 'digest', DOMAIN)).replaceAll(/[<>"]/g, ''),
@@ -122,7 +119,7 @@ export async function openFilteredSite(ejabberd: Ejabberd) {
       return row?.kept ?? '';
     },
     async close(): Promise<void> {
-      asker?.close();
+      asker.close();
       await opened.kill();
       await database.close();
       await scratch.drop();

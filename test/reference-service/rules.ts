@@ -1,8 +1,8 @@
-import { execFile } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { createInterface } from 'node:readline';
 import { defaultFilter, filterDigest, filterDocument, type FilterPolicy } from '../../activities/filter/policy.ts';
 import { compileModule, findEjabberd } from '../../ops/reference-service/ejabberd/installed.ts';
 
@@ -56,28 +56,51 @@ export async function taken(rows: readonly { document: string; digest: string }[
   return inErlang<boolean>(pairs, `fun([D, S]) -> is_map(mod_tandem_filter_policy:parse(D, S)) end`);
 }
 
-/** All in one Erlang: it starts in half a second. */
+/** All in one Erlang, which stays: to start it is most of what a question costs. */
 async function inErlang<T>(input: readonly unknown[], work: string): Promise<T[]> {
   const folder = await mkdtemp(join(tmpdir(), 'tandem-rules-'));
   try {
     await writeFile(join(folder, 'asked'), JSON.stringify(input));
     const program = `
-      {ok, _} = application:ensure_all_started(fast_xml), {ok, _} = application:ensure_all_started(idna),
-      {ok, Asked} = file:read_file("asked"),
+      {ok, Asked} = file:read_file("${folder}/asked"),
       Work = ${work},
-      ok = file:write_file("told", jiffy:encode([Work(Q) || Q <- jiffy:decode(Asked)])), halt(0).`;
-    const ejabberd = findEjabberd();
-    if (!ejabberd) throw new Error('no ejabberd');
-    const code = await compileModule(ejabberd);
-    await promisify(execFile)('erl', ['-noinput', '-pa', code, '-eval', program.replaceAll(/\s+/g, ' ')], {
-      cwd: folder,
-      env: { PATH: process.env['PATH'], HOME: folder, ERL_LIBS: ejabberd.libraries, ERL_CRASH_DUMP_BYTES: '0' },
-      timeout: 60_000,
-    });
+      ok = file:write_file("${folder}/told", jiffy:encode([Work(Q) || Q <- jiffy:decode(Asked)])).`;
+    await writeFile(join(folder, 'program'), program);
+    erlang ??= startErlang();
+    const { child, lines } = await erlang;
+    const late = setTimeout(() => child.kill('SIGKILL'), LIMIT_MS);
+    child.stdin?.write(`${folder}\n`);
+    const { value } = await lines.next();
+    clearTimeout(late);
+    if (value !== 'ok') throw new Error(`Erlang: ${value ?? 'it has ended'}`);
     return JSON.parse(await readFile(join(folder, 'told'), 'utf8')) as T[];
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
+}
+
+const LIMIT_MS = 60_000;
+/** It is told folders, one a line, and does what the program in each says. */
+const LOOP = `
+  {ok, _} = application:ensure_all_started(fast_xml), {ok, _} = application:ensure_all_started(idna),
+  (fun Loop() -> case io:get_line("") of
+     eof -> halt();
+     Line ->
+       Done = file:eval(filename:join(string:trim(Line), "program")),
+       io:format("~0p~n", [Done]), Loop()
+   end end)().`;
+let erlang: ReturnType<typeof startErlang> | null = null;
+
+/** It ends with whoever asks: its input does. */
+async function startErlang(): Promise<{ child: ChildProcess; lines: AsyncIterator<string, undefined> }> {
+  const ejabberd = findEjabberd();
+  if (!ejabberd) throw new Error('no ejabberd');
+  const code = await compileModule(ejabberd);
+  const child = spawn('erl', ['-noshell', '-pa', code, '-eval', LOOP.replaceAll(/\s+/g, ' ')], {
+    env: { PATH: process.env['PATH'], HOME: tmpdir(), ERL_LIBS: ejabberd.libraries, ERL_CRASH_DUMP_BYTES: '0' },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() };
 }
 
 /** Verdicts by what was judged, so that a difference names it. */

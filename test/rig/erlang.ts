@@ -16,46 +16,36 @@ export interface Call {
 const LIMIT_MS = 20_000;
 const ANSWER = 'answer: ';
 
-/** Calls a function in an ejabberd, as `ejabberdctl` would: from a node of its own. Answers what Erlang prints of the result. */
-export async function call(to: ErlangNode, expression: Call): Promise<string> {
-  const asker = new Asker(to);
-  try {
-    return await asker.call(expression);
-  } finally {
-    asker.close();
-  }
-}
-
-/** Such a node that stays, for whoever asks often. One question at a time. */
+/**
+ * Calls functions in an ejabberd, as `ejabberdctl` would: from a node of its own, which starts at the first question and stays,
+ * because to start one costs more than a hundred questions. One question at a time.
+ */
 export class Asker {
-  private readonly child: ChildProcess;
-  private readonly lines: AsyncIterator<string, undefined>;
+  private readonly to: ErlangNode;
+  private started: { child: ChildProcess; lines: AsyncIterator<string, undefined> } | null = null;
   private turn: Promise<unknown> = Promise.resolve();
 
-  constructor({ node, port, home }: ErlangNode) {
-    const named = ['-noshell', '-hidden', '-name', `ask${process.pid}-${asked++}@127.0.0.1`, '-dist_listen', 'false'];
-    const distribution = ['-start_epmd', 'false', '-erl_epmd_port', String(port)];
-    // Its cookie lies in its home, and in no list of arguments.
-    this.child = spawn('erl', [...named, ...distribution, '-eval', program(node)], {
-      env: { PATH: process.env['PATH'], HOME: home, ERL_CRASH_DUMP_BYTES: '0' },
-      stdio: ['pipe', 'pipe', 'inherit'],
-    });
-    if (!this.child.stdout) throw new Error('unreachable');
-    this.lines = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
+  constructor(to: ErlangNode) {
+    this.to = to;
   }
 
+  /** Answers what Erlang prints of the result. */
   call({ module, name, args }: Call): Promise<string> {
     // An atom comes in its quotes; all else is a text, or a term as Erlang writes it.
     const given = args
       .map((arg) => (typeof arg !== 'string' ? arg.term : /^'.*'$/.test(arg) ? arg : `<<"${arg}">>`))
       .join();
     const ask = async (): Promise<string> => {
+      const { child, lines } = (this.started ??= start(this.to));
       const late = setTimeout(() => this.close(), LIMIT_MS);
-      this.child.stdin?.write(`{${module}, ${name}, [${given}]}.\n`);
+      child.stdin?.write(`{${module}, ${name}, [${given}]}.\n`);
       try {
         for (;;) {
-          const { value = '', done } = await this.lines.next();
-          if (done === true) throw new Error(`${module}:${name}: no answer`);
+          const { value = '', done } = await lines.next();
+          if (done === true) {
+            this.close();
+            throw new Error(`${module}:${name}: no answer`);
+          }
           // Other lines are what the function itself prints.
           if (value.startsWith(ANSWER)) return value.slice(ANSWER.length);
         }
@@ -69,8 +59,21 @@ export class Asker {
   }
 
   close(): void {
-    this.child.kill('SIGKILL');
+    this.started?.child.kill('SIGKILL');
+    this.started = null;
   }
+}
+
+function start({ node, port, home }: ErlangNode): { child: ChildProcess; lines: AsyncIterator<string, undefined> } {
+  const named = ['-noshell', '-hidden', '-name', `ask${process.pid}-${asked++}@127.0.0.1`, '-dist_listen', 'false'];
+  const distribution = ['-start_epmd', 'false', '-erl_epmd_port', String(port)];
+  const idle = ['+sbwt', 'none', '+sbwtdcpu', 'none', '+sbwtdio', 'none'];
+  // Its cookie lies in its home, and in no list of arguments.
+  const child = spawn('erl', [...idle, ...named, ...distribution, '-eval', program(node)], {
+    env: { PATH: process.env['PATH'], HOME: home, ERL_CRASH_DUMP_BYTES: '0' },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  });
+  return { child, lines: createInterface({ input: child.stdout })[Symbol.asyncIterator]() };
 }
 
 let asked = 0;

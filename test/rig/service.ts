@@ -15,7 +15,7 @@ import { findEjabberd, type Ejabberd } from '../../ops/reference-service/ejabber
 import { makeServiceTables, startEjabberd } from '../../ops/reference-service/ejabberd/site.ts';
 import { admitToManagement } from '../../ops/reference-service/ejabberd/tokens.ts';
 import { scratchDatabase, type ScratchDatabase, type Site } from './databases.ts';
-import { call } from './erlang.ts';
+import { Asker } from './erlang.ts';
 import { freePort } from './ports.ts';
 import { sql } from './sql.ts';
 import { scramRow, Session } from './xmpp.ts';
@@ -120,6 +120,9 @@ export async function startServiceSites(
   const processes = { east: await start('east'), west: await start('west') };
   const home = (site: Site): string => join(folder, 'data', site, 'ejabberd');
   const sessions: Session[] = [];
+  const asker = (site: Site): Asker =>
+    new Asker({ node: nodeOf(site, address[site]), port: ports.distribution, home: home(site) });
+  const askers = { east: asker('east'), west: asker('west') };
   return {
     folder,
     authority,
@@ -145,9 +148,9 @@ export async function startServiceSites(
       await meanwhile();
       processes[site] = await start(site);
     },
-    inErlang: (site, module, name, ...args) =>
-      call({ node: nodeOf(site, address[site]), port: ports.distribution, home: home(site) }, { module, name, args }),
+    inErlang: (site, module, name, ...args) => askers[site].call({ module, name, args }),
     async close() {
+      for (const one of Object.values(askers)) one.close();
       for (const record of Object.values(processes)) {
         if (await lives(record)) process.kill(record.pid, 'SIGCONT');
         await stopProcess(folder, record, 'SIGTERM', 5000);

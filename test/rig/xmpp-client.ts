@@ -1,46 +1,86 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { client, xml } from '@xmpp/client';
 import { deriveAtOnce } from '../../activities/probes/services/scram.ts';
-import type { Told, Where } from './xmpp.ts';
+import type { Asked, Told, Where } from './xmpp.ts';
 
-/** A user's client, as a process: told by its parent where to sign in and what to say, it tells what it hears. */
+/** Users' clients, as a process: told by its parent who signs in where and says what, it tells what they hear. */
 
 /** Of one exchange. The library's own two seconds are little on a machine where many servers start; the session has a limit. */
 const TIMEOUT_MS = 6000;
 
-const tell = (told: Told): void => void process.send?.(told);
+interface User {
+  write: (stanza: string) => void;
+  say: (to: string, body: string) => void;
+  leave: () => void;
+}
 type Condition = Error & { condition?: string };
+
+const users = new Map<number, User>();
+const whose = new AsyncLocalStorage<number>();
+const tell = (id: number, told: Told): void => void process.send?.({ id, told });
 const why = (error: Condition): string => error.condition ?? error.message;
 
 /** The library writes to sockets that are gone; the session has ended by then, and that was told. */
-process.on('uncaughtException', (error) => tell({ ended: why(error) }));
+process.on('uncaughtException', (error) => {
+  const id = whose.getStore();
+  if (id !== undefined) tell(id, { ended: why(error) });
+});
 
-process.once('message', ({ at, domain, user, password, resource = `test-${user}` }: Where) => {
+function signIn(id: number, { at, domain, user, password, resource = `test-${user}` }: Where): User {
   const xmpp = client({ timeout: TIMEOUT_MS, service: `xmpp://${at}`, domain, username: user, password, resource });
   xmpp.reconnect.stop();
   deriveAtOnce(xmpp);
   let online = false;
-  const failed = (error: Condition): void => tell(online ? { ended: why(error) } : { failed: why(error) });
+  let left = false;
+  const failed = (error: Condition): void => tell(id, online ? { ended: why(error) } : { failed: why(error) });
+  /** Of TLS, or as it is before that. */
+  const socket = () => {
+    const own = xmpp.socket as unknown as (Socket & { socket?: Socket | null }) | null;
+    return own?.socket ?? own;
+  };
   xmpp.on('error', failed);
   // A redirect ends the first stream as well.
-  xmpp.on('disconnect', () => void (online && tell({ ended: 'disconnected' })));
+  xmpp.on('disconnect', () => void (online && tell(id, { ended: 'disconnected' })));
+  // Who left while he was redirected comes nowhere.
+  xmpp.on('status', () => void (left && socket()?.destroy?.()));
   xmpp.on('stanza', (stanza) => {
-    tell({ stanza: stanza.toString() });
+    tell(id, { stanza: stanza.toString() });
     const { type, from = '' } = stanza.attrs as { type?: string; from?: string };
-    if (stanza.is('presence')) tell({ saw: `${from.split('/')[0]}: ${type ?? 'available'}` });
+    if (stanza.is('presence')) tell(id, { saw: `${from.split('/')[0]}: ${type ?? 'available'}` });
     if (!stanza.is('message')) return;
-    tell({ heard: `${type === 'error' ? 'error' : from.split('/')[0]}: ${stanza.getChildText('body') ?? ''}` });
+    tell(id, { heard: `${type === 'error' ? 'error' : from.split('/')[0]}: ${stanza.getChildText('body') ?? ''}` });
   });
   xmpp.on('online', () => {
     online = true;
-    const socket = xmpp.socket as unknown as { remoteAddress?: string; socket?: { remoteAddress?: string } } | null;
-    const address = socket?.remoteAddress ?? socket?.socket?.remoteAddress ?? '';
     xmpp.send(xml('presence')).catch(failed);
-    tell({ online: { at: address } });
-  });
-  process.on('message', (said: { to: string; body: string } | { stanza: string }) => {
-    if ('stanza' in said) xmpp.write(said.stanza).catch(failed);
-    else xmpp.send(xml('message', { to: said.to, type: 'chat' }, xml('body', {}, said.body))).catch(failed);
+    tell(id, { online: { at: socket()?.remoteAddress ?? '' } });
   });
   xmpp.start().catch(failed);
+  return {
+    write: (stanza) => void xmpp.write(stanza).catch(failed),
+    say: (to, body) => void xmpp.send(xml('message', { to, type: 'chat' }, xml('body', {}, body))).catch(failed),
+    leave() {
+      left = true;
+      socket()?.destroy?.();
+    },
+  };
+}
+
+interface Socket {
+  remoteAddress?: string;
+  destroy?: () => void;
+}
+
+process.on('message', ({ id, ...asked }: Asked & { id: number }) => {
+  whose.run(id, () => {
+    const user = users.get(id);
+    if ('where' in asked) users.set(id, signIn(id, asked.where));
+    else if ('stanza' in asked) user?.write(asked.stanza);
+    else if ('body' in asked) user?.say(asked.to, asked.body);
+    else {
+      user?.leave();
+      users.delete(id);
+    }
+  });
 });
 process.once('disconnect', () => process.exit());
