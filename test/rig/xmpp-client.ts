@@ -1,4 +1,3 @@
-import { AsyncLocalStorage } from 'node:async_hooks';
 import { client, xml } from '@xmpp/client';
 import { deriveAtOnce } from '../../activities/probes/services/scram.ts';
 import type { Asked, Told, Where } from './xmpp.ts';
@@ -16,15 +15,14 @@ interface User {
 type Condition = Error & { condition?: string };
 
 const users = new Map<number, User>();
-const whose = new AsyncLocalStorage<number>();
 const tell = (id: number, told: Told): void => void process.send?.({ id, told });
 const why = (error: Condition): string => error.condition ?? error.message;
 
-/** The library writes to sockets that are gone; the session has ended by then, and that was told. */
-process.on('uncaughtException', (error) => {
-  const id = whose.getStore();
-  if (id !== undefined) tell(id, { ended: why(error) });
-});
+/**
+ * The library writes to sockets that are gone, and counts acknowledgements of what was sent past it: where a session has ended,
+ * that was told.
+ */
+process.on('uncaughtException', () => undefined);
 
 function signIn(id: number, { at, domain, user, password, resource = `test-${user}` }: Where): User {
   const xmpp = client({ timeout: TIMEOUT_MS, service: `xmpp://${at}`, domain, username: user, password, resource });
@@ -72,15 +70,13 @@ interface Socket {
 }
 
 process.on('message', ({ id, ...asked }: Asked & { id: number }) => {
-  whose.run(id, () => {
-    const user = users.get(id);
-    if ('where' in asked) users.set(id, signIn(id, asked.where));
-    else if ('stanza' in asked) user?.write(asked.stanza);
-    else if ('body' in asked) user?.say(asked.to, asked.body);
-    else {
-      user?.leave();
-      users.delete(id);
-    }
-  });
+  const user = users.get(id);
+  if ('where' in asked) users.set(id, signIn(id, asked.where));
+  else if ('stanza' in asked) user?.write(asked.stanza);
+  else if ('body' in asked) user?.say(asked.to, asked.body);
+  else {
+    user?.leave();
+    users.delete(id);
+  }
 });
 process.once('disconnect', () => process.exit());
