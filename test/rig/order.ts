@@ -14,7 +14,7 @@ export const first = [
   'test/embedded/whole.test.ts',
   'test/reference-service/two-sites.test.ts',
   'test/workflows/stability.test.ts',
-  'test/reference-service/filter.test.ts',
+  'test/reference-service/filtered.test.ts',
   'test/faults/kill-walk.test.ts',
   'test/workflows/rto.test.ts',
   'test/week/week.test.ts',
