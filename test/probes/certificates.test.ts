@@ -1,7 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { ProbeQuestion } from '../../activities/probes/services/port.ts';
 import { inspectCertificates } from '../../activities/services/certificates.ts';
 import { inspectService } from '../../activities/services/inspect.ts';
 import { requireServed } from '../../activities/services/obeyed.ts';
@@ -23,29 +22,31 @@ const text = (at: number): string => new Date(at).toISOString();
 // A real ejabberd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
 describe.skipIf(ejabberd === null)('a certificate of a site', () => {
   let service: Service;
-  const sites = {} as Record<'expired' | 'soon' | 'fit', Running>;
+  let east: Running;
+  /** PEM, with the key. */
+  const certificates = {} as Record<'expired' | 'soon' | 'fit', string>;
 
   beforeAll(async () => {
     if (!ejabberd) return;
     service = await openService(ejabberd);
     const trusted = join(service.folder, 'trusted.pem');
     await writeFile(trusted, `${await readFile(service.authority, 'utf8')}${authority.certificate}`);
-    const start = async (site: string, address: string, until?: number): Promise<Running> => {
-      const path = join(service.folder, `${address}.pem`);
+    for (const [which, until] of [
+      ['expired', EXPIRED],
+      ['soon', SOON],
+    ] as const) {
       const { cert, key } = newServer(authority, DOMAIN, until);
-      await writeFile(path, `${cert}${key}`);
-      return service.start(site, address, { authority: trusted, ...(until !== undefined && { certificate: path }) });
-    };
-    sites.fit = await start('east', '127.0.0.15');
-    sites.expired = await start('east-2', '127.0.0.14', EXPIRED);
-    sites.soon = await start('east-3', '127.0.0.13', SOON);
+      certificates[which] = `${cert}${key}`;
+    }
+    east = await service.start('east', '127.0.0.14', { authority: trusted });
+    certificates.fit = await readFile(east.options.certificate, 'utf8');
   }, 90_000);
   afterAll(() => service?.stop(), 30_000);
 
   /** What the worker of a site knows of it. */
-  function settingsOf(running: Running): { site: SiteSettings; customer: CustomerSettings } {
-    const { ports, address } = running.options;
-    const { target, accounts } = running.question('presence');
+  function settings(): { site: SiteSettings; customer: CustomerSettings } {
+    const { ports, address } = east.options;
+    const { target, accounts } = east.question('presence');
     const management = { url: `https://${address}:${ports.management}/api`, token: 'x', ca: authority.certificate };
     const services = new Map([['east', { clients: target.clients, api: null, outsideCheck: null, management }]]);
     const { domain, ...at } = target;
@@ -60,16 +61,17 @@ describe.skipIf(ejabberd === null)('a certificate of a site', () => {
       } as unknown as CustomerSettings,
     };
   }
-  const because = async (which: keyof typeof sites, change: Partial<ProbeQuestion> = {}): Promise<string> => {
-    const running = sites[which];
-    const { target } = running.question('presence');
+  const because = async (which: keyof typeof certificates): Promise<string> => {
+    await east.show(certificates[which]);
+    const { target } = east.question('presence');
     const ca = `${target.ca}${authority.certificate}`;
-    const result = await running.probe('remote-access', { target: { ...target, ca }, limitMs: 6000, ...change });
+    const result = await east.probe('remote-access', { target: { ...target, ca }, limitMs: 6000 });
     expect(result.ok).toBe(result.because === '');
     return result.because;
   };
-  const found = async (which: keyof typeof sites): Promise<string[]> => {
-    const { site, customer } = settingsOf(sites[which]);
+  const found = async (which: keyof typeof certificates): Promise<string[]> => {
+    await east.show(certificates[which]);
+    const { site, customer } = settings();
     return (await inspectCertificates(site, customer)).map((f) => `${f.severity}: ${f.subject}: ${f.observed}`);
   };
 
@@ -83,7 +85,8 @@ describe.skipIf(ejabberd === null)('a certificate of a site', () => {
   });
 
   it('that has expired makes the API one that is not believed: `serve-users` and doctor say since when', async () => {
-    const { site, customer } = settingsOf(sites.expired);
+    await east.show(certificates.expired);
+    const { site, customer } = settings();
     const told = `a certificate that expired on ${text(EXPIRED)}`;
     expect(await requireServed(site, customer, ['east'])).toBe(
       `its service was not seen to obey yet: tandem_look_again: ${told}`,
@@ -113,12 +116,12 @@ describe.skipIf(ejabberd === null)('a certificate of a site', () => {
   });
 
   it('that is not shown is said, and why', async () => {
-    const { site, customer } = settingsOf(sites.fit);
-    const services = new Map([['east', { clients: '127.0.0.15:9', api: null, outsideCheck: null }]]);
+    const { site, customer } = settings();
+    const services = new Map([['east', { clients: '127.0.0.14:9', api: null, outsideCheck: null }]]);
     const { probes: _, ...unprobed } = customer;
     const told = await inspectCertificates({ ...site, services }, unprobed);
     expect(told).toMatchObject([
-      { severity: 'warning', observed: 'it was not seen: connect ECONNREFUSED 127.0.0.15:9' },
+      { severity: 'warning', observed: 'it was not seen: connect ECONNREFUSED 127.0.0.14:9' },
     ]);
   });
 });

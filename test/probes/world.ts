@@ -1,4 +1,4 @@
-import { chmod, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { chmod, mkdtemp, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ProbeQuestion, ProbeResult, ProbedService } from '../../activities/probes/services/port.ts';
@@ -51,6 +51,8 @@ export interface Running {
   federatesWith(domain: string): Promise<boolean>;
   /** Makes it trust these authorities (PEM) and no others. */
   trust(authorities: string): Promise<void>;
+  /** Makes it show another certificate (PEM, with its key). */
+  show(certificate: string): Promise<void>;
   /** Leads it by a DNS on loopback instead of the machine's. */
   resolveBy(port: number): Promise<void>;
   /** Makes it forget where users are at home. */
@@ -163,6 +165,9 @@ interface Started {
   ca: string;
 }
 
+/** How many other certificates were shown. */
+let shown = 0;
+
 function running({ record, options, home, asker, ca }: Started): Running {
   const { address, ports, bought } = options;
   const account = (who: keyof typeof names) => ({ user: names[who], password: PASSWORD });
@@ -201,6 +206,13 @@ function running({ record, options, home, asker, ca }: Started): Running {
     async trust(authorities) {
       await writeFile(join(home, 'ca.pem'), authorities);
       // Of TLS, ejabberd keeps what it has read of the file for as long as its time does not change.
+      await asker.call({ module: 'ejabberd_config', name: 'reload', args: [] });
+    },
+    async show(certificate) {
+      await writeFile(join(home, 'site.pem'), certificate);
+      // It reads again what is newer, by whole seconds.
+      const written = new Date(Date.now() + 2000 * (shown += 1));
+      await utimes(join(home, 'site.pem'), written, written);
       await asker.call({ module: 'ejabberd_config', name: 'reload', args: [] });
     },
     async resolveBy(port) {
