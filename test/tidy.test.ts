@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { dirname, join, matchesGlob, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { first, shared } from './rig/order.ts';
+import { apart, first } from './rig/order.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const git = (...args: string[]): string[] =>
@@ -137,16 +137,16 @@ describe('habits', () => {
   });
 
   it('leaves nothing in a process that runs many test files', () => {
-    const together = files.filter((f) => shared.some((glob) => matchesGlob(f, glob)));
-    expect(shared.filter((glob) => !together.some((f) => matchesGlob(f, glob)))).toEqual([]);
+    expect(apart.filter((glob) => !files.some((f) => matchesGlob(f, glob)))).toEqual([]);
+    const together = files.filter((f) => f.endsWith('.test.ts') && !apart.some((glob) => matchesGlob(f, glob)));
     const lasting = /\bprocess\.(on|once|chdir|umask)\(|\bprocess\.exitCode =|\bRuntime\.install\(/;
     expect(together.filter((f) => lasting.test(read(f)))).toEqual([]);
     // What a file sets, it takes back.
+    const helpers = code.filter((f) => f.startsWith('test/') && !f.endsWith('.test.ts'));
     const sets = /\bprocess\.env\[[^\]]+\] = |\bvi\.(stubEnv|useFakeTimers)\(/;
     const takesBack = /\bvi\.(unstubAllEnvs|useRealTimers)\(|\bdelete process\.env\b/;
-    expect(together.filter((f) => sets.test(read(f)) && !takesBack.test(read(f)))).toEqual([]);
+    expect([...together, ...helpers].filter((f) => sets.test(read(f)) && !takesBack.test(read(f)))).toEqual([]);
     // A helper is loaded once for all of them: what it does when it is loaded, the first file alone has.
-    const helpers = code.filter((f) => f.startsWith('test/') && !f.endsWith('.test.ts'));
     expect(helpers.filter((f) => /^(before|after)(Each|All)\(/m.test(read(f)))).toEqual([]);
   });
 });

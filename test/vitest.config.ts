@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
-import { Order, shared } from './rig/order.ts';
+import { apart, Order } from './rig/order.ts';
 
 const each = {
   root: fileURLToPath(new URL('..', import.meta.url)),
@@ -21,8 +21,11 @@ export default defineConfig({
     sequence: { sequencer: Order },
     teardownTimeout: 30_000,
     projects: [
-      { root: each.root, test: { ...each, name: 'apart', include: ['test/**/*.test.ts'], exclude: shared } },
-      { root: each.root, test: { ...each, name: 'shared', isolate: false, include: shared } },
+      { root: each.root, test: { ...each, name: 'apart', include: apart } },
+      {
+        root: each.root,
+        test: { ...each, name: 'shared', isolate: false, include: ['test/**/*.test.ts'], exclude: apart },
+      },
     ],
   },
 });

@@ -40,17 +40,21 @@ export const first = [
 ];
 
 /**
- * Folders whose files are run by processes that run many of them, one after the other: most of a short file's work is to load
- * what it tests. They leave nothing in the process: no variable of its environment, no clock, no handler. All other files
- * have a process of their own; so does the mirror's, whose servers fail while it writes.
+ * Files that have a process of their own: what they do to servers, to the machine or to processes must not touch another file's, or what
+ * they measure must not be touched. All others are run by processes that run many of them, one after the other: most of a
+ * short file's work is to load what it tests. They leave nothing in the process: no variable of its environment, no clock, no
+ * handler.
  */
-export const shared = [
-  'test/config/*.test.ts',
-  'test/contacts/*.test.ts',
-  'test/directory/*.test.ts',
-  'test/journal/!(mirror).test.ts',
-  'test/runbooks/*.test.ts',
-  'test/unit/*.test.ts',
+export const apart = [
+  'test/bench/*.test.ts',
+  'test/embedded/*.test.ts',
+  'test/faults/*.test.ts',
+  'test/journal/mirror.test.ts',
+  'test/mover/*.test.ts',
+  'test/people/*.test.ts',
+  'test/probes/*.test.ts',
+  'test/reference-service/*.test.ts',
+  'test/week/*.test.ts',
 ];
 
 /** The others come as Vitest has them: the longest first of those that it has seen run, else the largest. */

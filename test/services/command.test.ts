@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { commandEffect } from '../../activities/services/command.ts';
 import type { OutsideCall } from '../../activities/services/port.ts';
 import type { CommandSettings, SiteSettings } from '../../activities/settings.ts';
@@ -14,6 +14,7 @@ beforeAll(async () => {
   service = await commandService();
 });
 afterAll(() => service.close());
+afterEach(() => void vi.unstubAllEnvs());
 
 const call: OutsideCall = {
   key: 'contoso/2/warn/0',
@@ -47,8 +48,8 @@ async function supervisors(): Promise<number[]> {
 
 describe('a command', () => {
   it('never sees the environment of the worker, but for what its entry names', async () => {
-    process.env['TEST_SECRET'] = 'secret';
-    process.env['TEST_PASSED'] = 'passed';
+    vi.stubEnv('TEST_SECRET', 'secret');
+    vi.stubEnv('TEST_PASSED', 'passed');
     await run([service.script, 'environment', service.folder], { environment: ['TEST_PASSED', 'TEST_NOT_SET'] });
     const lines = (await readFile(join(service.folder, 'environment'), 'utf8')).trim().split('\n');
     const ofTheShell = /^(PWD|OLDPWD|SHLVL|_)=/;

@@ -190,7 +190,10 @@ export async function commandService(): Promise<CommandService> {
     },
     underWay: () => processesOf(folder),
     forget: () => rm(join(folder, 'heard'), { force: true }),
-    close: () => rm(folder, { recursive: true }),
+    async close() {
+      delete process.env[MARK];
+      await rm(folder, { recursive: true });
+    },
   };
 }
 
