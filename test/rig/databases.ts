@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { Client } from 'pg';
+import { Client, Pool } from 'pg';
 import { inject } from 'vitest';
 import { sql } from './sql.ts';
 
@@ -20,11 +20,11 @@ export async function scratchDatabase(site: Site, model?: string): Promise<Scrat
   const named = (url: string): string => Object.assign(new URL(url), { pathname: `/${name}` }).toString();
   // Copied as files, not through the log: a third of the work.
   const template = model === undefined ? '' : ` template ${model}`;
-  await sql(at.superuserUrl, `create database ${name} owner tandem${template} strategy file_copy`);
+  await administrator(site).query(`create database ${name} owner tandem${template} strategy file_copy`);
   return {
     url: named(at.databaseUrl),
     peerUrl: named(at.peerUrl),
-    drop: async () => void (await sql(at.superuserUrl, `drop database if exists ${name} with (force)`)),
+    drop: async () => void (await administrator(site).query(`drop database if exists ${name} with (force)`)),
   };
 }
 
@@ -37,6 +37,26 @@ export async function filledDatabases(
   fill: (urls: Record<Site, string>) => Promise<unknown>,
 ): Promise<Record<Site, ScratchDatabase>> {
   const model = `model_${createHash('sha256').update(called).digest('hex').slice(0, 12)}`;
+  const there = models.get(model) ?? keepModel(model, fill);
+  models.set(model, there);
+  await there.catch((error: unknown) => {
+    models.delete(model);
+    throw error;
+  });
+  const [east, west] = await Promise.all([scratchDatabase('east', model), scratchDatabase('west', model)]);
+  // The model may lie there for long: a site that begins as its copy lives now.
+  for (const { url } of [east, west])
+    await sql(
+      url,
+      `do $$ begin if to_regclass('tandem.alive') is not null then update tandem.alive set at = now(); end if; end $$`,
+    );
+  return { east, west };
+}
+
+/** Models that this process knows to be there. */
+const models = new Map<string, Promise<void>>();
+
+async function keepModel(model: string, fill: (urls: Record<Site, string>) => Promise<unknown>): Promise<void> {
   const keeper = new Client({ connectionString: serverOf('west').superuserUrl });
   await keeper.connect();
   try {
@@ -46,14 +66,6 @@ export async function filledDatabases(
   } finally {
     await keeper.end();
   }
-  const [east, west] = await Promise.all([scratchDatabase('east', model), scratchDatabase('west', model)]);
-  // The model may lie there for long: a site that begins as its copy lives now.
-  for (const { url } of [east, west])
-    await sql(
-      url,
-      `do $$ begin if to_regclass('tandem.alive') is not null then update tandem.alive set at = now(); end if; end $$`,
-    );
-  return { east, west };
 }
 
 /** West's is named last: where that is, both are. */
@@ -68,6 +80,26 @@ async function makeModel(model: string, fill: (urls: Record<Site, string>) => Pr
     await sql(superuserUrl, `select pg_terminate_backend(pid, 5000) from pg_stat_activity where datname = '${name}'`);
     await sql(superuserUrl, `alter database ${name} rename to ${model}`);
   }
+}
+
+/**
+ * Sessions that stay for as long as they are asked anything: a new one costs the server more than most of what it is
+ * asked.
+ */
+const administrators = new Map<Site, Pool>();
+
+function administrator(site: Site): Pool {
+  const known = administrators.get(site);
+  if (known) return known;
+  const pool = new Pool({
+    connectionString: serverOf(site).superuserUrl,
+    max: 2,
+    idleTimeoutMillis: 60_000,
+    allowExitOnIdle: true,
+  });
+  pool.on('error', () => undefined); // The next query tells.
+  administrators.set(site, pool);
+  return pool;
 }
 
 function serverOf(site: Site) {
