@@ -139,7 +139,7 @@ describe('habits', () => {
   it('leaves nothing in a process that runs many test files', () => {
     expect(apart.filter((glob) => !files.some((f) => matchesGlob(f, glob)))).toEqual([]);
     const together = files.filter((f) => f.endsWith('.test.ts') && !apart.some((glob) => matchesGlob(f, glob)));
-    const lasting = /\bprocess\.(on|once|chdir|umask)\(|\bprocess\.exitCode =|\bRuntime\.install\(/;
+    const lasting = /\bprocess\.(on|once|chdir|umask)\(|\bprocess\.exitCode =|\b(Runtime\.install|runWorker)\(/;
     expect(together.filter((f) => lasting.test(read(f)))).toEqual([]);
     // What a file sets, it takes back.
     const helpers = code.filter((f) => f.startsWith('test/') && !f.endsWith('.test.ts'));

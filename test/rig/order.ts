@@ -54,6 +54,8 @@ export const apart = [
   'test/people/*.test.ts',
   'test/probes/*.test.ts',
   'test/reference-service/*.test.ts',
+  // It installs the runtime of Temporal, which a process has once.
+  'test/watch/worker.test.ts',
   'test/week/*.test.ts',
 ];
 
