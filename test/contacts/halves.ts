@@ -3,8 +3,7 @@ import { afterEach, beforeEach } from 'vitest';
 import { Database } from '../../activities/contacts/database.ts';
 import { mendSubscriptions, type MendRequest } from '../../activities/contacts/mend.ts';
 import type { PairCounts } from '../../workflows/model/subscriptions.ts';
-import { prepareTables } from '../../ops/embedded/people/people.ts';
-import { filledDatabases, type ScratchDatabase } from '../rig/databases.ts';
+import { preparedDatabases, type ScratchDatabase } from '../rig/databases.ts';
 
 /** East was lost and its users restored at west, whose own users went on. `l…` are of the lost half, `c…` are current. */
 
@@ -15,12 +14,7 @@ export let database: Database;
 /** For each test of a file anew. */
 export function halvesForEach(): void {
   beforeEach(async () => {
-    scratch = await filledDatabases('contacts of nobody', ({ east, west }) =>
-      Promise.all([
-        prepareTables(east, 'contoso', 'east', ['east', 'west']),
-        prepareTables(west, 'contoso', 'west', ['east', 'west']),
-      ]),
-    );
+    scratch = await preparedDatabases();
     database = new Database('west', scratch.west.url, { connections: 4, connectMs: 5000, statementMs: 60_000 });
   });
   afterEach(async () => {

@@ -4,8 +4,7 @@ import { directoryState, type DirectoryState } from '../../activities/directory/
 import type { Outcome } from '../../activities/directory/apply.ts';
 import { followDirectory } from '../../activities/directory/follow.ts';
 import type { Directory, Entitled } from '../../activities/directory/port.ts';
-import { prepareTables } from '../../ops/embedded/people/people.ts';
-import { scratchDatabase, type ScratchDatabase, type Site } from '../rig/databases.ts';
+import { preparedDatabases, type ScratchDatabase, type Site } from '../rig/databases.ts';
 
 /** Two sites with a real database each, and a directory that says what a test wants it to. */
 
@@ -24,9 +23,7 @@ export const end: { with: Error | null } = { with: null };
 /** For each test of a file anew. */
 export function groundForEach(): void {
   beforeEach(async () => {
-    const [east, west] = await Promise.all([scratchDatabase('east'), scratchDatabase('west')]);
-    scratch = { east, west };
-    await Promise.all(pair.map((site) => prepareTables(scratch[site].url, CUSTOMER, site, pair)));
+    scratch = await preparedDatabases();
     const open = (site: Site): Database =>
       new Database(site, scratch[site].url, { connections: 2, connectMs: 3000, statementMs: 20_000 });
     databases = { east: open('east'), west: open('west') };

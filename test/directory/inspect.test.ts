@@ -6,10 +6,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { followDirectory } from '../../activities/directory/follow.ts';
 import { inspectDirectory, type DirectoryLook } from '../../activities/directory/inspect.ts';
 import type { DirectorySettings, LdapSettings } from '../../activities/settings.ts';
-import { prepareTables } from '../../ops/embedded/people/people.ts';
 import { hasSlapd, loadPeople } from '../../ops/reference-service/slapd.ts';
 import { newAuthority, newServer } from '../rig/certificates.ts';
-import { scratchDatabase, type ScratchDatabase, type Site } from '../rig/databases.ts';
+import { preparedDatabases, type ScratchDatabase, type Site } from '../rig/databases.ts';
 import { scratchSlapd, type ScratchSlapd } from '../rig/slapd.ts';
 import { sql } from '../rig/sql.ts';
 
@@ -57,10 +56,8 @@ const at = (site: Site, text: string): Promise<unknown> => sql(databases[site].u
 // slapd is not on every machine: root on Debian gets it by `npm test` itself, and CI is that.
 describe.skipIf(!hasSlapd())('a directory', () => {
   beforeAll(async () => {
-    const [east, west] = await Promise.all([scratchDatabase('east'), scratchDatabase('west')]);
-    databases = { east, west };
+    databases = await preparedDatabases();
     slapd = await scratchSlapd();
-    await Promise.all(pair.map((site) => prepareTables(databases[site].url, CUSTOMER, site, pair)));
     await loadPeople(slapd, people);
   });
   beforeEach(async () => {
