@@ -18,12 +18,3 @@ export async function spareDisk(superuserUrl: string): Promise<void> {
   await sql(superuserUrl, 'alter system set full_page_writes = off');
   await sql(superuserUrl, 'select pg_reload_conf()');
 }
-
-/**
- * Makes signing in cheap: what makes a stolen password slow to try is done anew for each connection, and costs a client as
- * much as all else about it.
- */
-export async function quickPasswords(superuserUrl: string, urls: readonly string[]): Promise<void> {
-  for (const { username, password } of [superuserUrl, ...urls].map((url) => new URL(url)))
-    await sql(superuserUrl, `set scram_iterations = 1; alter role ${username} password '${password}'`);
-}

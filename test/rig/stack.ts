@@ -5,7 +5,7 @@ import type { TestProject } from 'vitest/node';
 import { buildWorkflows } from '../../ops/build.ts';
 import { down } from '../../ops/embedded/control.ts';
 import { up, type Stack } from '../../ops/embedded/stack.ts';
-import { quickPasswords, spareDisk } from './sql.ts';
+import { spareDisk } from './sql.ts';
 
 /** One stack for all test files: real servers, workflows whose clock can be moved, and no workers: tests bring their own. */
 
@@ -27,10 +27,7 @@ export default async function setup(project: TestProject): Promise<() => Promise
       up({ folder, workers: false, service: false, timeSkipping: true }),
       buildWorkflows(),
     ]);
-    for (const { superuserUrl, databaseUrl, peerUrl } of Object.values(stack.sites)) {
-      await spareDisk(superuserUrl);
-      await quickPasswords(superuserUrl, [databaseUrl, peerUrl]);
-    }
+    for (const { superuserUrl } of Object.values(stack.sites)) await spareDisk(superuserUrl);
     project.provide('stack', stack);
   } catch (error) {
     await stop();
