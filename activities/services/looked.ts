@@ -34,7 +34,7 @@ export async function noteLook(database: Database, customer: string, { saw, self
 async function noteSeen(database: Database, customer: string, limitS: number | null): Promise<number> {
   const [row] = await database.query<{ seen: string }>(
     `with free as (update tandem.site_opened set seen_since = true where customer = $1 and not seen_since)
-     update tandem.alive set seen = seen + 1, saw_at = clock_timestamp(), self_fence_s = $2 where customer = $1 returning seen::text`,
+     update tandem.alive set seen = seen + 1, saw_at = case when $2::float8 is not null then clock_timestamp() end, self_fence_s = $2::float8 where customer = $1 returning seen::text`,
     [customer, limitS],
   );
   return Number(row?.seen ?? 0);

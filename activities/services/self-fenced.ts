@@ -90,8 +90,8 @@ export async function claimStood(
 /**
  * Waits until the claim has stood in the witness for `waitsMs`, and is still the newest there. `changed` is asked all the
  * while: a source that answers meanwhile, and is closed by machine or speaks against what was found, is waited for no longer, and
- * null is answered. `isolation-unknown`
- * at the end of the step's time, `epoch-superseded` when a newer claim stands there: a source that lives keeps its users by it.
+ * null is answered. `isolation-unknown` at the end of the step's time, `epoch-superseded` when a newer claim stands there: a source
+ * that lives keeps its users by it.
  */
 export async function waitSelfFenced(
   site: OwnSite,

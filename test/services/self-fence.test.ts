@@ -169,6 +169,17 @@ describe('self-fence', () => {
       expect(await serves()).toBe(2);
     });
 
+    it('counts from when it is configured, whoever was seen before', async () => {
+      const off = world.westWith({});
+      await rounds(guardOf(off), off, 1);
+      up = false;
+      const site = fencing();
+      await rounds(guardOf(site), site, 1);
+      expect(await serves()).toBe(2);
+      await since(MINUTE + 1000);
+      expect(await serves()).toBe(0);
+    });
+
     it('serves nobody by a clock that was set by more, and whom it is not configured for goes on', async () => {
       const site = fencing();
       await rounds(guardOf(site), site, 1);
