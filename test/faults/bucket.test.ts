@@ -2,7 +2,6 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
-import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -13,6 +12,7 @@ import { inspectBucket, judgeBucket } from '../../activities/vault/bucket.ts';
 import { S3Vault } from '../../activities/vault/s3.ts';
 import { findServers } from '../../ops/embedded/servers.mjs';
 import { FaultProxy } from '../rig/fault-proxy.ts';
+import { freePort } from '../rig/ports.ts';
 import { scratchVaults, type ScratchVaults } from '../rig/vaults.ts';
 
 const SHORT = { connectMs: 500, requestMs: 400 };
@@ -287,11 +287,3 @@ const healthy = (endpoint: string): Promise<boolean> =>
     (answer) => answer.ok,
     () => false,
   );
-
-async function freePort(): Promise<number> {
-  const probe = createServer();
-  await new Promise<void>((done) => probe.listen(0, '127.0.0.1', done));
-  const { port } = probe.address() as AddressInfo;
-  await new Promise((done) => probe.close(done));
-  return port;
-}
