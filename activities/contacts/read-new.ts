@@ -80,22 +80,31 @@ async function whoMayDiffer(look: Look): Promise<Looked | null> {
   return { found, ledger, seen };
 }
 
+/** New rows are grouped by user and all rows only counted: grouping those that are not new would take most of the time. */
 async function lookForNew({ client, signal }: Look, age: number): Promise<Seen> {
   const seen: Seen = { old: zeros(), fresh: new Map() };
-  const ofKind = rowQueries.map(({ user, from, alias }, kind) => {
+  const all = rowQueries.length;
+  const ofKind = rowQueries.flatMap(({ user, from, alias }, kind) => {
     // An item is as new as the newer of its own row and its list's.
     const rows = from.includes(' join ') ? [alias, user.slice(0, user.indexOf('.'))] : [alias];
     const isNew = rows.map((row) => `age(${row}.xmin) <= ${age}`).join(' or ');
-    return `select coalesce(case when ${isNew} then ${user} end, '') as username, ${kind}::bigint as kind, count(*) as n from ${from} group by 1`;
+    return [
+      `select ${user} as username, ${kind}::bigint as kind, count(*) as n from ${from} where ${isNew} group by 1`,
+      `select '', ${all + kind}::bigint, count(*) from ${from}`,
+    ];
   });
   await copyOut(client, ofKind.join(' union all '), {
     signal,
     onTuple: (buffer, name, nameEnd) => {
       const [kind = 0, n = 0] = countsOf(tupleFields(buffer, nameEnd, 2)) ?? [];
-      const username = buffer.toString('utf8', name, nameEnd);
-      const counts = username === '' ? seen.old : (seen.fresh.get(username) ?? zeros());
-      counts[kind] = n;
-      if (username !== '') seen.fresh.set(username, counts);
+      if (kind >= all) seen.old[kind - all] = n + (seen.old[kind - all] ?? 0);
+      else {
+        const username = buffer.toString('utf8', name, nameEnd);
+        const counts = seen.fresh.get(username) ?? zeros();
+        counts[kind] = n;
+        seen.fresh.set(username, counts);
+        seen.old[kind] = (seen.old[kind] ?? 0) - n;
+      }
     },
   });
   return seen;

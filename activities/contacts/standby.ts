@@ -1,14 +1,15 @@
+import { setTimeout } from 'node:timers/promises';
 import type { PoolClient } from 'pg';
 import type { ApplyCounts, SnapshotSummary } from '../../workflows/model/snapshots.ts';
 import type { Keyring } from '../settings.ts';
-import { packRecord, type PackRecord } from '../vault/frames.ts';
 import { keyOf, recordKeys, type RecordKeys } from '../vault/keys.ts';
 import type { OpenSnapshot } from '../vault/open.ts';
-import { buildPacks } from '../vault/pack-writer.ts';
 import { hasRows, makeRecord, noRows, type UserRecord } from '../vault/record.ts';
 import type { SnapshotIndex } from '../vault/snapshot-index.ts';
+import { alone } from './alone.ts';
 import { noteApplied, noteProven } from './applied.ts';
 import { batches } from './batches.ts';
+import { saveConflicts } from './conflicts.ts';
 import type { Database } from './database.ts';
 import { findDifferences, type Differences } from './differences.ts';
 import { differencesByLedger, provenLately } from './ledger-differences.ts';
@@ -37,6 +38,9 @@ interface LedgerEntry {
   recordId: Buffer;
 }
 
+/** How often one looks whether another run has compared. */
+const TURN_MS = 300;
+
 /** What becomes of one user of the snapshot. */
 type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
 
@@ -46,7 +50,7 @@ type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
  * snapshot is newer than what the ledger says. Rows without a ledger entry are held, unless this site served them before and
  * has salvaged them. A local version that the ledger does not explain is saved as a conflict first. Repeatable: what was
  * applied is found equal. Within the hour after every row was compared it counts as applied by the ledger's word, before they
- * are compared again; within four minutes they are not. It is the newest one applied only when the copy holds all of it.
+ * are compared again; within four minutes they are not. One run at a time compares: the others go by what it has found. It is the newest one applied only when the copy holds all of it.
  *
  * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's, and with `salvage-due` while rows that
  * this site changed under an older epoch lie nowhere else.
@@ -83,15 +87,23 @@ export async function applyStandby(request: StandbyRequest): Promise<ApplyCounts
       if (proven) await noteProven(client, snapshot, held);
     });
   };
-  // Users may be waiting for it, served nowhere: what the ledger tells comes first, and every row is compared after it.
-  const byLedger = await differencesByLedger({ ...by, snapshot });
-  if (byLedger) {
-    const lately = await provenLately(database, snapshot);
-    await apply(byLedger, lately ? counts : late, false);
-    if (lately) return counts;
+  const compare = async (): Promise<void> =>
+    apply(await findDifferences({ ...by, keys, from: snapshot.site }), counts, true);
+  for (;;) {
+    // Users may be waiting for it, served nowhere: what the ledger tells comes first, and every row is compared after it.
+    const byLedger = await differencesByLedger({ ...by, snapshot });
+    if (byLedger) {
+      const lately = await provenLately(database, snapshot);
+      await apply(byLedger, lately ? counts : late, false);
+      if (lately) return counts;
+    }
+    // Who came here from elsewhere is looked at once: from now on the ledger has him from there.
+    if (await alone(database, snapshot, compare)) break;
+    // Another run compares them now, for both.
+    if (byLedger) return late;
+    request.heartbeat({ users: 0, written: 0 });
+    await setTimeout(TURN_MS, undefined, { signal });
   }
-  // Who came here from elsewhere is looked at once: from now on the ledger has him from there.
-  await apply(await findDifferences({ ...by, keys, from: snapshot.site }), counts, true);
   for (const done of ['written', 'conflicts', 'removed'] as const) counts[done] += late[done];
   return counts;
 }
@@ -120,7 +132,7 @@ async function applyBatch(request: StandbyRequest, batch: UserRecord[], counts: 
       return { record, local, verdict, half: half ?? '' };
     });
     const conflicts = judged.filter(({ verdict }) => verdict === 'write-over-conflict').map(({ local }) => local);
-    await saveConflicts(client, request, conflicts);
+    await saveConflicts(client, { ...request, snapshot }, conflicts);
     const written = judged
       .filter(({ verdict }) => verdict.startsWith('write'))
       .map(({ record, local }) => ({ record, here: local.bytes }));
@@ -192,28 +204,6 @@ async function readLedger(client: PoolClient, names: string[]): Promise<Map<stri
   );
 }
 
-/** Keeps local versions aside, each sealed as a pack of generation 0 with one record. */
-async function saveConflicts(client: PoolClient, request: StandbyRequest, locals: UserRecord[]): Promise<void> {
-  const { site, keys } = request;
-  const snapshot = request.snapshot.summary;
-  const because = `not what the ledger says; replaced by snapshot ${snapshot.seq} of ${snapshot.site}`;
-  const place = { customer: snapshot.customer, site, gen: 0 };
-  const macs = recordKeys(keyOf(keys, keys.current, 'conflicts'));
-  for (const local of locals) {
-    for await (const { bytes } of buildPacks(one(packRecord(local, macs)), keys, place, snapshot.epoch)) {
-      await client.query('insert into tandem.conflict (username, record, because) values ($1, $2, $3)', [
-        local.username,
-        bytes,
-        because,
-      ]);
-    }
-  }
-}
-
-async function* one(record: PackRecord): AsyncGenerator<PackRecord> {
-  yield await Promise.resolve(record);
-}
-
 const REMOVE_USERS = 500;
 
 /** Removes users who are in the ledger under that site, absent from the snapshot, and gone from the directory. */
@@ -247,7 +237,7 @@ async function removeUsers(request: StandbyRequest, names: string[], counts: App
         const entry = ledger.get(local.username);
         return entry && hasRows(local.bytes) && !explains(entry, local, ring);
       });
-    await saveConflicts(client, request, changed);
+    await saveConflicts(client, { ...request, snapshot: request.snapshot.summary }, changed);
     counts.conflicts += changed.length;
     await deleteUsers(client, names);
     await forgetRosterVersions(client, names);

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { alone } from '../../activities/contacts/alone.ts';
 import { appliedSnapshot } from '../../activities/contacts/applied.ts';
 import { differencesByLedger } from '../../activities/contacts/ledger-differences.ts';
 import { applyStandby } from '../../activities/contacts/standby.ts';
@@ -48,6 +49,15 @@ const contactsOf = async (site: 'east' | 'west', username: string) =>
 /** As long as until the schedule's next run, since every row was compared. */
 const minutesGoBy = (): Promise<unknown> =>
   world.sql('west', "update tandem.applied set proven_at = proven_at - interval '5 minutes'");
+
+/** A run of another process, at comparing. */
+async function comparing(): Promise<{ end: () => Promise<void> }> {
+  const [begun, ended] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const site = { customer: CUSTOMER, site: 'east', gen: 0, seq: 0 };
+  const run = alone(world.databases.west, site, () => (begun.resolve(), ended.promise));
+  await begun.promise;
+  return { end: async () => (ended.resolve(), void (await run)) };
+}
 
 describe('the standby copy', () => {
   it('never overwrites users who are served here', async () => {
@@ -122,6 +132,30 @@ describe('the standby copy', () => {
     for (const site of ['west', 'east'])
       await world.sql('west', "update tandem.serving set site = $1 where half = 'east'", [site]);
     expect(await byLedger()).toBeNull();
+  });
+
+  it('is compared by one run at a time: who meets one goes by the ledger, or waits for what it finds', async () => {
+    const first = await world.take('east');
+    const other = await comparing();
+    let looks = 0;
+    const opened = await world.open('east', first);
+    const request = { database: world.databases.west, site: 'west', snapshot: opened, keys: world.keys };
+    const waiting = applyStandby({ ...request, heartbeat: () => (looks += 1), signal: quiet.signal });
+    await expect.poll(() => looks).toBeGreaterThan(2);
+    expect(await appliedSnapshot(world.databases.west, CUSTOMER, 'east')).toBeNull();
+    await other.end();
+    expect(await waiting).toMatchObject({ users: 60, held: 0 });
+    await addContact('east', await someone('east'), 'new@example');
+    await minutesGoBy();
+    const second = await world.take('east');
+    const again = await comparing();
+    expect(await apply(second)).toMatchObject({ users: 60, written: 1 });
+    expect((await appliedSnapshot(world.databases.west, CUSTOMER, 'east'))?.seq).toBe(second.seq);
+    const provenLately = `select from tandem.applied where proven_at > now() - interval '4 minutes'`;
+    expect(await world.sql('west', provenLately)).toHaveLength(0);
+    await again.end();
+    await apply(second);
+    expect(await world.sql('west', provenLately)).toHaveLength(1);
   });
 
   it('saves a local version that was changed behind its back, sealed, before it is replaced', async () => {
