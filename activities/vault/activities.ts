@@ -3,7 +3,7 @@ import type { Database } from '../contacts/database.ts';
 import { readUnsalvaged } from '../contacts/salvaged.ts';
 import { applyStandby } from '../contacts/standby.ts';
 import { whySuspect } from '../contacts/suspect.ts';
-import type { ApplyCounts, Receipt, SalvageSummary, SnapshotId } from '../../workflows/model/snapshots.ts';
+import type { ApplyCounts, SalvageSummary, SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Running } from '../running.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import type { PullResult, SnapshotActivities, StandbyActivities } from '../types.ts';
@@ -15,6 +15,7 @@ import { S3Vault } from './s3.ts';
 import type { RestoredFrom } from './open-salvage.ts';
 import { salvageHalves } from './salvage.ts';
 import { takeSnapshot } from './snapshot.ts';
+import type { SnapshotIndex } from './snapshot-index.ts';
 import { verifySnapshot } from './verify.ts';
 
 export function createSnapshotActivities(
@@ -66,16 +67,16 @@ export function createStandbyActivities(
   const { site, signingKey, publicKeys } = settings;
   const bulk = openBulk(settings);
   const { vault } = bulk;
-  const verify = async (id: SnapshotId): Promise<Receipt> => {
+  const verify = async (id: SnapshotId): ReturnType<typeof verifySnapshot> => {
     const { keys } = bulk.customer(id.customer);
     const database = bulk.database(id.customer);
     const judge = (manifest: Manifest): Promise<string | null> => whySuspect(database, manifest);
     return verifySnapshot({ vault, database, site, id, keys, signingKey, publicKeys, judge, ...running() });
   };
-  const apply = async (id: SnapshotId): Promise<ApplyCounts> => {
+  const apply = async (id: SnapshotId, index?: SnapshotIndex): Promise<ApplyCounts> => {
     const { keys } = bulk.customer(id.customer);
     const { heartbeat, signal } = running();
-    const snapshot = await openSnapshot({ vault, keys, publicKeys, id, signal });
+    const snapshot = await openSnapshot({ vault, keys, publicKeys, id, signal, ...(index && { index }) });
     return applyStandby({ database: bulk.database(id.customer), site, snapshot, keys, heartbeat, signal });
   };
   return {
@@ -103,7 +104,7 @@ export function createStandbyActivities(
       return follow && quick && unverified ? followOn(pull, unverified, { verify, apply, ...running() }) : pull;
     },
     'salvage-halves': ({ customer }) => salvage(settings, bulk, { customer, servedFrom }, running()),
-    'verify-snapshot': ({ snapshot }) => verify(snapshot),
+    'verify-snapshot': async ({ snapshot }) => (await verify(snapshot)).receipt,
     'apply-standby': ({ snapshot }) => apply(snapshot),
   };
 }
@@ -115,9 +116,9 @@ async function followOn(
   { verify, apply, signal }: Following & Running,
 ): Promise<PullResult> {
   try {
-    const receipt = await verify(newest);
+    const { receipt, index } = await verify(newest);
     if (receipt.suspect !== undefined) return { ...pull, unverified: null, receipt };
-    return { ...pull, unverified: null, unapplied: null, receipt, applied: await apply(receipt.snapshot) };
+    return { ...pull, unverified: null, unapplied: null, receipt, applied: await apply(receipt.snapshot, index) };
   } catch {
     signal.throwIfAborted();
     return pull; // Whoever does it next finds what was done, and says what is wrong.
@@ -125,8 +126,8 @@ async function followOn(
 }
 
 interface Following {
-  verify: (id: SnapshotId) => Promise<Receipt>;
-  apply: (id: SnapshotId) => Promise<ApplyCounts>;
+  verify: (id: SnapshotId) => ReturnType<typeof verifySnapshot>;
+  apply: (id: SnapshotId, index: SnapshotIndex) => Promise<ApplyCounts>;
 }
 
 function salvage(

@@ -17,6 +17,8 @@ export interface OpenRequest {
   id: SnapshotId;
   /** SHA-256 of the manifest's bytes, as a plan or a receipt names it. */
   expectManifest?: string;
+  /** Who is in it, where that was just read. */
+  index?: SnapshotIndex;
   signal?: AbortSignal;
 }
 
@@ -60,13 +62,13 @@ export async function openSnapshot(request: OpenRequest): Promise<OpenSnapshot> 
       `manifest ${summary.manifest.slice(0, 16)}, expected was ${expectManifest.slice(0, 16)}`,
     );
   }
-  return { manifest, summary, ...openRecords(request, manifest) };
+  return { manifest, summary, ...openRecords(request, manifest, request.index) };
 }
 
 /** Fails while reading, with `key-missing`, `key-wrong` and `snapshot-damaged`. */
-export function openRecords(request: ReadRecordsRequest, packs: PackSet): OpenRecords {
+export function openRecords(request: ReadRecordsRequest, packs: PackSet, known?: SnapshotIndex): OpenRecords {
   const { vault, keys, signal } = request;
-  let loading: Promise<SnapshotIndex> | undefined;
+  let loading = known && Promise.resolve(known);
   const index = (): Promise<SnapshotIndex> => (loading ??= SnapshotIndex.load(vault, packs, keys, signal));
   return {
     index,

@@ -192,6 +192,18 @@ export async function openStored(
   }
 }
 
+/** Frames of a pack that is opened when the first of them is asked for. */
+export function framesOnDemand(count: number, open: () => Promise<PackFrames>): PackFrames {
+  let opening: Promise<PackFrames> | undefined;
+  const opened = (): Promise<PackFrames> => (opening ??= open());
+  return {
+    count,
+    frame: async (number) => (await opened()).frame(number),
+    compressed: async (number) => (await opened()).compressed(number),
+    record: async (entry, frame) => (await opened()).record(entry, frame),
+  };
+}
+
 /** The same pack, when the oldest version is not what was stored. */
 function fromWhole(source: PackBytes): PackBytes {
   return {

@@ -2,7 +2,7 @@ import { Column, Users } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
 import { keyOf, recordKeys, type RecordKeys } from './keys.ts';
 import { openStored, type PackFrames, type PackRef, type PackSet } from './pack-reader.ts';
-import type { Entry } from './pack.ts';
+import type { Entry, Footer } from './pack.ts';
 import type { Vault } from './port.ts';
 
 const ID_BYTES = 16;
@@ -34,20 +34,33 @@ export class SnapshotIndex {
 
   /** Fails as opening the packs does: `key-missing`, `key-wrong`, `snapshot-damaged`, `snapshot-format`. */
   static async load(vault: Vault, manifest: PackSet, keys: Keyring, signal?: AbortSignal): Promise<SnapshotIndex> {
-    // A generation ends with its key, so all packs have the same.
-    const keyId = manifest.packs[0]?.keyId ?? keys.current;
-    const index = new SnapshotIndex(manifest.packs, recordKeys(keyOf(keys, keyId, 'snapshot')));
+    const index = SnapshotIndex.begin(manifest, keys);
     for (let first = 0; first < manifest.packs.length; first += AT_ONCE) {
       signal?.throwIfAborted();
       const some = manifest.packs.slice(first, first + AT_ONCE);
       const open = await Promise.all(some.map((ref) => openStored(vault, manifest, ref, keys, signal)));
-      for (const [i, { footer, ...frames }] of open.entries()) {
-        index.frames.push(frames);
-        for (const gone of footer.tombstones) index.remember(gone, null, GONE);
-        for (const entry of footer.entries) index.remember(entry.userKey, entry, first + i);
-      }
+      for (const { footer, ...frames } of open) index.take(footer, frames);
     }
     return index;
+  }
+
+  /** One without packs: each of them is to be taken in, newest first. */
+  static begin({ packs }: PackSet, keys: Keyring): SnapshotIndex {
+    // A generation ends with its key, so all packs have the same.
+    const keyId = packs[0]?.keyId ?? keys.current;
+    return new SnapshotIndex(packs, recordKeys(keyOf(keys, keyId, 'snapshot')));
+  }
+
+  /** Takes the next pack in, and tells of each of its users whom no newer one knows. */
+  take({ entries, tombstones }: Footer, frames: PackFrames, settles?: (entry: Entry) => void): void {
+    const pack = this.frames.push(frames) - 1;
+    for (const gone of tombstones) this.remember(gone, null, GONE);
+    for (const entry of entries) if (this.remember(entry.userKey, entry, pack)) settles?.(entry);
+  }
+
+  /** Whether a pack that was taken in has him, or says that he is gone. */
+  knows(userKey: Buffer): boolean {
+    return this.users.find(userKey) >= 0;
   }
 
   /** Numbers of users are below this. */
@@ -114,15 +127,16 @@ export class SnapshotIndex {
   }
 
   /** The first pack that knows a user decides. */
-  private remember(userKey: Buffer, entry: Entry | null, pack: number): void {
-    if (this.users.find(userKey) >= 0) return;
+  private remember(userKey: Buffer, entry: Entry | null, pack: number): boolean {
+    if (this.knows(userKey)) return false;
     const user = this.users.add(userKey, 0, userKey.length);
     const place = Buffer.alloc(PLACE_BYTES);
     const values = [pack, entry?.frame ?? 0, entry?.epoch ?? 0, entry?.offset ?? 0, entry?.length ?? 0];
     for (const [i, value] of values.entries()) place.writeUInt32BE(value, 4 * i);
     this.places.set(user, place);
-    if (!entry) return;
+    if (!entry) return true;
     this.recordIds.set(user, entry.recordId);
     this.present += 1;
+    return true;
   }
 }

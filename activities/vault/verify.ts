@@ -2,7 +2,6 @@ import type { KeyObject } from 'node:crypto';
 import { failure, failureKind, failureText } from '../../workflows/model/failures.ts';
 import type { Receipt, SnapshotCounts, SnapshotId } from '../../workflows/model/snapshots.ts';
 import type { Database } from '../contacts/database.ts';
-import { Users } from '../contacts/users.ts';
 import type { Keyring } from '../settings.ts';
 import { ahead } from './ahead.ts';
 import { damaged } from './bytes.ts';
@@ -11,12 +10,13 @@ import { LOCK_MS, linked } from './generation.ts';
 import { manifestKey, receiptKey, type Manifest, type SignedManifest } from './manifest.ts';
 import { readManifest } from './open.ts';
 import { noteOpened, openedWithin } from './opened.ts';
-import { fetchPack, openStored, type PackRef } from './pack-reader.ts';
+import { fetchPack, framesOnDemand, openStored, type OpenPack, type PackRef } from './pack-reader.ts';
 import type { Entry, Footer } from './pack.ts';
 import type { Vault } from './port.ts';
-import { count, noCounts, type UserRecord } from './record.ts';
+import { count, noCounts } from './record.ts';
 import { SetHash } from './set-hash.ts';
 import { seal } from './signed.ts';
+import { SnapshotIndex } from './snapshot-index.ts';
 import { openWholePack } from './whole-pack.ts';
 
 export interface VerifyRequest {
@@ -49,9 +49,10 @@ const AHEAD = 3;
  * recomputed. Rows are counted when every pack was opened whole; else old records would have to be read for it: the number
  * of users is checked, the rest is the source's signed word until the rotation opens the generation again.
  * Repeated, it answers with the receipt that stands. What does not hold is `snapshot-damaged` and named; also
- * `key-missing`, `key-wrong`, `signature-invalid`, `snapshot-format`, `no-recovery-point`, `clock-wrong`.
+ * `key-missing`, `key-wrong`, `signature-invalid`, `snapshot-format`, `no-recovery-point`, `clock-wrong`. `index`: who was found in
+ * it, so that whoever goes on to read the snapshot need not open its packs again.
  */
-export async function verifySnapshot(request: VerifyRequest): Promise<Receipt> {
+export async function verifySnapshot(request: VerifyRequest): Promise<{ receipt: Receipt; index: SnapshotIndex }> {
   const { vault, site, id, signal } = request;
   const found = await readManifest({ vault, id, publicKeys: request.publicKeys, signal });
   const where = `vault ${vault.site}: ${manifestKey(id)}`;
@@ -63,13 +64,13 @@ export async function verifySnapshot(request: VerifyRequest): Promise<Receipt> {
   }
   await checkChain(request, found);
   const tally = await openPacks(request, manifest);
-  if (tally.setHash !== manifest.setHash) throw damaged(where, 'its users are not those its manifest says');
-  const counted = tally.remembered === 0 ? tally.counts : { users: tally.users };
+  if (tally.set.toString() !== manifest.setHash) throw damaged(where, 'its users are not those its manifest says');
+  const counted = tally.remembered === 0 ? tally.counts : { users: tally.index.length };
   const differs = countsThatDiffer(manifest.counts, counted);
   if (differs.length > 0) throw damaged(where, `counts differ from its manifest: ${differs.join(', ')}`);
   const suspect = (await request.judge?.(manifest)) ?? null;
   const { customer, gen, seq } = id;
-  return keepReceipt(request, {
+  const receipt = await keepReceipt(request, {
     format: 1,
     snapshot: { customer, site: id.site, gen, seq },
     manifest: summary.manifest,
@@ -79,6 +80,7 @@ export async function verifySnapshot(request: VerifyRequest): Promise<Receipt> {
     counts: manifest.counts,
     ...(suspect !== null && { suspect }),
   });
+  return { receipt, index: tally.index };
 }
 
 /** Names of the counts that a manifest has otherwise. */
@@ -99,71 +101,70 @@ async function checkChain({ vault, publicKeys, signal }: VerifyRequest, { manife
   }
 }
 
-/** What the packs of a snapshot say together, newest first: the first that knows a user decides. */
-class Tally {
+/** What the packs of a snapshot say together. */
+interface Tally {
+  /** Who is in it. */
+  index: SnapshotIndex;
+  set: SetHash;
   /** Of the users whose records were opened. */
-  readonly counts = noCounts();
-  /** Users in the snapshot, by its footers. */
-  users = 0;
+  counts: SnapshotCounts;
   /** Packs of which only the footer was opened. */
-  remembered = 0;
-  private readonly set = new SetHash();
-  private readonly settled = new Users();
-
-  get setHash(): string {
-    return this.set.toString();
-  }
-
-  forget(userKey: Buffer): void {
-    if (this.settled.find(userKey) < 0) this.settled.add(userKey, 0, userKey.length);
-  }
-
-  add({ userKey, recordId }: Entry, record?: UserRecord): void {
-    if (this.settled.find(userKey) >= 0) return;
-    this.forget(userKey);
-    this.set.add(userKey, recordId);
-    this.users += 1;
-    if (record) count(this.counts, record.bytes);
-  }
+  remembered: number;
 }
 
 async function openPacks(request: VerifyRequest, manifest: Manifest): Promise<Tally> {
   const { vault, database, keys, signal } = request;
   const recent = await openedWithin(database, manifest, RECENT_MS);
-  const tally = new Tally();
-  const where = (ref: PackRef): string =>
-    `vault ${vault.site}: pack ${ref.sha256.slice(0, 16)} of ${manifestKey(manifest)}`;
+  const index = SnapshotIndex.begin(manifest, keys);
+  const tally: Tally = { index, set: new SetHash(), counts: noCounts(), remembered: 0 };
+  const stored = (ref: PackRef): Promise<OpenPack> => openStored(vault, manifest, ref, keys, signal);
   const fetch = (ref: PackRef): Promise<Fetched> =>
     noting(request, manifest, ref, async () =>
       recent.has(ref.sha256)
-        ? { ref, footer: (await openStored(vault, manifest, ref, keys, signal)).footer }
+        ? { ref, open: await stored(ref) }
         : { ref, bytes: await fetchPack(vault, manifest, ref, signal) },
     );
+  const settles = ({ userKey, recordId }: Entry): void => tally.set.add(userKey, recordId);
   let packs = 0;
-  for await (const { ref, footer, bytes } of ahead(manifest.packs, fetch, AHEAD)) {
+  for await (const { ref, open, bytes } of ahead(manifest.packs, fetch, AHEAD)) {
     signal.throwIfAborted();
-    if (footer) {
-      for (const gone of footer.tombstones) tally.forget(gone);
-      for (const entry of footer.entries) tally.add(entry);
+    if (open) {
+      index.take(open.footer, open, settles);
       tally.remembered += 1;
     } else {
-      await noting(request, manifest, ref, () =>
-        openWholePack(
-          { bytes, where: where(ref) },
-          { place: manifest, ref, keys },
-          (entry, record) => tally.add(entry, record),
-          (gone) => tally.forget(gone),
-        ),
+      const footer = await noting(request, manifest, ref, () => openWhole(request, { manifest, ref, bytes }, tally));
+      index.take(
+        footer,
+        framesOnDemand(footer.frames.length, () => stored(ref)),
+        settles,
       );
       await noteOpened(database, manifest, ref.sha256, null);
     }
     packs += 1;
-    request.heartbeat({ packs, users: tally.users });
+    request.heartbeat({ packs, users: index.length });
   }
   return tally;
 }
 
-type Fetched = { ref: PackRef; footer: Footer; bytes?: never } | { ref: PackRef; bytes: Buffer; footer?: never };
+/** Counts what it holds of users whom no newer pack knows. */
+function openWhole(
+  { vault, keys }: VerifyRequest,
+  { manifest, ref, bytes }: { manifest: Manifest; ref: PackRef; bytes: Buffer },
+  { index, counts }: Tally,
+): Promise<Footer> {
+  const where = `vault ${vault.site}: pack ${ref.sha256.slice(0, 16)} of ${manifestKey(manifest)}`;
+  const gone = new Set<string>();
+  return openWholePack(
+    { bytes, where },
+    { place: manifest, ref, keys },
+    ({ userKey }, record) => {
+      if (!index.knows(userKey) && !gone.has(userKey.toString('latin1'))) count(counts, record.bytes);
+    },
+    (userKey) => gone.add(userKey.toString('latin1')),
+  );
+}
+
+type Fetched = { ref: PackRef; open: OpenPack; bytes?: never } | { ref: PackRef; bytes: Buffer; open?: never };
 
 /** Damage is remembered: such a pack is opened whole again the next time, however recently it was good. */
 async function noting<T>(request: VerifyRequest, place: Manifest, ref: PackRef, work: () => Promise<T>): Promise<T> {

@@ -36,6 +36,8 @@ export interface World {
   take: (site: Site, changes?: Partial<Parameters<typeof takeSnapshot>[0]>) => Promise<SnapshotSummary>;
   pull: (at: Site, changes?: Partial<Parameters<typeof pullSnapshots>[0]>) => Promise<PullResult>;
   verify: (at: Site, id: SnapshotId, changes?: Partial<Parameters<typeof verifySnapshot>[0]>) => Promise<Receipt>;
+  /** The same, and who was found in it. */
+  prove: (...id: Parameters<World['verify']>) => ReturnType<typeof verifySnapshot>;
   /** The rotation: opens all that lies in a site's vault. */
   held: (at: Site, changes?: Partial<Parameters<typeof verifyHeld>[0]>) => Promise<Check[]>;
   open: (at: Site, id: SnapshotId, keys?: Keyring, vault?: S3Vault) => Promise<OpenSnapshot>;
@@ -78,6 +80,16 @@ export async function openWorld(
   const publicKeys = new Map(sites.map((site) => [site as string, pairs[site].publicKey]));
   const signingKeys = { east: pairs.east.privateKey, west: pairs.west.privateKey };
   const common = { customer: CUSTOMER, keys, publicKeys, read: 'all' as const, maxAgeMs: 60_000, ...quiet };
+  const prove: World['prove'] = (at, id, changes) =>
+    verifySnapshot({
+      ...common,
+      vault: vaults[at],
+      database: databases[at],
+      site: at,
+      id,
+      signingKey: signingKeys[at],
+      ...changes,
+    });
   return {
     urls,
     databases,
@@ -106,16 +118,8 @@ export async function openWorld(
         peer: readers[otherSite(at)],
         ...changes,
       }),
-    verify: (at, id, changes) =>
-      verifySnapshot({
-        ...common,
-        vault: vaults[at],
-        database: databases[at],
-        site: at,
-        id,
-        signingKey: signingKeys[at],
-        ...changes,
-      }),
+    verify: async (...id) => (await prove(...id)).receipt,
+    prove,
     held: (at, changes) =>
       verifyHeld({
         ...common,
