@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { SnapshotIndex } from '../../activities/vault/snapshot-index.ts';
 import type { SnapshotSummary } from '../../workflows/model/snapshots.ts';
-import { readManifest } from '../../activities/vault/open.ts';
+import { openSnapshot, readManifest, type OpenSnapshot } from '../../activities/vault/open.ts';
 import type { Manifest } from '../../activities/vault/manifest.ts';
 import { openWorld, ringOf, type World } from './world.ts';
 
@@ -44,16 +43,16 @@ async function holdsTheDatabase(id: SnapshotSummary): Promise<void> {
   expect(sorted(await contactsIn(id))).toEqual(sorted(await contactsNow()));
   const { receipt, index } = await world.prove('east', id);
   expect(receipt.counts).toEqual(id.counts);
-  // Whoever proved it knows who is in it, and reads him, as whoever opens it does.
-  const found = async (by: SnapshotIndex): Promise<string[]> => {
-    const records = [...by.numbers()].map(async (user) => {
-      const { pack, entry } = by.entry(user);
-      const record = await by.frames[pack]?.record(entry);
-      return `${by.userKey(user).toString('hex')} ${by.recordId(user).toString('hex')} ${record?.username}`;
-    });
-    return (await Promise.all(records)).toSorted();
-  };
-  expect(await found(index)).toEqual(await found(await (await world.open('east', id)).index()));
+  // Whoever proved it reads from it what whoever opens it does.
+  const { vaults, keys, publicKeys } = world;
+  const proved = await openSnapshot({ vault: vaults.east, keys, publicKeys, id, index });
+  expect(await recordsOf(proved)).toEqual(await recordsOf(await world.open('east', id)));
+}
+
+async function recordsOf(snapshot: OpenSnapshot): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { username, recordId } of snapshot.records()) found.push(`${username} ${recordId.toString('hex')}`);
+  return found.toSorted();
 }
 
 const names = async (limit: number): Promise<string[]> =>
