@@ -213,17 +213,26 @@ function fromWhole(source: PackBytes): PackBytes {
   };
 }
 
+/** Below it a pack is read at once: what is asked of a server takes longer than its bytes. */
+const SMALL_BYTES = 64 << 10;
+
 /** A pack by ranged reads: one user costs a header, a footer and a frame. */
 function rangesIn(vault: Vault, place: PackPlace, ref: PackRef, signal?: AbortSignal): PackBytes {
   const key = packKey(place, ref.sha256);
   const where = `vault ${vault.site}: ${key}`;
   const options = signal && { signal };
+  // Nothing, of a pack that is not there: whoever checks the bytes finds them missing, and asks for another version.
+  const read = async (offset: number, length: number): Promise<Buffer> =>
+    (await vault.read(key, { offset, length }, options)) ?? Buffer.alloc(0);
+  let small: Promise<Buffer> | undefined;
   return {
     where,
     size: ref.bytes,
     footer: ref.footer,
-    // Nothing, of a pack that is not there: whoever checks the bytes finds them missing, and asks for another version.
-    range: async (offset, length) => (await vault.read(key, { offset, length }, options)) ?? Buffer.alloc(0),
+    range: async (offset, length) =>
+      ref.bytes > SMALL_BYTES
+        ? read(offset, length)
+        : (await (small ??= read(0, ref.bytes))).subarray(offset, offset + length),
     intact: async () => {
       const oldest = await vault.read(key, undefined, options);
       return oldest !== null && sha256(oldest) === ref.sha256;
