@@ -13,6 +13,7 @@ import { noteLook } from '../activities/services/looked.ts';
 import { endLostHandOvers } from '../activities/services/lost-hand-over.ts';
 import { askRights } from '../activities/services/obeyed.ts';
 import { askPeerRights } from '../activities/services/peer-rights.ts';
+import { adoptHomes } from '../activities/services/rehomed.ts';
 import { leadBack } from '../activities/traffic/lead-back.ts';
 import type { CustomerSettings, SiteSettings } from '../activities/settings.ts';
 import { beginLookout, lookOut, whyCutOff, type Closing, type Lookout } from '../workflows/model/closing.ts';
@@ -89,6 +90,7 @@ export class SiteGuard {
     const { id } = this.customer;
     const told = { epoch, halves: rows };
     const lost = await endLostHandOvers(this.database, this.customer, told, signal);
+    const homes = await adoptHomes(this.database, this.customer, signal);
     const learnt = await adoptCohorts(this.database, this.customer, told, signal);
     const taken = await takeHandedOver(this.database, this.customer, told, signal);
     const gone = await followPeer(this.database, this.customer, told);
@@ -97,6 +99,11 @@ export class SiteGuard {
         (half) =>
           `${id}: SERVED TWICE: this site had handed ${half} over under epoch ${epoch.number}, and its database has lost that: it has let go of it; what was changed here since is salvaged`,
       ),
+      ...(homes?.servedTwice === true
+        ? [`${id}: SERVED TWICE: ${homes.left ?? ''}`]
+        : homes !== null && homes.users > 0
+          ? [`${id}: ${homes.users} users have the home that they have at its peer`]
+          : []),
       ...learnt.map((home) => `${id}: knows the cohorts of ${home} as its peer does`),
       ...taken.map((half) => `${id}: takes ${half} over, which its peer has given to it under epoch ${epoch.number}`),
       ...gone.map((half) => `${id}: its peer serves ${half} under epoch ${epoch.number}: this site is their copy now`),

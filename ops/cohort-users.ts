@@ -3,7 +3,7 @@ import { MOMENTARY } from '../activities/probes/services/momentary.ts';
 import type { Database } from '../activities/contacts/database.ts';
 import { Fault } from './fault.ts';
 
-/** Who is to be in a cohort: by a file, or by a share of all. */
+/** Who is to be in a cohort: by a file, by a share of all, or by the move that made them at home here. */
 
 /** Accounts by which services are looked at, and of which half each is to be. */
 export type Probes = ReadonlyMap<string, string>;
@@ -73,4 +73,18 @@ export async function usersOfShare(
     [half, homeOf(half), MOMENTARY, share, [...probes].flatMap(([user, of]) => (of === half ? [] : [user]))],
   );
   return rows.map(({ username }) => username);
+}
+
+/** Those whom the move of this epoch has given their home, as far as it is their home still; a fault when it was nobody. */
+export async function usersOfRehomed(database: Database, half: string, epoch: number): Promise<string[]> {
+  const rows = await database.query<{ username: string }>(
+    `select username from tandem.rehomed r join tandem.home h using (username)
+      where r.epoch = $3 and r.home = $2 and h.site in ($1, $2) order by username collate "C"`,
+    [half, homeOf(half), epoch],
+  );
+  if (rows.length > 0) return rows.map(({ username }) => username);
+  throw new Fault(
+    `--rehomed ${epoch}: no user of ${homeOf(half)} has his home by the move of epoch ${epoch}`,
+    'Name the epoch that the report of that relocate tells: `tandem relocate report`.',
+  );
 }

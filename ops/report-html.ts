@@ -1,4 +1,4 @@
-import { actsForCustomers } from '../workflows/model/acts.ts';
+import { actsForCustomers } from '../workflows/model/acts-for-customers.ts';
 import type { FailoverReport } from '../workflows/model/moves.ts';
 import { items, page, rows, text } from './report-page.ts';
 import { begun, claimed, costs, moment, notBegun, outcomeOf } from './report-words.ts';

@@ -113,10 +113,11 @@ async function judgeRemovals(
   return { since: since[0]?.since ?? new Date().toISOString(), removed, before, of, limit, digest };
 }
 
-/** A home that stands is never changed from here: to move a user is a move. */
+/** A home that stands is never changed from here, nor one that a move has given, by a database that has lost it: to move a user is a move. */
 async function giveHomes(client: PoolClient): Promise<number> {
   const { rowCount } = await client.query(
-    'insert into tandem.home (username, site) select username, home from answer on conflict (username) do nothing',
+    `insert into tandem.home (username, site) select username, coalesce(r.home, a.home) from answer a left join tandem.rehomed r using (username)
+     on conflict (username) do nothing`,
   );
   return rowCount ?? 0;
 }

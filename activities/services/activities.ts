@@ -30,6 +30,7 @@ import { makePlan } from './plan.ts';
 import { makeRelocatePlan } from './plan-relocate.ts';
 import { plannedStep } from './planned.ts';
 import { evaluateReadiness } from './readiness.ts';
+import { rehomeUsers } from './rehome.ts';
 import { serveUsers } from './serve.ts';
 import { openSite } from './site.ts';
 
@@ -58,6 +59,7 @@ export function createFailoverActivities(
     'apply-entitlements': async (input) => applyEntitlements(site, await plannedStep(site, input), running().signal),
     'drain-sessions': async (input) => drainSessions(site, await plannedStep(site, input), running().signal),
     'serve-users': async (input) => serveUsers(site, await plannedStep(site, input), running().signal),
+    'rehome-users': async (input) => rehomeUsers(site, await plannedStep(site, input), running().signal),
     probe: async (input) => {
       const { signal } = running();
       return probe(site, await plannedStep(site, input), { rows: () => moved.probe(input), signal });

@@ -11,6 +11,7 @@ import { sourceServes } from './give-back.ts';
 import { handedOver } from './handed-home.ts';
 import { checkOutside } from './outside.ts';
 import { parityHolds } from './parity.ts';
+import { homesStand } from './rehome.ts';
 import { claimStood } from './self-fenced.ts';
 import type { OwnSite } from './site.ts';
 import type { PlannedStep } from './planned.ts';
@@ -38,6 +39,7 @@ const checks: Partial<Record<Act, Check>> = {
   'apply-entitlements': entitlementsStand,
   'serve-users': (site, input, signal) =>
     input.plan.decisions.planned ? handedOver(site, input, signal) : rightHeld(site, input),
+  'rehome-users': homesStand,
   'shift-dns': (site, input, signal) => checkTraffic(site, input, 'shift-dns', signal),
   'shift-proxy': (site, input, signal) => checkTraffic(site, input, 'shift-proxy', signal),
   'check-parity': parityHolds,

@@ -7,6 +7,7 @@ import { MOMENTARY } from '../probes/services/momentary.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { askRights, LEASE_MS } from './obeyed.ts';
 import { cohortsOfPeer, divideAtPeer, makeCohortAtPeer } from './peer-functions.ts';
+import { knowHomesAlike, shareHomes } from './rehomed.ts';
 import type { OwnSite } from './site.ts';
 
 /** Groups of a half's users who can move on their own (`tandem.home`), and move with the half while they are where it is. */
@@ -141,8 +142,8 @@ export async function namesOf(database: Database, half: string): Promise<string[
 }
 
 /**
- * Has the peer know the cohorts of a home as this site does, which serves it; of every home that it serves, when none is named.
- * Whoever were of one half here and of another there would be served by both sites once these halves are apart. `cohorts-differ`
+ * Has the peer know the cohorts of a home as this site does, which serves it; of every home that it serves, when none is named; and both
+ * sites who is at home where. Whoever were of one half here and of another there would be served by both sites once these halves are apart. `cohorts-differ`
  * when it cannot be. Safe to repeat.
  */
 export async function shareCohorts(
@@ -153,6 +154,7 @@ export async function shareCohorts(
 ): Promise<void> {
   const own = site.settings.site;
   const database = site.database(customer.id);
+  await shareHomes(database, customer, signal);
   const mine = await database.connection((client) => cohortsHere(client, customer.id));
   for (const half of unlike(mine, await cohortsOfPeer(customer, signal), home)) {
     const names = await namesOf(database, half);
@@ -165,15 +167,18 @@ export async function shareCohorts(
   }
 }
 
-/** Why both sites cannot be said to have the same cohorts of a home; null when they have. */
+/** Why both sites cannot be said to have the same users, and cohorts, of a home; null when they have. */
 export async function whyApart(
   site: OwnSite,
   customer: CustomerSettings,
   home: string,
   signal?: AbortSignal,
 ): Promise<string | null> {
+  const database = site.database(customer.id);
   try {
-    const here = await site.database(customer.id).connection((client) => cohortsHere(client, customer.id));
+    if (!(await knowHomesAlike(database, customer, signal)))
+      return `users have been given another home, and not all of it is known both at ${site.settings.site} and at ${customer.peer}: \`tandem cohort share\``;
+    const here = await database.connection((client) => cohortsHere(client, customer.id));
     const differ = unlike(here, await cohortsOfPeer(customer, signal), home);
     return differ.length === 0
       ? null

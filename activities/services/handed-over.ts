@@ -6,12 +6,13 @@ import { lockRights } from './closed.ts';
 import { homeOf } from '../../workflows/model/half.ts';
 import { cohortsHere, unlike } from './cohorts.ts';
 import { cohortsOfPeer, handedByPeer } from './peer-functions.ts';
+import { knowHomesAlike } from './rehomed.ts';
 
 /**
  * Takes the right to serve what the peer has given to this site: by the peer's own database, which let go of it there before,
  * under the epoch that both hold. A move hands over by itself (`tandem.hand_over`); this is for a site that could not be told
  * then. What a planned move handed over, under whichever epoch, it takes once it holds what was copied for that, and took the half
- * for the peer's until then: a site that was put back to a backup does not; and once it knows the peer's cohorts of that home, or
+ * for the peer's until then: a site that was put back to a backup does not; and once it knows homes and cohorts as the peer does, or
  * users of another half would be served with it. Answers the halves that are newly its own. Safe to repeat.
  */
 export async function takeHandedOver(
@@ -23,7 +24,7 @@ export async function takeHandedOver(
   const { id, peer } = customer;
   if (told.epoch.site !== peer || told.halves.every((row) => row.site === peer)) return [];
   const offered = await database.transaction(async (client) => handedOver(await lockRights(client, id), peer, told));
-  if (offered.length === 0) return [];
+  if (offered.length === 0 || !(await knowHomesAlike(database, customer, signal))) return [];
   const needs = await neededFor(customer, signal);
   const theirs = await cohortsOfPeer(customer, signal);
   return database.transaction(async (client) => {

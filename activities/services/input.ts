@@ -15,7 +15,7 @@ const LONGEST_TEXT = 500;
 const common = ['customer', 'from', 'reason', 'requestedBy'];
 const known: Record<MoveWorkflow, readonly string[]> = {
   failover: [...common, 'half', 'disruptedAt', 'recoveryPoint', 'isolation', 'sourceIsServing'],
-  relocate: [...common, 'half', 'to', 'rule'],
+  relocate: [...common, 'half', 'to', 'rule', 'rehome'],
 };
 const COHORTS = ', a cohort of them is `site/name`';
 /** The form that `toISOString` prints, and the shorter ones people type: always with a zone, or it means another time elsewhere. */
@@ -64,9 +64,13 @@ export function checkRelocateInput(
 ): { input: PlannedInput; customer: CustomerSettings } {
   const { fields, faults } = fieldsOf(input, 'relocate');
   for (const key of ['half', 'to']) faults.push(...textFaults(fields, key, true));
-  const { rule } = fields;
+  const { rule, rehome } = fields;
   if (rule !== undefined && !conflictRules.some((r) => r === rule))
     faults.push(`rule: ${JSON.stringify(rule)}; allowed: ${conflictRules.join(', ')}`);
+  if (rehome !== undefined && typeof rehome !== 'boolean')
+    faults.push(`rehome: ${kindOf(rehome)}; true or false is expected`);
+  if (rehome === true && moveName('relocate', input) === 'failback')
+    faults.push(`rehome: ${String(fields['to'])} is the home of these users already`);
   if (faults.length > 0) throw failure('input-invalid', `input: ${faults.join('; ')}`, { faults });
   const typed = input as PlannedInput;
   const customer = site.customer(typed.customer);

@@ -18,7 +18,7 @@ export interface LedgerCounts {
   servedHere: boolean;
   /** This site's own users, when it does not serve them: they were moved to the lost one. */
   ownUnserved: number;
-  /** Halves that the lost site serves as well, by this database, and that are not among these. */
+  /** Halves that the lost site serves as well, by this database, and that are not among these; none of others' that have nobody in them. */
   othersThere: string[];
 }
 
@@ -35,7 +35,8 @@ export async function countLedger(
                      where s.customer = $2 and s.half = any($1)) as "servedHere",
             (select count(*)::int from tandem.home o join tandem.identity i on tandem.home_of(o.site) = i.site
               where o.site <> all($1) and not exists (select from tandem.served s where s.half = o.site)) as "ownUnserved",
-            array(select s.half from tandem.serving s where s.customer = $2 and s.site = $3 and s.half <> all($1) order by 1) as "othersThere"
+            array(select s.half from tandem.serving s where s.customer = $2 and s.site = $3 and s.half <> all($1)
+                     and (s.half = s.site or exists (select from tandem.home o where o.site = s.half)) order by 1) as "othersThere"
        from tandem.home h
        left join tandem.ledger l on l.username = h.username and l.served_by = $3
        left join tandem.quarantine q on q.username = h.username and q.release is null

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { actsForCustomers } from '../../workflows/model/acts.ts';
+import { actsForCustomers } from '../../workflows/model/acts-for-customers.ts';
 import { whereToLook } from '../../workflows/model/forecast.ts';
 import type { Plan, Step } from '../../workflows/model/plan.ts';
 import { readinessLines, type Readiness } from '../../workflows/model/readiness.ts';

@@ -13,20 +13,22 @@ export interface PeerCall {
   signal?: AbortSignal | undefined;
   /** What it is when nothing answers, and what to add then. */
   silent: { kind: FailureKind; because?: string };
+  /** Of one statement that does much, ms. */
+  limitMs?: number;
 }
 
-const planned: PeerCall['silent'] = { kind: 'destination-unreachable' };
+export const planned: PeerCall['silent'] = { kind: 'destination-unreachable' };
 
 /** One statement there. What it refuses is `database-refused`; silence is what the caller says. */
-async function ask<Row extends Record<string, unknown>>(
+export async function ask<Row extends Record<string, unknown>>(
   { peer, peerDatabaseUrl }: CustomerSettings,
   sql: string,
   values: unknown[],
-  { signal, silent }: PeerCall,
+  { signal, silent, limitMs = LIMIT_MS }: PeerCall,
 ): Promise<Row[]> {
   const what = `database of ${peer}`;
-  const query = (limit: AbortSignal): Promise<Row[]> => peerQuery<Row>(peerDatabaseUrl, LIMIT_MS, sql, values, limit);
-  return within(LIMIT_MS, what, query, signal).catch((error: unknown) => {
+  const query = (limit: AbortSignal): Promise<Row[]> => peerQuery<Row>(peerDatabaseUrl, limitMs, sql, values, limit);
+  return within(limitMs, what, query, signal).catch((error: unknown) => {
     signal?.throwIfAborted();
     if (isServersAnswer(error)) throw failure('database-refused', `${what}: ${failureText(error)}`);
     throw failure(

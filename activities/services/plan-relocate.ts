@@ -25,6 +25,7 @@ import { checkRelocateInput, type PlannedInput } from './input.ts';
 import { measuredTimes, timesInDatabase } from './measured.ts';
 import { readOperators } from './operators.ts';
 import { findReconciliation } from './reconciliation.ts';
+import { homesAsAsked, whyNotRehome } from './rehome.ts';
 import { keepSigned } from './signed-plan.ts';
 import { findStayed } from './stayed.ts';
 import type { OwnSite } from './site.ts';
@@ -48,14 +49,12 @@ export async function makeRelocatePlan(
   if (!('silent' in there) && there.owns.includes(half) && !here.serves.includes(half))
     throw failure('already-served', `users of ${half} are served at ${to} already: nothing is to be moved`);
   const epoch = nextEpoch(claimed.claims, Math.max(here.epoch, seenPeer.claimed, seenPeer.epoch?.number ?? 0));
-  const planned: PlannedMove = {
-    half,
-    keeps: 'silent' in there ? [] : there.owns.filter((h) => !halves.includes(h)),
-    servedAt: [...new Set([to, ...(here.serves.some((h) => !halves.includes(h)) ? [from] : [])])].toSorted(),
-    reconcile: found.reconcile,
-    ...(others.stayed.length > 0 && { stayed: others.stayed }),
-  };
-  const parts = [...optionsFor(customer, half), ...partsOf(site.settings, customer, half)];
+  const planned = plannedMove(input, halves, seen);
+  const parts = [
+    ...optionsFor(customer, half),
+    ...partsOf(site.settings, customer, half),
+    ...(input.rehome === true ? (['rehoming'] as const) : []),
+  ];
   const decisions = await keepSigned(site, move, {
     format: 1,
     kind: homeOf(half) === to ? 'failback' : 'relocate',
@@ -91,6 +90,23 @@ export async function makeRelocatePlan(
     notes: [...found.notes, ...others.notes, ...elsewhere(here.cohorts, halves, to), ...unseen(customer, half)],
     blockers: await blockersOf(site, customer, { ...input, halves }, decisions, seen),
     madeAt: new Date().toISOString(),
+  };
+}
+
+/** What it decides beside what every move does. */
+function plannedMove(
+  { half, from, to, rehome }: PlannedInput,
+  halves: readonly string[],
+  { here, there, found, others }: Seen,
+): PlannedMove {
+  const goOn = here.serves.some((h) => !halves.includes(h)) ? [from] : [];
+  return {
+    half,
+    keeps: 'silent' in there ? [] : there.owns.filter((h) => !halves.includes(h)),
+    servedAt: [...new Set([to, ...goOn])].toSorted(),
+    reconcile: found.reconcile,
+    ...(others.stayed.length > 0 && { stayed: others.stayed }),
+    ...(rehome === true && { rehome }),
   };
 }
 
@@ -170,6 +186,10 @@ async function blockersOf(
       .filter((one) => !here.serves.includes(one))
       .map((one) => blocked(`${from} does not serve users of ${one} under epoch ${here.epoch}`)),
     ...(differ === null || 'silent' in there ? [] : [blocked(differ)]),
+    ...('silent' in there ? [] : homesAsAsked({ steps, ...decisions }, { to, owns: there.owns }).map(blocked)),
+    ...('silent' in there || decisions.planned?.rehome !== true
+      ? []
+      : (await whyNotRehome(site, customer, halves)).map(blocked)),
     ...(here.closing ? [blocked(`${from} is closed since ${here.closing.since}: ${here.closing.because}`)] : []),
     ...silent.map(({ name }) => blocked(`${to}: its ${name} does not answer (${seenPeer.because[name] ?? 'silent'})`)),
     ...('silent' in there

@@ -6,7 +6,7 @@ import { openSite, type OwnSite } from '../../activities/services/site.ts';
 import type { CustomerSettings } from '../../activities/settings.ts';
 import { failureText } from '../../workflows/model/failures.ts';
 import { COHORT_NAME, homeOf, isCohort } from '../../workflows/model/half.ts';
-import { usersOfFile, usersOfShare, type Probes } from '../cohort-users.ts';
+import { usersOfFile, usersOfRehomed, usersOfShare, type Probes } from '../cohort-users.ts';
 import { Fault } from '../fault.ts';
 import { exits, table, type Context } from './print.ts';
 import { customerOf, openConfiguration, siteOf } from './site.ts';
@@ -19,6 +19,7 @@ interface Where {
 interface SetOptions extends Where {
   users?: string;
   share?: number;
+  rehomed?: number;
   home?: string;
 }
 
@@ -36,6 +37,7 @@ export function register(program: Command, context: Context): void {
     .argument('<name>', COHORT_NAME)
     .option('--users <file>', 'one user a line')
     .option('--share <percent>', 'so many of all users of the half, always the same ones', percent)
+    .option('--rehomed <epoch>', 'those whom the relocate of this epoch has given their home', epochNumber)
     .option('--home <site>', 'the home of the users (default: the site that serves them)')
     .action((name: string, o: SetOptions) => set(context, name, o));
   verb('end', 'its users go back to the half, at both sites')
@@ -55,6 +57,11 @@ function percent(value: string): number {
   const share = Number(value.replace(/%$/, ''));
   if (value.trim() !== '' && share > 0 && share <= 100) return share;
   throw new InvalidArgumentError('above 0 and up to 100 is allowed, such as 5%.');
+}
+
+function epochNumber(value: string): number {
+  if (/^[1-9]\d{0,14}$/.test(value)) return Number(value);
+  throw new InvalidArgumentError('the number of an epoch is expected.');
 }
 
 async function within(
@@ -81,8 +88,11 @@ function halfNamed(name: string, { home, site }: SetOptions, sites: readonly str
 }
 
 async function set(context: Context, name: string, o: SetOptions): Promise<void> {
-  if ((o.users === undefined) === (o.share === undefined))
-    throw new Fault('cohort set: takes either --users or --share', 'Say who is in it: a file, or a share of all.');
+  if ([o.users, o.share, o.rehomed].filter((one) => one !== undefined).length !== 1)
+    throw new Fault(
+      'cohort set: takes one of --users, --share and --rehomed',
+      'Say who is in it: a file, a share of all, or whom a relocate has given their home.',
+    );
   await within(context, o, async (site, customer) => {
     const half = halfNamed(name, o, customer.sites);
     const database = site.database(customer.id);
@@ -90,9 +100,11 @@ async function set(context: Context, name: string, o: SetOptions): Promise<void>
       [...(customer.probes?.accounts ?? [])].flatMap(([of, all]) => Object.values(all).map(({ user }) => [user, of])),
     );
     const named =
-      o.share === undefined
-        ? await usersOfFile(database, { ...(await read(o.users ?? '')), half, domain: customer.domain, probes })
-        : await usersOfShare(database, half, { share: o.share, probes });
+      o.rehomed !== undefined
+        ? await usersOfRehomed(database, half, o.rehomed)
+        : o.share !== undefined
+          ? await usersOfShare(database, half, { share: o.share, probes })
+          : await usersOfFile(database, { ...(await read(o.users ?? '')), half, domain: customer.domain, probes });
     // Whoever looks at a service for this cohort is one of it.
     const also = [...probes].flatMap(([user, of]) => (of === half && !named.includes(user) ? [user] : []));
     const users = await setCohort(site, customer, { half, names: [...named, ...also] }, context.signal);

@@ -21,6 +21,7 @@ interface Wanted extends Where {
   to?: string;
   half?: string;
   rule?: ConflictRule;
+  rehome?: boolean;
 }
 
 interface Previewed extends Wanted, Naming {
@@ -51,6 +52,8 @@ function registerAs(name: Planned, program: Command, context: Context): void {
     command
       .requiredOption(to, name === 'relocate' ? 'where they are to be' : 'their home, where they are to be')
       .option('--half <half>', `the home of the users who move, or a cohort of them, site/name (default: ${usual})`);
+    if (name === 'relocate')
+      command.option('--rehome', 'that site becomes their home for good, once they are served there');
     return command.addOption(
       new Option('--rule <rule>', 'whose change counts where both sites changed the same').choices(conflictRules),
     );
@@ -103,9 +106,18 @@ function direction(
 
 const inputOf = (
   { customer, from, to, half }: ReturnType<typeof direction>,
-  { rule }: Wanted,
+  { rule, rehome }: Wanted,
   { reason, requestedBy }: Pick<Asked, 'reason' | 'requestedBy'>,
-): MoveInput => ({ customer: customer.id, half, from, to, ...(rule && { rule }), reason, requestedBy });
+): MoveInput => ({
+  customer: customer.id,
+  half,
+  from,
+  to,
+  ...(rule && { rule }),
+  ...(rehome && { rehome }),
+  reason,
+  requestedBy,
+});
 
 async function start(context: Context, name: Planned, o: Asked): Promise<void> {
   const configuration = await openConfiguration(context);
@@ -154,7 +166,7 @@ async function showPlan(context: Context, name: Planned, o: Previewed): Promise<
     if (plan.blockers.length > 0) process.exitCode = exits.failed;
     else
       context.out.next(
-        `tandem ${name} start --customer ${way.customer.id}${name === 'relocate' ? ` --half ${way.half}` : ''} --to ${way.to}${o.rule ? ` --rule ${o.rule}` : ''} --reason TEXT --requested-by ID`,
+        `tandem ${name} start --customer ${way.customer.id}${name === 'relocate' ? ` --half ${way.half}` : ''} --to ${way.to}${o.rule ? ` --rule ${o.rule}` : ''}${o.rehome ? ' --rehome' : ''} --reason TEXT --requested-by ID`,
       );
   } finally {
     await site.close();

@@ -20,7 +20,7 @@ export const newestRow = (serving: readonly ServingRow[], half: string): Serving
     .filter((row) => row.half === half)
     .toSorted((a, b) => b.epoch - a.epoch || Number(b.database === b.site) - Number(a.database === a.site))[0];
 
-/** Who serves each half, as a site's own database says; nothing when it does not answer. */
+/** Who serves each half, as a site's own database says; nothing when it does not answer. A half that has nobody in it is nowhere but at home. */
 export async function servingRows(
   configuration: Configuration,
   customer: CustomerConfiguration,
@@ -39,7 +39,8 @@ export async function servingRows(
               (select count(*)::int from tandem.quarantine q join tandem.home h using (username)
                 where q.release is null and h.site = s.half) as held, $2 as database,
               s.site <> $2 or s.epoch = (select number from tandem.epoch e where e.customer = s.customer) as open
-         from tandem.serving s where customer = $1`,
+         from tandem.serving s
+        where customer = $1 and (s.site = s.half or exists (select from tandem.home h where h.site = s.half))`,
       [customer.id, site],
     );
   } finally {

@@ -95,9 +95,10 @@ async function statusOf(
   const seenServices = services.flatMap((s) => (s.status === 'fulfilled' ? [s.value] : []));
   // Each site judges the other's half from its own vault: that is the copy which counts when the other is gone.
   const covered = seen.flatMap((s) => (s.status === 'fulfilled' ? s.value : [])).filter((d) => d.peerAnswers);
-  const serving = rows.flatMap((r) => (r.status === 'fulfilled' ? r.value.filter(({ open }) => open) : []));
+  const known = rows.flatMap((r) => (r.status === 'fulfilled' ? r.value : []));
+  const serving = known.filter(({ open }) => open);
   return {
-    halves: halvesIn(customer, serving).map((half) =>
+    halves: halvesIn(customer, known).map((half) =>
       halfStatus(customer, half, { serving, covered, services: seenServices }),
     ),
     sites,
@@ -229,8 +230,8 @@ function show({ out }: Context, status: CustomerStatus): void {
 const siteLine = ({ site, temporal, failover, nextTest, cleans }: SiteStatus): string =>
   `${site}: Temporal ${temporal}; ${failover === null ? 'no move' : failover}; next continuity test ${nextTest?.slice(0, 10) ?? '-'}${cleans ? '' : '; NO CLEANER: its vault grows for ever'}`;
 
-/** The customer's homes, and cohorts of them that any database knows. */
+/** The customer's homes, but one whose users were all given the other; and cohorts of them that any database knows. */
 const halvesIn = ({ sites }: CustomerConfiguration, serving: readonly ServingRow[]): string[] => [
-  ...sites,
+  ...sites.filter((site) => serving.length === 0 || serving.some(({ half }) => half === site)),
   ...[...new Set(serving.map(({ half }) => half))].filter(isCohort).toSorted(),
 ];

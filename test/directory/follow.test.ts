@@ -196,6 +196,17 @@ describe('at both sites', () => {
     await follow('east'); // Dark until now: there he is new, and the digests tell that the sites do not stand alike.
     expect((await state('east'))?.digest).not.toBe((await state('west'))?.digest);
   });
+
+  it('nor is one that a move has given: also where a database has lost him, and both sites go on alike', async () => {
+    people.set('anna', { home: 'east' });
+    add(5);
+    for (const site of ['east', 'west'] as const) {
+      await query("insert into tandem.rehomed values ('anna', 'west', 2, 'a move', now())", site);
+      await follow(site);
+      expect(await query(`select site from tandem.home where username = 'anna'`, site)).toEqual([{ site: 'west' }]);
+    }
+    expect((await state('east'))?.digest).toBe((await state('west'))?.digest);
+  });
 });
 
 describe('what is odd in an answer', () => {

@@ -105,7 +105,9 @@ describe('advance-epoch of a planned move', () => {
 
   it('is followed by a destination that reads the claim in a vault only', async () => {
     await world.eastDb.query('revoke execute on all functions in schema tandem from tandem_peer');
-    await world.eastDb.query('grant execute on function tandem.observe(), tandem.observe_cohorts() to tandem_peer');
+    await world.eastDb.query(
+      'grant execute on function tandem.observe(), tandem.observe_cohorts(), tandem.observe_rehomed() to tandem_peer',
+    );
     expect(await kindOf(advance())).toBe('database-refused');
     expect(await rowsAt(world, 'east')).toContain('east: east under 1');
     expect(await obeyAtEast()).toMatchObject({ number: 2, kept: 1 });

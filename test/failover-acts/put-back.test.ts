@@ -90,7 +90,9 @@ it('takes what it was handed over under an older epoch no sooner than that copy'
 
 it('goes on with its own half when west does not tell its terms, by what it is given after it has closed', async () => {
   await atEast('revoke execute on all functions in schema tandem from tandem_peer');
-  await atEast('grant execute on function tandem.observe(), tandem.observe_cohorts() to tandem_peer');
+  await atEast(
+    'grant execute on function tandem.observe(), tandem.observe_cohorts(), tandem.observe_rehomed() to tandem_peer',
+  );
   await kindOf(advanceEpoch(world.west, plannedStep('advance-epoch', move)));
   await world.westDb.query('drop function if exists tandem.observe_claim()');
   expect(await looks(2)).toContainEqual(expect.stringContaining('this site is closed'));

@@ -40,7 +40,7 @@ describe('a runbook is refused', () => {
 
   it('with an act that has no place in such a move, or an option that nobody sells', () => {
     expect(more('{ id: x, act: rehome-users, needs: [serve] }')).toEqual([
-      'rehome-users has no place in a failover; it may stand in relocate, failback',
+      'rehome-users has no place in a failover; it may stand in relocate',
     ]);
     expect(more('{ id: x, act: shift-dns, needs: [serve], when: video }')[0]).toMatch(/^"video"; allowed: third-party/);
     expect(more('{ id: x, act: shift-dns, needs: [serve], when: [dns, video] }')[0]).toMatch(

@@ -29,33 +29,6 @@ export const acts = [
 ] as const;
 export type Act = (typeof acts)[number];
 
-/** What each brings a customer, in words that need no runbook. */
-export const actsForCustomers: Record<Act, string> = {
-  'advance-epoch': 'the lasting note that your service has moved',
-  'fence-site': 'the certainty that the lost site serves nobody',
-  'open-site': 'the opening of the site',
-  'salvage-contacts': 'the saving of what was changed at the other site',
-  'take-snapshot': 'a fresh copy of your contacts and block lists',
-  'restore-contacts': 'bringing back your contacts and block lists',
-  'reconcile-contacts': 'bringing the contacts of both sites together',
-  'apply-entitlements': 'who may use which service',
-  'serve-users': 'serving your users at the other site',
-  'rehome-users': 'making the other site the home of your users',
-  'drain-sessions': 'ending sessions in an orderly way',
-  'shift-dns': 'pointing your addresses to the other site',
-  'shift-proxy': 'leading connections to the other site',
-  'enable-service': 'switching on a service',
-  'disable-service': 'switching off a service',
-  probe: 'a check of a service',
-  'check-parity': 'the check that both sites filter alike',
-  'reconcile-archive': 'bringing the archives of both sites together',
-  'request-external-update': 'a change at a partner',
-  notify: 'a message to those concerned',
-  'wait-for-operator': 'a task of our staff',
-  'call-http': 'a step in another system',
-  'run-command': 'a step in another system',
-};
-
 /** Acts that this version performs; a plan with another one cannot be approved. */
 export const performedActs = [
   'advance-epoch',
@@ -67,6 +40,7 @@ export const performedActs = [
   'reconcile-contacts',
   'apply-entitlements',
   'serve-users',
+  'rehome-users',
   'drain-sessions',
   'shift-dns',
   'shift-proxy',
@@ -210,9 +184,18 @@ export const actRules: Record<Act, ActRule> = {
   }),
   'rehome-users': rule({
     safety: true,
-    kinds: ['relocate', 'failback'],
+    kinds: ['relocate'],
+    once: true,
     undo: 'rehome-users',
-    after: [served('a home moves when its users are served there')],
+    after: [
+      served('a home moves when its users are served there'),
+      {
+        act: 'probe',
+        because: 'until their home moves, users go back as they came: what they find is looked at before',
+      },
+      { act: 'reconcile-archive', because: 'what was archived is brought along by the half that its users leave' },
+    ],
+    usualTimeoutMs: MIN,
   }),
   'drain-sessions': rule({
     safety: true,

@@ -12,6 +12,9 @@ export const parts = [
   'provisioning-probes',
 ] as const;
 
-/** What a step's `when` may name: it is left out for a customer who has not bought, or has not configured, all of it. */
-export const conditions = [...options, ...parts] as const;
+/** What whoever asks for a planned move may ask for, and need not. */
+export const wishes = ['rehoming'] as const;
+
+/** What a step's `when` may name: it is left out for a customer who has not bought, or has not configured, all of it, or where nobody asked for it. */
+export const conditions = [...options, ...parts, ...wishes] as const;
 export type Condition = (typeof conditions)[number];

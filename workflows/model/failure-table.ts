@@ -7,10 +7,7 @@
 export const failures = {
   'input-invalid': { retry: false, try: 'Correct the input and start again.' },
   'runbook-invalid': { retry: false, try: 'Correct the runbook at the lines named, at both sites; then start again.' },
-  'act-missing': {
-    retry: false,
-    try: 'Take the step out of the runbook, or do it by a call-http or run-command of your own.',
-  },
+  'act-missing': { retry: false, try: 'Take the step out, or do it by a call-http or run-command of your own.' },
   'not-configured': {
     retry: false,
     try: 'List it in the configuration of this site and start its worker again, or correct the runbook; then retry the step.',
@@ -167,6 +164,8 @@ export const failures = {
     try: 'Look at the worker of the destination, which is to obey, and at its newest run of `standby`, in Temporal’s UI there: it says what keeps the copy. Then retry the step.',
   },
   'cohorts-differ': { retry: true, try: '`tandem cohort list`, where the half is served, shows what is not the same.' },
+  'rehome-refused': { retry: false, try: 'Its users are served as before. Mend what is named, then retry the step.' },
+  'not-covered': { retry: true, try: '`tandem status` shows the copies: see why this one does not come, then retry.' },
   'clock-wrong': {
     retry: true,
     try: 'Set the clocks of this machine and of the database, vault or name server by the same source of time.',

@@ -43,6 +43,8 @@ export interface RelocateInput {
   to: string;
   /** Whose change counts where both sites have changed the same: needed when the destination has unsent changes. */
   rule?: ConflictRule;
+  /** The destination becomes their home for good. Of a relocate only: who goes home is at home there. */
+  rehome?: boolean;
   reason: string;
   requestedBy: string;
   /** As in a failover. */

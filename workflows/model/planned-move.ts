@@ -38,6 +38,8 @@ export interface PlannedMove {
    * ever bring that together. Left out when there are none.
    */
   stayed?: BroughtTogether[];
+  /** The destination becomes their home for good, once they are served there; left out when it does not. */
+  rehome?: true;
 }
 
 /** All whom a move brings together: first those who move. */

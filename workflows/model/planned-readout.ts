@@ -1,5 +1,6 @@
 import { halvesOf, type Plan } from './plan.ts';
-import { homeOf } from './half.ts';
+import { homeOf, isCohort } from './half.ts';
+import { wishes } from './conditions.ts';
 import type { BroughtTogether, ConflictRule, PlannedMove, Reconciliation } from './planned-move.ts';
 import { forecastLine, undeliveredLines, users } from './plan-lines.ts';
 import { duration } from './rto.ts';
@@ -11,16 +12,18 @@ const rules: Record<ConflictRule, (from: string, half: string) => string> = {
 };
 
 /** A planned move as people read it: who moves, what becomes of both sides' changes, and how long nobody serves them. */
-export function plannedReadout(plan: Plan, { half, keeps, reconcile, stayed }: PlannedMove): string[] {
+export function plannedReadout(plan: Plan, { half, keeps, reconcile, stayed, rehome }: PlannedMove): string[] {
   const halves = halvesOf(plan.decisions).join(' and ');
   const { decisions, source, forecast } = plan;
   const { from, to, steps } = decisions;
-  const leftOut = decisions.leftOut ?? [];
+  // What nobody has asked for is not missed.
+  const leftOut = (decisions.leftOut ?? []).filter(({ when }) => !(wishes as readonly string[]).includes(when));
   return [
     `Nothing is lost: the last copy of ${users(decisions.users)} is taken after the last change that they can make at ${from}.`,
     ...(source.applied ? [`${to} holds snapshot ${source.snapshot.seq} of ${from}, of ${source.point}.`] : []),
     ...reconcileLines(from, { half, halves }, reconcile, plan.blockers),
     ...(stayed ?? []).map((one) => stayedLine({ from, to }, one)),
+    ...(rehome ? [rehomeLine(decisions)] : []),
     ...(keeps.length > 0 ? [`${to} goes on serving users of ${keeps.join(', ')}.`] : []),
     unreachableLine(plan),
     ...(forecast ? [forecastLine(forecast)] : []),
@@ -32,6 +35,14 @@ export function plannedReadout(plan: Plan, { half, keeps, reconcile, stayed }: P
       ? [`No time promised: ${steps.flatMap((s) => (s.outsideRto ? [s.id] : [])).join(', ')}.`]
       : []),
   ];
+}
+
+/** The last word of the plan's that people would wish to have read. */
+function rehomeLine({ from, to, cohorts = [], ...rest }: Plan['decisions']): string {
+  const halves = halvesOf({ from, cohorts, ...rest });
+  const ended = halves.filter(isCohort);
+  const told = ended.length > 0 ? ` ${ended.join(' and ')} ${ended.length > 1 ? 'end' : 'ends'} with it.` : '';
+  return `FOR GOOD: ${to} becomes the home of all users of ${halves.join(' and ')}, at both sites: whoever of them is to be at home at ${from} again moves there by a relocate of its own.${told}`;
 }
 
 function reconcileLines(

@@ -21,6 +21,19 @@ create table if not exists tandem.home (
   site text not null
 );
 
+-- Users whose home a move has changed for good, each by the newest one that did: his home is the site named here, whatever a directory
+-- says of new users or a backup of this database of old ones. The same at both sites, as homes are: the newer entry of a user counts.
+create table if not exists tandem.rehomed (
+  username text primary key,
+  home text not null,
+  epoch bigint not null,
+  move text not null,
+  -- The recovery point of what the site that he came to held when he was handed over: one that was put back to a backup, and holds an
+  -- older copy, does not serve him before it holds this one again.
+  copied_at timestamptz not null,
+  at timestamptz not null default now()
+);
+
 -- The home of the users of a half.
 create or replace function tandem.home_of(half text) returns text language sql immutable as $$ select split_part(half, '/', 1) $$;
 
@@ -790,6 +803,177 @@ returns setof text language sql stable security definer set search_path = pg_cat
    where i.customer = for_customer and cohort <> tandem.home_of(cohort) and h.username not like 'tandem-probe-%'
 $$;
 
+-- Who has been given another home, as a count and a digest: names stay here.
+create or replace function tandem.observe_rehomed(out customer text, out users bigint, out digest text)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select i.customer, count(r.username),
+         encode(sha256(convert_to(coalesce(string_agg(r.username || E'\t' || r.home || E'\t' || r.epoch || E'\t' || r.move,
+                                                      E'\n' order by r.username collate "C"), ''), 'UTF8')), 'hex')
+    from tandem.identity i left join tandem.rehomed r on true
+   group by i.customer
+$$;
+
+-- The entries themselves: for the other site's own list of them.
+create or replace function tandem.rehomed_entries(for_customer text)
+returns table (username text, home text, epoch bigint, move text, copied_at timestamptz)
+language sql stable security definer set search_path = pg_catalog as $$
+  select r.username, r.home, r.epoch, r.move, r.copied_at from tandem.identity i, tandem.rehomed r where i.customer = for_customer
+$$;
+
+-- How many users are of these halves here. Accounts that probes make for a moment do not count.
+create or replace function tandem.count_users(for_customer text, for_halves text[])
+returns bigint language sql stable security definer set search_path = pg_catalog as $$
+  select count(*) from tandem.identity i join tandem.home h on h.site = any(for_halves)
+   where i.customer = for_customer and h.username not like 'tandem-probe-%'
+$$;
+
+-- What stands here against making `to_site` the home of these halves' users; null when nothing does. Only under the very claim of the move
+-- that gave them to that site, and while it serves them and its own users: then nobody gains or loses a right by it, and what one site
+-- has done and the other not yet makes no difference to who is served. Locks what it looks at.
+create or replace function tandem.rehome_obstacle(for_customer text, for_halves text[], to_site text, epoch_number bigint, claiming_site text, claiming_move text)
+returns text language plpgsql set search_path = pg_catalog as $$
+declare own text; held tandem.epoch%rowtype; at_stake text[] := for_halves || to_site;
+begin
+  select i.site into own from tandem.identity i where i.customer = for_customer;
+  if own is distinct from claiming_site then
+    lock table tandem.move in share mode;
+  end if;
+  select * into held from tandem.epoch e where e.customer = for_customer for update;
+  perform from tandem.serving s where s.customer = for_customer for update;
+  return case
+    when held.customer is null or own is null then 'unknown-customer'
+    when held.number < epoch_number then 'behind'
+    when (held.number, held.site, held.move) is distinct from (epoch_number, claiming_site, claiming_move) then 'refused'
+    when exists (select from tandem.fork f where f.customer = for_customer and f.number = held.number and f.ended_at is null) then 'forked'
+    when not exists (select from tandem.serving s where s.customer = for_customer and s.half = to_site and s.site = to_site and s.epoch = held.number) then 'own-half-elsewhere'
+    when exists (
+      select from unnest(for_halves) w (half) left join tandem.serving s on s.customer = for_customer and s.half = w.half
+       where (s.site, s.epoch) is distinct from (to_site, held.number)
+         -- A cohort whose users have all been given their home is none any more.
+         and not (s.half is null and w.half <> tandem.home_of(w.half) and tandem.count_users(for_customer, array[w.half]) = 0)) then 'not-served-there'
+    when exists (select from tandem.drained d where d.customer = for_customer and d.half = any(at_stake) and d.epoch = held.number) then 'drained'
+    when exists (select from tandem.salvage s where s.customer = for_customer and s.half = any(at_stake) and s.released_at is null) then 'unsalvaged'
+    when exists (select from tandem.move m where m.customer = for_customer and m.ended_at is null and m.move <> claiming_move) then 'move-live'
+  end;
+end $$;
+
+-- Makes `to_site` the home of these users, who are of these halves; cohorts among them end. Answers `rehomed`, or what stands against it, and
+-- of how many users. Safe to repeat.
+create or replace function tandem.rehome(for_customer text, for_halves text[], to_site text, names text[], epoch_number bigint, claiming_site text, claiming_move text, copied timestamptz, out outcome text, out newest bigint, out users bigint)
+language plpgsql security definer set search_path = pg_catalog as $$
+declare cohorts text[] := array(select w from unnest(for_halves) w where w <> tandem.home_of(w));
+begin
+  outcome := tandem.rehome_obstacle(for_customer, for_halves, to_site, epoch_number, claiming_site, claiming_move);
+  select e.number into newest from tandem.epoch e where e.customer = for_customer;
+  users := 0;
+  if outcome is not null then
+    return;
+  end if;
+  select count(*) into users from tandem.home h join unnest(names) n on n = h.username where h.site <> all(for_halves) and h.site <> to_site;
+  if users > 0 then
+    outcome := 'not-of-these-halves';
+    return;
+  end if;
+  select count(*) into users from tandem.home h
+   where h.site = any(cohorts) and h.username not like 'tandem-probe-%' and not exists (select from unnest(names) n where n = h.username);
+  if users > 0 then
+    outcome := 'others-in-cohort';
+    return;
+  end if;
+  update tandem.home h set site = to_site
+    from (select n from unnest(names) n union select username from tandem.home where site = any(cohorts)) w
+   where h.username = w.n and h.site = any(for_halves);
+  insert into tandem.rehomed as r (username, home, epoch, move, copied_at) select n, to_site, epoch_number, claiming_move, copied from unnest(names) n
+    on conflict (username) do update set home = excluded.home, epoch = excluded.epoch, move = excluded.move, copied_at = excluded.copied_at, at = now()
+      where (r.epoch, r.move collate "C") < (excluded.epoch, excluded.move collate "C");
+  -- That half has had all of them since then: copies of it from before do not have them, and none here is built upon one that had.
+  update tandem.serving s set at = greatest(s.at, came.at)
+    from (select max(c.at) as at from tandem.serving c where c.customer = for_customer and c.half = any(for_halves)) came
+   where s.customer = for_customer and s.half = to_site;
+  delete from tandem.serving s where s.customer = for_customer and s.half = any(cohorts);
+  delete from tandem.handed d where d.customer = for_customer and d.half = any(cohorts);
+  -- They go on under the right of their new half: nothing of them is to be salvaged.
+  delete from tandem.salvage s where s.customer = for_customer and s.half = any(cohorts) and s.epoch = epoch_number and s.manifest is null;
+  outcome := 'rehomed';
+  users := cardinality(names);
+end $$;
+
+-- Takes entries of the other site that are newer than those here, and gives these users their home. What it may not take yet is left, and
+-- told in `outcome`: what was changed here is salvaged first, by the half that they were of (`unsalvaged`); and nobody is served from
+-- a copy older than the one with which he came (`copy-older`). Where this site serves them under a newer epoch than the entry's, it is the
+-- entry that is old, and they are entered here as what they are. Where it serves them under no newer one (`served-twice`), this database has lost that it
+-- handed them over: it lets go of the cohort that they are of, or closes itself (`closed` from then on). Otherwise `learnt`. Safe to repeat.
+create or replace function tandem.learn_rehomed(for_customer text, told jsonb, out outcome text, out learnt bigint)
+language plpgsql security definer set search_path = pg_catalog as $$
+declare own text; held tandem.epoch%rowtype; one record; verdicts text[] := '{}'; cohorts text[] := '{}'; homes text[] := '{}';
+begin
+  learnt := 0;
+  select * into held from tandem.epoch e where e.customer = for_customer for update;
+  select i.site into own from tandem.identity i where i.customer = for_customer;
+  if held.customer is null or own is null then
+    outcome := 'unknown-customer';
+    return;
+  end if;
+  for one in
+    select judged.*, t.verdict from (
+      select t.username, t.home, t.epoch, t.move, t.copied_at, h.site as half, s.epoch as under,
+             coalesce(s.site = own and s.epoch = held.number, false) as served, coalesce(n.site = own and n.epoch = held.number, false) as serves
+        from jsonb_to_recordset(told) t (username text, home text, epoch bigint, move text, copied_at timestamptz)
+        left join tandem.rehomed r on r.username = t.username
+        left join tandem.home h on h.username = t.username
+        left join tandem.serving s on s.customer = for_customer and s.half = h.site
+        left join tandem.serving n on n.customer = for_customer and n.half = t.home
+       where r.username is null or (r.epoch, r.move collate "C") < (t.epoch, t.move collate "C")) judged,
+      lateral (select case
+        when half is null or tandem.home_of(half) = home or (served and serves) then 'learnt'
+        when served and under > epoch then 'newer-here'
+        when served and half = tandem.home_of(half) and exists (select from tandem.closed c where c.customer = for_customer) then 'closed'
+        when served then 'served-twice'
+        when exists (select from tandem.salvage d where d.customer = for_customer and d.half = judged.half and d.manifest is null and d.released_at is null)
+          or exists (select from tandem.serving s where s.customer = for_customer and s.half = judged.half and s.site = own and s.epoch < held.number
+                        and not exists (select from tandem.salvage d where d.customer = s.customer and d.half = s.half and d.epoch = s.epoch)) then 'unsalvaged'
+        when serves and not exists (select from tandem.applied a where a.customer = for_customer and a.site <> own and a.point >= judged.copied_at) then 'copy-older'
+        else 'learnt' end as verdict) t
+  loop
+    if one.verdict <> all(verdicts) then
+      verdicts := verdicts || one.verdict;
+    end if;
+    if one.verdict = 'learnt' then
+      if tandem.home_of(one.half) <> one.home then
+        update tandem.home h set site = one.home where h.username = one.username;
+        if one.half <> tandem.home_of(one.half) and one.half <> all(cohorts) then
+          cohorts := cohorts || one.half;
+        end if;
+        if one.home <> all(homes) then
+          homes := homes || one.home;
+        end if;
+      end if;
+      learnt := learnt + 1;
+    elsif one.verdict = 'newer-here' then
+      one.home := tandem.home_of(one.half);
+      one.epoch := one.under;
+      one.move := held.move;
+    elsif one.verdict = 'served-twice' and one.half <> tandem.home_of(one.half) then
+      update tandem.serving s set site = one.home, epoch = held.number, at = clock_timestamp()
+       where s.customer = for_customer and s.half = one.half and s.site = own;
+      insert into tandem.handed (customer, half, epoch, copied_at) values (for_customer, one.half, held.number, one.copied_at) on conflict do nothing;
+    elsif one.verdict = 'served-twice' then
+      insert into tandem.closed (customer, kind, because)
+        values (for_customer, 'was-down', 'its database has lost that users of ' || one.half || ' were handed over, and are at home at ' || one.home)
+        on conflict do nothing;
+    end if;
+    if one.verdict in ('learnt', 'newer-here') then
+      insert into tandem.rehomed as r (username, home, epoch, move, copied_at) values (one.username, one.home, one.epoch, one.move, one.copied_at)
+        on conflict (username) do update set home = excluded.home, epoch = excluded.epoch, move = excluded.move, copied_at = excluded.copied_at, at = now();
+    end if;
+  end loop;
+  -- Whoever came has come now, and who has nobody left is none any more.
+  update tandem.serving s set at = clock_timestamp() where s.customer = for_customer and s.half = any(homes);
+  delete from tandem.serving s where s.customer = for_customer and s.half = any(cohorts) and not exists (select from tandem.home h where h.site = s.half);
+  delete from tandem.handed d where d.customer = for_customer and d.half = any(cohorts) and not exists (select from tandem.home h where h.site = d.half);
+  outcome := coalesce((select v from unnest(array['served-twice', 'closed', 'unsalvaged', 'copy-older']) v where v = any(verdicts) limit 1), 'learnt');
+end $$;
+
 -- The fork that stands here; none when there is none.
 create or replace function tandem.observe_fork(out customer text, out number bigint, out here_site text, out here_move text, out there_site text, out there_move text)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
@@ -1048,6 +1232,12 @@ revoke all on function tandem.cohort_obstacle(text, text, text) from public;
 revoke all on function tandem.make_cohort(text, text, text) from public;
 revoke all on function tandem.divide(text, text, text[], text) from public;
 revoke all on function tandem.cohort_members(text, text) from public;
+revoke all on function tandem.observe_rehomed() from public;
+revoke all on function tandem.rehomed_entries(text) from public;
+revoke all on function tandem.count_users(text, text[]) from public;
+revoke all on function tandem.rehome(text, text[], text, text[], bigint, text, text, timestamptz) from public;
+revoke all on function tandem.learn_rehomed(text, jsonb) from public;
+revoke all on function tandem.rehome_obstacle(text, text[], text, bigint, text, text) from public;
 revoke all on function tandem.observe_picks() from public;
 revoke all on function tandem.fence(text, bigint, text, text) from public;
 do $$ begin
@@ -1063,6 +1253,11 @@ do $$ begin
     grant execute on function tandem.make_cohort(text, text, text) to tandem_peer;
     grant execute on function tandem.divide(text, text, text[], text) to tandem_peer;
     grant execute on function tandem.cohort_members(text, text) to tandem_peer;
+    grant execute on function tandem.observe_rehomed() to tandem_peer;
+    grant execute on function tandem.rehomed_entries(text) to tandem_peer;
+    grant execute on function tandem.count_users(text, text[]) to tandem_peer;
+    grant execute on function tandem.rehome(text, text[], text, text[], bigint, text, text, timestamptz) to tandem_peer;
+    grant execute on function tandem.learn_rehomed(text, jsonb) to tandem_peer;
     grant execute on function tandem.observe_picks() to tandem_peer;
     grant execute on function tandem.fence(text, bigint, text, text) to tandem_peer;
     grant execute on function tandem.follow(text, bigint, text, text, bigint, text[]) to tandem_peer;

@@ -48,7 +48,8 @@ const SQL = `
   select e.number, e.site, e.move, coalesce(e.followed = e.number, false) as followed, coalesce(o.at, e.at) as at, o.service_closed_at,
          (select count(*) from tandem.serving s where s.customer = e.customer) as halves,
          array(select s.half from tandem.serving s
-                where s.customer = e.customer and s.site <> i.site order by s.half) as of_peer,
+                where s.customer = e.customer and s.site <> i.site
+                  and (s.half = s.site or exists (select from tandem.home h where h.site = s.half)) order by s.half) as of_peer,
          (select count(*) from tandem.serving s
            where s.customer = e.customer and s.site = i.site and s.epoch = e.number) as open,
          (select string_agg(g.half, ' and ') from tandem.handed g join tandem.salvage d using (customer, half, epoch)
