@@ -8,6 +8,7 @@ import { questionOf } from '../probes/services/step.ts';
 import type { CustomerSettings } from '../settings.ts';
 import { writePaper } from './paper.ts';
 import { makePlan } from './plan.ts';
+import { whySelfFenceApart } from './self-fenced.ts';
 import type { OwnSite } from './site.ts';
 
 /** It is evaluated as if whoever declares it had said this; it is not part of what is found. */
@@ -26,11 +27,12 @@ export async function evaluateReadiness(site: OwnSite, id: string, signal: Abort
   const found = { customer: id, from, to, at };
   if (await servesAlready(database, from))
     return keep(database, { ...found, state: 'took-over', stops: [], asks: [], forecastMs: null });
-  const [{ plan, ...planned }, accounts] = await Promise.all([
+  const [{ plan, ...planned }, accounts, apart] = await Promise.all([
     plannedAt(site, customer, at, signal),
     accountFaults(site, customer, signal),
+    whySelfFenceApart(site.settings, customer, signal),
   ]);
-  const stops = [...planned.stops, ...accounts];
+  const stops = [...planned.stops, ...accounts, ...(apart === null ? [] : [apart])];
   const whole = await keep(database, { ...found, ...planned, state: readinessOf(stops, planned.asks), stops });
   await writePaper(site, whole, plan);
   return whole;

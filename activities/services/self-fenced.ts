@@ -7,6 +7,7 @@ import { within } from '../probes/peer.ts';
 import type { CustomerSettings, SiteSettings } from '../settings.ts';
 import { readClaims } from '../vault/epochs.ts';
 import { claimAgain } from './claims.ts';
+import { ask as askPeer } from './peer-functions.ts';
 import type { PlannedStep } from './planned.ts';
 import type { OwnSite } from './site.ts';
 
@@ -53,6 +54,39 @@ export function ifOnlyCutOff(settings: SiteSettings, customer: CustomerSettings)
   if (waitsMs === null)
     return `${closes}; a witness that is a URL does not tell it of a claim, and nothing is waited for`;
   return `${closes}: where its database cannot be closed, nobody is served at ${site} before the claim has stood in the witness for ${duration(waitsMs)}`;
+}
+
+/**
+ * Why the peer would not close itself when this site takes it to: it goes by another limit. Null where both have the same, and where the
+ * peer does not tell. A failover that waits for less than the peer's limit would serve beside it.
+ */
+export async function whySelfFenceApart(
+  { site }: Pick<SiteSettings, 'site'>,
+  customer: CustomerSettings,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const { id, peer, selfFenceMs } = customer;
+  const ask = <Row extends Record<string, unknown>>(sql: string, values: unknown[]): Promise<Row[]> =>
+    askPeer<Row>(customer, sql, values, { signal, silent: { kind: 'source-unreachable' } });
+  try {
+    const [knows] = await ask<{ tells: boolean }>(
+      `select to_regprocedure('tandem.observe_self_fence()') is not null as tells`,
+      [],
+    );
+    if (knows?.tells !== true) return null;
+    const sql = 'select seconds from tandem.observe_self_fence() where customer = $1';
+    const [row] = await ask<{ seconds: number | null }>(sql, [id]);
+    if (!row) return null;
+    const told = (ms: number | undefined): string => (ms === undefined ? 'none' : duration(ms));
+    const theirs = row.seconds === null ? undefined : row.seconds * 1000;
+    return theirs === selfFenceMs
+      ? null
+      : `self-fence: ${site} has ${told(selfFenceMs)} and ${peer} ${told(theirs)}; a failover waits for what its own site has, so both must have the same`;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (failureKind(error) === 'source-unreachable') return null; // Others say that it is silent.
+    throw error;
+  }
 }
 
 /** Since when this move's claim stands in the witness, and whether for long enough. */

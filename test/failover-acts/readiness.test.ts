@@ -54,6 +54,26 @@ describe('readiness', () => {
     expect(readinessLines(found)).toEqual(['a failover from east to west would need signatures only']);
   });
 
+  it('is not given while the peer would close itself by another limit than a failover waits for', async () => {
+    await cover(1);
+    const peerHas = (seconds: number | null, looks: number): Promise<unknown> =>
+      world.eastDb.query('update tandem.alive set self_fence_s = $1, saw_at = now(), seen = $2', [seconds, looks]);
+    const minute = world.westWith({ customer: { selfFenceMs: 60_000 } });
+    const apart = async (site?: OwnSite): Promise<string[]> =>
+      (await evaluate(site)).stops.filter((line) => line.startsWith('self-fence'));
+    await peerHas(60, 3);
+    expect(await apart(minute)).toEqual([]);
+    expect(await apart()).toEqual([expect.stringMatching(/^self-fence: west has none and east 1 min 0 s; /)]);
+    await peerHas(600, 3);
+    expect(await apart(minute)).toEqual([expect.stringMatching(/^self-fence: west has 1 min 0 s and east 10 min 0 s; /)]);
+    await peerHas(null, 3);
+    expect(await apart(minute)).toEqual([expect.stringMatching(/^self-fence: west has 1 min 0 s and east none; /)]);
+    // Its worker has begun only now, and says nothing yet.
+    await peerHas(null, 0);
+    expect(await apart(minute)).toEqual([]);
+    expect(await apart(world.westWith(eastAt(world, '127.0.0.1:9')))).toEqual([]);
+  });
+
   it('is not given without a snapshot that counts: it says so, and does not fail', async () => {
     const found = await evaluate();
     expect(found).toMatchObject({ state: 'not-ready', forecastMs: null });

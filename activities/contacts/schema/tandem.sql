@@ -974,6 +974,13 @@ begin
   outcome := coalesce((select v from unnest(array['served-twice', 'closed', 'unsalvaged', 'copy-older']) v where v = any(verdicts) limit 1), 'learnt');
 end $$;
 
+-- After how many seconds without its peer and the witness this site serves nobody, as its worker had it when it last saw one of them; null: never.
+-- Nothing of a worker that has seen nobody yet.
+create or replace function tandem.observe_self_fence(out customer text, out seconds double precision)
+returns setof record language sql stable security definer set search_path = pg_catalog as $$
+  select a.customer, a.self_fence_s from tandem.identity i join tandem.alive a on a.customer = i.customer where a.seen > 0
+$$;
+
 -- The fork that stands here; none when there is none.
 create or replace function tandem.observe_fork(out customer text, out number bigint, out here_site text, out here_move text, out there_site text, out there_move text)
 returns setof record language sql stable security definer set search_path = pg_catalog as $$
@@ -1226,6 +1233,7 @@ revoke all on function tandem.observe_filter() from public;
 revoke all on function tandem.observe_directory() from public;
 revoke all on function tandem.observe_applied() from public;
 revoke all on function tandem.observe_salvage() from public;
+revoke all on function tandem.observe_self_fence() from public;
 revoke all on function tandem.observe_fork() from public;
 revoke all on function tandem.observe_cohorts() from public;
 revoke all on function tandem.cohort_obstacle(text, text, text) from public;
@@ -1248,6 +1256,7 @@ do $$ begin
     grant execute on function tandem.observe_directory() to tandem_peer;
     grant execute on function tandem.observe_applied() to tandem_peer;
     grant execute on function tandem.observe_salvage() to tandem_peer;
+    grant execute on function tandem.observe_self_fence() to tandem_peer;
     grant execute on function tandem.observe_fork() to tandem_peer;
     grant execute on function tandem.observe_cohorts() to tandem_peer;
     grant execute on function tandem.make_cohort(text, text, text) to tandem_peer;
