@@ -65,7 +65,9 @@ describe('readiness', () => {
     expect(await apart(minute)).toEqual([]);
     expect(await apart()).toEqual([expect.stringMatching(/^self-fence: west has none and east 1 min 0 s; /)]);
     await peerHas(600, 3);
-    expect(await apart(minute)).toEqual([expect.stringMatching(/^self-fence: west has 1 min 0 s and east 10 min 0 s; /)]);
+    expect(await apart(minute)).toEqual([
+      expect.stringMatching(/^self-fence: west has 1 min 0 s and east 10 min 0 s; /),
+    ]);
     await peerHas(null, 3);
     expect(await apart(minute)).toEqual([expect.stringMatching(/^self-fence: west has 1 min 0 s and east none; /)]);
     // Its worker has begun only now, and says nothing yet.
