@@ -131,6 +131,14 @@ describe('users who have moved', () => {
     expect(await ground.homes()).toEqual(['w1: east w2: east', 'w1: east w2: east']);
     expect(await rowsAt(ground.world, 'east')).toEqual(await rowsAt(ground.world, 'west'));
     expect(await checkEffect(ground.west, ground.step(ofWest), never)).toMatchObject({ seen: true });
+    // By hand, and at this site only.
+    const byHand = (half: string) => ground.at('east', `update tandem.home set site = '${half}' where username = 'w1'`);
+    await byHand('west');
+    expect(await checkEffect(ground.west, ground.step(ofWest), never)).toMatchObject({ seen: false });
+    await byHand('east');
+    await ground.at('east', 'update tandem.rehomed set epoch = 1');
+    expect(await checkEffect(ground.west, ground.step(ofWest), never)).toMatchObject({ seen: false });
+    await ground.at('east', 'update tandem.rehomed set epoch = 2');
     // Again, and in a later round.
     expect((await ground.rehome()).facts).toMatchObject({ users: 2 });
     expect((await ground.rehome(ofWest, { round: 1 })).facts).toMatchObject({ users: 0 });

@@ -36,6 +36,38 @@ describe('a site that knows it before the other', () => {
     expect(await ground.both()).toEqual(before);
   });
 
+  it('tells it before the epoch of another move is claimed', async () => {
+    await ground.moved();
+    await ground.cutOff();
+    await ground.at('west', 'update tandem.move set ended_at = now()');
+    const next = plannedStep('advance-epoch', await startMove(ground.world), { epoch: 3, planned: ofPilot });
+    await kindOf(advanceEpoch(ground.west, next));
+    expect(await ground.homes()).toEqual(['w1: east w2: east', 'w1: east w2: east']);
+  });
+
+  it('takes no entry that is not newer than its own; of two of one epoch both sites take the same', async () => {
+    const [mine, theirs] = [ground.west.customer(CUSTOMER), eastSite(ground.world).customer(CUSTOMER)];
+    const entry = (site: 'east' | 'west', home: string, epoch: number, move: string) =>
+      ground.at(
+        site,
+        `delete from tandem.rehomed; insert into tandem.rehomed values ('w2', '${home}', ${epoch}, '${move}', now());
+                       update tandem.home set site = '${home}' where username = 'w2'`,
+      );
+    for (const [epoch, move] of [
+      [1, 'z'],
+      [5, 'a'],
+    ] as const) {
+      // By nobody's right: neither serves anybody.
+      for (const site of ['east', 'west'] as const)
+        await ground.at(site, "update tandem.serving set site = 'nobody'; delete from tandem.salvage");
+      await entry('west', 'west', 5, 'b');
+      await entry('east', 'east', epoch, move);
+      expect(await adoptHomes(ground.world.westDb, mine)).toMatchObject({ users: 0 });
+      expect(await adoptHomes(ground.world.eastDb, theirs)).toMatchObject({ users: 1, left: null });
+      expect(await ground.homes()).toEqual(['w1: west w2: west', 'w1: west w2: west']);
+    }
+  });
+
   it('gives way to a failover that came between the two, and took them as what they were', async () => {
     await ground.moved();
     await ground.cutOff();
