@@ -61,4 +61,40 @@ describe('status', () => {
     expect(listed.out).toMatch(/east +1 .* DAMAGED\n/);
     expect(listed.out).toMatch(/pack k is damaged: its bytes are others/);
   });
+
+  it('calls nobody away when all users of a half have another home, and says so of the first who is of it again', async () => {
+    const config = await keys.configure({ k1: { file: 'k1' } }, 'k1', (tree) => {
+      withoutTemporal(tree);
+      Object.assign(tree.customers[CUSTOMER] ?? {}, {
+        databases: Object.fromEntries(
+          (['east', 'west'] as const).map((site) => [
+            site,
+            { url: { env: `URL_${site.toUpperCase()}` }, 'peer-url': { env: `URL_${site.toUpperCase()}` } },
+          ]),
+        ),
+      });
+    });
+    const environment = { TANDEM_CONFIG: config, URL_EAST: world.urls.east, URL_WEST: world.urls.west };
+    const at = (sql: string) => Promise.all((['east', 'west'] as const).map((site) => world.sql(site, sql)));
+    const rows = async () =>
+      [...(await typed(keys.folder, ['status'], environment)).out.matchAll(/^acme +(\S+) +(east|west) /gm)].map(
+        ([, half, site]) => `${half} at ${site}`,
+      );
+    expect(await rows()).toEqual(['east at east', 'west at west']);
+    await at(`update tandem.serving set site = 'east' where half = 'west'; delete from tandem.salvage`);
+    expect(await rows()).toEqual(['east at east', 'west at east']);
+    await at(`insert into tandem.rehomed select username, 'east', 7, 'a move', now() from tandem.home where site = 'west';
+              update tandem.home set site = 'east'`);
+    expect(await rows()).toEqual(['east at east']);
+    await at("insert into tandem.home values ('newcomer', 'west')");
+    expect(await rows()).toEqual(['east at east', 'west at east']);
+
+    const back = (epoch: string): Promise<Said> =>
+      typed(keys.folder, ['cohort', 'set', 'back', '--site', 'east', '--rehomed', epoch], environment);
+    expect((await back('6')).err).toMatch(/no user of east has his home by the move of epoch 6/);
+    expect((await back('soon')).err).toMatch(/the number of an epoch is expected/);
+    const { out, err } = await back('7');
+    expect(err).toBe('');
+    expect(out).toMatch(/^east\/back: 5 users, at east and west\. They are served as before\./);
+  });
 });
