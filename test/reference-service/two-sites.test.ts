@@ -5,6 +5,7 @@ import { closed } from './closed.ts';
 import { doctor } from './doctor.ts';
 import { known } from './known.ts';
 import { link } from './link.ts';
+import { rehomed } from './rehomed.ts';
 import { rightToServe } from './right-to-serve.ts';
 
 /**
@@ -28,4 +29,5 @@ describe.skipIf(ejabberd === null)('two sites:', () => {
   known(opened);
   link(opened);
   doctor(opened);
+  rehomed(opened);
 });
