@@ -9,6 +9,7 @@ import { settingsFor } from '../../config/settings.ts';
 import { CUSTOMER, DOMAIN, operatorKeyPath } from '../../embedded/configuration.ts';
 import { killSite, reset } from '../../embedded/control.ts';
 import { populate } from '../../embedded/people/populate.ts';
+import { syntheticPeople } from '../../embedded/people/synthetic.ts';
 import { peoplePassword } from '../../embedded/service.ts';
 import { up, type Stack } from '../../embedded/stack.ts';
 import { Fault } from '../../fault.ts';
@@ -25,8 +26,6 @@ import { signIn, type Signed, type SignIn } from './client.ts';
 export const LOST = 'east';
 export const SURVIVOR = 'west';
 const SITES = [LOST, SURVIVOR] as const;
-/** Three in each half. */
-const SYNTHETIC = 6;
 /** As long as clients wait. */
 const SIGN_IN_LIMIT_MS = 30_000;
 
@@ -83,7 +82,7 @@ async function sceneOf(stack: Stack, users: number, contacts: number): Promise<S
   };
   const client = clientOf(SURVIVOR);
   // Those by which probes look come on top.
-  const size = { users: 2 * users + SYNTHETIC, contacts: { exactly: contacts } };
+  const size = { users: 2 * users + syntheticPeople(DOMAIN, SITES).length, contacts: { exactly: contacts } };
   await populate(stack, { seed: 'bench', ...size }, (site) => Promise.resolve(clientOf(site)));
   const settings = (site: string): Promise<SiteSettings> => settingsFor(configuration, site, { reportsFolder: folder });
   await protect(clients, async (site) => (await settings(site)).customers.get(CUSTOMER));
