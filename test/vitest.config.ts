@@ -2,15 +2,11 @@ import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 import { apart, Order } from './rig/order.ts';
 
-// Most of what tests make is gone at once: with room for it, a sixth less of the processor's time.
-const execArgv = ['--max-semi-space-size=64'];
-
 const each = {
   root: fileURLToPath(new URL('..', import.meta.url)),
   pool: 'forks',
   // Twice the cores of the smallest machine: half of the time is waited away. More only make time-outs.
   maxWorkers: 4,
-  execArgv,
   testTimeout: 180_000,
   hookTimeout: 120_000,
   // What is waited for comes when the machine has time; a second is no claim of anybody's.
