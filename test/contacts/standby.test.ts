@@ -134,23 +134,6 @@ describe('the standby copy', () => {
     expect(await byLedger()).toBeNull();
   });
 
-  it('goes on to count by the ledger while its peer moves nobody but on to a newer epoch', async () => {
-    await apply(await world.take('east'));
-    const proven = (): Promise<unknown> =>
-      world.sql('west', 'select proven_at from tandem.applied where proven_at is not null');
-    const follow = `select outcome from tandem.follow($1, $2, 'east', $3, $4, $5)`;
-    await world.sql('west', follow, [CUSTOMER, 2, 'm2', 1, ['west']]);
-    expect(await proven()).toHaveLength(1);
-    expect(await world.sql('west', 'select epoch::int, site from tandem.serving order by half')).toEqual([
-      { epoch: 2, site: 'east' },
-      { epoch: 2, site: 'west' },
-    ]);
-    // One more move, by which it is given users.
-    await world.sql('west', follow, [CUSTOMER, 3, 'm3', 2, ['west']]);
-    await world.sql('west', `select outcome from tandem.hand_over($1, 'east', 3, 'east', 'm3')`, [CUSTOMER]);
-    expect(await proven()).toHaveLength(0);
-  });
-
   it('is compared by one run at a time: who meets one goes by the ledger, or waits for what it finds', async () => {
     const first = await world.take('east');
     const other = await comparing();

@@ -231,10 +231,6 @@ alter table tandem.applied add column if not exists counts jsonb;
 alter table tandem.applied add column if not exists proven_at timestamptz;
 create or replace function tandem.doubt_copies() returns trigger language plpgsql as $$
 begin
-  -- Whoever goes on serving whom he served, under a newer epoch (`take_along`), gives nobody anybody.
-  if current_setting('tandem.goes_on', true) = 'yes' then
-    return null;
-  end if;
   update tandem.applied set proven_at = null where customer = coalesce(new.customer, old.customer) and proven_at is not null;
   return null;
 end $$;
@@ -1029,14 +1025,12 @@ declare own text; kept integer;
 begin
   select i.site into own from tandem.identity i where i.customer = for_customer;
   -- Who serves them does not change, nor since when: copies of them from before count as they did.
-  perform set_config('tandem.goes_on', 'yes', true);
   update tandem.serving s set epoch = epoch_number
    where s.customer = for_customer and s.site = own and s.epoch = held_number and s.half = any(keeps)
      and held_number = follows;
   get diagnostics kept = row_count;
   update tandem.serving s set epoch = epoch_number
    where s.customer = for_customer and s.site = claiming_site and s.site <> own and s.epoch < epoch_number;
-  perform set_config('tandem.goes_on', 'no', true);
   return kept;
 end $$;
 
