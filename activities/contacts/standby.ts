@@ -50,7 +50,8 @@ type Verdict = 'held' | 'equal' | 'write' | 'write-over-conflict';
  * snapshot is newer than what the ledger says. Rows without a ledger entry are held, unless this site served them before and
  * has salvaged them. A local version that the ledger does not explain is saved as a conflict first. Repeatable: what was
  * applied is found equal. Within the hour after every row was compared it counts as applied by the ledger's word, before they
- * are compared again; within four minutes they are not. One run at a time compares: the others go by what it has found. It is the newest one applied only when the copy holds all of it.
+ * are compared again; within four minutes they are not. One run at a time compares: the others go by what it
+ * has found. It is the newest one applied only when the copy holds all of it.
  *
  * Fails with `epoch-superseded` when a newer epoch is known here than the snapshot's, and with `salvage-due` while rows that
  * this site changed under an older epoch lie nowhere else.
